@@ -1,0 +1,8 @@
+"""PrefGen: ComfyUI's door. Nothing heavy is imported here, so that the pack costs ComfyUI's start next to nothing."""
+
+
+async def comfy_entrypoint():
+    """Return the pack's extension; ComfyUI calls this once, when it loads custom nodes."""
+    from .nodes import PrefGenExtension
+
+    return PrefGenExtension()
