@@ -1,0 +1,40 @@
+"""The alignment: an MLP that takes the user embedding's `sem` part into CLIP text space (METHOD.md section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class AlignmentConfig:
+    """Shapes of an alignment.
+
+    sem_dim: width of PrefDisc's hidden states; text_dim: width of the pooled CLIP text space (SDXL's bigG: 1280).
+    hidden_dim: width between the layers (default ours; the paper gives none). layers: linear layers (the paper's 6).
+    """
+
+    sem_dim: int
+    text_dim: int
+    hidden_dim: int = 256
+    layers: int = 6
+
+
+class Alignment(nn.Module):
+    """`sem` (B, sem_dim) -> CLIP text space (B, text_dim). Trained with `losses.mmd`; see train/pocket/align.py."""
+
+    def __init__(self, config: AlignmentConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.sem_dim] + [config.hidden_dim] * (config.layers - 1)
+        # Hidden states of different layers and checkpoints differ in scale, so the MLP starts from a normalised one.
+        self.norm = nn.LayerNorm(config.sem_dim)
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.output = nn.Linear(widths[-1], config.text_dim)
+
+    def forward(self, sem: Tensor) -> Tensor:
+        state = self.norm(sem)
+        for layer in self.hidden:
+            state = nn.functional.gelu(layer(state))
+        return self.output(state)

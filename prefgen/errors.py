@@ -1,0 +1,29 @@
+"""The one family of errors that people see: what was found, what was expected, what to do."""
+
+
+class PrefGenError(ValueError):
+    """Base of all errors raised for something a person gave us. The message is the whole sentence."""
+
+
+class ImageError(PrefGenError):
+    """An image tensor or file that cannot be used: wrong rank, wrong channels, NaN, unreadable."""
+
+
+class HistoryError(PrefGenError):
+    """A user's history that cannot be used: empty, unequal halves, a broken folder."""
+
+
+class CheckpointError(PrefGenError):
+    """A preference checkpoint that cannot be used: truncated, not ours, another base, a part missing."""
+
+
+class EmbeddingError(PrefGenError):
+    """A user embedding that cannot be used: made by another checkpoint, or lacking a part."""
+
+
+class ModelError(PrefGenError):
+    """A diffusion model that cannot be used: not an SDXL UNet, or shapes that do not fit."""
+
+
+class RewardError(PrefGenError):
+    """A reward that cannot be computed, or that carries no gradient."""
