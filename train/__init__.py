@@ -1,0 +1,1 @@
+"""Makes the checkpoints that `prefgen` reads. Imports `prefgen`, never ComfyUI."""

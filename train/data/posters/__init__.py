@@ -1,0 +1,10 @@
+"""Flat posters drawn from attributes: subject x scene x palette x texture x composition x finish.
+
+A poster's attributes are known exactly, so a taste over them has a true utility and every claim about
+preference can be measured. `draw` turns `Attributes` into pixels; `caption` into words.
+"""
+
+from .attributes import ATTRIBUTES, TASTE, Attributes, caption, random_attributes, subject_prompt
+from .drawing import SIZE, draw
+
+__all__ = ["ATTRIBUTES", "SIZE", "TASTE", "Attributes", "caption", "draw", "random_attributes", "subject_prompt"]

@@ -1,0 +1,83 @@
+"""What a poster can be: the vocabulary of attributes, and the words that captions use for them."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+# Attribute -> {value: the phrase a caption uses for it}. The order is the order of `Attributes` fields.
+ATTRIBUTES: dict[str, dict[str, str]] = {
+    "subject": {
+        "sun": "a sun",
+        "moon": "a moon",
+        "mountain": "a mountain",
+        "tree": "a tree",
+        "house": "a house",
+        "boat": "a sailing boat",
+        "cactus": "a cactus",
+        "lighthouse": "a lighthouse",
+        "balloon": "a balloon",
+        "flower": "a flower",
+        "mushroom": "a mushroom",
+        "fish": "a fish",
+    },
+    "scene": {"hills": "over hills", "sea": "over the sea", "city": "over a city"},
+    "palette": {
+        "mono": "grey colours",
+        "neon": "neon colours",
+        "sunset": "sunset colours",
+        "retro": "retro colours",
+        "night": "night colours",
+        "ocean": "ocean colours",
+        "candy": "candy colours",
+        "forest": "forest colours",
+    },
+    "texture": {"plain": "plain sky", "stripes": "striped sky", "dots": "dotted sky", "checks": "checked sky", "rays": "sky of rays"},
+    "composition": {"centre": "centred", "aside": "set aside", "close": "in close view", "pattern": "as a pattern"},
+    "finish": {"flat": "flat", "outline": "outlined", "glow": "glowing", "frame": "framed"},
+}
+
+# The attributes a taste is over: all but the subject, which the prompt names.
+TASTE = tuple(name for name in ATTRIBUTES if name != "subject")
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """One value for every attribute, each a key of `ATTRIBUTES[name]`."""
+
+    subject: str
+    scene: str
+    palette: str
+    texture: str
+    composition: str
+    finish: str
+
+    @classmethod
+    def from_indices(cls, indices) -> Attributes:
+        """The inverse of `indices`: six integers in the order of `ATTRIBUTES`."""
+        return cls(*(list(values)[int(i)] for values, i in zip(ATTRIBUTES.values(), indices, strict=True)))
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The position of each value within its attribute, in the order of `ATTRIBUTES`."""
+        return tuple(list(values).index(v) for values, v in zip(ATTRIBUTES.values(), astuple(self), strict=True))
+
+
+def random_attributes(rng: np.random.Generator, **fixed: str) -> Attributes:
+    """Attributes drawn uniformly, but for those given by name."""
+    return Attributes(**{name: fixed.get(name) or str(rng.choice(list(values))) for name, values in ATTRIBUTES.items()})
+
+
+def subject_prompt(attributes: Attributes) -> str:
+    """The prompt that names the subject alone, as a user would write it: "a lighthouse"."""
+    return ATTRIBUTES["subject"][attributes.subject]
+
+
+def caption(attributes: Attributes, names=TASTE) -> str:
+    """The subject, then the phrases of the attributes named: "a lighthouse over the sea, neon colours, flat"."""
+    words = [subject_prompt(attributes)]
+    if "scene" in names:
+        words[0] += " " + ATTRIBUTES["scene"][attributes.scene]
+    words += [ATTRIBUTES[n][getattr(attributes, n)] for n in TASTE if n in names and n != "scene"]
+    return ", ".join(words)

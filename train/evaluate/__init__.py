@@ -1,0 +1,1 @@
+"""Measures what was trained: tables, pictures, and the judge that reads attributes in images."""

@@ -1,0 +1,43 @@
+"""Trains the judge and the validation judge on drawn posters alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from train.data.posters import ATTRIBUTES
+from train.evaluate.judge import SHAPES, WEIGHTS, Judge
+from train.loop import LoopConfig, fit, generator_of
+from train.pocket.batches import drawn_batch, soften
+
+CONFIG = LoopConfig(steps=2500, learning_rate=2e-3, ema=0.99)
+BATCH = 64
+
+
+def train(folder: Path, name: str = "judge", config: LoopConfig = CONFIG) -> dict[str, float]:
+    """Train one of the two judges, write its weights, return its accuracy on fresh drawings by attribute."""
+    seed = {"judge": 11, "validation_judge": 12}[name]
+    torch.manual_seed(seed)
+    judge = Judge(**SHAPES[name]).to(memory_format=torch.channels_last)
+
+    def loss_of(model, step):
+        images, indices = drawn_batch(BATCH, seed, step)
+        logits = model(soften(images, generator_of(seed, step)))
+        targets = torch.from_numpy(indices).T
+        return {"loss": sum(F.cross_entropy(v, t) for v, t in zip(logits.values(), targets, strict=True))}
+
+    judge = fit(judge, loss_of, config, folder / name)
+    save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, WEIGHTS[name])
+    return accuracy(judge, seed=90)
+
+
+@torch.inference_mode()
+def accuracy(judge: Judge, seed: int, count: int = 1024) -> dict[str, float]:
+    """The share of fresh drawings whose attribute is read right."""
+    images, indices = drawn_batch(count, seed, 0)
+    read = torch.tensor([a.indices for a in judge.read(images)])
+    right = (read == torch.from_numpy(indices)).float().mean(0)
+    return {name: round(float(r), 4) for name, r in zip(ATTRIBUTES, right, strict=True)}
