@@ -1,0 +1,59 @@
+"""Nodes that only tests use: images that no honest node makes, and outputs at full precision."""
+
+import os
+import uuid
+
+import folder_paths
+import numpy as np
+import torch
+
+FAULTS = {
+    "none": lambda image: image,
+    "nan": lambda image: image.index_fill(1, torch.tensor([1]), float("nan")),
+    "inf": lambda image: image.index_fill(1, torch.tensor([1]), float("inf")),
+    "rank 3": lambda image: image[0],
+    "rank 5": lambda image: image[None],
+    "one channel": lambda image: image[..., :1],
+    "empty": lambda image: image[:0],
+}
+
+
+class ProbeImage:
+    """Noise as an IMAGE, with a fault on request."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probes", "run", ("IMAGE",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        whole = {"default": 1, "min": 1, "max": 4096}
+        return {
+            "required": {
+                "fault": (list(FAULTS),),
+                "batch": ("INT", whole),
+                "size": ("INT", whole | {"default": 96}),
+                "seed": ("INT", {"default": 0, "min": 0, "max": 2**63}),
+            }
+        }
+
+    def run(self, fault, batch, size, seed):
+        noise = torch.rand(batch, size, size, 3, generator=torch.Generator().manual_seed(seed))
+        return (FAULTS[fault](noise),)
+
+
+class ProbeSave:
+    """Writes an IMAGE or LATENT as .npy, unrounded."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "probes", "run", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"value": ("IMAGE,LATENT",)}}
+
+    def run(self, value):
+        tensor = value["samples"] if isinstance(value, dict) else value
+        name = f"{uuid.uuid4().hex}.npy"
+        np.save(os.path.join(folder_paths.get_output_directory(), name), tensor.detach().float().cpu().numpy())
+        return {"ui": {"npy": [name], "shape": list(tensor.shape)}}
+
+
+NODE_CLASS_MAPPINGS = {"ProbeImage": ProbeImage, "ProbeSave": ProbeSave}

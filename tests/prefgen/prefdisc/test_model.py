@@ -1,0 +1,106 @@
+"""PrefDisc against the plain procedure: the whole sequence in one forward of the base model."""
+
+import pytest
+import torch
+
+from prefgen.errors import ImageError
+from prefgen.prefdisc.packing import Target, pack
+from tests.prefgen import tiny
+
+
+def plain_logits(model, history, image, prompt):
+    """(M+, M-) by the base model's own forward over [P_v; history; target], and the sequence's length."""
+    ids = list(model.turns.opening)
+    images = []
+    for pair in history.pairs if history else ():
+        ids += [*model.turns.rated(pair.prompt, True), *model.turns.rated(pair.prompt, False)]
+        images += [pair.liked, pair.disliked]
+    ids = torch.tensor([[*ids, *model.turns.open(prompt)]])
+    embedded = model.base.get_input_embeddings()(ids)
+    features = torch.cat([model.features(i[None]) for i in [*images, image]])
+    embedded[ids == model.turns.image_id] = features.flatten(0, 1)
+    embedded = torch.cat([model.tokens[None], embedded], dim=1)
+    logits = model.base(inputs_embeds=embedded).logits[0, -1]
+    return logits[list(model.turns.label_ids)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny.prefdisc()
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 3])
+def test_prefix_gives_the_whole_sequences_logits(model, pairs):
+    history = tiny.history(pairs) if pairs else None
+    candidates = torch.rand(5, 3, 24, 24)
+    prompts = ["a cat", "", "the red house on a dog", "a", "a dog"]
+    prefix = model.encode(history) if history else None
+    with torch.no_grad():
+        ours = model.logits(prefix, candidates, prompts, chunk=2)
+        plain = torch.stack([plain_logits(model, history, i, p) for i, p in zip(candidates, prompts, strict=True)])
+    assert torch.allclose(ours, plain, atol=1e-4)
+    assert plain.std() > 0.1, "the weights are too small for this test to mean anything"
+
+
+def test_gradient_reaches_the_pixels_and_matches_the_whole_sequence(model):
+    history, image = tiny.history(2), torch.rand(1, 3, 30, 24, requires_grad=True)
+    (ours,) = torch.autograd.grad(model.score(model.encode(history), image, "a cat").sum(), image)
+    plain = plain_logits(model, history, image[0], "a cat").softmax(-1)[0]
+    (expected,) = torch.autograd.grad(plain, image)
+    assert expected.abs().max() > 0
+    assert torch.allclose(ours, expected, atol=1e-5 * expected.abs().max().item() + 1e-9)
+
+
+def test_prefix_made_in_inference_mode_serves_a_gradient(model):
+    with torch.inference_mode():
+        prefix = model.encode(tiny.history())
+    image = torch.rand(1, 3, 24, 24, requires_grad=True)
+    model.logits(prefix, image).sum().backward()
+    assert image.grad.abs().sum() > 0
+
+
+def test_packed_forward_gives_every_target_what_scoring_gives(model):
+    history = tiny.history(3)
+    prompts = [pair.prompt for pair in history.pairs]
+    targets = [Target(3, "a dog"), Target(0, "a dog"), Target(1, "the red house"), Target(3, "")]
+    images = torch.rand(len(targets), 2, 3, 24, 24)
+    short = [Target(2, ""), Target(1, "a"), Target(0, "a"), Target(2, "a")]
+    packed = pack(model.turns, [prompts, ["a", "", "a cat"]], [targets, short])
+    shown = torch.stack([i for pair in history.pairs for i in (pair.liked, pair.disliked)])
+    features = model.features(torch.cat([shown, images.flatten(0, 1)]))
+    with torch.no_grad():
+        states = model(packed, features[None].expand(2, -1, -1, -1))
+        for i, target in enumerate(targets):
+            part = type(history)(history.pairs[: target.after]) if target.after else None
+            expected = model.logits(model.encode(part), images[i], target.prompt)
+            assert torch.allclose(states.logits[0, i], expected, atol=1e-4)
+    assert packed.marks.shape == (2, 3, 2)
+    at_marks = packed.ids[0][packed.marks[0] - model.spec.num_tokens]
+    assert at_marks.tolist() == [list(model.turns.label_ids)] * 3
+
+
+def test_scores_lie_between_none_and_all(model):
+    score = model.score(model.encode(tiny.history()), torch.rand(4, 3, 24, 24), "a cat")
+    assert score.shape == (4,)
+    assert ((score >= 0) & (score <= 1)).all()
+
+
+def test_a_mid_grey_image_is_an_image(model):
+    # Idefics2's own feature path would drop it: normalised, it is all zeros.
+    grey = torch.full((1, 3, 24, 24), 0.5)
+    assert torch.isfinite(model.score(None, grey)).all()
+
+
+@pytest.mark.parametrize(("images", "found"), [(torch.rand(3, 24, 24), "(3, 24, 24)"), (torch.rand(2, 4, 8, 8), "(2, 4")])
+def test_candidates_of_another_shape_are_refused(model, images, found):
+    with pytest.raises(ImageError, match="expected \\(batch, 3, height, width\\)") as raised:
+        model.logits(None, images)
+    assert found in str(raised.value)
+
+
+def test_states_of_the_last_history_token(model):
+    prefix = model.encode(tiny.history())
+    assert prefix.hidden.shape == (5, tiny.WIDTH)
+    assert not prefix.hidden.requires_grad
+    longer = model.encode(tiny.history(seed=1))
+    assert not torch.allclose(prefix.hidden[-1], longer.hidden[-1])
