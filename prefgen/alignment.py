@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ class Alignment(nn.Module):
         widths = [config.sem_dim] + [config.hidden_dim] * (config.layers - 1)
         # Hidden states of different layers and checkpoints differ in scale, so the MLP starts from a normalised one.
         self.norm = nn.LayerNorm(config.sem_dim)
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.output = nn.Linear(widths[-1], config.text_dim)
 
     def forward(self, sem: Tensor) -> Tensor:

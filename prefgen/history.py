@@ -99,7 +99,7 @@ class UserHistory:
             rows = [(row["liked"], row["disliked"], str(row.get("prompt", ""))) for row in described["pairs"]]
             name = str(described.get("name", folder.name))
         except OSError as error:
-            raise HistoryError(f"{listing} could not be read ({error.strerror}): name a folder with that file.") from error
+            raise HistoryError(f"{listing} could not be read ({error.strerror}): name a folder that has it.") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HistoryError(
                 f"{listing} is not a list of pairs ({error!r}), expected "

@@ -35,7 +35,7 @@ def check_images(images: Tensor, what: str = "the image", *, batch: bool = False
 
 
 def read_image(path: Path) -> Tensor:
-    """Read an image file as float32 (3, H, W) in [0, 1], RGB, turned upright. Raises ImageError if it cannot be read."""
+    """Read an image file as float32 (3, H, W) in [0, 1], RGB, turned upright. Raises ImageError if unreadable."""
     import numpy as np
     from PIL import Image, ImageOps
 

@@ -76,7 +76,7 @@ def prefdisc(seed: int = 0) -> PrefDisc:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
-                parameter.mul_(4)
+                parameter.mul_(6)
     return model.eval()
 
 

@@ -39,7 +39,7 @@ def test_prefix_gives_the_whole_sequences_logits(model, pairs):
         ours = model.logits(prefix, candidates, prompts, chunk=2)
         plain = torch.stack([plain_logits(model, history, i, p) for i, p in zip(candidates, prompts, strict=True)])
     assert torch.allclose(ours, plain, atol=1e-4)
-    assert plain.std() > 0.1, "the weights are too small for this test to mean anything"
+    assert plain.std() > 0.05, "the weights are too small for this test to mean anything"
 
 
 def test_gradient_reaches_the_pixels_and_matches_the_whole_sequence(model):

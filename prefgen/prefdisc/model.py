@@ -1,0 +1,172 @@
+"""PrefDisc: Idefics2 with preference tokens before everything, read at one position for two labels.
+
+METHOD.md section 2. The input is [P_v; history; target]; M+ and M- are the label logits at the target's last position
+and Q = exp M+ / (exp M+ + exp M-).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..history import UserHistory
+from ..images import check_images
+from .config import PrefDiscSpec
+from .packing import Packed
+from .pixels import preprocess
+from .prefix import HistoryPrefix
+from .turns import Turns
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import Idefics2ForConditionalGeneration
+
+CHUNK = 32
+"""Candidates in one forward: what bounds the memory of any number of them (default ours)."""
+
+
+@dataclass(frozen=True)
+class PackedStates:
+    """What one packed forward gives. hidden (B, S, D): last-layer states. logits (B, T, 2, 2): for every target, for
+    its first and second image, (M+, M-)."""
+
+    hidden: Tensor
+    logits: Tensor
+
+
+class PrefDisc(nn.Module):
+    """The preference model of one checkpoint.
+
+    base: an Idefics2ForConditionalGeneration. tokens: P_v (L_p, D); None draws new ones.
+    """
+
+    def __init__(
+        self,
+        base: Idefics2ForConditionalGeneration,
+        tokenizer: Tokenizer,
+        spec: PrefDiscSpec,
+        tokens: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.turns = Turns(spec, tokenizer)
+        self.base = base
+        if tokens is None:
+            words = base.get_input_embeddings().weight
+            tokens = torch.randn(spec.num_tokens, words.shape[1], dtype=words.dtype) * words.detach().std()
+        self.tokens = nn.Parameter(tokens)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are now."""
+        return self.tokens.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights compute in."""
+        return self.tokens.dtype
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] -> what stands for each in the text: (N, latents, D). Differentiable.
+
+        The tower and the connector are called one after the other because `get_image_features` drops all-zero images
+        as padding, and a mid-grey image is all zeros once normalised.
+        """
+        inner = self.base.model
+        patch = inner.config.vision_config.patch_size
+        pixels = preprocess(images.to(self.device, self.dtype), self.spec, patch)
+        grid = (len(pixels), pixels.shape[-2] // patch, pixels.shape[-1] // patch)
+        seen = torch.ones(grid, dtype=torch.bool, device=self.device)
+        states = inner.vision_model(pixel_values=pixels, patch_attention_mask=seen).last_hidden_state
+        return inner.connector(states, attention_mask=seen.flatten(1))
+
+    def encode(self, history: UserHistory | None) -> HistoryPrefix:
+        """Read a history once: the KV cache of [P_v; history], detached. None: no history, P_v alone.
+
+        Ordinary tensors whatever mode the caller is in, so that the prefix can serve a later gradient.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            ids = list(self.turns.opening)
+            images = []
+            for pair in history.pairs if history else ():
+                ids += self.turns.rated(pair.prompt, True) + self.turns.rated(pair.prompt, False)
+                images += [pair.liked, pair.disliked]
+            read = torch.cat([self.features(image[None]) for image in images]) if images else None
+            embedded = torch.cat([self.tokens[None], self._embed(torch.tensor([ids], dtype=torch.long), read)], dim=1)
+            length = embedded.shape[1]
+            if not length:
+                return HistoryPrefix((), self.tokens.new_zeros(0), 0)
+            output = self._text(embedded, use_cache=True, output_hidden_states=True)
+            layers = tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
+            hidden = torch.stack([state[0, -1] for state in output.hidden_states])
+            return HistoryPrefix(layers, hidden, length, history.digest if history else "")
+
+    def logits(
+        self,
+        prefix: HistoryPrefix | None,
+        images: Tensor,
+        prompts: str | Sequence[str] = "",
+        chunk: int = CHUNK,
+    ) -> Tensor:
+        """(M+, M-) of every candidate after the history: (B, 2). Differentiable in `images`.
+
+        prefix: from `encode`; None for no history. images (B, 3, H, W) in [0, 1]. prompts: one for all, or B.
+        At most `chunk` candidates are in one forward. Raises ImageError for images that cannot be used.
+        """
+        check_images(images, "the batch of candidates", batch=True)
+        prompts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
+        if len(prompts) != len(images):
+            raise ValueError(f"{len(prompts)} prompts for {len(images)} candidates: give one for all, or one each")
+        prefix = prefix or self.encode(None)
+        parts = [
+            self._judge(prefix, images[start : start + chunk], prompts[start : start + chunk])
+            for start in range(0, len(images), chunk)
+        ]
+        return torch.cat(parts)
+
+    def score(self, prefix: HistoryPrefix | None, images: Tensor, prompts: str | Sequence[str] = "") -> Tensor:
+        """Q of every candidate (B,), in [0, 1]: the probability that the user likes it."""
+        return self.logits(prefix, images, prompts).softmax(-1)[:, 0]
+
+    def forward(self, packed: Packed, features: Tensor) -> PackedStates:
+        """One training forward over packed sequences (see packing.py).
+
+        features (B, images, latents, D), from `features`, in the order of the sequence.
+        """
+        batch = len(packed.ids)
+        tokens = self.tokens[None].expand(batch, -1, -1)
+        embedded = torch.cat([tokens, self._embed(packed.ids, features)], dim=1)
+        hidden = self._text(
+            embedded, position_ids=packed.positions, attention_mask=packed.mask.to(embedded.dtype), use_cache=False
+        ).last_hidden_state
+        rows = torch.arange(batch, device=hidden.device)[:, None, None]
+        return PackedStates(hidden, self.label_logits(hidden[rows, packed.reads]))
+
+    def label_logits(self, states: Tensor) -> Tensor:
+        """Last-layer states (..., D) -> (M+, M-) (..., 2): two rows of the vocabulary matrix, never all of it."""
+        return states @ self.base.lm_head.weight[list(self.turns.label_ids)].T
+
+    def _judge(self, prefix: HistoryPrefix, images: Tensor, prompts: list[str]) -> Tensor:
+        turns = [self.turns.open(prompt) for prompt in prompts]
+        longest = max(map(len, turns))
+        # Padded on the right: under the causal mask no real token sees the padding, and each is read at its own end.
+        ids = torch.tensor([[*turn, *[0] * (longest - len(turn))] for turn in turns])
+        embedded = self._embed(ids, self.features(images))
+        hidden = self._text(embedded, past_key_values=prefix.cache(len(images)), use_cache=False).last_hidden_state
+        ends = torch.tensor([len(turn) - 1 for turn in turns], device=hidden.device)
+        return self.label_logits(hidden[torch.arange(len(turns), device=hidden.device), ends])
+
+    def _embed(self, ids: Tensor, features: Tensor | None) -> Tensor:
+        """Token ids (B, S) -> embeddings (B, S, D), with image features where the image tokens stand, in order."""
+        ids = ids.to(self.device)
+        embedded = self.base.get_input_embeddings()(ids)
+        if features is None:
+            return embedded
+        return embedded.masked_scatter((ids == self.turns.image_id)[..., None], features.to(embedded.dtype))
+
+    def _text(self, embedded: Tensor, **options):
+        return self.base.model.text_model(inputs_embeds=embedded, **options)
