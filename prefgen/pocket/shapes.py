@@ -148,13 +148,11 @@ CLIP_G = TextShape(hidden=128, heads=4, intermediate=512, activation="gelu")
 UNET = UNetShape(context_dim=CLIP_L.hidden + CLIP_G.hidden, pooled_dim=CLIP_G.hidden)
 TAESD_WIDTH = 32
 
-SDXL_UNET = UNetShape(
-    channels=(320, 640, 1280), depth=(0, 2, 10), head_channels=64, context_dim=2048, pooled_dim=1280
-)
+SDXL_UNET = UNetShape(channels=(320, 640, 1280), depth=(0, 2, 10), head_channels=64, context_dim=2048, pooled_dim=1280)
 """The full-size SDXL UNet, in the same words: 70 cross-attention blocks."""
 
 
-def weights_path(part: str, folder: Path = FOLDER) -> Path:
+def weights_path(part: str) -> Path:
     """The file that holds one part's weights.
 
     Raises:
@@ -162,10 +160,10 @@ def weights_path(part: str, folder: Path = FOLDER) -> Path:
     """
     if part not in PARTS:
         raise CheckpointError(f"The pocket models have no part {part!r}; the parts are {', '.join(PARTS)}.")
-    path = folder / f"{part}.safetensors"
+    path = FOLDER / f"{part}.safetensors"
     if not path.is_file():
         raise CheckpointError(
-            f"The pocket models' {path.name} is missing from {folder.name}/: reinstall the pack, "
+            f"The pocket models' {path.name} is missing from {FOLDER}: reinstall the pack, "
             "or train the pocket models with train.pocket."
         )
     return path

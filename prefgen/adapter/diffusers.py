@@ -1,0 +1,124 @@
+"""The branch inside diffusers' UNet, for training. Weights and block names are those that ComfyUI's side reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ModelError
+from .attention import decoupled_attention
+from .model import PreferenceAdapter
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+
+_PROCESSOR = re.compile(
+    r"(?P<side>down_blocks|up_blocks|mid_block)(?:\.(?P<level>\d+))?\.attentions\.(?P<block>\d+)"
+    r"\.transformer_blocks\.(?P<layer>\d+)\.attn2\.processor"
+)
+
+
+def diffusers_block_name(processor_name: str, layers_per_block: int = 2) -> str:
+    """diffusers' ``down_blocks.1.attentions.0.transformer_blocks.0.attn2.processor`` is ComfyUI's ``input.4.0``.
+
+    Raises:
+        ModelError: the name is no cross-attention processor of a UNet.
+    """
+    match = _PROCESSOR.fullmatch(processor_name)
+    if match is None:
+        raise ModelError(f"{processor_name!r} names no cross-attention processor of a diffusers UNet.")
+    if match["side"] == "mid_block":
+        return f"middle.0.{match['layer']}"
+    number = (layers_per_block + 1) * int(match["level"]) + int(match["block"])
+    if match["side"] == "up_blocks":
+        return f"output.{number}.{match['layer']}"
+    # one further, since the UNet's first input block is the convolution that takes the latent in
+    return f"input.{number + 1}.{match['layer']}"
+
+
+class UserBranch:
+    """The adapter's hold on a UNet: says which users the next forward is for.
+
+    Keys and values are computed once for that forward, with their gradient, and every block takes its own.
+    """
+
+    def __init__(self, adapter: PreferenceAdapter) -> None:
+        self._adapter = adapter
+        self._keys_values: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @contextmanager
+    def users(self, tokens: Tensor) -> Iterator[None]:
+        """Within this context the UNet sees the user tokens (B, T, context_dim), one row for each row of its input.
+
+        A row of zeros is a row without a user: its branch adds nothing.
+        """
+        self._keys_values = self._adapter.keys_values(tokens)
+        try:
+            yield
+        finally:
+            self._keys_values = {}
+
+    def block(self, name: str) -> tuple[Tensor, Tensor] | None:
+        """The block's keys and values, or None outside ``users``."""
+        return self._keys_values.get(name)
+
+
+class UserAttnProcessor:
+    """diffusers' attention processor of one cross-attention block: text attention, and the user's added to it."""
+
+    def __init__(self, branch: UserBranch, block: str) -> None:
+        self._branch = branch
+        self._block = block
+
+    def __call__(
+        self,
+        attn,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        temb=None,
+    ) -> Tensor:
+        batch, queries, _ = hidden_states.shape
+        q, k, v = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
+        by_head = [x.view(batch, -1, attn.heads, x.shape[-1] // attn.heads).transpose(1, 2) for x in (q, k, v)]
+        if attention_mask is not None:
+            attention_mask = attn.prepare_attention_mask(attention_mask, k.shape[1], batch)
+            attention_mask = attention_mask.view(batch, attn.heads, -1, attention_mask.shape[-1])
+        out = F.scaled_dot_product_attention(*by_head, attn_mask=attention_mask)
+        out = out.transpose(1, 2).reshape(batch, queries, -1)
+        user = self._branch.block(self._block)
+        if user is not None:
+            out = out + decoupled_attention(q, *user, attn.heads)
+        for layer in attn.to_out:  # the projection and its dropout
+            out = layer(out)
+        return out
+
+
+def install_in_diffusers(unet: UNet2DConditionModel, adapter: PreferenceAdapter) -> UserBranch:
+    """Give every cross-attention block of `unet` the adapter's branch, in place.
+
+    The adapter's weights stay the adapter's: the UNet can be frozen and the adapter trained.
+
+    Returns:
+        The ``UserBranch`` whose ``users(tokens)`` context says whom a forward is for.
+
+    Raises:
+        ModelError: the UNet's cross-attention blocks are not those of the adapter.
+    """
+    branch = UserBranch(adapter)
+    processors = dict(unet.attn_processors)
+    layers = unet.config.layers_per_block
+    names = {name: diffusers_block_name(name, layers) for name in processors if name.endswith(".attn2.processor")}
+    expected = {name for name, _ in adapter.config.blocks}
+    if set(names.values()) != expected:
+        raise ModelError(
+            f"The UNet has {len(names)} cross-attention blocks ({', '.join(sorted(names.values()))}) and the adapter "
+            f"is made for {len(expected)} ({', '.join(sorted(expected))}): train it for this UNet."
+        )
+    unet.set_attn_processor(processors | {name: UserAttnProcessor(branch, block) for name, block in names.items()})
+    return branch

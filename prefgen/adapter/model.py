@@ -1,0 +1,130 @@
+"""The adapter's weights: projections of the parts into user tokens, and a K and V projection for every block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..alignment import Alignment, AlignmentConfig
+from ..errors import EmbeddingError
+from .config import PARTS, AdapterConfig
+
+KeysValues = dict[str, tuple[Tensor, Tensor]]
+
+
+class HasParts(Protocol):
+    """One user or a batch of users: a part is (D,) or (B, D)."""
+
+    sem: Tensor | None
+    core: Tensor | None
+    img: Tensor | None
+
+
+class TokenProjection(nn.Module):
+    """One linear map of a vector (B, D) to `tokens` tokens (B, tokens, C), each normalised.
+
+    A single linear map is what PrefGen gives `core`, and IP-Adapter its image embedding; the norm keeps the three parts
+    at one scale, whatever the size of their embeddings (default ours; PrefGen gives none).
+    """
+
+    def __init__(self, in_dim: int, context_dim: int, tokens: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.linear = nn.Linear(in_dim, tokens * context_dim)
+        self.norm = nn.LayerNorm(context_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.linear(x).unflatten(-1, (self.tokens, -1)))
+
+
+class BlockProjection(nn.Module):
+    """User keys and values of one cross-attention block.
+
+    No bias, so that zeroed tokens add nothing to the image; values start at zero, so that an untrained adapter adds
+    nothing either (no bias as in IP-Adapter; the zero start is a default ours).
+    """
+
+    def __init__(self, context_dim: int, width: int) -> None:
+        super().__init__()
+        self.to_k = nn.Linear(context_dim, width, bias=False)
+        self.to_v = nn.Linear(context_dim, width, bias=False)
+        nn.init.zeros_(self.to_v.weight)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        return self.to_k(tokens), self.to_v(tokens)
+
+
+class PreferenceAdapter(nn.Module):
+    """User embedding -> user tokens -> keys and values of every block (METHOD section 3, concatenation).
+
+    Attributes:
+        config: the shapes.
+        alignment: the MLP that takes `sem` into CLIP text space; None where the adapter has no `sem` tokens.
+        projections: each part's ``TokenProjection``.
+        blocks: each block's ``BlockProjection``, the dots of its name written as underscores.
+    """
+
+    alignment: Alignment | None
+
+    def __init__(self, config: AdapterConfig, alignment: AlignmentConfig | None = None) -> None:
+        super().__init__()
+        self.config = config
+        alignment = alignment or AlignmentConfig(config.sem_dim, config.text_dim)
+        self.alignment = Alignment(alignment) if config.sem_tokens else None
+        in_dims = {part: config.text_dim if part == "sem" else config.dim(part) for part in config.parts}
+        self.projections = nn.ModuleDict(
+            {part: TokenProjection(dim, config.context_dim, config.tokens(part)) for part, dim in in_dims.items()}
+        )
+        self.blocks = nn.ModuleDict(
+            {_module_name(name): BlockProjection(config.context_dim, width) for name, width in config.blocks}
+        )
+
+    def user_tokens(self, users: HasParts) -> Tensor:
+        """The tokens of all parts side by side: (B, T, context_dim); a single user makes a batch of one.
+
+        Raises:
+            EmbeddingError: a part that the adapter uses is absent, or of another width.
+        """
+        return torch.cat([self.projections[part](self._part(users, part)) for part in self.config.parts], dim=1)
+
+    def _part(self, users: HasParts, part: str) -> Tensor:
+        x = getattr(users, part)
+        expected = self.config.dim(part)
+        if x is None:
+            raise EmbeddingError(
+                f"The user embedding has no {part} part and this adapter needs it (width {expected}): "
+                "encode the history again with this preference checkpoint."
+            )
+        if x.shape[-1] != expected:
+            raise EmbeddingError(
+                f"The user embedding's {part} part is {x.shape[-1]} wide and this adapter expects {expected}: "
+                "encode the history again with this preference checkpoint."
+            )
+        x = x.reshape(-1, expected)
+        return self.alignment(x) if part == "sem" else x
+
+    def keys_values(self, tokens: Tensor, strengths: Mapping[str, float] | None = None) -> KeysValues:
+        """Keys and values (B, T, width) of every block, by block name.
+
+        Args:
+            tokens: (B, T, context_dim) of ``user_tokens``.
+            strengths: a factor for each part's values, 1 where none is given. Only the values are scaled: the branch is
+                then linear in every strength, and a part turned off leaves the others' share of attention as it was.
+        """
+        scale = self._value_scale(strengths or {}, tokens)
+        pairs = {name: self.blocks[_module_name(name)](tokens) for name, _ in self.config.blocks}
+        return pairs if scale is None else {name: (k, v * scale) for name, (k, v) in pairs.items()}
+
+    def _value_scale(self, strengths: Mapping[str, float], like: Tensor) -> Tensor | None:
+        factors = [float(strengths.get(part, 1.0)) for part in PARTS for _ in range(self.config.tokens(part))]
+        if all(factor == 1.0 for factor in factors):
+            return None
+        return torch.tensor(factors, dtype=like.dtype, device=like.device)[:, None]
+
+
+def _module_name(block: str) -> str:
+    # module names may hold no dots
+    return block.replace(".", "_")
