@@ -31,11 +31,15 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class PackedStates:
-    """What one packed forward gives. hidden (B, S, D): last-layer states. logits (B, T, 2, 2): for every target, for
-    its first and second image, (M+, M-)."""
+    """What one packed forward gives.
 
-    hidden: Tensor
+    logits (B, T, 2, 2): for every target, for its first and second image, (M+, M-). hidden (B, S, D): the last layer's
+    states. layers: the states (B, S, D) of the embedding and of every layer, where they were asked for.
+    """
+
     logits: Tensor
+    hidden: Tensor
+    layers: tuple[Tensor, ...] = ()
 
 
 class PrefDisc(nn.Module):
@@ -132,19 +136,25 @@ class PrefDisc(nn.Module):
         """Q of every candidate (B,), in [0, 1]: the probability that the user likes it."""
         return self.logits(prefix, images, prompts).softmax(-1)[:, 0]
 
-    def forward(self, packed: Packed, features: Tensor) -> PackedStates:
+    def forward(self, packed: Packed, features: Tensor, every_layer: bool = False) -> PackedStates:
         """One training forward over packed sequences (see packing.py).
 
-        features (B, images, latents, D), from `features`, in the order of the sequence.
+        features (B, images, latents, D), from `features`, in the order of the sequence. every_layer: keep the states
+        of every layer, for probes and auxiliary losses.
         """
         batch = len(packed.ids)
         tokens = self.tokens[None].expand(batch, -1, -1)
         embedded = torch.cat([tokens, self._embed(packed.ids, features)], dim=1)
-        hidden = self._text(
-            embedded, position_ids=packed.positions, attention_mask=packed.mask.to(embedded.dtype), use_cache=False
-        ).last_hidden_state
+        output = self._text(
+            embedded,
+            position_ids=packed.positions,
+            attention_mask=packed.mask.to(embedded.dtype),
+            use_cache=False,
+            output_hidden_states=every_layer,
+        )
+        hidden = output.last_hidden_state
         rows = torch.arange(batch, device=hidden.device)[:, None, None]
-        return PackedStates(hidden, self.label_logits(hidden[rows, packed.reads]))
+        return PackedStates(self.label_logits(hidden[rows, packed.reads]), hidden, output.hidden_states or ())
 
     def label_logits(self, states: Tensor) -> Tensor:
         """Last-layer states (..., D) -> (M+, M-) (..., 2): two rows of the vocabulary matrix, never all of it."""
