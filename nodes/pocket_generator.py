@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
@@ -20,7 +22,7 @@ from ..prefgen.pocket import shapes, taesd, text
 class PocketSDXL(comfy.supported_models.SDXL):
     """Core's SDXL at the pocket size. The head size comes with the unet_config, so nothing is added to it here."""
 
-    unet_extra_config: dict = {}
+    unet_extra_config: ClassVar[dict] = {}
     memory_usage_factor = 0.8
 
     def model_type(self, state_dict: dict, prefix: str = "") -> comfy.model_base.ModelType:

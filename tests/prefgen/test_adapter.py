@@ -90,7 +90,7 @@ def test_an_adapter_may_know_the_images_only():
 def test_a_part_that_is_absent_or_of_another_width_is_named():
     with pytest.raises(EmbeddingError, match="no img part"):
         make_adapter().user_tokens(users()._replace(img=None))
-    with pytest.raises(EmbeddingError, match="core part is 25 wide.*expects 24"):
+    with pytest.raises(EmbeddingError, match=r"core part is 25 wide.*expects 24"):
         make_adapter().user_tokens(users()._replace(core=torch.randn(2, 25)))
 
 
@@ -175,7 +175,7 @@ def test_training_reaches_every_weight_of_the_adapter_and_none_of_the_unet():
 
 
 def test_an_adapter_of_another_unet_is_refused():
-    with pytest.raises(ModelError, match="11 cross-attention blocks.*made for 70"):
+    with pytest.raises(ModelError, match=r"11 cross-attention blocks.*made for 70"):
         install_in_diffusers(make_unet(), make_adapter(dataclasses.replace(CONFIG, blocks=SDXL_BLOCKS)))
 
 

@@ -1,0 +1,70 @@
+"""Rewards of an image, differentiable in its pixels. A person's preference is one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from .errors import RewardError
+
+if TYPE_CHECKING:
+    from .prefdisc.model import PrefDisc
+    from .prefdisc.prefix import HistoryPrefix
+
+
+class Reward(Protocol):
+    """Images (B, 3, H, W) in [0, 1] -> rewards (B,), higher is better, each of its own image alone."""
+
+    def __call__(self, images: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class PreferenceReward:
+    """How much a person likes the image, by PrefDisc over the person's history (METHOD section 4).
+
+    Attributes:
+        prefix: the history, read once and detached: the gradient's memory does not grow with the history.
+        prompt: what the images were painted for; one for all, or one each.
+        sense: "like" climbs towards what the person likes, "dislike" towards what they do not (003, figure 8).
+        by: "q" is the score Q itself; "margin" the difference of the two logits, whose gradient does not fade where the
+            score is near 0 or 1.
+    """
+
+    prefdisc: PrefDisc
+    prefix: HistoryPrefix | None
+    prompt: str | Sequence[str] = ""
+    sense: Literal["like", "dislike"] = "like"
+    by: Literal["q", "margin"] = "q"
+
+    def __post_init__(self) -> None:
+        if self.sense not in ("like", "dislike") or self.by not in ("q", "margin"):
+            raise RewardError(
+                f"The preference reward has sense {self.sense!r} and is read by {self.by!r}; "
+                "expected like or dislike, and q or margin."
+            )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        liked, disliked = self.prefdisc.logits(self.prefix, images, self.prompt).float().unbind(-1)
+        margin = liked - disliked if self.sense == "like" else disliked - liked
+        return margin.sigmoid() if self.by == "q" else margin
+
+
+class WeightedRewards:
+    """A weighted sum of rewards, as ReNO takes several at once.
+
+    Raises:
+        RewardError: no reward, a negative weight, or all weights zero.
+    """
+
+    def __init__(self, rewards: Sequence[tuple[float, Reward]]) -> None:
+        if not rewards or any(weight < 0 for weight, _ in rewards) or not any(weight for weight, _ in rewards):
+            weights = ", ".join(f"{weight:g}" for weight, _ in rewards) or "none"
+            raise RewardError(f"The rewards' weights are {weights}; expected none negative and at least one above 0.")
+        self.rewards = tuple((weight, reward) for weight, reward in rewards if weight)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return torch.stack([weight * reward(images) for weight, reward in self.rewards]).sum(0)
