@@ -4,7 +4,17 @@ A poster's attributes are known exactly, so a taste over them has a true utility
 preference can be measured. `draw` turns `Attributes` into pixels; `caption` into words.
 """
 
-from .attributes import ATTRIBUTES, TASTE, Attributes, caption, random_attributes, subject_prompt
+from .attributes import ATTRIBUTES, TASTE, Attributes, caption, random_attributes, random_caption, subject_prompt
 from .drawing import SIZE, draw
 
-__all__ = ["ATTRIBUTES", "SIZE", "TASTE", "Attributes", "caption", "draw", "random_attributes", "subject_prompt"]
+__all__ = [
+    "ATTRIBUTES",
+    "SIZE",
+    "TASTE",
+    "Attributes",
+    "caption",
+    "draw",
+    "random_attributes",
+    "random_caption",
+    "subject_prompt",
+]

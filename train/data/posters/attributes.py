@@ -74,10 +74,15 @@ def subject_prompt(attributes: Attributes) -> str:
     return ATTRIBUTES["subject"][attributes.subject]
 
 
-def caption(attributes: Attributes, names=TASTE) -> str:
-    """The subject, then the phrases of the attributes named: "a lighthouse over the sea, neon colours, flat"."""
-    words = [subject_prompt(attributes)]
-    if "scene" in names:
-        words[0] += " " + ATTRIBUTES["scene"][attributes.scene]
-    words += [ATTRIBUTES[n][getattr(attributes, n)] for n in TASTE if n in names and n != "scene"]
-    return ", ".join(words)
+def caption(attributes: Attributes, names=tuple(ATTRIBUTES)) -> str:
+    """The phrases of the attributes named: "a lighthouse over the sea, neon colours, flat"."""
+    phrases = {name: ATTRIBUTES[name][getattr(attributes, name)] for name in ATTRIBUTES if name in names}
+    if "subject" in phrases and "scene" in phrases:
+        phrases["subject"] += " " + phrases.pop("scene")
+    return ", ".join(phrases.values())
+
+
+def random_caption(attributes: Attributes, rng: np.random.Generator, subject: float = 1.0, each: float = 0.5) -> str:
+    """A caption that names the subject with one probability and each other attribute with another."""
+    kept = [n for n in ATTRIBUTES if rng.random() < (subject if n == "subject" else each)]
+    return caption(attributes, kept or ("subject",))

@@ -1,0 +1,115 @@
+"""Trains the pocket CLIP: SDXL's two text encoders and an image tower, contrastively, on captioned posters."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from prefgen.pocket.shapes import CLIP_G, CLIP_L, FOLDER, IMAGE_SIZE
+from train.data.posters import ATTRIBUTES, Attributes, random_caption
+from train.loop import LoopConfig, fit, generator_of
+from train.pocket import text
+from train.pocket.batches import drawn_batch, soften
+
+CONFIG = LoopConfig(steps=500, learning_rate=1.2e-3, ema=0.97)
+BATCH, LENGTH = 64, 32  # captions here are shorter than 32 tokens, and attention is causal: the rest changes nothing
+# Words no caption knows, so that the "unknown" row learns to mean nothing in particular.
+_FILLERS = ("beautiful", "my", "favourite", "art", "best", "nice", "illustration", "detailed")
+VISION_FILE = FOLDER / "clip_vision.safetensors"
+VISION = {
+    "image_size": IMAGE_SIZE,
+    "patch_size": 12,
+    "hidden_size": 96,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 3,
+    "projection_dim": CLIP_G.hidden,
+}
+
+
+class PocketCLIP(nn.Module):
+    """Both text towers against one image tower, and attribute heads that speed the image tower's first minutes."""
+
+    def __init__(self):
+        super().__init__()
+        self.clip_l, self.clip_g = text.build(CLIP_L), text.build(CLIP_G)
+        self.vision = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION))
+        self.to_l = nn.Linear(CLIP_G.hidden, CLIP_L.hidden, bias=False)
+        self.scale = nn.Parameter(torch.tensor(2.5))
+        self.heads = nn.ModuleDict({n: nn.Linear(CLIP_G.hidden, len(v)) for n, v in ATTRIBUTES.items()})
+
+
+def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
+    """CLIP's symmetric cross entropy over a batch (Radford et al. 2021). Embeddings (B, D), not normalised."""
+    logits = F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T * scale.exp().clamp(max=100)
+    labels = torch.arange(len(logits))
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def _caption(row: np.ndarray, rng: np.random.Generator) -> str:
+    words = random_caption(Attributes.from_indices(row), rng, subject=0.8, each=0.7)
+    return f"{rng.choice(_FILLERS)} {words}" if rng.random() < 0.15 else words
+
+
+def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 31) -> dict[str, float]:
+    """Train, write text_encoders.safetensors and clip_vision.safetensors, return zero-shot accuracies."""
+    torch.manual_seed(seed)
+    model = PocketCLIP()
+
+    def loss_of(model, step):
+        images, indices = drawn_batch(BATCH, seed, step)
+        rng = np.random.default_rng([seed, step, 1])
+        tokens = text.tokenize([_caption(row, rng) for row in indices], LENGTH)
+        seen = model.vision(soften(images, generator_of(seed, step)) * 2 - 1).image_embeds
+        loss = contrastive_loss(seen, model.clip_g(tokens).text_embeds, model.scale)
+        low = contrastive_loss(model.to_l(seen), model.clip_l(tokens).text_embeds, model.scale)
+        heads = zip(model.heads.values(), torch.from_numpy(indices).T, strict=True)
+        read = sum(F.cross_entropy(head(seen), target) for head, target in heads)
+        return {"loss": loss + low + 0.3 * read, "clip": loss, "read": read}
+
+    model = fit(model, loss_of, config, folder / "clip")
+    save_file(text.to_file(model.clip_l, model.clip_g), text.FILE)
+    state = {k: v.half().contiguous() for k, v in model.vision.state_dict().items() if "position_ids" not in k}
+    save_file(state, VISION_FILE, metadata={"config": json.dumps(VISION)})
+    return zero_shot()
+
+
+def load_vision() -> CLIPVisionModelWithProjection:
+    """The shipped image tower. Pixels are scaled to [-1, 1]."""
+    with safe_open(VISION_FILE, "pt") as file:
+        config = json.loads(file.metadata()["config"])
+    model = CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
+    model.load_state_dict({k: v.float() for k, v in load_file(VISION_FILE).items()}, strict=False)
+    return model.requires_grad_(False).eval()
+
+
+@cache
+def _text_encoders() -> text.TextEncoders:
+    return text.load()
+
+
+def encode_text(captions: list[str]) -> Tensor:
+    """Pooled clip_g embeddings of captions, (B, 128), not normalised: the space that `sem` is aligned to."""
+    return _text_encoders()(captions)[1]
+
+
+@torch.no_grad()
+def zero_shot(seed: int = 92, count: int = 512) -> dict[str, float]:
+    """Accuracy of naming each attribute of fresh drawings by the nearest phrase."""
+    images, indices = drawn_batch(count, seed, 0)
+    seen = F.normalize(load_vision()(images * 2 - 1).image_embeds, dim=-1)
+    scores = {}
+    for column, (name, values) in enumerate(ATTRIBUTES.items()):
+        phrases = F.normalize(encode_text(list(values.values())), dim=-1)
+        right = (seen @ phrases.T).argmax(-1) == torch.from_numpy(indices[:, column])
+        scores[name] = round(float(right.float().mean()), 4)
+    return scores

@@ -1,0 +1,101 @@
+"""SDXL's two text encoders, small: the vocabulary rows that captions use, token ids as core makes them, loading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import open_clip
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+from prefgen.pocket.shapes import CLIP_G, CLIP_L, FOLDER, TextShape
+from train.data.posters import ATTRIBUTES
+
+START, END = 49406, 49407
+PADDING = {"clip_l": END, "clip_g": 0}  # as core's SDXL tokenizer pads
+FILE = FOLDER / "text_encoders.safetensors"
+# Small words people put around a subject; all other words share the "unknown" row.
+_SMALL_WORDS = "a an the of in on at with and by poster picture image"
+
+
+@cache
+def tokenizer() -> open_clip.SimpleTokenizer:
+    """CLIP's own byte-pair tokenizer, the one core's text encoders use."""
+    return open_clip.SimpleTokenizer()
+
+
+@cache
+def vocabulary() -> tuple[int, ...]:
+    """CLIP token ids that have an embedding row of their own, sorted."""
+    phrases = [phrase for values in ATTRIBUTES.values() for phrase in values.values()]
+    tokens = {t for text in [*phrases, _SMALL_WORDS, ",", "."] for t in tokenizer().encode(text)}
+    return tuple(sorted(tokens | {0, START, END}))
+
+
+def tokenize(captions: list[str], length: int = 77) -> Tensor:
+    """Captions -> rows of the compact vocabulary, (B, length) int64, padded with the row of token 0.
+
+    Words without a row of their own get the last one, "unknown".
+    """
+    rows = {token: row for row, token in enumerate(vocabulary())}
+    ids = tokenizer()(captions, context_length=length)
+    return ids.apply_(lambda token: rows.get(token, len(rows)))
+
+
+def build(shape: TextShape) -> CLIPTextModelWithProjection:
+    """An untrained text encoder over the compact vocabulary and its unknown row."""
+    config = CLIPTextConfig(
+        **shape.clip_config(),
+        vocab_size=len(vocabulary()) + 1,
+        bos_token_id=vocabulary().index(START),
+        eos_token_id=vocabulary().index(END),
+        pad_token_id=vocabulary().index(0),
+    )
+    return CLIPTextModelWithProjection(config)
+
+
+@dataclass(frozen=True)
+class TextEncoders:
+    """Both encoders, frozen, giving what core's SDXL text conditioning gives."""
+
+    clip_l: nn.Module
+    clip_g: nn.Module
+
+    @torch.no_grad()
+    def __call__(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Captions -> context (B, 77, 192), the penultimate states side by side; pooled clip_g (B, 128)."""
+        ids = tokenize(captions)
+        end = vocabulary().index(END)
+        after_end = (ids == end).long().cumsum(-1).bool()
+        low = self.clip_l(ids.masked_fill(after_end, end), output_hidden_states=True)
+        high = self.clip_g(ids, output_hidden_states=True)
+        return torch.cat([low.hidden_states[-2], high.hidden_states[-2]], -1), high.text_embeds
+
+
+def to_file(clip_l: nn.Module, clip_g: nn.Module) -> dict[str, Tensor]:
+    """The file's tensors: core's key names, half precision, the embedding tables as rows."""
+    state = {"token_ids": torch.tensor(vocabulary())}
+    for name, model in (("clip_l", clip_l), ("clip_g", clip_g)):
+        for key, value in model.state_dict().items():
+            value = value.half().contiguous()
+            if "token_embedding" in key:
+                state[f"{name}.token_rows"], state[f"{name}.unknown_row"] = value[:-1].clone(), value[-1].clone()
+            elif "position_ids" not in key:
+                state[f"{name}.transformer.{key}"] = value
+    return state
+
+
+def load() -> TextEncoders:
+    """The shipped text encoders."""
+    state, encoders = load_file(FILE), {}
+    for name, shape in (("clip_l", CLIP_L), ("clip_g", CLIP_G)):
+        model, prefix = build(shape), f"{name}.transformer."
+        weights = {k.removeprefix(prefix): v.float() for k, v in state.items() if k.startswith(prefix)}
+        rows = torch.cat([state[f"{name}.token_rows"], state[f"{name}.unknown_row"][None]]).float()
+        weights["text_model.embeddings.token_embedding.weight"] = rows
+        model.load_state_dict(weights)
+        encoders[name] = model.requires_grad_(False).eval()
+    return TextEncoders(**encoders)
