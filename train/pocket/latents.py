@@ -1,0 +1,43 @@
+"""A pool of posters as latents: drawn and encoded once, read at every step by the generator and the adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import trange
+
+from train.data.posters import SIZE
+from train.pocket import vae
+from train.pocket.batches import drawn_batch
+
+
+@dataclass(frozen=True)
+class LatentPool:
+    """Latents (N, 4, 12, 12) in half precision and the attribute indices (N, 6) they were drawn from."""
+
+    latents: Tensor
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+
+def latent_pool(folder: Path, count: int = 24_576, seed: int = 41, batch: int = 64) -> LatentPool:
+    """Read the pool from `folder`, or draw, encode and write it there."""
+    path = folder / f"latents-{SIZE}px-{seed}-{count}.safetensors"
+    if not path.exists():
+        model, rows = vae.load(), []
+        with torch.inference_mode():
+            for step in trange(count // batch, desc="encoding posters", mininterval=10):
+                images, indices = drawn_batch(batch, seed, step)
+                latents = model.encode(images.contiguous(memory_format=torch.channels_last))
+                rows.append((latents.half(), torch.from_numpy(indices)))
+        latents, indices = (torch.cat(column).contiguous() for column in zip(*rows, strict=True))
+        save_file({"latents": latents, "indices": indices}, path)
+    state = load_file(path)
+    return LatentPool(state["latents"], state["indices"].numpy())
