@@ -1,14 +1,35 @@
-"""The base model: a real transformers Idefics2, built from a configuration with its traps taken out."""
+"""The base model: a real transformers Idefics2, built from a configuration with its traps taken out, or read from a
+base file: weights in a .safetensors file whose header holds the configuration, and `tokenizer.json` beside it."""
 
 from __future__ import annotations
 
 import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..errors import CheckpointError
+from ..safefile import fingerprint, read_safefile, write_safefile
+
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import Idefics2ForConditionalGeneration
+
+KIND = "base model"
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model with its tokenizer. id, revision: what a checkpoint made on it names."""
+
+    model: Idefics2ForConditionalGeneration
+    tokenizer: Tokenizer
+    id: str
+    revision: str
 
 
 def build_base(config: dict[str, Any]) -> Idefics2ForConditionalGeneration:
@@ -27,3 +48,39 @@ def build_base(config: dict[str, Any]) -> Idefics2ForConditionalGeneration:
     with torch.no_grad():
         latents.normal_(std=latents.shape[-1] ** -0.5)
     return model
+
+
+def save_base(
+    path: Path, base_id: str, config: dict[str, Any], model: Idefics2ForConditionalGeneration, tokenizer: Tokenizer
+) -> str:
+    """Write a base file in half precision and its tokenizer; return the revision, taken of the weights."""
+    tensors = {name: tensor.half() for name, tensor in model.state_dict().items()}
+    revision = fingerprint({"id": base_id, "config": config}, tensors)[:16]
+    write_safefile(path, KIND, {"id": base_id, "revision": revision, "config": config}, tensors)
+    tokenizer.save(str(path.with_name(TOKENIZER)))
+    return revision
+
+
+def load_base(path: Path, dtype: torch.dtype = torch.float32) -> Base:
+    """Read a base file. Raises CheckpointError where it is not one, or its weights do not fit its configuration."""
+    file = read_safefile(path, KIND)
+    try:
+        model = build_base(file.header["config"])
+        model.load_state_dict(file.tensors)
+        tokenizer = read_tokenizer(path.with_name(TOKENIZER))
+        return Base(model.to(dtype).eval(), tokenizer, file.header["id"], file.header["revision"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{path.name} does not fit its own header ({first}): get the file again.") from error
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Read a `tokenizer.json`. Raises CheckpointError where it is missing or no JSON."""
+    from tokenizers import Tokenizer
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        json.loads(text)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} could not be read ({error}): get the base model's tokenizer again.") from error
+    return Tokenizer.from_str(text)

@@ -91,7 +91,9 @@ def test_a_mid_grey_image_is_an_image(model):
     assert torch.isfinite(model.score(None, grey)).all()
 
 
-@pytest.mark.parametrize(("images", "found"), [(torch.rand(3, 24, 24), "(3, 24, 24)"), (torch.rand(2, 4, 8, 8), "(2, 4")])
+@pytest.mark.parametrize(
+    ("images", "found"), [(torch.rand(3, 24, 24), "(3, 24, 24)"), (torch.rand(2, 4, 8, 8), "(2, 4")]
+)
 def test_candidates_of_another_shape_are_refused(model, images, found):
     with pytest.raises(ImageError, match="expected \\(batch, 3, height, width\\)") as raised:
         model.logits(None, images)

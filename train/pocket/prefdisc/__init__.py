@@ -1,0 +1,48 @@
+"""Trains the pocket PrefDisc: sight, then taste, then the preference tokens alone; and writes what is shipped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from prefgen.checkpoint import write_part
+from prefgen.prefdisc.base import save_base
+from prefgen.prefdisc.model import PrefDisc
+from train.data.agents import World
+from train.pocket.prefdisc.accuracy import measure
+from train.pocket.prefdisc.shapes import BASE, base_config
+from train.pocket.prefdisc.sight import SightConfig, train_sight
+from train.pocket.prefdisc.taste import TasteConfig, train_taste
+
+SHIPPED = Path(__file__).parents[3] / "prefgen" / "pocket"
+LICENCE = "Apache-2.0"
+SIGHT, TASTE = SightConfig(), TasteConfig()
+
+
+def train(
+    folder: Path, sight: SightConfig = SIGHT, taste: TasteConfig = TASTE, out: Path = SHIPPED
+) -> dict[str, float]:
+    """Train, resuming from `folder`; write prefdisc.safetensors, tokenizer.json and the PrefDisc part of
+    preference.safetensors into `out`; return the accuracies on unseen users and posters."""
+    world = World.load()
+    prefdisc, table = train_sight(folder, sight)
+    prefdisc = train_taste(prefdisc, table, world, folder, taste)
+    found = measure(prefdisc, world)
+    export(prefdisc, out, found)
+    return found
+
+
+def export(prefdisc: PrefDisc, out: Path, found: dict[str, float]) -> None:
+    """Write the base model's file, its tokenizer, and the checkpoint's PrefDisc part with what was measured."""
+    tokenizer = prefdisc.turns.tokenizer
+    config = base_config(tokenizer)
+    revision = save_base(out / "prefdisc.safetensors", BASE, config, prefdisc.base, tokenizer)
+    spec = replace(prefdisc.spec, revision=revision)
+    write_part(
+        out / "preference.safetensors",
+        "prefdisc",
+        spec.to_json(),
+        {"tokens": prefdisc.tokens},
+        licence=LICENCE,
+        training={"prefdisc": found},
+    )

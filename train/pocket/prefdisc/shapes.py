@@ -1,4 +1,4 @@
-"""The pocket PrefDisc's shapes: a real Idefics2 of 1.4 million parameters, its tokenizer and its turns. Default ours."""
+"""The pocket PrefDisc's shapes: an Idefics2 of 1.4 million parameters, its tokenizer, its turns. Default ours."""
 
 from __future__ import annotations
 

@@ -1,0 +1,128 @@
+"""A .safetensors file with our header: one JSON value under the metadata key `prefgen`. All that we read and write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .errors import CheckpointError
+
+KEY = "prefgen"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SafeFile:
+    """What a file holds: its header (with `kind` and `format`), its tensors, and where it lies."""
+
+    path: Path
+    header: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def read_safefile(path: str | Path, kind: str, device: str = "cpu") -> SafeFile:
+    """Read a file of ours of this kind.
+
+    Raises CheckpointError where the file is missing, cut short, no safetensors, not ours, of another kind, or of a
+    newer format.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    header = read_header(path, kind)
+    try:
+        return SafeFile(path, header, load_file(path, device=device))
+    except SafetensorError as error:
+        raise CheckpointError(f"{path.name} is damaged ({error}): get the file again.") from error
+
+
+def read_header(path: Path, kind: str) -> dict[str, Any]:
+    """The header alone, without reading tensors. Raises as `read_safefile` does."""
+    listing = _listing(Path(path))
+    found = listing.get("__metadata__", {}).get(KEY)
+    try:
+        header = json.loads(found) if found is not None else None
+    except ValueError as error:
+        raise CheckpointError(f"{path.name} has a damaged PrefGen header ({error}): get the file again.") from error
+    if not isinstance(header, dict) or "kind" not in header:
+        raise CheckpointError(
+            f"{path.name} is a .safetensors file without a PrefGen header, expected a PrefGen {kind}: "
+            "choose a file made by PrefGen, or convert this one first."
+        )
+    if header["kind"] != kind:
+        raise CheckpointError(
+            f"{path.name} is a PrefGen {header['kind']}, expected a PrefGen {kind}: choose another file."
+        )
+    if header.get("format", 0) > FORMAT:
+        raise CheckpointError(
+            f"{path.name} has format {header['format']}, this pack reads up to {FORMAT}: update the pack."
+        )
+    return header
+
+
+def write_safefile(path: str | Path, kind: str, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write a file of ours; beside and moved into place, so that a crash leaves the file before."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".partial")
+    value = json.dumps({"kind": kind, "format": FORMAT, **header}, sort_keys=True)
+    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, beside, metadata={KEY: value})
+    beside.replace(path)
+
+
+def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """sha256 (hex) of the header (but for a fingerprint in it) and of every tensor's name, type, shape and bytes."""
+    import torch
+
+    digest = hashlib.sha256()
+    plain = {k: v for k, v in header.items() if k not in ("fingerprint", "kind", "format")}
+    digest.update(json.dumps(plain, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _listing(path: Path) -> dict[str, Any]:
+    """The safetensors header, checked against the file's length (what a broken download fails)."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            # A checkpoint's header is kilobytes; the first eight bytes of another format read as a huge number.
+            plausible = size >= 8 and length <= 100_000_000
+            text = file.read(length) if plausible else b""
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be read ({error.strerror}): check its name and place.") from error
+    if not plausible:
+        raise CheckpointError(
+            f"{path.name} is not a .safetensors file, which is the only kind PrefGen reads: choose another file, or "
+            "convert this one first."
+        )
+    if len(text) < length:
+        raise CheckpointError(_cut_short(path, size, 8 + length))
+    try:
+        listing = json.loads(text)
+        ends = [entry["data_offsets"][1] for name, entry in listing.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path.name} is not a .safetensors file (its list of tensors cannot be read): choose another file."
+        ) from error
+    expected = 8 + length + max(ends, default=0)
+    if size < expected:
+        raise CheckpointError(_cut_short(path, size, expected))
+    return listing
+
+
+def _cut_short(path: Path, found: int, expected: int) -> str:
+    return f"{path.name} is cut short: found {found:,} bytes, expected {expected:,} or more. Download or copy it again."
