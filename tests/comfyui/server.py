@@ -19,8 +19,8 @@ GUARD = Path(__file__).with_name("guard.py")
 FOLDERS = ("custom_nodes", "input", "output", "temp", "user", "models/prefgen")
 LOG_LINES = 80
 
-# With few cores, OpenMP's spinning threads starve each other: a prompt of 0.8 s took over a minute. The server must also
-# show that it needs no model hub.
+# With few cores, OpenMP's spinning threads starve each other: a prompt of 0.8 s took over a minute. The server must
+# also show that it needs no model hub.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "HF_HUB_OFFLINE": "1",

@@ -1,0 +1,32 @@
+# Every command prepares its own environment: see scripts/environment.py.
+PYTHON ?= python3
+RUN = $(PYTHON) scripts/environment.py run --
+ARGS ?=
+
+.PHONY: help demo test python lint lock
+
+help:
+	@echo "make demo                 paint three prompts for two people in a real ComfyUI; see out/demo/sheet.png"
+	@echo "make test                 lint and tests"
+	@echo "make python ARGS='-m x'   Python in the same environment, for every other command"
+	@echo "make lock                 resolve requirements/environment.lock anew (needs uv)"
+
+demo:
+	$(RUN) -m demo
+
+test:
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pytest $(ARGS)
+
+lint:
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+python:
+	$(RUN) $(ARGS)
+
+lock:
+	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --upgrade \
+		pyproject.toml --extra train --extra rewards --extra test requirements/comfyui.in \
+		--output-file requirements/environment.lock

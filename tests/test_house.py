@@ -1,0 +1,182 @@
+"""House rules that a reader cannot be asked to watch: one-way imports, short files, nothing dangerous at run time."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACK = ("prefgen", "nodes")
+FOLDERS = (*PACK, "train", "demo", "benchmarks", "scripts", "tests")
+HEAVY = {"torch", "transformers", "diffusers", "peft", "open_clip", "bitsandbytes", "imscore", "accelerate", "datasets"}
+OPTIONAL = {"peft", "bitsandbytes", "open_clip", "imscore", "diffusers"}
+LONGEST = 300
+PUBLIC_ARCHIVE_LIMIT = 40 * 2**20  # bytes of shipped weights
+
+
+def sources(*folders):
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def named(paths):
+    return pytest.mark.parametrize("path", paths, ids=[str(path.relative_to(ROOT)) for path in paths])
+
+
+def imports(tree, everywhere=True):
+    """Absolute imports' first names, and relative imports as dots and name; only at module level if not everywhere."""
+    found = set()
+    for node in ast.walk(tree) if everywhere else module_level(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add("." * node.level + (node.module or "") if node.level else node.module.split(".")[0])
+    return found
+
+
+def module_level(tree):
+    """Every node that runs at import: all but the bodies of functions."""
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+@named(sources(*PACK, "train"))
+def test_imports_go_one_way(path):
+    tree = ast.parse(path.read_text())
+    folder = path.relative_to(ROOT).parts[0]
+    depth = len(path.relative_to(ROOT).parts) - 1  # dots that stay inside the folder
+    found = imports(tree)
+    foreign = {
+        "prefgen": {
+            "comfy",
+            "comfy_api",
+            "comfy_extras",
+            "folder_paths",
+            "node_helpers",
+            "latent_preview",
+            "nodes",
+            "train",
+        },
+        "nodes": {
+            "train",
+            "prefgen",
+            "nodes",
+            "demo",
+            "tests",
+        },  # prefgen is imported relatively: the pack has a path-made name
+        "train": {"comfy", "comfy_api", "comfy_extras", "folder_paths", "nodes"},
+    }[folder]
+    assert not found & foreign, f"{folder} must not import {found & foreign}"
+    outside = {name for name in found if name.startswith("." * (depth + 1))}
+    allowed = {name for name in outside if folder == "nodes" and name.startswith("." * (depth + 1) + "prefgen")}
+    assert outside == allowed, f"{outside - allowed} leaves {folder}"
+    if folder == "prefgen":
+        assert "prefgen" not in found, "inside prefgen imports are relative"
+
+
+@named(sources("prefgen"))
+def test_optional_packages_are_imported_where_they_are_used(path):
+    assert not imports(ast.parse(path.read_text()), everywhere=False) & OPTIONAL
+
+
+@named([path for path in sources(*PACK) if path.name == "__init__.py"] + [ROOT / "__init__.py"])
+def test_package_files_import_nothing_heavy(path):
+    assert not imports(ast.parse(path.read_text()), everywhere=False) & HEAVY
+
+
+@named(sources("nodes"))
+def test_nodes_start_without_transformers(path):
+    assert not imports(ast.parse(path.read_text()), everywhere=False) & (HEAVY - {"torch"})
+
+
+@named(sources(*FOLDERS))
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= LONGEST
+
+
+@named(sources(*PACK))
+def test_the_pack_prints_evaluates_and_unpickles_nothing(path):
+    tree = ast.parse(path.read_text())
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not calls & {
+        "print",
+        "eval",
+        "exec",
+        "compile",
+        "input",
+        "__import__",
+        "pickle.load",
+        "pickle.loads",
+        "torch.load",
+    }
+    assert not imports(tree) & {
+        "pickle",
+        "subprocess",
+        "requests",
+        "urllib",
+        "socket",
+        "marshal",
+        "shelve",
+        "importlib",
+    }
+    assert "os.environ[" not in ast.unparse(tree)
+
+
+@named(sources(*PACK))
+def test_errors_are_of_the_family(path):
+    raised = {
+        ast.unparse(node.exc)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Raise) and node.exc
+    }
+    assert not [text for text in raised if re.match(r"(Exception|BaseException|AssertionError)\b", text)]
+    asserted = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)]
+    assert not asserted, "assert is no check of input: it is gone under -O"
+
+
+@named(sources(*PACK, "train"))
+def test_public_things_are_documented(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "the module says what it is for"
+    bare = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert not bare
+
+
+def test_the_metadata_agrees_with_itself():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")
+    ]
+    assert wanted == project["dependencies"]
+    assert "comfyui" not in project["name"].lower(), "the registry refuses such names"
+    assert not [line for line in project["dependencies"] if "==" in line or "<" in line], "ComfyUI owns the versions"
+    assert (
+        f"[{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+        or "[Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+    )
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def test_the_lock_pins_everything():
+    lines = (ROOT / "requirements" / "environment.lock").read_text().splitlines()
+    assert lines
+    assert not [line for line in lines if line and not line.startswith("#") and not re.match(r"[\w.-]+==[\w.+]+", line)]
+
+
+def test_shipped_weights_are_safetensors_and_small():
+    shipped = [path for folder in PACK for path in (ROOT / folder).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in shipped if path.suffix == ".safetensors") <= PUBLIC_ARCHIVE_LIMIT
+    assert not [path for path in shipped if path.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl"}]
