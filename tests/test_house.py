@@ -141,7 +141,7 @@ def test_errors_are_of_the_family(path):
     assert not asserted, "assert is no check of input: it is gone under -O"
 
 
-@named(sources(*PACK, "train"))
+@named(sources(*PACK))
 def test_public_things_are_documented(path):
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), "the module says what it is for"

@@ -21,7 +21,8 @@ def main() -> int:
 
 
 def stop_when_released(process: subprocess.Popen) -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not sys.stdin: its lock would be held when the interpreter ends
+        pass
     process.terminate()
     try:
         process.wait(PATIENCE)
