@@ -16,6 +16,7 @@ import yaml
 from train.data.posters import ATTRIBUTES, TASTE, Attributes
 
 WORLD = Path(__file__).parents[1] / "configs" / "world.yaml"
+PEOPLE = WORLD.with_name("people.yaml")
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,11 @@ def draw_pairs(world: World, utilities: np.ndarray, count: int, rng: np.random.G
     u = utility_of(utilities[:, None, None, :], pairs)
     liked_first = world.choose(u[..., 0] - u[..., 1], rng)
     return np.where(liked_first[..., None, None], pairs, pairs[..., ::-1, :])
+
+
+def load_person(name: str) -> Agent:
+    """One of the bundled people, by name. Raises KeyError naming those there are."""
+    people = yaml.safe_load(PEOPLE.read_text())
+    if name not in people:
+        raise KeyError(f"There is no bundled person {name!r}; there are {', '.join(people)}.")
+    return Agent(name, people[name])

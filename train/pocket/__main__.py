@@ -1,0 +1,50 @@
+"""`python -m train.pocket [part ...]`: train the pocket models, in order, resuming what was begun.
+
+Every part writes its weights into `prefgen/pocket` (the judges into `train/evaluate`) and prints its figures as one
+JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+# Each part needs those before it: latents need the VAE, captions CLIP, embeddings PrefDisc, the adapter all of them.
+PARTS = ("people", "judge", "validation_judge", "vae", "clip", "prefdisc", "generator", "align", "adapter")
+
+
+def trainer(part: str) -> Callable[[Path], object]:
+    """The function that trains a part, given the folder for states and logs."""
+    if part in ("judge", "validation_judge"):
+        from train.pocket import judge
+
+        return lambda folder: judge.train(folder, part)
+    if part == "people":
+        from train.pocket import people
+
+        return lambda folder: people.make()
+    from importlib import import_module
+
+    return import_module(f"train.pocket.{part}").train
+
+
+def main() -> None:
+    """Train the parts named on the command line, or all."""
+    logging.basicConfig(level=logging.INFO)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)}; all where none is given")
+    parser.add_argument("--folder", type=Path, default=Path("out/pocket"), help="where states and logs are kept")
+    arguments = parser.parse_args()
+    unknown = set(arguments.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for part in arguments.parts or PARTS:
+        print(json.dumps({part: trainer(part)(arguments.folder)}))
+
+
+if __name__ == "__main__":
+    main()

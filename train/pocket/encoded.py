@@ -1,0 +1,67 @@
+"""A table of agents with the user embeddings of their histories: made once, read at every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import trange
+
+from prefgen.adapter import UserParts
+from prefgen.embedding import extract
+from prefgen.history import PreferencePair, UserHistory
+from prefgen.preference import PreferenceModel, load_preference_model
+from train.data.agents import World, draw_pairs
+from train.data.posters import Attributes, subject_prompt
+from train.pocket.batches import draw_all
+
+PAIRS = 8
+
+
+@dataclass(frozen=True)
+class EncodedAgents:
+    """Agents' utilities (N, 24) and the parts of their embeddings: sem, core and img, (N, D of the part)."""
+
+    utilities: np.ndarray
+    parts: UserParts
+
+    def __len__(self) -> int:
+        return len(self.utilities)
+
+    def users(self, rows: Tensor) -> UserParts:
+        """The embeddings of some agents."""
+        return UserParts(*(part[rows] for part in self.parts))
+
+
+def draw_history(pairs: np.ndarray, rng: np.random.Generator, name: str) -> UserHistory:
+    """Draw the posters of one agent's pairs, attribute indices (n, 2, 6), liked first."""
+    images = draw_all(pairs.reshape(-1, 6), rng).unflatten(0, (len(pairs), 2))
+    prompts = [subject_prompt(Attributes.from_indices(pair[0])) for pair in pairs]
+    return UserHistory(tuple(PreferencePair(*two, p) for two, p in zip(images, prompts, strict=True)), name)
+
+
+def encode_agents(model: PreferenceModel, world: World, count: int, seed: int) -> EncodedAgents:
+    """Draw agents and their histories from `seed`, and encode them."""
+    rng = np.random.default_rng(seed)
+    utilities, _ = world.sample(count, rng)
+    pairs, rows = draw_pairs(world, utilities, PAIRS, rng), []
+    with torch.inference_mode():
+        for i in trange(count, desc="encoding agents", mininterval=10):
+            embedding = extract(model, draw_history(pairs[i], rng, f"agent {i}"))
+            rows.append((embedding.sem, embedding.core, embedding.img))
+    return EncodedAgents(utilities, UserParts(*(torch.stack(column) for column in zip(*rows, strict=True))))
+
+
+def encoded_agents(folder: Path, count: int, seed: int) -> EncodedAgents:
+    """The table for the shipped preference model, from `folder` where it was made before."""
+    model = load_preference_model("pocket")
+    path = folder / f"agents-{model.fingerprint[:12]}-{seed}-{count}.safetensors"
+    if not path.exists():
+        table = encode_agents(model, World.load(), count, seed)
+        save_file({"utilities": torch.from_numpy(table.utilities), **table.parts._asdict()}, path)
+    state = load_file(path)
+    return EncodedAgents(state["utilities"].numpy(), UserParts(*(state[n].clone() for n in UserParts._fields)))
