@@ -1,0 +1,168 @@
+"""Gradients through ComfyUI's own sampling: conditioning, CFG, LoRAs and patches stay what the graph made them.
+
+The executor runs nodes in inference mode, whose tensors autograd refuses, and core's samplers run without gradient. So
+a sampler of our own is handed to core's guider, outside inference mode, with weights that are ordinary tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+from torch import Tensor, nn
+
+from ..prefgen.errors import ModelError
+
+Render = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def gradients() -> Iterator[None]:
+    """Inside, tensors can carry gradients, as they cannot where ComfyUI runs a node."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def make_differentiable(module: nn.Module) -> None:
+    """Turn a module's inference tensors into ordinary ones, in place and with the same values, and freeze it.
+
+    Tensors made in inference mode (every model that a node loaded) may not take part in a backward pass.
+    """
+    for part in module.modules():
+        for name, weight in part._parameters.items():
+            if weight is not None and weight.is_inference():
+                part._parameters[name] = nn.Parameter(weight.clone(), requires_grad=False)
+        for name, buffer in part._buffers.items():
+            if buffer is not None and buffer.is_inference():
+                part._buffers[name] = buffer.clone()
+    module.requires_grad_(False)
+
+
+def ordinary(x: Tensor | None) -> Tensor | None:
+    """A tensor that autograd may keep for its backward pass."""
+    return x.clone() if x is not None and x.is_inference() else x
+
+
+@dataclass(frozen=True)
+class FewSteps:
+    """A few Euler steps from a noise, as a graph of guider, sampler, sigmas and latent describes them.
+
+    Attributes:
+        model: the MODEL, with all its patches.
+        positive, negative: CONDITIONING; without a negative the positive is followed alone, and `cfg` is 1.
+        latent: the LATENT to start from; an empty one for text to image.
+        sigmas: (steps + 1,), falling.
+        seed: handed to samplers that ask for one; Euler does not.
+    """
+
+    model: ModelPatcher
+    positive: list
+    negative: list | None
+    latent: dict
+    sigmas: Tensor
+    cfg: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.negative is None and self.cfg != 1.0:
+            raise ModelError(
+                f"cfg is {self.cfg:g} and no negative prompt is connected: connect one, or set cfg to 1 (right for "
+                "models distilled to few steps)."
+            )
+
+    @property
+    def start(self) -> Tensor:
+        """The latent's samples, in the number of channels that the MODEL has."""
+        samples = comfy.sample.fix_empty_latent_channels(self.model, self.latent["samples"])
+        channels = self.model.get_model_object("latent_format").latent_channels
+        if samples.shape[1] != channels:
+            raise ModelError(
+                f"The latent has {samples.shape[1]} channels and the MODEL works on {channels}: "
+                "encode the image with the VAE that belongs to the MODEL."
+            )
+        return samples
+
+    def seed_noise(self) -> Tensor:
+        """The noise that core's samplers draw for this seed, so that the unoptimised image is KSampler's."""
+        return comfy.sample.prepare_noise(self.start, self.seed, self.latent.get("batch_index"))
+
+    def sample(self, noise: Tensor, sampler: comfy.samplers.Sampler) -> Tensor:
+        """Run a sampler through core's guider; returns latents as a LATENT holds them."""
+        guider = comfy.samplers.CFGGuider(self.model)
+        prompts = {"positive": self.positive} | ({} if self.negative is None else {"negative": self.negative})
+        guider.inner_set_conds(prompts)
+        guider.set_cfg(self.cfg)
+        mask = self.latent.get("noise_mask")
+        samples = guider.sample(
+            noise, self.start, sampler, self.sigmas, denoise_mask=mask, disable_pbar=True, seed=self.seed
+        )
+        return samples.to(comfy.model_management.intermediate_device())
+
+    def paint(self, noise: Tensor) -> Tensor:
+        """What a stock graph paints from this noise, to the bit."""
+        return self.sample(noise, comfy.samplers.sampler_object("euler"))
+
+
+class DifferentiableEuler(comfy.samplers.Sampler):
+    """Core's Euler steps with their gradient, run as often as `work` likes within one call of the guider.
+
+    Args:
+        work: is given the noise (B, C, H, W) on the MODEL's device and a function from noise to the latents that the
+            VAE takes; its answer is kept in `answer`.
+    """
+
+    def __init__(self, work: Callable[[Tensor, Render], object]) -> None:
+        self.work = work
+        self.answer: object = None
+
+    def sample(
+        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ) -> Tensor:
+        base = model_wrap.inner_model
+        make_differentiable(base)
+        sigmas, noise, latent = ordinary(sigmas), ordinary(noise), ordinary(latent_image)
+        model = comfy.samplers.KSamplerX0Inpaint(model_wrap, sigmas)
+        model.latent_image = latent
+        arguments = {**extra_args, "denoise_mask": ordinary(denoise_mask)}
+        full = self.max_denoise(model_wrap, sigmas)
+
+        def render(noise: Tensor) -> Tensor:
+            model.noise = noise
+            x = euler(model, base.model_sampling.noise_scaling(sigmas[0], noise, latent, full), sigmas, arguments)
+            return base.process_latent_out(base.model_sampling.inverse_noise_scaling(sigmas[-1], x))
+
+        self.answer = self.work(noise, render)
+        return noise
+
+
+def euler(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor, arguments: dict) -> Tensor:
+    """The steps of core's `euler` sampler, in its order of operations."""
+    ones = x.new_ones(len(x))
+    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = model(x, sigma * ones, **arguments)
+        x = x + (x - denoised) / sigma * (following - sigma)
+    return x
+
+
+def load_decoder(vae: VAE) -> Render:
+    """Load the VAE and return latents -> images (B, 3, H, W) in [0, 1], differentiable.
+
+    Values beyond 0 and 1 are clamped as core does it, but keep their gradient: a poster's flat colours lie at the
+    edges, and would never move again.
+    """
+    comfy.model_management.load_models_gpu([vae.patcher])
+    make_differentiable(vae.first_stage_model)
+
+    def decode(latents: Tensor) -> Tensor:
+        decoded = vae.first_stage_model.decode(latents.to(vae.device, vae.vae_dtype)).float()
+        images = (decoded + 1) / 2
+        return images + (images.clamp(0, 1) - images).detach()
+
+    return decode

@@ -1,0 +1,112 @@
+"""Gradients through core's sampling, where ComfyUI runs nodes: in inference mode."""
+
+import pytest
+import torch
+
+from prefgen.reno import RenoConfig, optimise
+
+
+@pytest.fixture
+def sampling(pack):
+    return pack("nodes.sampling")
+
+
+@pytest.fixture
+def few_steps(pocket, sampling):
+    """A function that sets a graph up as nodes do: in inference mode, all of it."""
+
+    def make(steps=2, cfg=2.0, batch=2, negative=True):
+        import comfy.samplers
+
+        with torch.inference_mode():
+            model = pocket.load_model()
+            torch.manual_seed(0)
+            positive, empty = ([[torch.randn(1, 77, 192), {"pooled_output": torch.randn(1, 128)}]] for _ in range(2))
+            latent = {"samples": torch.zeros(batch, 4, 12, 12)}
+            sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", steps)
+            return sampling.FewSteps(model, positive, empty if negative else None, latent, sigmas, cfg, seed=7)
+
+    return make
+
+
+@torch.inference_mode()
+def work_inside(sampling, graph, work):
+    with sampling.gradients():
+        sampler = sampling.DifferentiableEuler(work)
+        graph.sample(graph.seed_noise().clone(), sampler)
+    return sampler.answer
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_differentiable_steps_are_cores_euler(sampling, few_steps, steps):
+    graph = few_steps(steps)
+    with torch.inference_mode():
+        theirs = graph.paint(graph.seed_noise())
+    ours = work_inside(sampling, graph, lambda noise, render: render(noise))
+    assert torch.allclose(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_without_a_negative_the_positive_is_followed_alone(sampling, few_steps):
+    graph = few_steps(cfg=1.0, negative=False)
+    with torch.inference_mode():
+        theirs = graph.paint(graph.seed_noise())
+    assert torch.allclose(
+        work_inside(sampling, graph, lambda noise, render: render(noise)), theirs, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_cfg_without_a_negative_is_refused(sampling, few_steps):
+    with pytest.raises(ValueError, match="no negative prompt"):
+        few_steps(cfg=2.0, negative=False)
+
+
+def test_a_latent_of_other_channels_is_refused(few_steps):
+    graph = few_steps()
+    graph.latent["samples"] = torch.ones(1, 16, 12, 12)
+    with pytest.raises(ValueError, match="16 channels and the MODEL works on 4"):
+        graph.seed_noise()
+
+
+def test_the_gradient_is_the_finite_difference(sampling, few_steps):
+    graph = few_steps(batch=1)
+    torch.manual_seed(1)
+    weight, direction = torch.randn(2, 1, 4, 12, 12)
+
+    def slopes(noise, render):
+        noise.requires_grad_()
+        (grad,) = torch.autograd.grad((render(noise) * weight).sum(), noise)
+        step = 1e-2 * direction
+        with torch.no_grad():
+            return (grad * direction).sum(), ((render(noise + step) - render(noise - step)) * weight).sum() / 2e-2
+
+    gradient, difference = work_inside(sampling, graph, slopes)
+    assert gradient.item() == pytest.approx(difference.item(), rel=0.01)
+
+
+def test_images_keep_their_range_and_a_gradient_beyond_it(sampling, pocket):
+    with torch.inference_mode():
+        vae = pocket.load_vae()
+    with sampling.gradients():
+        latents = (3 * torch.randn(1, 4, 12, 12) / 0.13025).requires_grad_()
+        images = sampling.load_decoder(vae)(latents)
+        images.sum().backward()
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert latents.grad.abs().sum() > 0
+
+
+def test_a_batch_is_optimised_and_the_noise_reproduces_it(sampling, few_steps, pocket):
+    graph = few_steps(steps=1, cfg=1.0)
+    with torch.inference_mode():
+        vae = pocket.load_vae()
+
+    def work(noise, render):
+        decode = sampling.load_decoder(vae)
+        config = RenoConfig(iterations=4, learning_rate=20.0)
+        return optimise(noise, lambda x: decode(render(x)), lambda images: images[:, 0].mean((1, 2)) * 100, config)
+
+    result = work_inside(sampling, graph, work)
+    assert (result.rewards > result.curve[0]).all()
+    with torch.inference_mode():
+        images = vae.decode(graph.paint(result.noise)).movedim(-1, 1)
+    assert torch.allclose(images, result.images, atol=1e-4)
