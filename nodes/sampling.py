@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import comfy.model_management
 import comfy.sample
@@ -145,7 +146,7 @@ class DifferentiableEuler(comfy.samplers.Sampler):
 def euler(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor, arguments: dict) -> Tensor:
     """The steps of core's `euler` sampler, in its order of operations."""
     ones = x.new_ones(len(x))
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, following in pairwise(sigmas):
         denoised = model(x, sigma * ones, **arguments)
         x = x + (x - denoised) / sigma * (following - sigma)
     return x

@@ -7,7 +7,7 @@ Every row of a batch is optimised on its own, from its own noise to its own best
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -72,6 +72,10 @@ class RenoResult:
     rewards: Tensor
     iterations: Tensor
     curve: Tensor
+
+    def cpu(self) -> RenoResult:
+        """The same, off the accelerator."""
+        return RenoResult(*(getattr(self, field.name).cpu() for field in fields(self)))
 
 
 def norm_regulariser(noise: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -14,6 +14,10 @@ from .errors import RewardError
 if TYPE_CHECKING:
     from .prefdisc.model import PrefDisc
     from .prefdisc.prefix import HistoryPrefix
+
+
+Sense = Literal["like", "dislike"]
+By = Literal["score", "margin"]
 
 
 class Reward(Protocol):
@@ -30,27 +34,27 @@ class PreferenceReward:
         prefix: the history, read once and detached: the gradient's memory does not grow with the history.
         prompt: what the images were painted for; one for all, or one each.
         sense: "like" climbs towards what the person likes, "dislike" towards what they do not (003, figure 8).
-        by: "q" is the score Q itself; "margin" the difference of the two logits, whose gradient does not fade where the
+        by: "score" is Q itself; "margin" the difference of the two logits, whose gradient does not fade where the
             score is near 0 or 1.
     """
 
     prefdisc: PrefDisc
     prefix: HistoryPrefix | None
     prompt: str | Sequence[str] = ""
-    sense: Literal["like", "dislike"] = "like"
-    by: Literal["q", "margin"] = "q"
+    sense: Sense = "like"
+    by: By = "score"
 
     def __post_init__(self) -> None:
-        if self.sense not in ("like", "dislike") or self.by not in ("q", "margin"):
+        if self.sense not in get_args(Sense) or self.by not in get_args(By):
             raise RewardError(
                 f"The preference reward has sense {self.sense!r} and is read by {self.by!r}; "
-                "expected like or dislike, and q or margin."
+                "expected like or dislike, and score or margin."
             )
 
     def __call__(self, images: Tensor) -> Tensor:
         liked, disliked = self.prefdisc.logits(self.prefix, images, self.prompt).float().unbind(-1)
         margin = liked - disliked if self.sense == "like" else disliked - liked
-        return margin.sigmoid() if self.by == "q" else margin
+        return margin.sigmoid() if self.by == "score" else margin
 
 
 class WeightedRewards:
