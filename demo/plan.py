@@ -38,7 +38,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cell:
-    """One picture: of which prompt, by which method ("plain", "adapter", "plain_reno", "reno"), for whom (or nobody)."""
+    """One picture: of a prompt, by "plain", "adapter", "plain_reno" or "reno", for a person or for nobody."""
 
     prompt: str
     method: str

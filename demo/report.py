@@ -31,8 +31,10 @@ def true_utilities(pictures: dict[Cell, Image.Image], people: tuple[str, ...]) -
     }
 
 
-def rows(scores: dict[tuple[Cell, str], float], utilities: dict[tuple[Cell, str], float]) -> list[dict]:
-    """The `scores` list of report.json."""
+def rows(
+    scores: dict[tuple[Cell, str], float], utilities: dict[tuple[Cell, str], float], folder: str = ""
+) -> list[dict]:
+    """The `scores` list of report.json; `folder` goes before the pictures' names."""
     return [
         {
             "prompt": cell.prompt,
@@ -41,7 +43,7 @@ def rows(scores: dict[tuple[Cell, str], float], utilities: dict[tuple[Cell, str]
             "scored_for": person,
             "score": round(score, 4),
             "true_utility": round(utilities[cell, person], 4),
-            "image": cell.file,
+            "image": f"{folder}{cell.file}",
         }
         for (cell, person), score in scores.items()
     ]
