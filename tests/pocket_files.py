@@ -6,7 +6,6 @@ import torch
 from safetensors.torch import save_file
 
 from prefgen.pocket import shapes
-from prefgen.pocket.taesd import CORE_WIDTH
 
 
 def write_pocket_files(folder: Path, seed: int = 0) -> Path:
@@ -44,29 +43,9 @@ def one_encoder(shape: shapes.TextShape) -> dict[str, torch.Tensor]:
     return {name: x for name, x in state.items() if "token_embedding" not in name and "position_ids" not in name}
 
 
-def vae(width: int = shapes.TAESD_WIDTH) -> dict[str, torch.Tensor]:
-    """A narrow TAESD in core's names: encoder layers 0 to 14, decoder layers 1 to 18."""
-    state = {"vae_scale": torch.tensor(shapes.SDXL_LATENT_SCALE), "vae_shift": torch.tensor(0.0)}
+def vae() -> dict[str, torch.Tensor]:
+    """An untrained thin TAESD, as the file holds it."""
+    from train.pocket.taesd import ThinTAESD
 
-    def conv(name: str, into: int, out: int, bias: bool = True) -> None:
-        layer = torch.nn.Conv2d(into, out, 3, padding=1, bias=bias)
-        state.update({f"{name}.{key}": tensor.detach() for key, tensor in layer.state_dict().items()})
-
-    def block(name: str) -> None:
-        for index in (0, 2, 4):
-            conv(f"{name}.conv.{index}", width, width)
-
-    conv("taesd_encoder.0", 3, width)
-    for index in (1, 3, 4, 5, 7, 8, 9, 11, 12, 13):
-        block(f"taesd_encoder.{index}")
-    for index in (2, 6, 10):
-        conv(f"taesd_encoder.{index}", width, width, bias=False)
-    conv("taesd_encoder.14", width, shapes.LATENT_CHANNELS)
-    conv("taesd_decoder.1", shapes.LATENT_CHANNELS, width)
-    for index in (3, 4, 5, 8, 9, 10, 13, 14, 15, 18):
-        block(f"taesd_decoder.{index}")
-    for index in (7, 12, 17):
-        conv(f"taesd_decoder.{index}", width, width, bias=False)
-    conv("taesd_decoder.19", width, 3)
-    assert width <= CORE_WIDTH
-    return state
+    scale = {"vae_scale": torch.tensor(shapes.SDXL_LATENT_SCALE), "vae_shift": torch.tensor(0.0)}
+    return {name: tensor.detach() for name, tensor in ThinTAESD().state_dict().items()} | scale

@@ -146,7 +146,6 @@ class UNetShape:
 CLIP_L = TextShape(hidden=64, heads=2, intermediate=256, activation="quick_gelu")
 CLIP_G = TextShape(hidden=128, heads=4, intermediate=512, activation="gelu")
 UNET = UNetShape(context_dim=CLIP_L.hidden + CLIP_G.hidden, pooled_dim=CLIP_G.hidden)
-TAESD_WIDTH = 32
 
 SDXL_UNET = UNetShape(channels=(320, 640, 1280), depth=(0, 2, 10), head_channels=64, context_dim=2048, pooled_dim=1280)
 """The full-size SDXL UNet, in the same words: 70 cross-attention blocks."""

@@ -6,6 +6,7 @@ import torch
 from prefgen.errors import CheckpointError
 from prefgen.pocket import shapes, taesd, text
 from tests import pocket_files
+from train.pocket.taesd import ThinTAESD
 
 
 def test_the_full_size_sdxl_has_its_70_cross_attention_blocks():
@@ -14,14 +15,14 @@ def test_the_full_size_sdxl_has_its_70_cross_attention_blocks():
     assert shapes.SDXL_UNET.ldm_config()["transformer_depth"] == [0, 0, 2, 2, 10, 10]
 
 
-def test_a_narrow_taesd_is_a_wide_one_with_zeros():
-    narrow = pocket_files.vae()
-    wide = taesd.widen(narrow)
+def test_a_thin_taesd_is_a_wide_one_with_zeros():
+    thin = ThinTAESD()
+    wide = taesd.widen(thin.state_dict())
     assert wide["taesd_encoder.0.weight"].shape == (64, 3, 3, 3)
     assert wide["taesd_decoder.3.conv.0.weight"].shape == (64, 64, 3, 3)
     assert wide["taesd_decoder.19.weight"].shape == (3, 64, 3, 3)
     x = torch.rand(2, 4, 12, 12)
-    assert torch.allclose(decode(narrow, x), decode(wide, x), atol=1e-6)
+    assert torch.allclose(thin.decode(x), decode(wide, x), atol=1e-6)
 
 
 def decode(state: dict, x: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,4 @@
-"""Trains the pocket VAE: a TAESD thinner and shallower than core's, in core ComfyUI's key names.
-
-TAESD is a chain of convolutions, ReLUs and residual blocks, so a thin one is core's 64-channel one with zeros around
-it, and a block left out is a block of zeros (a ReLU). `prefgen.pocket` fills those in when the file is loaded; what is
-trained here is the part that is not zero, a small part of the work.
-"""
+"""Trains the pocket VAE, a thin TAESD, on crops of drawn posters."""
 
 from __future__ import annotations
 
@@ -11,70 +6,19 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from prefgen.pocket.shapes import FOLDER
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket.batches import drawn_batch
+from train.pocket.taesd import ThinTAESD
 
-WIDTHS = (16, 32, 48, 64)  # channels at full, half, quarter and eighth size
-ENCODER_BLOCKS = (0, 1, 2, 3)  # residual blocks at each size; core has 1, 3, 3, 3
-DECODER_BLOCKS = (1, 2, 2, 3)
 # Core multiplies the VAE's latents by this on the way into SDXL; the file's own vae_scale undoes it, so that the
 # encoder's output, of unit deviation, is what the UNet sees.
 SDXL_SCALE = 0.13025
 CONFIG = LoopConfig(steps=2600, learning_rate=2.5e-3, weight_decay=0.0, ema=0.99)
 BATCH, CROP = 6, 48
-
-
-class Block(nn.Module):
-    """TAESD's residual block; core's key names are `conv.0`, `conv.2`, `conv.4`."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        convs = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(3)]
-        self.conv = nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(), convs[2])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv(x) + x)
-
-
-class Clamp(nn.Module):
-    """TAESD's soft clamp of latents to (-3, 3)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(x / 3) * 3
-
-
-def _blocks(channels: int, present: int, places: int) -> list[nn.Module]:
-    """`places` entries as core counts them: residual blocks, then ReLUs where core's blocks will be zeros."""
-    return [Block(channels) for _ in range(present)] + [nn.ReLU() for _ in range(places - present)]
-
-
-class ThinTAESD(nn.Module):
-    """Encoder and decoder with core's layer numbering. Images (B,3,H,W) in [0,1], latents (B,4,H/8,W/8)."""
-
-    def __init__(self):
-        super().__init__()
-        w = WIDTHS
-        encoder: list[nn.Module] = [nn.Conv2d(3, w[0], 3, padding=1), *_blocks(w[0], ENCODER_BLOCKS[0], 1)]
-        for level in (1, 2, 3):
-            encoder.append(nn.Conv2d(w[level - 1], w[level], 3, stride=2, padding=1, bias=False))
-            encoder += _blocks(w[level], ENCODER_BLOCKS[level], 3)
-        self.taesd_encoder = nn.Sequential(*encoder, nn.Conv2d(w[3], 4, 3, padding=1))
-        decoder: list[nn.Module] = [Clamp(), nn.Conv2d(4, w[3], 3, padding=1), nn.ReLU()]
-        for level in (3, 2, 1):
-            decoder += _blocks(w[level], DECODER_BLOCKS[level], 3)
-            decoder += [nn.Upsample(scale_factor=2), nn.Conv2d(w[level], w[level - 1], 3, padding=1, bias=False)]
-        decoder += [*_blocks(w[0], DECODER_BLOCKS[0], 1), nn.Conv2d(w[0], 3, 3, padding=1)]
-        self.taesd_decoder = nn.Sequential(*decoder)
-
-    def encode(self, images: Tensor) -> Tensor:
-        return self.taesd_encoder(images)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return self.taesd_decoder(latents)
 
 
 def crops(images: Tensor, size: int, generator: torch.Generator) -> Tensor:

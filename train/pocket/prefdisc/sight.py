@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prefgen.prefdisc.model import PrefDisc
+from prefgen.prefdisc.pixels import preprocess
 from train.data.agents import random_indices
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig, fit, generator_of
@@ -37,17 +38,24 @@ class SightConfig:
 
 
 class Sight(nn.Module):
-    """PrefDisc's eyes with a linear reader of each attribute on top, which is thrown away afterwards."""
+    """PrefDisc's eyes with linear readers of each attribute, which are thrown away afterwards.
+
+    Beside the connector's output, the mean over the tower's patches is read too: the tower then learns what to look for
+    without waiting for the connector to let the gradient through.
+    """
 
     def __init__(self, prefdisc: PrefDisc) -> None:
         super().__init__()
         self.prefdisc = prefdisc
-        self.readers = nn.ModuleList(nn.Linear(LATENTS * WIDTH, len(values)) for values in ATTRIBUTES.values())
+        values = sum(map(len, ATTRIBUTES.values()))
+        self.reader = nn.Linear(LATENTS * WIDTH, values)
+        self.patch_reader = nn.Linear(prefdisc.base.config.vision_config.hidden_size, values)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, 96, 96) -> logits (B, values) of each attribute."""
-        seen = self.prefdisc.features(images).flatten(1)
-        return [reader(seen) for reader in self.readers]
+    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Images (B, 3, 96, 96) -> logits (B, values) of each attribute: by the connector, and by the mean patch."""
+        patches = self.prefdisc.patches(images)
+        read = self.reader(self.prefdisc.connect(patches).flatten(1)), self.patch_reader(patches.mean(1))
+        return tuple(logits.split([len(values) for values in ATTRIBUTES.values()], dim=1) for logits in read)
 
 
 @dataclass(frozen=True)
@@ -85,18 +93,38 @@ def train_sight(folder: Path, config: SightConfig) -> tuple[PrefDisc, PosterTabl
     sight.prefdisc.requires_grad_(False)
     for part in (sight.prefdisc.base.model.vision_model, sight.prefdisc.base.model.connector):
         part.requires_grad_(True)
+    whiten_patches(sight.prefdisc, images[:512])
     truth = torch.from_numpy(attributes)
 
     def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
         generator = generator_of(SEED, step)
         rows = torch.randint(len(images), (config.batch,), generator=generator)
-        read = model(soften(images[rows].float() / 255, generator))
-        losses = [F.cross_entropy(logits, truth[rows, i]) for i, logits in enumerate(read)]
+        read, by_patch = model(soften(images[rows].float() / 255, generator))
+        losses = [F.cross_entropy(logits, truth[rows, i]) for way in (read, by_patch) for i, logits in enumerate(way)]
         right = [(logits.argmax(-1) == truth[rows, i]).float().mean() for i, logits in enumerate(read)]
         return {"loss": sum(losses), **dict(zip(ATTRIBUTES, right, strict=True))}
 
     sight = fit(sight, loss_of, config.loop, folder / "sight")
     return sight.prefdisc, look(sight.prefdisc, images, attributes, config.views)
+
+
+@torch.no_grad()
+def whiten_patches(prefdisc: PrefDisc, images: Tensor) -> None:
+    """Start the patch embedding as the whitened principal components of the images' patches (uint8 (N, 3, H, W)).
+
+    Drawn at random it would see mostly each patch's mean colour, and the texture that tells stripes from dots would be
+    learnt an order of magnitude later (default ours).
+    """
+    layer = prefdisc.base.model.vision_model.embeddings.patch_embedding
+    pixels = preprocess(images.float() / 255, prefdisc.spec, layer.kernel_size[0])
+    patches = F.unfold(pixels, layer.kernel_size, stride=layer.stride).transpose(1, 2).flatten(0, 1)
+    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+    largest = values[-layer.out_channels :].flip(0)
+    # The floor keeps the noise of the smallest components from being blown up to the size of the signal.
+    scale = (largest + 1e-3 * largest[0]).rsqrt()
+    weight = vectors[:, -layer.out_channels :].flip(1).T * scale[:, None]
+    layer.weight.copy_(weight.view_as(layer.weight))
+    layer.bias.copy_(-weight @ patches.mean(0))
 
 
 @torch.no_grad()
