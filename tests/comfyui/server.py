@@ -97,7 +97,7 @@ def find_comfyui() -> Path:
     path = os.environ.get("COMFYUI_PATH", "")
     if not path or not (Path(path) / "main.py").is_file():
         raise ServerFailed(
-            f"COMFYUI_PATH is {path or 'not set'!r}, which holds no ComfyUI (no main.py). "
+            f"COMFYUI_PATH is {repr(path) if path else 'not set'}; expected a ComfyUI folder, with its main.py. "
             "Use `make test`, `make demo` or `make python`, which find one, or set it to your ComfyUI folder."
         )
     return Path(path).resolve()

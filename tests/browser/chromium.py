@@ -1,0 +1,137 @@
+"""Headless chromium, spoken to over the DevTools protocol (https://chromedevtools.github.io/devtools-protocol)."""
+
+import asyncio
+import base64
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.comfyui.server import GUARD, release
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
+    *("--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0"),
+)
+
+
+class PageError(RuntimeError):
+    """JavaScript in the page threw, or the browser did not do as asked."""
+
+
+def find_chromium() -> str | None:
+    """The browser's path: CHROMIUM_PATH, or the first known name on the PATH; None if there is none."""
+    return os.environ.get("CHROMIUM_PATH") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Page:
+    """One open page. Synchronous, for one thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, socket: aiohttp.ClientWebSocketResponse):
+        self._loop, self._socket, self._numbers = loop, socket, itertools.count(1)
+        self.console: list[str] = []
+
+    def evaluate(self, expression: str, timeout: float = 60.0) -> Any:
+        """The JSON value of a JavaScript expression; a promise is awaited. Raises PageError if it throws."""
+        answer = self.command(
+            "Runtime.evaluate", timeout, expression=expression, awaitPromise=True, returnByValue=True, userGesture=True
+        )
+        if "exceptionDetails" in answer:
+            thrown = answer["exceptionDetails"]
+            raise PageError(thrown.get("exception", {}).get("description") or thrown["text"])
+        return answer["result"].get("value")
+
+    def wait_for(self, expression: str, timeout: float = 60.0) -> None:
+        """Wait until the expression is truthy."""
+        end = time.monotonic() + timeout
+        while not self.evaluate(f"Boolean({expression})"):
+            if time.monotonic() > end:
+                raise PageError(f"waited {timeout:.0f} s for {expression}; console:\n" + "\n".join(self.console[-20:]))
+            time.sleep(0.2)
+
+    def screenshot(self) -> bytes:
+        """The visible page as PNG."""
+        return base64.b64decode(self.command("Page.captureScreenshot", format="png")["data"])
+
+    def command(self, method: str, timeout: float = 60.0, /, **parameters: Any) -> dict:
+        """Send one protocol command and return its result."""
+        return self._loop.run_until_complete(asyncio.wait_for(self._command(method, parameters), timeout))
+
+    async def _command(self, method: str, parameters: dict) -> dict:
+        number = next(self._numbers)
+        await self._socket.send_json({"id": number, "method": method, "params": parameters})
+        async for message in self._socket:
+            said = json.loads(message.data)
+            if said.get("id") == number:
+                if "error" in said:
+                    raise PageError(f"{method}: {said['error']['message']}")
+                return said["result"]
+            if said.get("method") == "Runtime.consoleAPICalled":
+                words = (str(part.get("value", part.get("description", ""))) for part in said["params"]["args"])
+                self.console.append(f"{said['params']['type']}: {' '.join(words)}")
+        raise PageError("the browser closed the connection")
+
+
+@contextmanager
+def open_page(url: str, width: int = 1600, height: int = 1000) -> Iterator[Page]:
+    """Start a browser with a profile of its own, open the address, and stop the browser whatever happens."""
+    loop = asyncio.new_event_loop()
+    with tempfile.TemporaryDirectory(prefix="prefgen-browser-", ignore_cleanup_errors=True) as profile:
+        command = [str(find_chromium()), *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}", url]
+        process = subprocess.Popen(
+            [sys.executable, str(GUARD), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        session = None
+        try:
+            port = debugging_port(Path(profile))
+            session, socket = loop.run_until_complete(connect(port, url))
+            page = Page(loop, socket)
+            page.command("Runtime.enable")
+            yield page
+        finally:
+            if session is not None:
+                loop.run_until_complete(session.close())
+            loop.close()
+            release(process)
+
+
+def debugging_port(profile: Path, timeout: float = 60.0) -> int:
+    """Chromium writes the port it chose into its profile."""
+    note = profile / "DevToolsActivePort"
+    end = time.monotonic() + timeout
+    while not (note.exists() and note.read_text().strip()):
+        if time.monotonic() > end:
+            raise PageError(f"chromium did not start within {timeout:.0f} s")
+        time.sleep(0.1)
+    return int(note.read_text().split()[0])
+
+
+async def connect(port: int, url: str) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebSocketResponse]:
+    """The websocket of the page that shows the address."""
+    session = aiohttp.ClientSession()
+    try:
+        for _ in range(100):
+            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+                pages = [page for page in await answer.json() if page["type"] == "page" and page["url"].startswith(url)]
+            if pages:
+                return session, await session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0)
+            await asyncio.sleep(0.1)
+        raise PageError(f"no page shows {url}")
+    except BaseException:
+        await session.close()
+        raise
