@@ -7,6 +7,7 @@ utility for the person a picture was made for ("right") and for the other ("wron
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def write(plan: Plan, pictures: dict, scores: dict, clock: Clock, folder: Path) 
     }
     with clock("sheet"):
         draw_sheet(plan, [wall(person) for person in plan.people], pictures, numbers).save(folder / "sheet.png")
-    report = rows(scores, utilities, f"{folder.relative_to(ROOT).as_posix()}/")
+    report = rows(scores, utilities, f"{os.path.relpath(folder, ROOT)}/")
     clock.seconds["total"] = round(sum(clock.seconds.values()), 2)
     (folder / "report.json").write_text(json.dumps({"scores": report, "seconds": clock.seconds}, indent=1) + "\n")
     return summary(report)

@@ -1,0 +1,29 @@
+"""The demo itself, made small, on the tests' server."""
+
+import json
+from dataclasses import replace
+
+from PIL import Image
+
+from demo.__main__ import Clock, write
+from demo.painting import paint
+from demo.plan import Plan
+
+SMALL = replace(Plan(), prompts=("a cactus",), iterations=2)
+
+
+def test_one_prompt_from_painting_to_report(comfy, tmp_path):
+    shown = []
+    pictures, scores = paint(comfy, SMALL, "a cactus", on_node=lambda: shown.append(1))
+    assert len(pictures) == 6
+    assert len(scores) == 12
+    assert len(shown) >= len(pictures) + len(SMALL.people)
+    assert all(0 <= score <= 1 for score in scores.values())
+    means = write(SMALL, pictures, scores, Clock({"start": 1.0}), tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert len(report["scores"]) == 12
+    assert report["seconds"]["total"] >= 1
+    assert set(means) == {"plain", "adapter", "plain_reno", "reno"}
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 1000
+    assert len(list(tmp_path.glob("a_cactus-*.png"))) == 6
