@@ -75,18 +75,23 @@ class PrefDisc(nn.Module):
         return self.tokens.dtype
 
     def features(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1] -> what stands for each in the text: (N, latents, D). Differentiable.
+        """Images (N, 3, H, W) in [0, 1] -> what stands for each in the text: (N, latents, D). Differentiable."""
+        return self.connect(self.patches(images))
+
+    def patches(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] -> the vision tower's states (N, patches, D_vision).
 
         The tower and the connector are called one after the other because `get_image_features` drops all-zero images
         as padding, and a mid-grey image is all zeros once normalised.
         """
-        inner = self.base.model
-        patch = inner.config.vision_config.patch_size
-        pixels = preprocess(images.to(self.device, self.dtype), self.spec, patch)
-        grid = (len(pixels), pixels.shape[-2] // patch, pixels.shape[-1] // patch)
-        seen = torch.ones(grid, dtype=torch.bool, device=self.device)
-        states = inner.vision_model(pixel_values=pixels, patch_attention_mask=seen).last_hidden_state
-        return inner.connector(states, attention_mask=seen.flatten(1))
+        tower = self.base.model.vision_model
+        pixels = preprocess(images.to(self.device, self.dtype), self.spec, tower.config.patch_size)
+        return tower(pixel_values=pixels).last_hidden_state
+
+    def connect(self, patches: Tensor) -> Tensor:
+        """The tower's states (N, patches, D_vision) -> the connector's (N, latents, D)."""
+        seen = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
+        return self.base.model.connector(patches, attention_mask=seen)
 
     def encode(self, history: UserHistory | None) -> HistoryPrefix:
         """Read a history once: the KV cache of [P_v; history], detached. None: no history, P_v alone.

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.prefdisc.pixels import preprocess
 from train.data.agents import random_indices
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig, fit, generator_of
@@ -33,8 +32,8 @@ class SightConfig:
 
     posters: int = 9600
     views: int = 2
-    batch: int = 64
-    loop: LoopConfig = LoopConfig(steps=600, learning_rate=2e-3, warmup=50, ema=0.99)  # noqa: RUF009 (frozen)
+    batch: int = 32
+    loop: LoopConfig = LoopConfig(steps=1800, learning_rate=1e-3, warmup=50, ema=0.99)  # noqa: RUF009 (frozen)
 
 
 class Sight(nn.Module):
@@ -93,7 +92,6 @@ def train_sight(folder: Path, config: SightConfig) -> tuple[PrefDisc, PosterTabl
     sight.prefdisc.requires_grad_(False)
     for part in (sight.prefdisc.base.model.vision_model, sight.prefdisc.base.model.connector):
         part.requires_grad_(True)
-    whiten_patches(sight.prefdisc, images[:512])
     truth = torch.from_numpy(attributes)
 
     def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
@@ -106,25 +104,6 @@ def train_sight(folder: Path, config: SightConfig) -> tuple[PrefDisc, PosterTabl
 
     sight = fit(sight, loss_of, config.loop, folder / "sight")
     return sight.prefdisc, look(sight.prefdisc, images, attributes, config.views)
-
-
-@torch.no_grad()
-def whiten_patches(prefdisc: PrefDisc, images: Tensor) -> None:
-    """Start the patch embedding as the whitened principal components of the images' patches (uint8 (N, 3, H, W)).
-
-    Drawn at random it would see mostly each patch's mean colour, and the texture that tells stripes from dots would be
-    learnt an order of magnitude later (default ours).
-    """
-    layer = prefdisc.base.model.vision_model.embeddings.patch_embedding
-    pixels = preprocess(images.float() / 255, prefdisc.spec, layer.kernel_size[0])
-    patches = F.unfold(pixels, layer.kernel_size, stride=layer.stride).transpose(1, 2).flatten(0, 1)
-    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
-    largest = values[-layer.out_channels :].flip(0)
-    # The floor keeps the noise of the smallest components from being blown up to the size of the signal.
-    scale = (largest + 1e-3 * largest[0]).rsqrt()
-    weight = vectors[:, -layer.out_channels :].flip(1).T * scale[:, None]
-    layer.weight.copy_(weight.view_as(layer.weight))
-    layer.bias.copy_(-weight @ patches.mean(0))
 
 
 @torch.no_grad()

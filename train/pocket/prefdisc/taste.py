@@ -37,7 +37,7 @@ class TasteConfig:
 
     users: int = 16
     warmed: float = 0.7
-    loop: LoopConfig = LoopConfig(steps=2000, learning_rate=1.5e-3, warmup=100, ema=0.99)  # noqa: RUF009 (frozen)
+    loop: LoopConfig = LoopConfig(steps=1500, learning_rate=1.5e-3, warmup=100, ema=0.99)  # noqa: RUF009 (frozen)
     tokens: LoopConfig = LoopConfig(steps=80, learning_rate=1e-3, warmup=10, ema=0.9)  # noqa: RUF009 (frozen)
 
 
