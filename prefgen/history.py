@@ -29,8 +29,8 @@ class PreferencePair:
     prompt: str = ""
 
     def __post_init__(self) -> None:
-        check_images(self.liked, "the liked image of a pair")
-        check_images(self.disliked, "the disliked image of a pair")
+        check_images(self.liked, "The liked image of a pair")
+        check_images(self.disliked, "The disliked image of a pair")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class UserHistory:
     def __post_init__(self) -> None:
         if not self.pairs:
             raise HistoryError(
-                f"the history of {self.name!r} is empty, expected at least one pair of a liked and a disliked image: "
+                f"The history of {self.name!r} is empty, expected at least one pair of a liked and a disliked image: "
                 "add pairs (8 work best)."
             )
 
@@ -68,11 +68,11 @@ class UserHistory:
 
         prompts: one a pair, one for all, or none. Raises HistoryError when the numbers do not match.
         """
-        liked = check_images(liked, "the liked batch", batch=True) if len(liked) else liked
-        disliked = check_images(disliked, "the disliked batch", batch=True) if len(disliked) else disliked
+        liked = check_images(liked, "The liked batch", batch=True) if len(liked) else liked
+        disliked = check_images(disliked, "The disliked batch", batch=True) if len(disliked) else disliked
         if len(liked) != len(disliked):
             raise HistoryError(
-                f"found {len(liked)} liked and {len(disliked)} disliked images, expected as many of each: "
+                f"Found {len(liked)} liked and {len(disliked)} disliked images, expected as many of each: "
                 "image i of one batch is paired with image i of the other."
             )
         prompts = list(prompts or [""])
@@ -80,7 +80,7 @@ class UserHistory:
             prompts = prompts * len(liked)
         if len(prompts) != len(liked):
             raise HistoryError(
-                f"found {len(prompts)} prompts for {len(liked)} pairs, expected one a pair, one for all, or none: "
+                f"Found {len(prompts)} prompts for {len(liked)} pairs, expected one a pair, one for all, or none: "
                 "write one prompt a line."
             )
         return cls(tuple(map(PreferencePair, liked, disliked, prompts)), name)

@@ -10,7 +10,7 @@ from torch import Tensor
 from .errors import ImageError
 
 
-def check_images(images: Tensor, what: str = "the image", *, batch: bool = False) -> Tensor:
+def check_images(images: Tensor, what: str = "The image", *, batch: bool = False) -> Tensor:
     """Return `images` as they are if they can be used, with shape (3, H, W), or (B, 3, H, W) where `batch`.
 
     Raises ImageError for a wrong rank, other than three channels, an empty side, integers, NaN or infinity.

@@ -50,6 +50,6 @@ class PrefDiscSpec:
             return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
         except TypeError as error:
             raise CheckpointError(
-                f"the header's description of PrefDisc does not fit ({error}): "
+                f"The header's description of PrefDisc does not fit ({error}): "
                 "the checkpoint comes from another version of the pack; update the pack or convert the checkpoint."
             ) from error

@@ -104,7 +104,7 @@ class PrefDisc(nn.Module):
             for pair in history.pairs if history else ():
                 ids += self.turns.rated(pair.prompt, True) + self.turns.rated(pair.prompt, False)
                 images += [pair.liked, pair.disliked]
-            read = torch.cat([self.features(image[None]) for image in images]) if images else None
+            read = self._features_of(images) if images else None
             embedded = torch.cat([self.tokens[None], self._embed(torch.tensor([ids], dtype=torch.long), read)], dim=1)
             length = embedded.shape[1]
             if not length:
@@ -126,7 +126,7 @@ class PrefDisc(nn.Module):
         prefix: from `encode`; None for no history. images (B, 3, H, W) in [0, 1]. prompts: one for all, or B.
         At most `chunk` candidates are in one forward. Raises ImageError for images that cannot be used.
         """
-        check_images(images, "the batch of candidates", batch=True)
+        check_images(images, "The batch of candidates", batch=True)
         prompts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
         if len(prompts) != len(images):
             raise ValueError(f"{len(prompts)} prompts for {len(images)} candidates: give one for all, or one each")
@@ -174,6 +174,12 @@ class PrefDisc(nn.Module):
         hidden = self._text(embedded, past_key_values=prefix.cache(len(images)), use_cache=False).last_hidden_state
         ends = torch.tensor([len(turn) - 1 for turn in turns], device=hidden.device)
         return self.label_logits(hidden[torch.arange(len(turns), device=hidden.device), ends])
+
+    def _features_of(self, images: list[Tensor]) -> Tensor:
+        """Images of any sizes -> (N, latents, D); those of one size go through the tower together."""
+        if any(image.shape != images[0].shape for image in images):
+            return torch.cat([self.features(image[None]) for image in images])
+        return torch.cat([self.features(part) for part in torch.stack(images).split(CHUNK)])
 
     def _embed(self, ids: Tensor, features: Tensor | None) -> Tensor:
         """Token ids (B, S) -> embeddings (B, S, D), with image features where the image tokens stand, in order."""

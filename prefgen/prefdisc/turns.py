@@ -28,7 +28,7 @@ class Turns:
         differing = [i for i, (a, b) in enumerate(zip(like, dislike, strict=False)) if a != b]
         if len(like) != len(dislike) or len(differing) != 1:
             raise CheckpointError(
-                f"the labels {spec.labels} are not one token each in the turn {spec.turn!r}: "
+                f"The labels {spec.labels} are not one token each in the turn {spec.turn!r}: "
                 "the tokenizer and the checkpoint do not belong together."
             )
         # Counted from the end, so that it holds for every prompt. Includes the label itself.
@@ -73,6 +73,6 @@ class Turns:
         found = self.tokenizer.token_to_id(token)
         if found is None:
             raise CheckpointError(
-                f"the tokenizer has no {token!r} token, which PrefDisc needs: use the tokenizer of an Idefics2 model."
+                f"The tokenizer has no {token!r} token, which PrefDisc needs: use the tokenizer of an Idefics2 model."
             )
         return found

@@ -44,5 +44,6 @@ def export(prefdisc: PrefDisc, out: Path, found: dict[str, float]) -> None:
         spec.to_json(),
         {"tokens": prefdisc.tokens},
         licence=LICENCE,
+        image_tower=BASE,
         training={"prefdisc": found},
     )

@@ -1,0 +1,184 @@
+"""The loaded preference model: what a checkpoint and its base model make together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from .checkpoint import Checkpoint, read_checkpoint
+from .errors import CheckpointError
+from .pocket import shapes
+from .safefile import fingerprint, read_header
+
+if TYPE_CHECKING:
+    from .adapter import PreferenceAdapter
+    from .alignment import Alignment
+    from .image_tower import ImageTower
+    from .prefdisc.base import Base
+    from .prefdisc.config import PrefDiscSpec
+    from .prefdisc.model import PrefDisc
+
+POCKET = "pocket"
+POCKET_BASE = "prefgen/pocket"
+
+
+class PreferenceModel(nn.Module):
+    """One preference checkpoint, ready to use. A part that the file does not have is None.
+
+    checkpoint: the file. prefdisc: scores images. image_tower: the `img` part of user embeddings. alignment: takes
+    `sem` into CLIP text space. adapter: user tokens and the user K/V of every block, with the alignment inside.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        prefdisc: PrefDisc | None = None,
+        image_tower: ImageTower | None = None,
+        alignment: Alignment | None = None,
+        adapter: PreferenceAdapter | None = None,
+    ) -> None:
+        super().__init__()
+        self.checkpoint = checkpoint
+        self.prefdisc = prefdisc
+        self.image_tower = image_tower
+        self.alignment = alignment
+        self.adapter = adapter
+
+    @property
+    def header(self) -> dict:
+        """The checkpoint's header (JSON)."""
+        return self.checkpoint.header
+
+    @property
+    def fingerprint(self) -> str:
+        """The checkpoint's fingerprint; a user embedding carries that of the checkpoint that made it."""
+        return self.checkpoint.fingerprint
+
+    @property
+    def reading(self) -> str:
+        """A fingerprint of what reads histories (PrefDisc and the image tower) and of nothing else: it stays the same
+        when an alignment or an adapter is trained into the checkpoint, so that encoded histories can be kept."""
+        header = {name: self.header.get(name) for name in ("prefdisc", "image_tower")}
+        return fingerprint(header, self.checkpoint.part("prefdisc"))
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's file name."""
+        return self.checkpoint.path.name
+
+    @property
+    def spec(self) -> PrefDiscSpec:
+        """How PrefDisc reads. Raises CheckpointError where the checkpoint has no PrefDisc."""
+        return self.require("prefdisc").spec
+
+    def require(self, part: str) -> nn.Module:
+        """The module of a part. Raises CheckpointError naming the file and the part it lacks."""
+        module = getattr(self, part)
+        if module is None:
+            self.checkpoint.require(part)
+            raise CheckpointError(
+                f"{self.name} describes its {part}, but its weights are not here: install what the checkpoint needs."
+            )
+        return module
+
+
+def load_preference_model(
+    path: str | Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    bases: Sequence[Path] = (),
+) -> PreferenceModel:
+    """Load a preference checkpoint and the base model it names.
+
+    path: a file, or "pocket" for the bundled one. bases: folders that hold base models, one folder each. Raises
+    CheckpointError: see `read_checkpoint`; and for a base that is not here, is of another revision, or does not fit.
+    """
+    checkpoint = read_checkpoint(shapes.weights_path("preference") if path == POCKET else path)
+    # Ordinary tensors even where the caller runs in inference mode: gradients go through these weights later.
+    with torch.inference_mode(False):
+        try:
+            model = _assemble(checkpoint, bases)
+        except RuntimeError as error:
+            # What load_state_dict raises: a title, then a line for every key.
+            detail = " ".join(str(error).split()[:40])
+            raise CheckpointError(
+                f"{checkpoint.path.name} has tensors that do not fit its header ({detail}): get the file again."
+            ) from error
+        return model.to(device, dtype).requires_grad_(False).eval()
+
+
+def _assemble(checkpoint: Checkpoint, bases: Sequence[Path]) -> PreferenceModel:
+    from .adapter import AdapterConfig, PreferenceAdapter
+    from .alignment import Alignment, AlignmentConfig
+
+    model = PreferenceModel(checkpoint)
+    if checkpoint.has("prefdisc"):
+        model.prefdisc = _prefdisc(checkpoint, bases)
+    if checkpoint.header.get("image_tower") == POCKET_BASE:
+        from .image_tower import load_image_tower
+
+        model.image_tower = load_image_tower(shapes.weights_path("clip_vision"))
+    aligned = checkpoint.has("alignment")
+    if aligned:
+        model.alignment = Alignment(AlignmentConfig(**checkpoint.header["alignment"]))
+        model.alignment.load_state_dict(checkpoint.part("alignment"))
+    if checkpoint.has("adapter"):
+        config = AdapterConfig.from_dict(checkpoint.header["adapter"])
+        if config.sem_tokens and not aligned:
+            checkpoint.require("alignment")
+        model.adapter = PreferenceAdapter(config, model.alignment.config if aligned else None)
+        state = checkpoint.part("adapter")
+        if config.sem_tokens:
+            state |= {f"alignment.{name}": tensor for name, tensor in checkpoint.part("alignment").items()}
+        model.adapter.load_state_dict(state)
+    return model
+
+
+def _prefdisc(checkpoint: Checkpoint, bases: Sequence[Path]) -> PrefDisc:
+    from .prefdisc.config import PrefDiscSpec
+    from .prefdisc.model import PrefDisc
+
+    spec = PrefDiscSpec.from_json(checkpoint.header["prefdisc"])
+    base = _find_base(checkpoint.path.name, spec, bases)
+    tokens = checkpoint.part("prefdisc").get("tokens")
+    width = base.model.config.text_config.hidden_size
+    if tokens is None or tuple(tokens.shape) != (spec.num_tokens, width):
+        raise CheckpointError(
+            f"{checkpoint.path.name} has preference tokens of shape {None if tokens is None else tuple(tokens.shape)}, "
+            f"expected {(spec.num_tokens, width)} for the base model {spec.base}: it was made for another base."
+        )
+    return PrefDisc(base.model, base.tokenizer, spec, tokens.float())
+
+
+def _find_base(name: str, spec: PrefDiscSpec, bases: Sequence[Path]) -> Base:
+    """The base model of a spec: the bundled one, or the one of that id in a folder of `bases`."""
+    from .prefdisc.base import KIND, load_base
+
+    if spec.base == POCKET_BASE:
+        path = shapes.weights_path("prefdisc")
+    else:
+        candidates = (file for folder in bases for file in sorted(Path(folder).glob("*/*.safetensors")))
+        path = next((file for file in candidates if _is_base(file, KIND, spec.base)), None)
+    if path is None:
+        raise CheckpointError(
+            f"{name} was made for the base model {spec.base!r}, which is not here (bundled: {POCKET_BASE!r}): "
+            "put that base model into models/prefgen/base/, or choose another checkpoint."
+        )
+    base = load_base(path)
+    if base.revision != spec.revision:
+        raise CheckpointError(
+            f"{name} was made for revision {spec.revision!r} of the base model {spec.base!r}, found {base.revision!r}: "
+            "use the checkpoint and the base model of the same release."
+        )
+    return base
+
+
+def _is_base(path: Path, kind: str, wanted: str) -> bool:
+    try:
+        return read_header(path, kind).get("id") == wanted
+    except CheckpointError:
+        return False
