@@ -48,7 +48,7 @@ def draw_sheet(
     pen.text((MARGIN, 46), "PrefGen", INK, font(40, "Serif"))
     pen.text(
         (MARGIN, 102),
-        "The same prompts and the same noise for everybody. Of each person, the models know only these pairs.",
+        "A row starts from one prompt and one noise. Of each person, the models know only these pairs.",
         GREY,
         font(17),
     )
