@@ -103,7 +103,7 @@ class PreferenceAdapter(nn.Module):
                 f"The user embedding's {part} part is {x.shape[-1]} wide and this adapter expects {expected}: "
                 "encode the history again with this preference checkpoint."
             )
-        x = x.reshape(-1, expected)
+        x = x.reshape(-1, expected).to(self.projections[part].linear.weight)
         return self.alignment(x) if part == "sem" else x
 
     def keys_values(self, tokens: Tensor, strengths: Mapping[str, float] | None = None) -> KeysValues:
