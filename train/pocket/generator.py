@@ -18,7 +18,7 @@ from train.pocket import text
 from train.pocket.latents import latent_pool
 
 FILE = FOLDER / "unet.safetensors"
-CONFIG = LoopConfig(steps=3000, learning_rate=1.2e-3, ema=0.997, save_every=200)
+CONFIG = LoopConfig(steps=2600, learning_rate=1.2e-3, ema=0.997, save_every=200)
 BATCH = 32
 NO_CAPTION, SUBJECT_ALONE = 0.1, 0.35  # shares of captions that are empty, and that name the subject alone
 
@@ -56,7 +56,7 @@ def diffusion_loss(unet, scheduler: DDPMScheduler, latents: Tensor, context: Ten
 def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51) -> None:
     """Train and write unet.safetensors, in diffusers' key names."""
     torch.manual_seed(seed)
-    unet, scheduler = UNet2DConditionModel(**UNET.diffusers_kwargs()), schedule()
+    unet, scheduler = UNet2DConditionModel(**UNET.diffusers_kwargs()).to(memory_format=torch.channels_last), schedule()
     pool, encode = latent_pool(folder), text.load()
 
     def loss_of(model, step):
