@@ -52,19 +52,14 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, users: int 
     alignment = fit(Alignment(AlignmentConfig(sem.shape[1], CLIP_G.hidden)), loss_of, config, folder / "align")
     with torch.no_grad():
         found = retrieval(alignment(sem[:held]), text[:held])
-    write_part(
-        file,
-        "alignment",
-        asdict(alignment.config),
-        alignment.state_dict(),
-        training={"alignment": found | {"seed": seed}},
-    )
+    about = {"alignment": found | {"seed": seed, "steps": config.steps}}
+    write_part(file, "alignment", asdict(alignment.config), alignment.state_dict(), training=about)
     return found
 
 
 @torch.no_grad()
 def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Fresh users' `sem` after eight pairs, (count, D), and the text embedding of what each likes best, (count, 128)."""
+    """Fresh users' `sem` after eight pairs, (count, D), and the text embedding of what each likes best (count, 128)."""
     table = look(prefdisc, *draw_posters(POSTERS, seed), views=0)
     rng, sem, captions = np.random.default_rng(seed), [], []
     for _ in range(0, count, AT_ONCE):
