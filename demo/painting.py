@@ -63,7 +63,7 @@ def painting(plan: Plan, prompt: str) -> Painting:
             **{"model": model, "vae": vae, "latent": noise["latent_image"], **prompts},
             **{"preference_model": preference, "history": histories[person], "prompt": prompt, "seed": noise["seed"]},
             **{"iterations": plan.iterations, "learning_rate": plan.learning_rate},
-            **{"steps": plan.reno_steps, "cfg": plan.reno_cfg},
+            **{"steps": plan.reno_steps, "cfg": plan.reno_cfg, "scheduler": plan.scheduler, "sense": "like"},
         )
 
     paint: dict[str, Callable[[str | None], Node]] = {
