@@ -97,9 +97,9 @@ def load_preference_model(
     path: a file, or "pocket" for the bundled one. bases: folders that hold base models, one folder each. Raises
     CheckpointError: see `read_checkpoint`; and for a base that is not here, is of another revision, or does not fit.
     """
-    checkpoint = read_checkpoint(shapes.weights_path("preference") if path == POCKET else path)
     # Ordinary tensors even where the caller runs in inference mode: gradients go through these weights later.
     with torch.inference_mode(False):
+        checkpoint = read_checkpoint(shapes.weights_path("preference") if path == POCKET else path)
         try:
             model = _assemble(checkpoint, bases)
         except RuntimeError as error:

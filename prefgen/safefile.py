@@ -15,6 +15,8 @@ from .errors import CheckpointError
 
 KEY = "prefgen"
 FORMAT = 1
+LONGEST_HEADER = 100_000_000
+"""Bytes; what the safetensors library itself accepts."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,11 @@ def _listing(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            # A checkpoint's header is kilobytes; the first eight bytes of another format read as a huge number.
-            plausible = size >= 8 and length <= 100_000_000
-            text = file.read(length) if plausible else b""
+            # A length and then JSON is how the format begins; other formats read as a huge length or other bytes.
+            text = file.read(min(length, LONGEST_HEADER))
     except OSError as error:
         raise CheckpointError(f"{path} could not be read ({error.strerror}): check its name and place.") from error
-    if not plausible:
+    if size < 8 or length > LONGEST_HEADER or text[:1] not in (b"{", b""):
         raise CheckpointError(
             f"{path.name} is not a .safetensors file, which is the only kind PrefGen reads: choose another file, or "
             "convert this one first."

@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from prefgen.checkpoint import Checkpoint
+from prefgen.embedding import UserEmbedding, extract
+from prefgen.errors import CheckpointError, EmbeddingError
+from prefgen.preference import PreferenceModel
+from tests.prefgen import tiny
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    return PreferenceModel(Checkpoint({"prefdisc": {}}, {}, path, "f" * 64), prefdisc=tiny.prefdisc())
+
+
+def embed(images):
+    return images.flatten(2).mean(-1) * 7
+
+
+def test_the_parts_are_means_over_their_layers_and_images(model):
+    history = tiny.history(3)
+    embedding = extract(model, history, embed)
+    hidden = model.prefdisc.encode(history).hidden
+    assert torch.allclose(embedding.sem, hidden[[3, 4]].mean(0))
+    assert torch.allclose(embedding.core, hidden[[1, 2]].mean(0))
+    liked = torch.stack([pair.liked for pair in history.pairs]).flatten(2).mean(-1)
+    assert torch.allclose(embedding.img, torch.nn.functional.normalize(liked, dim=-1).mean(0), atol=1e-6)
+    assert (embedding.fingerprint, embedding.name) == ("f" * 64, "tiny")
+
+
+def test_without_an_image_tower_there_is_no_img(model):
+    assert extract(model, tiny.history()).img is None
+
+
+def test_made_in_inference_mode_it_serves_training(model):
+    with torch.inference_mode():
+        embedding = extract(model, tiny.history(), embed)
+    linear = torch.nn.Linear(tiny.WIDTH, 2)
+    linear(embedding.sem).sum().backward()
+    assert not embedding.img.is_inference()
+
+
+def test_images_of_several_sizes(model):
+    pairs = tiny.history(1).pairs + tiny.history(1, size=18).pairs
+    assert extract(model, type(tiny.history(1))(pairs), embed).img.shape == (3,)
+
+
+def test_another_checkpoints_embedding_is_refused_by_name(model):
+    foreign = UserEmbedding(torch.zeros(4), None, None, "a" * 64, "ada")
+    with pytest.raises(EmbeddingError, match=r"'ada' was made by another .*a{12}, expected f{12} of tiny\.safetensors"):
+        foreign.require_from(model)
+
+
+def test_a_model_without_prefdisc_is_refused(model):
+    empty = PreferenceModel(Checkpoint({"adapter": {}}, {}, model.checkpoint.path, ""))
+    with pytest.raises(CheckpointError, match="has no prefdisc part"):
+        extract(empty, tiny.history())
+
+
+def test_nan_is_refused():
+    with pytest.raises(EmbeddingError, match="holds NaN"):
+        UserEmbedding(torch.tensor([float("nan")]), None, None, "")
