@@ -1,0 +1,133 @@
+"""Bad input to the nodes that read a taste: one clear message in the node's error, and a server that goes on."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.comfyui import Graph
+from tests.nodes import taste
+from tests.prefgen import checkpoints
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def revision(server):
+    return taste.write_tiny(server)
+
+
+@pytest.fixture
+def bad(server, revision):
+    """Where to put a bad checkpoint; it is taken away afterwards."""
+    path = taste.folder_of(server) / "bad.safetensors"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("side", ["liked", "disliked"])
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("nan", ["has NaN or infinite pixels", "expected finite values"]),
+        ("inf", ["has NaN or infinite pixels"]),
+        ("rank 3", ["has shape (24, 24, 3)", "expected an IMAGE of shape (batch, height, width, 3)"]),
+        ("rank 5", ["has shape (1, 2, 24, 24, 3)", "expected an IMAGE"]),
+        ("one channel", ["has shape (2, 24, 24, 1)", "expected an IMAGE"]),
+    ],
+)
+def test_images_of_a_history(comfy, revision, side, fault, expected):
+    graph = Graph()
+    built = taste.history(graph, **{side: taste.noise(graph, fault)})
+    taste.scored(graph, history=built)
+    taste.refused(comfy, graph, "BuildUserHistory", f"The input {side}", *expected)
+
+
+def test_an_empty_history(comfy, revision):
+    graph = Graph()
+    built = taste.history(graph, liked=taste.noise(graph, "empty"), disliked=taste.noise(graph, "empty"))
+    taste.scored(graph, history=built)
+    taste.refused(comfy, graph, "BuildUserHistory", "history of 'ada' is empty", "expected at least one pair")
+
+
+def test_batches_of_unequal_length(comfy, revision):
+    graph = Graph()
+    taste.scored(graph, history=taste.history(graph, disliked=taste.noise(graph, batch=5)))
+    taste.refused(comfy, graph, "BuildUserHistory", "Found 2 liked and 5 disliked images", "expected as many of each")
+
+
+def test_too_few_prompts(comfy, revision):
+    graph = Graph()
+    images = {side: taste.noise(graph, batch=3) for side in ("liked", "disliked")}
+    taste.scored(graph, history=taste.history(graph, prompts="a cat\na dog", **images))
+    taste.refused(comfy, graph, "BuildUserHistory", "Found 2 prompts for 3 pairs")
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("nan", "has NaN or infinite pixels"),
+        ("rank 3", "has shape (24, 24, 3), expected an IMAGE"),
+        ("empty", "has shape (0, 3, 24, 24)"),
+    ],
+)
+def test_images_to_score(comfy, revision, fault, expected):
+    graph = Graph()
+    taste.scored(graph, images=taste.noise(graph, fault))
+    taste.refused(comfy, graph, "PreferenceScore", expected)
+
+
+def refused_checkpoint(comfy, bad, *expected, node="LoadPreferenceModel"):
+    graph = Graph()
+    taste.scored(graph, checkpoint=bad.name)
+    taste.refused(comfy, graph, node, "bad.safetensors", *expected)
+
+
+def test_a_truncated_checkpoint(comfy, bad):
+    data = (bad.parent / taste.CHECKPOINT).read_bytes()
+    bad.write_bytes(data[: len(data) // 2])
+    refused_checkpoint(comfy, bad, "is cut short: found", "Download or copy it again")
+
+
+def test_a_checkpoint_that_is_not_ours(comfy, bad):
+    save_file({"lora_unet.weight": torch.zeros(2)}, bad)
+    refused_checkpoint(comfy, bad, "without a PrefGen header", "expected a PrefGen preference checkpoint")
+
+
+def test_a_checkpoint_that_is_no_safetensors(comfy, bad):
+    bad.write_bytes(b"\x80\x02}q\x00." * 9)
+    refused_checkpoint(comfy, bad, "is not a .safetensors file")
+
+
+def test_a_checkpoint_with_a_flipped_byte(comfy, bad):
+    data = bytearray((bad.parent / taste.CHECKPOINT).read_bytes())
+    data[-1] ^= 1
+    bad.write_bytes(data)
+    refused_checkpoint(comfy, bad, "does not match its own fingerprint")
+
+
+def test_a_checkpoint_without_prefdisc(comfy, bad, revision):
+    checkpoints.write_checkpoint(bad, revision, parts=("alignment", "adapter"))
+    expected = "has no prefdisc part (it has: alignment, adapter)", "choose a preference checkpoint with prefdisc"
+    refused_checkpoint(comfy, bad, *expected, node="PreferenceScore")
+    graph = Graph()
+    model = graph.add("LoadPreferenceModel", checkpoint=bad.name)
+    embedding = graph.add("EncodeUserHistory", model=model, history=taste.history(graph))
+    graph.add("PreviewAny", source=embedding)
+    taste.refused(comfy, graph, "EncodeUserHistory", *expected)
+
+
+def test_a_checkpoint_of_another_base(comfy, bad, revision):
+    checkpoints.write_checkpoint(bad, revision, parts=("prefdisc",), base="HuggingFaceM4/idefics2-8b")
+    refused_checkpoint(comfy, bad, "the base model 'HuggingFaceM4/idefics2-8b', which is not here")
+
+
+def test_a_checkpoint_of_another_revision_of_the_base(comfy, bad):
+    checkpoints.write_checkpoint(bad, "0123", parts=("prefdisc",))
+    refused_checkpoint(comfy, bad, "revision '0123' of the base model 'tests/tiny'", "of the same release")
+
+
+def test_a_base_model_in_place_of_a_checkpoint(comfy, bad):
+    shutil.copy(bad.parent / "base" / "tiny" / "base.safetensors", bad)
+    refused_checkpoint(comfy, bad, "is a PrefGen base model, expected a PrefGen preference checkpoint")
