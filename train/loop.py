@@ -47,7 +47,9 @@ def generator_of(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
-def fit(model: nn.Module, loss_of: Callable[[nn.Module, int], dict[str, Tensor]], config: LoopConfig, folder: Path) -> nn.Module:
+def fit(
+    model: nn.Module, loss_of: Callable[[nn.Module, int], dict[str, Tensor]], config: LoopConfig, folder: Path
+) -> nn.Module:
     """Train `model` in place, resuming from `folder` where a state lies there.
 
     Args:

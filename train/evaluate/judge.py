@@ -29,7 +29,13 @@ class Judge(nn.Module):
         for i in range(depth):
             out = width * 2 ** min(i, 2)
             layers += [nn.Conv2d(channels, out, 5 if i == 0 else 3, stride=2, padding=2 if i == 0 else 1)]
-            layers += [nn.GroupNorm(8, out), nn.SiLU(), nn.Conv2d(out, out, 3, padding=1), nn.GroupNorm(8, out), nn.SiLU()]
+            layers += [
+                nn.GroupNorm(8, out),
+                nn.SiLU(),
+                nn.Conv2d(out, out, 3, padding=1),
+                nn.GroupNorm(8, out),
+                nn.SiLU(),
+            ]
             channels = out
         self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten())
         self.heads = nn.ModuleDict({n: nn.Linear(9 * channels, len(v)) for n, v in ATTRIBUTES.items()})

@@ -13,7 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Each part needs those before it: latents need the VAE, captions CLIP, embeddings PrefDisc, the adapter all of them.
-PARTS = ("people", "judge", "validation_judge", "vae", "clip", "image_tower", "prefdisc", "generator", "align", "adapter")
+PARTS = (
+    "people",
+    "judge",
+    "validation_judge",
+    "vae",
+    "clip",
+    "image_tower",
+    "prefdisc",
+    "generator",
+    "decoder",
+    "align",
+    "adapter",
+)
 
 
 def trainer(part: str) -> Callable[[Path], object]:

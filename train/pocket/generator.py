@@ -43,7 +43,9 @@ def training_caption(row: np.ndarray, rng: np.random.Generator) -> str:
     return random_caption(Attributes.from_indices(row), rng, each=0.0 if kind < NO_CAPTION + SUBJECT_ALONE else 0.6)
 
 
-def diffusion_loss(unet, scheduler: DDPMScheduler, latents: Tensor, context: Tensor, pooled: Tensor, generator) -> Tensor:
+def diffusion_loss(
+    unet, scheduler: DDPMScheduler, latents: Tensor, context: Tensor, pooled: Tensor, generator
+) -> Tensor:
     """Mean squared error of the predicted velocity at uniform timesteps (Salimans & Ho 2022). Latents (B, 4, h, w)."""
     noise = torch.randn(latents.shape, generator=generator)
     steps = torch.randint(scheduler.config.num_train_timesteps, (len(latents),), generator=generator)

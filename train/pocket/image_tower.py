@@ -1,6 +1,6 @@
 """Trains the pocket CLIP's image tower on, with the text towers locked: the generator is made for those and keeps them.
 
-Locked-image tuning the other way round (Zhai et al. 2022 lock the image tower): the text space stays, images move in it.
+Locked-image tuning the other way round (Zhai et al. 2022 lock the image tower): the text space stays, images move.
 """
 
 from __future__ import annotations

@@ -31,13 +31,15 @@ def make(folder: Path = FOLDER / "people", seed: int = 71) -> None:
     world, rng = World.load(), np.random.default_rng(seed)
     people = [world.agent(u, name) for u, name in zip(opposite(world, rng), NAMES, strict=True)]
     weights = {p.name: {n: {v: round(w, 3) for v, w in p.weights[n].items()} for n in TASTE} for p in people}
-    PEOPLE.write_text("# The bundled people's tastes: what each attribute's value adds to their utility.\n" + yaml.dump(weights))
+    PEOPLE.write_text(
+        "# The bundled people's tastes: what each attribute's value adds to their utility.\n" + yaml.dump(weights)
+    )
     for person in people:
         write_history(world, person, folder / person.name, rng)
 
 
 def write_history(world: World, person: Agent, folder: Path, rng: np.random.Generator) -> None:
-    """Eight pairs, each the best and the worst of a few posters in the person's own eyes: `pairs.json` and PNG files."""
+    """Eight pairs, each the best and worst of a few posters in the person's own eyes: `pairs.json` and PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     pairs, free = [], [s for s in ATTRIBUTES["subject"] if s not in HELD_BACK]
     for i in range(PAIRS):

@@ -14,7 +14,7 @@ def sample(unet, prompts: list[str], seed: int = 0, steps: int = 10, cfg: float 
     """Images (B, 3, 96, 96) in [0, 1], by DDIM with classifier-free guidance.
 
     Args:
-        user: a function that puts user tokens in place around a forward of 2B rows (prompts first, then empty), or None.
+        user: a context that puts user tokens in place for a forward of 2B rows (prompts first, then empty), or None.
     """
     scheduler = DDIMScheduler.from_config(generator.schedule().config, timestep_spacing="trailing", clip_sample=False)
     scheduler.set_timesteps(steps)

@@ -1,8 +1,8 @@
 """A TAESD thinner and shallower than core's, in core's layer numbering and key names.
 
 TAESD is a chain of convolutions, ReLUs and residual blocks, so a thin one is core's 64-channel one with zeros around
-it, and a block left out is a block of zeros (a ReLU). `prefgen.pocket.taesd` fills those in when the file is loaded; what
-is trained is the part that is not zero, a small part of the work.
+it, and a block left out is a block of zeros (a ReLU). `prefgen.pocket.taesd` fills those in when the file is loaded;
+what is trained is the part that is not zero, a small part of the work.
 """
 
 from __future__ import annotations

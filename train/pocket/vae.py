@@ -46,7 +46,9 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str
         real = crops(images, CROP, generator).contiguous(memory_format=torch.channels_last)
         latents = model.encode(real)
         # A decoder that forgives small errors is what a diffusion model's latents need; default ours.
-        noisy = latents + 0.1 * torch.rand(len(latents), 1, 1, 1, generator=generator) * torch.randn(latents.shape, generator=generator)
+        noisy = latents + 0.1 * torch.rand(len(latents), 1, 1, 1, generator=generator) * torch.randn(
+            latents.shape, generator=generator
+        )
         made = model.decode(noisy)
         reconstruction = reconstruction_loss(made, real)
         mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
@@ -67,7 +69,9 @@ def to_core(model: ThinTAESD) -> dict[str, Tensor]:
 def load() -> ThinTAESD:
     """The shipped VAE, thin and frozen; its latents have about unit deviation."""
     model = ThinTAESD()
-    model.load_state_dict({k: v.float() for k, v in load_file(FOLDER / "vae.safetensors").items() if k.startswith("taesd_")})
+    model.load_state_dict(
+        {k: v.float() for k, v in load_file(FOLDER / "vae.safetensors").items() if k.startswith("taesd_")}
+    )
     return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
 

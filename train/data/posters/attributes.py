@@ -33,7 +33,13 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "candy": "candy colours",
         "forest": "forest colours",
     },
-    "texture": {"plain": "plain sky", "stripes": "striped sky", "dots": "dotted sky", "checks": "checked sky", "rays": "sky of rays"},
+    "texture": {
+        "plain": "plain sky",
+        "stripes": "striped sky",
+        "dots": "dotted sky",
+        "checks": "checked sky",
+        "rays": "sky of rays",
+    },
     "composition": {"centre": "centred", "aside": "set aside", "close": "in close view", "pattern": "as a pattern"},
     "finish": {"flat": "flat", "outline": "outlined", "glow": "glowing", "frame": "framed"},
 }
