@@ -1,0 +1,199 @@
+"""ReNOOptimize: the initial noise, optimised for one person's preference score."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import comfy.model_management
+import comfy.samplers
+import latent_preview
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+from comfy_api.latest import io
+
+from ..prefgen.errors import ModelError
+from ..prefgen.history import UserHistory
+from ..prefgen.preference import PreferenceModel
+from ..prefgen.reno import RenoConfig, RenoResult, RenoStep, optimise
+from ..prefgen.rewards import By, PreferenceReward, Sense
+from .curve import curve_image
+from .sampling import DifferentiableEuler, FewSteps, gradients, load_decoder, make_differentiable
+from .types import HistoryType, PreferenceModelType
+from .weights import ready
+
+
+class OptimisedNoise:
+    """A core NOISE: the optimised noise, for whichever latent of its shape."""
+
+    def __init__(self, noise: torch.Tensor, seed: int) -> None:
+        self.noise = noise
+        self.seed = seed
+
+    def generate_noise(self, input_latent: dict) -> torch.Tensor:
+        """What core's samplers call.
+
+        Raises:
+            ModelError: the latent has another shape than the one that the noise was optimised for.
+        """
+        shape = input_latent["samples"].shape
+        if shape != self.noise.shape:
+            raise ModelError(
+                f"The latent has shape {tuple(shape)} and this noise was optimised for {tuple(self.noise.shape)}: "
+                "connect the latent that went into ReNO Optimize."
+            )
+        return self.noise
+
+
+class ReNOOptimize(io.ComfyNode):
+    """A few-step generator, a person's history and a prompt in; the image whose noise was optimised for them out."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ReNOOptimize",
+            display_name="ReNO Optimize",
+            category="PrefGen",
+            description=(
+                "Optimises the initial noise by gradient ascent on the preference score, through the UNet and the VAE: "
+                "the seed's image, moved toward one person's taste."
+            ),
+            search_aliases=["prefgen", "noise optimisation", "reno", "reward guidance"],
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="The generator, best one that paints in 1 to 4 steps. Patches are kept."
+                ),
+                io.Vae.Input("vae", tooltip="The generator's VAE; the gradient passes through its decoder."),
+                io.Conditioning.Input("positive", tooltip="The prompt to paint."),
+                io.Conditioning.Input("negative", optional=True, tooltip="Needed where cfg is not 1."),
+                io.Latent.Input(
+                    "latent", tooltip="An empty latent of the wanted size; a batch optimises each of its seeds."
+                ),
+                PreferenceModelType.Input(
+                    "preference_model", tooltip="The preference checkpoint that scores the images."
+                ),
+                HistoryType.Input("history", tooltip="Whose taste to optimise for."),
+                io.String.Input(
+                    "prompt", default="", multiline=True, tooltip="The prompt, as the preference model is told it."
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**64 - 1,
+                    control_after_generate=True,
+                    tooltip="Of the noise to start from.",
+                ),
+                io.Int.Input(
+                    "iterations", default=30, min=1, max=1000, tooltip="How often the image is painted and judged."
+                ),
+                io.Float.Input(
+                    "learning_rate",
+                    default=5.0,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.1,
+                    tooltip="How far the noise moves each time.",
+                ),
+                io.Int.Input("steps", default=1, min=1, max=4, tooltip="Euler steps of the generator."),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=30.0, step=0.1, tooltip="1 for distilled models."),
+                io.Combo.Input(
+                    "scheduler",
+                    options=comfy.samplers.SCHEDULER_NAMES,
+                    default="simple",
+                    optional=True,
+                    tooltip="How the steps' sigmas are spaced.",
+                ),
+                io.Combo.Input(
+                    "sense",
+                    options=list(get_args(Sense)),
+                    optional=True,
+                    tooltip="Toward what the person likes, or what they dislike.",
+                ),
+                io.Combo.Input(
+                    "reward",
+                    options=list(get_args(By)),
+                    optional=True,
+                    tooltip="Optimise the score itself, or its logit margin, whose gradient does not fade at the ends.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The optimised image."),
+                io.Latent.Output(display_name="latent", tooltip="The optimised image, before the VAE."),
+                io.Noise.Output(
+                    display_name="noise",
+                    tooltip="The optimised noise: SamplerCustomAdvanced paints the same image from it.",
+                ),
+                io.Image.Output(display_name="curve", tooltip="The reward by iteration."),
+                io.Sigmas.Output(display_name="sigmas", tooltip="The steps' sigmas, for SamplerCustomAdvanced."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        vae: VAE,
+        positive: list,
+        latent: dict,
+        preference_model: PreferenceModel,
+        history: UserHistory,
+        prompt: str,
+        seed: int,
+        iterations: int,
+        learning_rate: float,
+        steps: int,
+        cfg: float,
+        negative: list | None = None,
+        scheduler: str = "simple",
+        sense: Sense = "like",
+        reward: By = "score",
+    ) -> io.NodeOutput:
+        prefdisc = ready(preference_model).require("prefdisc")
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+        graph = FewSteps(model, positive, negative, latent, sigmas, cfg, seed)
+        with gradients():
+            make_differentiable(prefdisc)
+            judge = PreferenceReward(prefdisc, prefdisc.encode(history), prompt, sense, reward)
+            result = climb(graph, vae, judge, RenoConfig(iterations, learning_rate))
+        samples = graph.paint(result.noise)
+        out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio")}
+        return io.NodeOutput(
+            vae.decode(samples),
+            out | {"samples": samples},
+            OptimisedNoise(result.noise, seed),
+            curve_image(result.curve),
+            sigmas,
+            ui={
+                "rewards": result.curve.mT.tolist(),
+                "best": result.rewards.tolist(),
+                "best_iteration": result.iterations.tolist(),
+            },
+        )
+
+
+def climb(graph: FewSteps, vae: VAE, reward: PreferenceReward, config: RenoConfig) -> RenoResult:
+    """Optimise the graph's noise, with progress and previews; an interrupt ends it."""
+    show = latent_preview.prepare_callback(graph.model, config.iterations)
+
+    def work(noise: torch.Tensor, render) -> RenoResult:
+        decode = load_decoder(vae)
+        latents = noise
+
+        def generate(noise: torch.Tensor) -> torch.Tensor:
+            nonlocal latents
+            latents = render(noise)
+            return decode(latents)
+
+        def on_step(step: RenoStep) -> None:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            show(step.index, graph.model.model.process_latent_in(latents.detach()), None, step.total)
+
+        return optimise(noise, generate, reward, config, on_step)
+
+    sampler = DifferentiableEuler(work)
+    graph.sample(graph.seed_noise().clone(), sampler)
+    return sampler.answer.cpu()
+
+
+NODES = [ReNOOptimize]
