@@ -1,0 +1,107 @@
+"""The pocket PrefDisc's training: what the batches hold, and a run of a few steps from end to end."""
+
+import numpy as np
+import pytest
+import torch
+
+from prefgen.prefdisc.model import PrefDisc
+from prefgen.preference import load_preference_model
+from train.data.agents import World, random_indices, utility_of
+from train.data.posters import ATTRIBUTES
+from train.loop import LoopConfig
+from train.pocket import prefdisc as training
+from train.pocket.prefdisc.accuracy import readable
+from train.pocket.prefdisc.shapes import LATENTS, SPEC, WIDTH, new_prefdisc
+from train.pocket.prefdisc.sight import PosterTable, SightConfig, draw_posters, look
+from train.pocket.prefdisc.taste import TasteConfig, train_taste
+from train.pocket.prefdisc.users import PAIRS, draw_users, signed_attributes
+
+
+@pytest.fixture(scope="module")
+def prefdisc() -> PrefDisc:
+    torch.manual_seed(0)
+    return new_prefdisc()
+
+
+@pytest.fixture(scope="module")
+def table() -> PosterTable:
+    """A table whose features are random: as good as any for what a batch is made of."""
+    rng = np.random.default_rng(0)
+    attributes = random_indices((240,), rng)
+    attributes[:, 0] = np.arange(240) % 12
+    return PosterTable(attributes, torch.randn(240, 2, LATENTS, WIDTH, generator=torch.Generator().manual_seed(0)))
+
+
+def test_a_turn_is_six_tokens(prefdisc):
+    turns = prefdisc.turns
+    assert len(turns.rated("a lighthouse", True)) == 6
+    assert len(turns.open("a lighthouse")) == 5
+    known = {turns.tokenizer.id_to_token(i) for phrase in ATTRIBUTES["subject"].values() for i in turns.open(phrase)}
+    assert "[UNK]" not in known
+
+
+def test_a_batch_of_users(prefdisc, table):
+    world, rng = World.load(), np.random.default_rng(1)
+    users = draw_users(prefdisc.turns, table, world, 200, [PAIRS, 0], rng)
+    assert users.features.shape == (200, 2 * (PAIRS + 2), LATENTS, WIDTH)
+    assert (users.history[..., 0, 0] == users.history[..., 1, 0]).all(), "a pair has one subject"
+    assert users.packed.reads.shape == (200, 2, 2)
+    assert users.chosen.float().mean().item() == pytest.approx(users.probability.mean().item(), abs=0.1)
+    # What was liked first agrees with the taste far more often than not.
+    pairs = np.zeros((200, 24))
+    for sign, side in ((1, 0), (-1, 1)):
+        pairs += sign * (signed_attributes(users.history)[:, :, side].abs().sum(1).numpy())
+    assert (pairs * users.taste.numpy()).sum() > 0
+
+
+def test_utilities_are_those_of_the_simulator(prefdisc, table):
+    world = World.load()
+    users = draw_users(prefdisc.turns, table, world, 5, [PAIRS], np.random.default_rng(2))
+    utilities, _ = world.sample(5, np.random.default_rng(2))
+    gap = np.diff(utility_of(utilities[:, None, None], users.targets), axis=-1)[..., 0] * -1
+    assert users.probability.numpy() == pytest.approx(world.probability(gap), abs=1e-6)
+
+
+def test_features_in_a_batch_are_those_of_its_posters(prefdisc, table):
+    users = draw_users(prefdisc.turns, table, World.load(), 3, [PAIRS], np.random.default_rng(3))
+    shown = np.concatenate([users.history, users.targets], axis=1).reshape(3, -1, 6)
+    for user in range(3):
+        for place in (0, 5, 17):
+            row = (table.features == users.features[user, place]).all(-1).all(-1).nonzero()[0, 0]
+            assert (table.attributes[row] == shown[user, place]).all()
+
+
+def test_ridge_regression_reads_what_is_there():
+    x = torch.randn(400, 10, generator=torch.Generator().manual_seed(0))
+    assert readable(x, x @ torch.ones(10, 3)) > 0.95
+    assert readable(x, torch.randn(400, 3, generator=torch.Generator().manual_seed(1))) < 0.1
+
+
+def test_the_towers_weights_stay_while_a_taste_is_learnt(table, tmp_path):
+    torch.manual_seed(0)
+    start = new_prefdisc()
+    before = {name: p.detach().clone() for name, p in start.named_parameters()}
+    short = LoopConfig(steps=3, warmup=1, log_every=1, ema=0.0)
+    trained = train_taste(start, table, World.load(), tmp_path, TasteConfig(users=4, loop=short, tokens=short))
+    moved = {name for name, p in trained.named_parameters() if not torch.equal(p, before[name])}
+    assert "tokens" in moved
+    assert any("text_model" in name for name in moved)
+    assert not any("vision_model" in name or "connector" in name for name in moved)
+
+
+def test_a_short_run_writes_a_checkpoint_that_loads(tmp_path, monkeypatch):
+    short = LoopConfig(steps=2, warmup=1, log_every=1, ema=0.0)
+    monkeypatch.setattr(training, "measure", lambda model, world: {"accuracy_8": 0.5})
+    sight, taste = SightConfig(posters=24, views=1, batch=4, loop=short), TasteConfig(users=2, loop=short, tokens=short)
+    assert training.train(tmp_path / "run", sight, taste, tmp_path) == {"accuracy_8": 0.5}
+    import prefgen.pocket.shapes as pocket
+
+    monkeypatch.setattr(pocket, "FOLDER", tmp_path)
+    (tmp_path / "clip_vision.safetensors").symlink_to(training.SHIPPED / "clip_vision.safetensors")
+    model = load_preference_model("pocket")
+    assert model.header["training"] == {"prefdisc": {"accuracy_8": 0.5}}
+    assert model.spec.sem_layers == SPEC.sem_layers
+    images, attributes = draw_posters(24, seed=5)
+    seen = look(model.prefdisc, images, attributes, views=0)
+    assert seen.features.shape == (24, 1, LATENTS, WIDTH)
+    assert torch.isfinite(model.prefdisc.score(None, images[:3].float() / 255, "a fish")).all()
