@@ -148,7 +148,7 @@ def test_public_things_are_documented(path):
     bare = [
         node.name
         for node in tree.body
-        if isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and len(node.body) > 1)
+        if (isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and len(node.body) > 1))
         and not node.name.startswith("_")
         and not ast.get_docstring(node)
     ]
