@@ -43,7 +43,9 @@ def render(plan: Plan, clock: Clock) -> tuple[dict, dict]:
     """Paint and score everything through a real server: pictures by cell, scores by (cell, person)."""
     pictures, scores = {}, {}
     steps = len(plan.prompts) * (len(cells(plan, "")) + len(plan.people))
-    bar = tqdm(total=steps, desc="starting ComfyUI", bar_format="{desc:<20}{bar:30} {elapsed}", leave=False)
+    bar = tqdm(
+        total=steps, desc="starting ComfyUI", bar_format="{desc:<20}{bar:30} {elapsed}", leave=False, disable=None
+    )
     with bar, running_server() as server:
         clock.seconds["start"] = round(server.seconds_to_start, 2)
         client = Client(server)

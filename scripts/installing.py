@@ -27,30 +27,31 @@ HARMLESS = {
 
 
 def install(python: Path, requirements: list[Path], say: Callable[[str], None]) -> None:
-    """Install every requirements file into the environment of `python`; raises SystemExit where that fails."""
-    began = time.monotonic()
-    files = [part for path in requirements for part in ("-r", str(path))]
-    if with_uv(python, files, say):
-        how = "uv"
-    else:
-        how = "pip"
-        ended = subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--no-cache-dir", *files])
-        if ended.returncode:
-            raise SystemExit("pip could not install the locked packages: its message is above. Run the command again.")
-    say(f"installed with {how} in {time.monotonic() - began:.0f} s")
+    """Install requirements files into the environment of `python`, one after the other: a later one wins.
+
+    Raises SystemExit where that fails.
+    """
+    for path in requirements:
+        began = time.monotonic()
+        how = "uv" if with_uv(python, path, say) else "pip"
+        if how == "pip":
+            ended = subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--no-cache-dir", "-r", str(path)])
+            if ended.returncode:
+                raise SystemExit(f"pip could not install {path}: its message is above. Run the command again.")
+        say(f"installed {path.name} with {how} in {time.monotonic() - began:.0f} s")
 
 
-def with_uv(python: Path, files: list[str], say: Callable[[str], None]) -> bool:
+def with_uv(python: Path, requirements: Path, say: Callable[[str], None]) -> bool:
     """Try uv; False where it cannot be had, cannot stand in for pip as configured, or fails."""
-    options = uv_options(pip_settings(python))
+    settings = pip_settings(python)
+    options = uv_options(settings)
     if options is None:
         return False
     if subprocess.run([str(python), "-m", "pip", "install", "--quiet", UV], capture_output=True).returncode:
         return False
-    command = [str(python), "-m", "uv", "pip", "install", "--quiet", "--python", str(python), *options, *files]
-    ended = subprocess.run(
-        command, env=os.environ | uv_environment(pip_settings(python)), text=True, capture_output=True
-    )
+    command = [str(python), "-m", "uv", "pip", "install", "--quiet", "--python", str(python), *options]
+    command += ["-r", str(requirements)]
+    ended = subprocess.run(command, env=os.environ | uv_environment(settings), text=True, capture_output=True)
     if ended.returncode:
         say(f"uv gave up, going on with pip: {ended.stderr.strip()[-400:]}")
     return ended.returncode == 0
