@@ -130,3 +130,14 @@ def test_moving_and_casting_keeps_the_gradient_possible(attention, keys_values):
         patch = attention.UserPatch(*keys_values["input.4.0"]).to(torch.bfloat16)
     assert patch.k.dtype == torch.bfloat16
     assert not patch.k.is_inference()
+
+
+def test_keys_and_values_are_computed_once_for_a_whole_sampling(pack, model, attention):
+    adapter, counted = make_adapter(), []
+    for block in adapter.blocks.values():
+        block.register_forward_hook(lambda *_: counted.append(1))
+    strengths = {"sem": 1.0, "core": 1.0, "img": 1.0}
+    patched = attention.patch_user_branch(model, pack("nodes.adapter").user_keys_values(adapter, users(1), strengths))
+    for sigma in (10.0, 1.0, 0.1):
+        forward(patched, [0, 1], sigma)
+    assert len(counted) == len(CONFIG.blocks)
