@@ -61,7 +61,7 @@ def running_server(
     packs: dict[str, Path] | None = None,
     arguments: Sequence[str] = ("--cpu",),
     environment: dict[str, str] | None = None,
-    timeout: float = 180.0,
+    timeout: float = 600.0,
 ) -> Iterator[Server]:
     """Start ComfyUI, yield it when it answers, and stop it whatever happens.
 
