@@ -18,7 +18,7 @@ from ..prefgen.preference import PreferenceModel
 from ..prefgen.reno import RenoConfig, RenoResult, RenoStep, optimise
 from ..prefgen.rewards import By, PreferenceReward, Sense
 from .curve import curve_image
-from .sampling import DifferentiableEuler, FewSteps, gradients, load_decoder, make_differentiable
+from .sampling import DifferentiableEuler, FewSteps, Render, gradients, load_decoder, make_differentiable
 from .types import HistoryType, PreferenceModelType
 from .weights import ready
 
@@ -176,18 +176,19 @@ def climb(graph: FewSteps, vae: VAE, reward: PreferenceReward, config: RenoConfi
     """Optimise the graph's noise, with progress and previews; an interrupt ends it."""
     show = latent_preview.prepare_callback(graph.model, config.iterations)
 
-    def work(noise: torch.Tensor, render) -> RenoResult:
+    def work(noise: torch.Tensor, render: Render) -> RenoResult:
         decode = load_decoder(vae)
-        latents = noise
+        painted = noise  # the latents of the last image, for the preview
 
         def generate(noise: torch.Tensor) -> torch.Tensor:
-            nonlocal latents
+            nonlocal painted
             latents = render(noise)
+            painted = latents.detach()
             return decode(latents)
 
         def on_step(step: RenoStep) -> None:
             comfy.model_management.throw_exception_if_processing_interrupted()
-            show(step.index, graph.model.model.process_latent_in(latents.detach()), None, step.total)
+            show(step.index, graph.model.model.process_latent_in(painted), None, step.total)
 
         return optimise(noise, generate, reward, config, on_step)
 
