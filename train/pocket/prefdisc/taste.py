@@ -24,9 +24,12 @@ from train.pocket.prefdisc.shapes import WIDTH
 from train.pocket.prefdisc.sight import PosterTable
 from train.pocket.prefdisc.users import PAIRS, Users, draw_users, signed_attributes
 
-# One target after every number of pairs, and more where a history is long, which is how it will be used.
-AFTER = [*range(PAIRS + 1), 1, 2, 4, 6, 8, 8, 8]
-BINDING_LAYER = 2
+# Few targets and many users: reading a taste is learned from users, and a target costs a pair of turns.
+AFTER = [0, 1, 3, 5, 8, 8]
+# What a label says of its image is to be known early, and the taste one layer before the last: the target's own turn
+# can still read it there, and the embedding's `sem` layers hold it.
+BINDING_LAYER, TASTE_LAYER = 2, 4
+AUXILIARY = 3.0  # weight of the two readers' losses at the start
 SEED = 32
 
 
@@ -35,7 +38,7 @@ class TasteConfig:
     """users: in a batch. warmed: the share of the steps after which the auxiliary losses are gone and choices are
     sampled. loop: stage B; tokens: stage 2. Defaults ours."""
 
-    users: int = 16
+    users: int = 32
     warmed: float = 0.7
     loop: LoopConfig = LoopConfig(steps=1500, learning_rate=1.5e-3, warmup=100, ema=0.99)  # noqa: RUF009 (frozen)
     tokens: LoopConfig = LoopConfig(steps=80, learning_rate=1e-3, warmup=10, ema=0.9)  # noqa: RUF009 (frozen)
@@ -56,7 +59,8 @@ class Taste(nn.Module):
         rows = torch.arange(len(users.features))[:, None, None]
         marks = users.packed.marks
         binding = self.binding(F.layer_norm(states.layers[BINDING_LAYER][rows, marks], (WIDTH,)))
-        return states, binding, self.taste(states.hidden[rows, marks])
+        taste = self.taste(F.layer_norm(states.layers[TASTE_LAYER][rows, marks], (WIDTH,)))
+        return states, binding, taste
 
 
 def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: TasteConfig) -> PrefDisc:
@@ -98,7 +102,7 @@ def _losses(model: nn.Module, users: Users, warmth: float) -> dict[str, Tensor]:
     if warmth:
         losses["binding"] = F.mse_loss(binding, signed_attributes(users.history))
         losses["taste"] = F.mse_loss(taste, users.taste[:, None, None].expand_as(taste))
-    total = losses["preference"] + warmth * sum(v for k, v in losses.items() if k != "preference")
+    total = losses["preference"] + AUXILIARY * warmth * sum(v for k, v in losses.items() if k != "preference")
     return {"loss": total, **losses, **_accuracies(states, users)}
 
 
