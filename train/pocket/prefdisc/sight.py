@@ -103,7 +103,10 @@ def train_sight(folder: Path, config: SightConfig) -> tuple[PrefDisc, PosterTabl
         return {"loss": sum(losses), **dict(zip(ATTRIBUTES, right, strict=True))}
 
     sight = fit(sight, loss_of, config.loop, folder / "sight")
-    return sight.prefdisc, look(sight.prefdisc, images, attributes, config.views)
+    kept = folder / "features.pt"
+    if not kept.exists():
+        torch.save(look(sight.prefdisc, images, attributes, config.views).features, kept)
+    return sight.prefdisc, PosterTable(attributes, torch.load(kept, weights_only=True))
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
 """Stage B: the decoder learns to read a taste out of a history. Stage 2: the preference tokens alone.
 
-The paper's loss alone stays at the population's mean for long, so it warms up: two auxiliary readers learn what the
-simulator knows (what each label says of its image, and the taste so far), and choices are taken in expectation.
-Both fade out; the last part of the training is the paper's loss on sampled choices, and nothing else.
+The paper's loss alone stays at the population's mean for long, so it warms up: three auxiliary readers learn, a layer
+after the other, what the simulator knows (the values each turn shows; how often each was liked and disliked so far; the
+taste), and choices are taken in expectation. All fade out; the last part of the training is the paper's loss on sampled
+choices, and nothing else.
 """
 
 from __future__ import annotations
@@ -22,25 +23,34 @@ from train.data.agents import World
 from train.loop import LoopConfig, fit
 from train.pocket.prefdisc.shapes import WIDTH
 from train.pocket.prefdisc.sight import PosterTable
-from train.pocket.prefdisc.users import PAIRS, Users, draw_users, signed_attributes
+from train.pocket.prefdisc.users import PAIRS, Users, draw_users, shown_values, tally
 
-# Few targets and many users: reading a taste is learned from users, and a target costs a pair of turns.
-AFTER = [0, 1, 3, 5, 8, 8]
-# What a label says of its image is to be known early, and the taste one layer before the last: the target's own turn
-# can still read it there, and the embedding's `sem` layers hold it.
-BINDING_LAYER, TASTE_LAYER = 2, 4
-AUXILIARY = 3.0  # weight of the two readers' losses at the start
+# Few targets and many users: reading a taste is learnt from users, and a target costs a pair of turns.
+AFTER = [0, 2, 4, 8, 8]
+# The first steps have short histories: there a turn soon learns to attend to its own image.
+SHORT, AFTER_SHORT = 2, [0, 1, 2]
+# Which layer's states each reader reads. A turn first has to hold its image's values, whatever the label: asked for
+# signed values at once, the layer would have to multiply, and stayed where it began for hundreds of steps. Attention to
+# liked and to disliked turns then makes the tally; the taste is there one layer before the last, where the target's
+# turn can still read it and the embedding's `sem` layers hold it.
+READERS = {"shown": 2, "tally": 3, "taste": 4}
+AUXILIARY = 4.0  # weight of the readers' losses, until they fade
 SEED = 32
 
 
 @dataclass(frozen=True)
 class TasteConfig:
-    """users: in a batch. warmed: the share of the steps after which the auxiliary losses are gone and choices are
-    sampled. loop: stage B; tokens: stage 2. Defaults ours."""
+    """users: in a batch. short: the first steps, with short histories. wordless: the share of the steps, from the
+    first, in which no turn has a prompt, so that turns are short and users many. cooling, warmed: the shares between
+    which the auxiliary losses fade out; after that, choices are sampled. loop: stage B; tokens: stage 2. Defaults ours.
+    """
 
-    users: int = 32
-    warmed: float = 0.7
-    loop: LoopConfig = LoopConfig(steps=1500, learning_rate=1.5e-3, warmup=100, ema=0.99)  # noqa: RUF009 (frozen)
+    users: int = 24
+    short: int = 60
+    wordless: float = 0.7
+    cooling: float = 0.6
+    warmed: float = 0.85
+    loop: LoopConfig = LoopConfig(steps=1400, learning_rate=2e-3, warmup=50, ema=0.98)  # noqa: RUF009 (frozen)
     tokens: LoopConfig = LoopConfig(steps=80, learning_rate=1e-3, warmup=10, ema=0.9)  # noqa: RUF009 (frozen)
 
 
@@ -50,17 +60,19 @@ class Taste(nn.Module):
     def __init__(self, prefdisc: PrefDisc, values: int) -> None:
         super().__init__()
         self.prefdisc = prefdisc
-        self.binding = nn.Linear(WIDTH, values)
-        self.taste = nn.Linear(WIDTH, values)
+        self.readers = nn.ModuleDict({name: nn.Linear(WIDTH, values) for name in READERS})
 
-    def forward(self, users: Users) -> tuple[PackedStates, Tensor, Tensor]:
-        """The packed states; what each history label says of its image, and the taste so far: (B, n, 2, 24) each."""
+    def forward(self, users: Users) -> tuple[PackedStates, dict[str, Tensor]]:
+        """The packed states, and what each reader reads at every place where a label is or is to be predicted:
+        (B, n + T, 2, 24), the history's places first."""
         states = self.prefdisc(users.packed, users.features, every_layer=True)
         rows = torch.arange(len(users.features))[:, None, None]
-        marks = users.packed.marks
-        binding = self.binding(F.layer_norm(states.layers[BINDING_LAYER][rows, marks], (WIDTH,)))
-        taste = self.taste(F.layer_norm(states.layers[TASTE_LAYER][rows, marks], (WIDTH,)))
-        return states, binding, taste
+        places = torch.cat([users.packed.marks, users.packed.reads], dim=1)
+        read = {
+            name: self.readers[name](F.layer_norm(states.layers[layer][rows, places], (WIDTH,)))
+            for name, layer in READERS.items()
+        }
+        return states, read
 
 
 def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: TasteConfig) -> PrefDisc:
@@ -71,36 +83,51 @@ def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Pa
     for part in (inner.vision_model, inner.connector):
         part.requires_grad_(False)
     model = Taste(prefdisc, world.scale.size)
-    last = int(config.warmed * config.loop.steps)
 
     def stage_one(model: nn.Module, step: int) -> dict[str, Tensor]:
-        return _losses(model, _users(prefdisc, table, world, config, SEED, step), max(0.0, 1 - step / last))
+        done = step / config.loop.steps
+        warmth = min(1.0, max(0.0, (config.warmed - done) / (config.warmed - config.cooling)))
+        pairs = SHORT if step < config.short else PAIRS
+        rng = np.random.default_rng([SEED, step])
+        users = _users(prefdisc, table, world, config.users, rng, pairs, words=done >= config.wordless)
+        return _losses(model, users, warmth)
 
     prefdisc = fit(model, stage_one, config.loop, folder / "taste").prefdisc
     prefdisc.requires_grad_(False)
     prefdisc.tokens.requires_grad_(True)
     model = Taste(prefdisc, world.scale.size)
-    for reader in (model.binding, model.taste):
-        reader.requires_grad_(False)
+    model.readers.requires_grad_(False)
 
     def stage_two(model: nn.Module, step: int) -> dict[str, Tensor]:
-        return _losses(model, _users(prefdisc, table, world, config, SEED + 1, step), 0.0)
+        rng = np.random.default_rng([SEED + 1, step])
+        return _losses(model, _users(prefdisc, table, world, config.users, rng), 0.0)
 
     return fit(model, stage_two, config.tokens, folder / "tokens").prefdisc
 
 
-def _users(prefdisc: PrefDisc, table: PosterTable, world: World, config: TasteConfig, seed: int, step: int) -> Users:
-    return draw_users(prefdisc.turns, table, world, config.users, AFTER, np.random.default_rng([seed, step]))
+def _users(
+    prefdisc: PrefDisc,
+    table: PosterTable,
+    world: World,
+    count: int,
+    rng: np.random.Generator,
+    pairs: int = PAIRS,
+    words: bool = True,
+) -> Users:
+    return draw_users(prefdisc.turns, table, world, count, AFTER_SHORT if pairs == SHORT else AFTER, rng, pairs, words)
 
 
 def _losses(model: nn.Module, users: Users, warmth: float) -> dict[str, Tensor]:
     """L_all = L_base + L_CP (METHOD.md section 2), and while `warmth` > 0 the auxiliary losses with that weight."""
-    states, binding, taste = model(users)
-    sampled = users.chosen.float()
-    probability = users.probability if warmth else sampled
+    states, read = model(users)
+    probability = users.probability if warmth else users.chosen.float()
     losses = {"preference": _preference_loss(model.prefdisc, states, users, probability)}
     if warmth:
-        losses["binding"] = F.mse_loss(binding, signed_attributes(users.history))
+        pairs = users.history.shape[1]
+        told, taste = read["tally"][:, :pairs], read["taste"][:, :pairs]
+        shown = shown_values(np.concatenate([users.history, users.targets], axis=1))
+        losses["shown"] = F.mse_loss(read["shown"], shown)
+        losses["tally"] = F.mse_loss(told, tally(users.history))
         losses["taste"] = F.mse_loss(taste, users.taste[:, None, None].expand_as(taste))
     total = losses["preference"] + AUXILIARY * warmth * sum(v for k, v in losses.items() if k != "preference")
     return {"loss": total, **losses, **_accuracies(states, users)}
@@ -120,5 +147,5 @@ def _accuracies(states: PackedStates, users: Users) -> dict[str, Tensor]:
     """Accuracy with all pairs and with none. Users are new in every batch, so these are not of training users."""
     q = states.logits.detach().softmax(-1)[..., 0]
     right = ((q[..., 0] > q[..., 1]) == users.chosen).float()
-    after = torch.tensor(AFTER)
-    return {f"accuracy_{k}": right[:, after == k].mean() for k in (PAIRS, 0)}
+    after = torch.tensor(AFTER if right.shape[1] == len(AFTER) else AFTER_SHORT)
+    return {"accuracy_all": right[:, after == after.max()].mean(), "accuracy_none": right[:, after == 0].mean()}

@@ -39,31 +39,39 @@ class Users:
 
 
 def draw_users(
-    turns: Turns, table: PosterTable, world: World, count: int, after: list[int], rng: np.random.Generator
+    turns: Turns,
+    table: PosterTable,
+    world: World,
+    count: int,
+    after: list[int],
+    rng: np.random.Generator,
+    pairs: int = PAIRS,
+    words: bool = True,
 ) -> Users:
-    """Draw users, their history and one target pair after each number of pairs in `after`."""
+    """Draw users, a history of `pairs`, and one target pair after each number in `after`; with prompts if `words`."""
     utilities, _ = world.sample(count, rng)
-    subjects = rng.integers(SUBJECTS, size=(count, PAIRS + len(after)))
+    subjects = rng.integers(SUBJECTS, size=(count, pairs + len(after)))
     copies = rng.integers(len(table.attributes) // SUBJECTS, size=(*subjects.shape, 2))
     rows = subjects[..., None] + SUBJECTS * copies
     gap = np.diff(utility_of(utilities[:, None, None], table.attributes[rows]), axis=-1)[..., 0] * -1
     chosen = world.choose(gap, rng)
-    swap = ~chosen[:, :PAIRS]
-    rows[:, :PAIRS][swap] = rows[:, :PAIRS][swap][:, ::-1]
+    swap = ~chosen[:, :pairs]
+    rows[:, :pairs][swap] = rows[:, :pairs][swap][:, ::-1]
 
     unusual = rng.random(subjects.shape) < 0.1
     prompts = np.where(unusual, rng.choice(UNUSUAL, subjects.shape), np.array(PROMPTS)[subjects])
-    histories = [list(map(str, user[:PAIRS])) for user in prompts]
-    targets = [[Target(k, str(p)) for k, p in zip(after, user[PAIRS:], strict=True)] for user in prompts]
+    prompts = prompts if words else np.full_like(prompts, "")
+    histories = [list(map(str, user[:pairs])) for user in prompts]
+    targets = [[Target(k, str(p)) for k, p in zip(after, user[pairs:], strict=True)] for user in prompts]
     views = rng.integers(table.features.shape[1], size=rows.shape)
     return Users(
         packed=pack(turns, histories, targets),
         features=table.features[torch.from_numpy(rows), torch.from_numpy(views)].flatten(1, 2),
-        probability=torch.from_numpy(world.probability(gap[:, PAIRS:])).float(),
-        chosen=torch.from_numpy(chosen[:, PAIRS:]),
+        probability=torch.from_numpy(world.probability(gap[:, pairs:])).float(),
+        chosen=torch.from_numpy(chosen[:, pairs:]),
         taste=torch.from_numpy(centred(world, utilities)).float(),
-        history=table.attributes[rows[:, :PAIRS]],
-        targets=table.attributes[rows[:, PAIRS:]],
+        history=table.attributes[rows[:, :pairs]],
+        targets=table.attributes[rows[:, pairs:]],
     )
 
 
@@ -78,8 +86,16 @@ def centred(world: World, utilities: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1) / spread
 
 
-def signed_attributes(history: np.ndarray) -> Tensor:
-    """What each label says of each image: (B, n, 2, 6) -> (B, n, 2, 24), +1 for a liked value, -1 for a disliked."""
-    hot = [np.eye(len(ATTRIBUTES[name]))[history[..., i]] for i, name in enumerate(ATTRIBUTES) if name in TASTE]
-    sign = np.array([1.0, -1.0])[:, None]
-    return torch.from_numpy(np.concatenate(hot, axis=-1) * sign).float()
+def shown_values(attributes: np.ndarray) -> Tensor:
+    """The taste values of images: attribute indices (..., 6) -> (..., 24), ones and zeros."""
+    hot = [np.eye(len(ATTRIBUTES[name]))[attributes[..., i]] for i, name in enumerate(ATTRIBUTES) if name in TASTE]
+    return torch.from_numpy(np.concatenate(hot, axis=-1)).float()
+
+
+def tally(history: np.ndarray) -> Tensor:
+    """How often each value was liked less how often disliked, after each image of (B, n, 2, 6): (B, n, 2, 24), over the
+    root of the number of images, which keeps its spread the same along the history."""
+    values = shown_values(history)
+    signed = torch.stack([values[:, :, 0], -values[:, :, 1]], dim=2).flatten(1, 2).cumsum(1)
+    images = torch.arange(1, signed.shape[1] + 1)[:, None]
+    return (signed / images.sqrt()).view_as(values)
