@@ -18,7 +18,7 @@ from train.pocket import text
 from train.pocket.latents import latent_pool
 
 FILE = FOLDER / "unet.safetensors"
-CONFIG = LoopConfig(steps=2300, learning_rate=1.2e-3, ema=0.997, save_every=200)
+CONFIG = LoopConfig(steps=2000, learning_rate=1.2e-3, ema=0.98, save_every=200)
 BATCH = 32
 SHIFT = 2.0
 NO_CAPTION, SUBJECT_ALONE = 0.1, 0.35  # shares of captions that are empty, and that name the subject alone

@@ -20,7 +20,7 @@ from train.loop import LoopConfig, fit, generator_of
 from train.pocket import clip
 from train.pocket.batches import drawn_batch, soften
 
-CONFIG = LoopConfig(steps=1200, learning_rate=8e-4, ema=0.99)
+CONFIG = LoopConfig(steps=600, learning_rate=8e-4, ema=0.99)
 BATCH = 64
 
 

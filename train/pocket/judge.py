@@ -13,7 +13,7 @@ from train.evaluate.judge import SHAPES, WEIGHTS, Judge
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket.batches import drawn_batch, soften
 
-CONFIG = LoopConfig(steps=800, learning_rate=2e-3, ema=0.99)
+CONFIG = LoopConfig(steps=500, learning_rate=2e-3, ema=0.99)
 BATCH = 64
 
 
