@@ -59,12 +59,11 @@ def build(shape: TextShape) -> CLIPTextModelWithProjection:
 
 @dataclass(frozen=True)
 class TextEncoders:
-    """Both encoders, frozen, giving what core's SDXL text conditioning gives."""
+    """Both encoders, giving what core's SDXL text conditioning gives."""
 
     clip_l: nn.Module
     clip_g: nn.Module
 
-    @torch.no_grad()
     def __call__(self, captions: list[str]) -> tuple[Tensor, Tensor]:
         """Captions -> context (B, 77, 192), the penultimate states side by side; pooled clip_g (B, 128)."""
         ids = tokenize(captions)
@@ -89,7 +88,7 @@ def to_file(clip_l: nn.Module, clip_g: nn.Module) -> dict[str, Tensor]:
 
 
 def load() -> TextEncoders:
-    """The shipped text encoders."""
+    """The shipped text encoders, frozen."""
     state, encoders = load_file(FILE), {}
     for name, shape in (("clip_l", CLIP_L), ("clip_g", CLIP_G)):
         model, prefix = build(shape), f"{name}.transformer."
