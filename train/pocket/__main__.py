@@ -22,6 +22,7 @@ PARTS = (
     "image_tower",
     "prefdisc",
     "generator",
+    "joint",
     "decoder",
     "align",
     "adapter",
