@@ -79,7 +79,9 @@ def test_the_towers_weights_stay_while_a_taste_is_learnt(table, tmp_path):
     start = new_prefdisc()
     before = {name: p.detach().clone() for name, p in start.named_parameters()}
     short = LoopConfig(steps=3, warmup=1, log_every=1, ema=0.0)
-    trained = train_taste(start, table, World.load(), tmp_path, TasteConfig(users=4, loop=short, tokens=short))
+    trained = train_taste(
+        start, table, World.load(), tmp_path, TasteConfig(users=4, loop=short, tokens=short, judgement=short)
+    )
     moved = {name for name, p in trained.named_parameters() if not torch.equal(p, before[name])}
     assert "tokens" in moved
     assert any("text_model" in name for name in moved)
@@ -89,7 +91,10 @@ def test_the_towers_weights_stay_while_a_taste_is_learnt(table, tmp_path):
 def test_a_short_run_writes_a_checkpoint_that_loads(tmp_path, monkeypatch):
     short = LoopConfig(steps=2, warmup=1, log_every=1, ema=0.0)
     monkeypatch.setattr(training, "measure", lambda model, world: {"accuracy_8": 0.5})
-    sight, taste = SightConfig(posters=24, views=1, batch=4, loop=short), TasteConfig(users=2, loop=short, tokens=short)
+    sight, taste = (
+        SightConfig(posters=24, views=1, batch=4, loop=short),
+        TasteConfig(users=2, short=1, loop=short, tokens=short, judgement=short),
+    )
     assert training.train(tmp_path / "run", sight, taste, tmp_path) == {"accuracy_8": 0.5}
     import prefgen.pocket.shapes as pocket
 

@@ -26,8 +26,9 @@ SPEC = PrefDiscSpec(
     image="<image>" * LATENTS,
     labels=("+", "-"),
     num_tokens=4,
-    # The paper takes the top 4 and layers 8-20 of 32; of five layers: the last two, and the two before them.
-    sem_layers=(4, 5),
+    # The paper takes the top 4 and layers 8-20 of 32. Of five layers: the one where the taste has come together (the
+    # last only compares a target with it), and the two before.
+    sem_layers=(4,),
     core_layers=(2, 3),
     longest_edge=SIZE,
     shortest_edge=SIZE,

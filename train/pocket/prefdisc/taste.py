@@ -1,4 +1,5 @@
 """Stage B: the decoder learns to read a taste out of a history. Stage 2: the preference tokens alone.
+Then the last layer alone learns on to judge by it, which leaves user embeddings as they are.
 
 The paper's loss alone stays at the population's mean for long, so it warms up: three auxiliary readers learn, a layer
 after the other, what the simulator knows (the values each turn shows; how often each was liked and disliked so far; the
@@ -34,6 +35,8 @@ SHORT, AFTER_SHORT = 2, [0, 1, 2]
 # liked and to disliked turns then makes the tally; the taste is there one layer before the last, where the target's
 # turn can still read it and the embedding's `sem` layers hold it.
 READERS = {"shown": 2, "tally": 3, "taste": 4}
+# Where the last layer learns to judge: mostly after long histories, which is how it will be used.
+AFTER_LONG = [0, 2, 4, 6, 8, 8, 8, 8]
 AUXILIARY = 4.0  # weight of the readers' losses, until they fade
 SEED = 32
 
@@ -42,7 +45,8 @@ SEED = 32
 class TasteConfig:
     """users: in a batch. short: the first steps, with short histories. wordless: the share of the steps, from the
     first, in which no turn has a prompt, so that turns are short and users many. cooling, warmed: the shares between
-    which the auxiliary losses fade out; after that, choices are sampled. loop: stage B; tokens: stage 2. Defaults ours.
+    which the auxiliary losses fade out; after that, choices are sampled. loop: stage B; tokens: stage 2; judgement: the
+    last layer, with choices in expectation until `sampled` of its steps. Defaults ours.
     """
 
     users: int = 24
@@ -51,6 +55,8 @@ class TasteConfig:
     cooling: float = 0.6
     warmed: float = 0.85
     loop: LoopConfig = LoopConfig(steps=1400, learning_rate=2e-3, warmup=50, ema=0.98)  # noqa: RUF009 (frozen)
+    sampled: float = 0.7
+    judgement: LoopConfig = LoopConfig(steps=1200, learning_rate=2e-3, warmup=30, ema=0.98)  # noqa: RUF009 (frozen)
     tokens: LoopConfig = LoopConfig(steps=80, learning_rate=1e-3, warmup=10, ema=0.9)  # noqa: RUF009 (frozen)
 
 
@@ -76,21 +82,22 @@ class Taste(nn.Module):
 
 
 def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: TasteConfig) -> PrefDisc:
-    """Train the decoder and the preference tokens, then the tokens alone; return the averaged weights."""
+    """Train the decoder and the preference tokens, the tokens alone, then the last layer; return averaged weights."""
     torch.manual_seed(SEED)
     inner = prefdisc.base.model
     prefdisc.requires_grad_(True)
     for part in (inner.vision_model, inner.connector):
         part.requires_grad_(False)
-    model = Taste(prefdisc, world.scale.size)
+    model, turns = Taste(prefdisc, world.scale.size), prefdisc.turns
 
     def stage_one(model: nn.Module, step: int) -> dict[str, Tensor]:
         done = step / config.loop.steps
         warmth = min(1.0, max(0.0, (config.warmed - done) / (config.warmed - config.cooling)))
         pairs = SHORT if step < config.short else PAIRS
         rng = np.random.default_rng([SEED, step])
-        users = _users(prefdisc, table, world, config.users, rng, pairs, words=done >= config.wordless)
-        return _losses(model, users, warmth)
+        after = AFTER_SHORT if pairs == SHORT else AFTER
+        words = done >= config.wordless
+        return _losses(model, draw_users(turns, table, world, config.users, after, rng, pairs, words), warmth)
 
     prefdisc = fit(model, stage_one, config.loop, folder / "taste").prefdisc
     prefdisc.requires_grad_(False)
@@ -100,21 +107,32 @@ def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Pa
 
     def stage_two(model: nn.Module, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([SEED + 1, step])
-        return _losses(model, _users(prefdisc, table, world, config.users, rng), 0.0)
+        return _losses(model, draw_users(turns, table, world, config.users, AFTER, rng), 0.0)
 
-    return fit(model, stage_two, config.tokens, folder / "tokens").prefdisc
+    prefdisc = fit(model, stage_two, config.tokens, folder / "tokens").prefdisc
+    return train_judgement(prefdisc, table, world, folder, config)
 
 
-def _users(
-    prefdisc: PrefDisc,
-    table: PosterTable,
-    world: World,
-    count: int,
-    rng: np.random.Generator,
-    pairs: int = PAIRS,
-    words: bool = True,
-) -> Users:
-    return draw_users(prefdisc.turns, table, world, count, AFTER_SHORT if pairs == SHORT else AFTER, rng, pairs, words)
+def train_judgement(
+    prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: TasteConfig
+) -> PrefDisc:
+    """Train the last layer, the norm after it and the vocabulary matrix with the paper's loss; all else stays."""
+    prefdisc.requires_grad_(False)
+    text = prefdisc.base.model.text_model
+    for part in (text.layers[-1], text.norm, prefdisc.base.lm_head):
+        part.requires_grad_(True)
+    model = Taste(prefdisc, world.scale.size)
+    model.readers.requires_grad_(False)
+
+    def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([SEED + 2, step])
+        users = draw_users(prefdisc.turns, table, world, config.users, AFTER_LONG, rng)
+        states, _ = model(users)
+        soft = step < config.sampled * config.judgement.steps
+        probability = users.probability if soft else users.chosen.float()
+        return {"loss": _preference_loss(model.prefdisc, states, users, probability), **_accuracies(states, users)}
+
+    return fit(model, loss_of, config.judgement, folder / "judgement").prefdisc
 
 
 def _losses(model: nn.Module, users: Users, warmth: float) -> dict[str, Tensor]:
@@ -147,5 +165,5 @@ def _accuracies(states: PackedStates, users: Users) -> dict[str, Tensor]:
     """Accuracy with all pairs and with none. Users are new in every batch, so these are not of training users."""
     q = states.logits.detach().softmax(-1)[..., 0]
     right = ((q[..., 0] > q[..., 1]) == users.chosen).float()
-    after = torch.tensor(AFTER if right.shape[1] == len(AFTER) else AFTER_SHORT)
+    after = torch.tensor(next(layout for layout in (AFTER, AFTER_SHORT, AFTER_LONG) if len(layout) == right.shape[1]))
     return {"accuracy_all": right[:, after == after.max()].mean(), "accuracy_none": right[:, after == 0].mean()}
