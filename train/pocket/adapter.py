@@ -18,8 +18,8 @@ from train.pocket.encoded import EncodedAgents, encoded_agents
 from train.pocket.latents import LatentPool, latent_pool
 
 FILE = FOLDER / "preference.safetensors"
-CONFIG = LoopConfig(steps=800, learning_rate=2e-3, ema=0.98, save_every=100)
-BATCH, AGENTS, SHOWN = 32, 1500, 16
+CONFIG = LoopConfig(steps=600, learning_rate=2e-3, ema=0.98, save_every=100)
+BATCH, AGENTS, SHOWN = 32, 1000, 16
 NO_USER = 0.1  # share of the rows without user tokens (IP-Adapter's image dropout is 0.05; default ours)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,31 +24,31 @@ from train.pocket.clip import encode_text
 from train.pocket.prefdisc.sight import draw_posters, look
 from train.pocket.prefdisc.users import PAIRS, draw_users
 
+SIZES = [len(ATTRIBUTES[name]) for name in TASTE]
 CONFIG = LoopConfig(steps=800, learning_rate=1e-3, weight_decay=1e-3, ema=0.99)
-USERS, POSTERS, BATCH, AT_ONCE = 3000, 1200, 256, 50
+USERS, POSTERS, CROWDS, BATCH, AT_ONCE = 3000, 1200, 4, 96, 50
 
 
 def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, users: int = USERS) -> dict[str, float]:
     """Train, put the alignment into the shipped checkpoint, return how well it finds held-out users' own attributes.
 
-    MMD compares crowds: it would be as content with every user at another user's place. So the crowd of pairs
-    (mapped `sem`, `sem`) is compared too, with that of (text, `sem`), in which a user keeps their own text (default
+    MMD compares crowds: of everybody at once, it would be as content with each user at another's place. So the crowds
+    are of users who like the same value of an attribute best, each compared with those users' own texts (default
     ours: the paper does not say how users keep theirs).
     """
     torch.manual_seed(seed)
     world, file = World.load(), FOLDER / "preference.safetensors"
-    sem, text = embedded_users(load_preference_model("pocket").prefdisc, world, users, seed)
-    # In units of the crowd's own spread, so that the joint kernel weighs both halves alike.
-    ours = (sem - sem.mean(0)) / sem.std(0).mean()
-    theirs = (text - text.mean(0)) / text.std(0).mean()
-    held = users // 6
+    sem, text, best = embedded_users(load_preference_model("pocket").prefdisc, world, users, seed)
+    # In units of the texts' own spread; MMD itself does not care, but the weights' start and decay do.
+    middle, spread = text.mean(0), text.std(0).mean()
+    texts, held = (text - middle) / spread, users // 6
 
     def loss_of(model: Alignment, step: int) -> dict[str, Tensor]:
-        rows = held + torch.randint(users - held, (BATCH,), generator=generator_of(seed, step))
-        mapped = (model(sem[rows]) - text.mean(0)) / text.std(0).mean()
-        crowd = mmd(mapped, theirs[rows])
-        pairs = mmd(torch.cat([mapped, ours[rows]], 1), torch.cat([theirs[rows], ours[rows]], 1))
-        return {"loss": crowd + pairs, "crowd": crowd, "pairs": pairs}
+        generator = generator_of(seed, step)
+        rows = [_crowd(best[held:], generator) + held for _ in range(CROWDS)]
+        mapped = ((model(sem[torch.cat(rows)]) - middle) / spread).split([len(crowd) for crowd in rows])
+        losses = [mmd(ours, texts[crowd]) for ours, crowd in zip(mapped, rows, strict=True)]
+        return {"loss": torch.stack(losses).mean()}
 
     alignment = fit(Alignment(AlignmentConfig(sem.shape[1], CLIP_G.hidden)), loss_of, config, folder / "align")
     with torch.no_grad():
@@ -57,25 +58,37 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, users: int 
     return found
 
 
+def _crowd(best: Tensor, generator: torch.Generator) -> Tensor:
+    """Up to `BATCH` rows of users who like the same value of an attribute best. best (N, 5): each one's favourites."""
+    name = int(torch.randint(best.shape[1], (1,), generator=generator))
+    leader = int(torch.randint(len(best), (1,), generator=generator))
+    alike = (best[:, name] == best[leader, name]).nonzero()[:, 0]
+    # A crowd of one cannot be compared; the second may then be anybody.
+    alike = alike if len(alike) > 1 else torch.tensor([leader, (leader + 1) % len(best)])
+    return alike[torch.randperm(len(alike), generator=generator)[:BATCH]]
+
+
 @torch.no_grad()
-def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Fresh users' `sem` after eight pairs, (count, D), and the text embedding of what each likes best (count, 128)."""
+def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Fresh users' `sem` after eight pairs (count, D), the text embedding of what each likes best (count, 128), and
+    what that is: the index of the favourite value of each taste attribute (count, 5)."""
     table = look(prefdisc, *draw_posters(POSTERS, seed), views=0)
-    rng, sem, captions = np.random.default_rng(seed), [], []
+    rng, sem, best = np.random.default_rng(seed), [], []
     for _ in range(0, count, AT_ONCE):
         users = draw_users(prefdisc.turns, table, world, AT_ONCE, [PAIRS], rng)
         states = torch.stack(prefdisc(users.packed, users.features, every_layer=True).layers)
         last = states[:, torch.arange(AT_ONCE), users.packed.marks[:, -1, -1]]
         sem.append(last[list(prefdisc.spec.sem_layers)].mean(0))
-        captions += map(favourites, users.taste)
-    return torch.cat(sem)[:count], torch.cat([encode_text(captions[i : i + 256]) for i in range(0, count, 256)])[:count]
+        best.append(torch.stack([part.argmax(1) for part in users.taste.split(SIZES, dim=1)], dim=1))
+    best = torch.cat(best)[:count]
+    captions = [favourites(row) for row in best.tolist()]
+    text = torch.cat([encode_text(captions[i : i + 256]) for i in range(0, count, 256)])
+    return torch.cat(sem)[:count], text, best
 
 
-def favourites(taste: Tensor) -> str:
-    """The values a user likes best, as a caption: "over the sea, neon colours, striped sky, centred, flat"."""
-    parts = taste.split([len(ATTRIBUTES[name]) for name in TASTE])
-    best = [list(ATTRIBUTES[name].values())[int(part.argmax())] for name, part in zip(TASTE, parts, strict=True)]
-    return ", ".join(best)
+def favourites(best: Sequence[int]) -> str:
+    """Favourite values, by index, as a caption: "over the sea, neon colours, striped sky, centred, flat"."""
+    return ", ".join(list(ATTRIBUTES[name].values())[value] for name, value in zip(TASTE, best, strict=True))
 
 
 def retrieval(mapped: Tensor, text: Tensor) -> dict[str, float]:

@@ -59,7 +59,8 @@ def encode_agents(model: PreferenceModel, world: World, count: int, seed: int) -
 def encoded_agents(folder: Path, count: int, seed: int) -> EncodedAgents:
     """The table for the shipped preference model, from `folder` where it was made before."""
     model = load_preference_model("pocket")
-    path = folder / f"agents-{model.fingerprint[:12]}-{seed}-{count}.safetensors"
+    # Named after the base model's weights: the checkpoint's own fingerprint changes with its other parts too.
+    path = folder / f"agents-{model.prefdisc.spec.revision}-{seed}-{count}.safetensors"
     if not path.exists():
         table = encode_agents(model, World.load(), count, seed)
         save_file({"utilities": torch.from_numpy(table.utilities), **table.parts._asdict()}, path)

@@ -17,7 +17,7 @@ from train.loop import LoopConfig, fit, generator_of
 from train.pocket import generator, text
 from train.pocket.latents import latent_pool
 
-CONFIG = LoopConfig(steps=900, learning_rate=1e-3, warmup=30, ema=0.98, save_every=100)
+CONFIG = LoopConfig(steps=500, learning_rate=1e-3, warmup=30, ema=0.98, save_every=100)
 
 
 class Painter(nn.Module):
