@@ -43,10 +43,11 @@ def painting(plan: Plan, prompt: str) -> Painting:
         "seed": plan.seed + plan.prompts.index(prompt),
         "denoise": 1.0,
     }
-    euler = {"sampler_name": plan.sampler, "scheduler": plan.scheduler}
+    full = {"sampler_name": plan.sampler, "scheduler": plan.scheduler, "steps": plan.steps, "cfg": plan.cfg}
+    few = {"sampler_name": "euler", "scheduler": plan.reno_scheduler, "steps": plan.reno_steps, "cfg": plan.reno_cfg}
 
-    def sampled(model: Node | list, steps: int, cfg: float) -> Node:
-        latent = add("KSampler", model=model, steps=steps, cfg=cfg, **euler, **prompts, **noise)
+    def sampled(model: Node | list, how: dict) -> Node:
+        latent = add("KSampler", model=model, **how, **prompts, **noise)
         return add("VAEDecode", samples=latent, vae=vae)
 
     def adapted(person: str) -> Node:
@@ -63,13 +64,13 @@ def painting(plan: Plan, prompt: str) -> Painting:
             **{"model": model, "vae": vae, "latent": noise["latent_image"], **prompts},
             **{"preference_model": preference, "history": histories[person], "prompt": prompt, "seed": noise["seed"]},
             **{"iterations": plan.iterations, "learning_rate": plan.learning_rate},
-            **{"steps": plan.reno_steps, "cfg": plan.reno_cfg, "scheduler": plan.scheduler, "sense": "like"},
+            **{"steps": plan.reno_steps, "cfg": plan.reno_cfg, "scheduler": plan.reno_scheduler, "sense": "like"},
         )
 
     paint: dict[str, Callable[[str | None], Node]] = {
-        "plain": lambda _: sampled(model, plan.steps, plan.cfg),
-        "adapter": lambda person: sampled(adapted(person), plan.steps, plan.cfg),
-        "plain_reno": lambda _: sampled(model, plan.reno_steps, plan.reno_cfg),
+        "plain": lambda _: sampled(model, full),
+        "adapter": lambda person: sampled(adapted(person), full),
+        "plain_reno": lambda _: sampled(model, few),
         "reno": optimised,
     }
     images = {cell: paint[cell.method](cell.person)[0] for cell in cells(plan, prompt)}

@@ -16,8 +16,8 @@ class Plan:
         seed: of the first prompt's noise; the next prompts take the next seeds. One prompt's pictures share a noise.
         steps, cfg, sampler, scheduler: of the plain and the adapter's pictures.
         strength: of the adapter.
-        reno_steps, reno_cfg, iterations, learning_rate: of the noise optimisation; `plain_reno` is the same sampler and
-            steps on the noise it starts from.
+        reno_steps, reno_cfg, reno_scheduler, iterations, learning_rate: of the noise optimisation, which samples with
+            Euler; `plain_reno` is the same sampler and steps on the noise it starts from.
         size: width and height in pixels.
     """
 
@@ -32,7 +32,8 @@ class Plan:
     strength: float = 1.0
     reno_steps: int = 4
     reno_cfg: float = 1.0
-    iterations: int = 30
+    reno_scheduler: str = "simple"
+    iterations: int = 20
     learning_rate: float = 5.0
 
 
