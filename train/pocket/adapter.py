@@ -41,6 +41,21 @@ def user_tokens(adapter: PreferenceAdapter, agents: EncodedAgents, rows: Tensor,
     return tokens * kept
 
 
+@torch.no_grad()
+def start_standardised(adapter: PreferenceAdapter, agents: EncodedAgents) -> None:
+    """Let every projection begin as if its input had zero mean and unit deviation over the agents.
+
+    Embeddings share most of what they are; a taste is in the small rest, which a plain start would leave small.
+    """
+    for name, projection in adapter.projections.items():
+        x = getattr(agents.parts, name)
+        x = adapter.alignment(x) if name == "sem" else x
+        mean, deviation = x.mean(0), x.std(0).clamp(min=1e-3 * float(x.std()))
+        linear = projection.linear
+        linear.weight.div_(deviation)
+        linear.bias.sub_(linear.weight @ mean)
+
+
 class Branches(nn.Module):
     """The adapter's trained weights, apart from the alignment, which stays as `train.pocket.align` left it."""
 
@@ -65,7 +80,8 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 61) -> None:
     agents = encoded_agents(folder, AGENTS, seed)
     adapter = PreferenceAdapter(config_for(agents))
     adapter.alignment.load_state_dict(read_checkpoint(FILE).part("alignment"))
-    unet = generator.load()
+    start_standardised(adapter, agents)
+    unet = generator.load().to(memory_format=torch.channels_last)
     branch = install_in_diffusers(unet, adapter)
 
     def loss_of(model, step):
