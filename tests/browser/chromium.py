@@ -66,7 +66,10 @@ class Page:
 
     def command(self, method: str, timeout: float = 60.0, /, **parameters: Any) -> dict:
         """Send one protocol command and return its result."""
-        return self._loop.run_until_complete(asyncio.wait_for(self._command(method, parameters), timeout))
+        try:
+            return self._loop.run_until_complete(asyncio.wait_for(self._command(method, parameters), timeout))
+        except TimeoutError:
+            raise PageError(f"{method} had no answer within {timeout:.0f} s: {parameters}") from None
 
     async def _command(self, method: str, parameters: dict) -> dict:
         number = next(self._numbers)

@@ -29,7 +29,10 @@ def test_it_opens_and_runs(page, comfy, path):
     assert {node: made["inputs"] for node, made in graph.items()} == {
         node: made["inputs"] for node, made in meant.items()
     }
-    page.evaluate("window.ended = new Promise(done => app.api.addEventListener('execution_success', () => done(true)))")
+    # `void`, since a promise that is handed back is awaited
+    page.evaluate(
+        "void (window.ended = new Promise(done => app.api.addEventListener('execution_success', done, true)))"
+    )
     page.evaluate("app.queuePrompt(0).then(() => true)")
-    assert page.evaluate("window.ended", timeout=180)
+    assert page.evaluate("window.ended.then(() => true)", timeout=180)
     assert not page.evaluate("Object.keys(app.lastNodeErrors ?? {})")
