@@ -1,7 +1,7 @@
 """A thin TAESD, written as core's.
 
 Core builds TAESD 64 channels wide with eleven residual blocks a side, and takes no other. The pocket VAE is thinner and
-shallower, and exact at that: TAESD is convolutions, ReLUs and skips, so channels that are zero stay zero, and a block of
+shallower, and exact at that: TAESD is convolutions, ReLUs and skips, so zero channels stay zero, and a block of
 zeros is the ReLU that the thin network has in its place.
 """
 
