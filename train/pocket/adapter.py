@@ -17,9 +17,10 @@ from train.loop import LoopConfig, fit, generator_of
 from train.pocket import generator, text
 from train.pocket.encoded import EncodedAgents, encoded_agents
 from train.pocket.latents import LatentPool, latent_pool
+from train.pocket.warm_start import start_from_text
 
 FILE = FOLDER / "preference.safetensors"
-CONFIG = LoopConfig(steps=850, learning_rate=6e-3, ema=0.98, save_every=100)
+CONFIG = LoopConfig(steps=450, learning_rate=1.5e-3, warmup=30, ema=0.98, save_every=100)
 BATCH, AGENTS, SHOWN = 32, 1000, 16
 WORDY = 0.25  # share of captions that name further attributes
 NO_USER = 0.1  # share of the rows without user tokens (IP-Adapter's image dropout is 0.05; default ours)
@@ -49,21 +50,6 @@ def user_tokens(adapter: PreferenceAdapter, agents: EncodedAgents, rows: Tensor,
     return tokens * kept
 
 
-@torch.no_grad()
-def start_standardised(adapter: PreferenceAdapter, agents: EncodedAgents) -> None:
-    """Let every projection begin as if its input had zero mean and unit deviation over the agents.
-
-    Embeddings share most of what they are; a taste is in the small rest, which a plain start would leave small.
-    """
-    for name, projection in adapter.projections.items():
-        x = getattr(agents.parts, name)
-        x = adapter.alignment(x) if name == "sem" else x
-        mean, deviation = x.mean(0), x.std(0).clamp(min=1e-3 * float(x.std()))
-        linear = projection.linear
-        linear.weight.div_(deviation)
-        linear.bias.sub_(linear.weight @ mean)
-
-
 class Branches(nn.Module):
     """The adapter's trained weights, apart from the alignment, which stays as `train.pocket.align` left it."""
 
@@ -88,8 +74,8 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 61) -> None:
     agents = encoded_agents(folder, AGENTS, seed)
     adapter = PreferenceAdapter(config_for(agents))
     adapter.alignment.load_state_dict(read_checkpoint(FILE).part("alignment"))
-    start_standardised(adapter, agents)
     unet = generator.load().to(memory_format=torch.channels_last)
+    start_from_text(adapter, unet, encode, agents, world)
     branch = install_in_diffusers(unet, adapter)
 
     def loss_of(model, step):

@@ -1,0 +1,62 @@
+"""Starts the adapter where the UNet already understands it, which saves most of its training.
+
+Keys and values begin as the text's own (as IP-Adapter's do), and the token projections as the ridge regression from
+user embeddings to the text states of what the agents like best: user tokens then begin as words the UNet knows.
+Default ours; PrefGen says neither.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from prefgen.adapter import PreferenceAdapter, diffusers_block_name
+from train.data.agents import World
+from train.data.posters import ATTRIBUTES, TASTE
+from train.pocket.encoded import EncodedAgents
+from train.pocket.text import TextEncoders, tokenize, vocabulary
+
+# The attribute each token of a part begins with; colours are what everybody sees first, so two parts tell them.
+BEGINS_WITH = {"sem": ("palette", "composition"), "core": ("finish", "texture"), "img": ("palette", "finish")}
+PENALTY = 30.0
+
+
+@torch.no_grad()
+def start_from_text(
+    adapter: PreferenceAdapter, unet: UNet2DConditionModel, encode: TextEncoders, agents: EncodedAgents, world: World
+) -> None:
+    """Set the adapter's weights in place."""
+    for name in unet.attn_processors:
+        if name.endswith("attn2.processor"):
+            text, block = unet.get_submodule(name.removesuffix(".processor")), diffusers_block_name(name)
+            user = adapter.blocks[block.replace(".", "_")]
+            user.to_k.weight.copy_(text.to_k.weight)
+            user.to_v.weight.copy_(text.to_v.weight)
+    for part, attributes in BEGINS_WITH.items():
+        x = getattr(agents.parts, part)
+        x = adapter.alignment(x) if part == "sem" else x
+        wanted = [favourite_states(encode, agents.utilities, name) for name in attributes]
+        projection = adapter.projections[part]
+        fit_ridge(projection.linear, x, torch.cat(wanted, dim=1))
+        projection.norm.weight.fill_(float(torch.stack(wanted).std(-1).mean()))
+
+
+def favourite_states(encode: TextEncoders, utilities: np.ndarray, name: str) -> Tensor:
+    """The text state, at its last word, of the value of an attribute that each agent likes best. (N, 24) -> (N, C)."""
+    begin = sum(len(ATTRIBUTES[other]) for other in TASTE[: TASTE.index(name)])
+    best = utilities[:, begin : begin + len(ATTRIBUTES[name])].argmax(1)
+    phrases = [f"a poster, {phrase}" for phrase in ATTRIBUTES[name].values()]
+    end = (tokenize(phrases) == vocabulary().index(49407)).int().argmax(1)
+    states = encode(phrases)[0][torch.arange(len(phrases)), end - 1]
+    return states[torch.from_numpy(best)]
+
+
+def fit_ridge(linear: torch.nn.Linear, x: Tensor, y: Tensor) -> None:
+    """Make `linear` the ridge regression of y (N, out) on x (N, in), inputs standardised first."""
+    mean, deviation = x.mean(0), x.std(0).clamp(min=1e-3 * float(x.std()))
+    z = (x - mean) / deviation
+    weight = torch.linalg.solve(z.T @ z + PENALTY * torch.eye(z.shape[1]), z.T @ (y - y.mean(0))).T / deviation
+    linear.weight.copy_(weight)
+    linear.bias.copy_(y.mean(0) - weight @ mean)
