@@ -31,8 +31,10 @@ def test_it_opens_and_runs(page, comfy, path):
     }
     # `void`, since a promise that is handed back is awaited
     page.evaluate(
-        "void (window.ended = new Promise(done => app.api.addEventListener('execution_success', done, true)))"
+        "void (window.ended = new Promise(done => {"
+        " app.api.addEventListener('execution_success', () => done(''));"
+        " app.api.addEventListener('execution_error', event => done(event.detail.exception_message)); }))"
     )
     page.evaluate("app.queuePrompt(0).then(() => true)")
-    assert page.evaluate("window.ended.then(() => true)", timeout=180)
+    assert page.evaluate("window.ended", timeout=180) == ""
     assert not page.evaluate("Object.keys(app.lastNodeErrors ?? {})")
