@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from prefgen.image_tower import load_image_tower
 from prefgen.pocket.shapes import CLIP_G, CLIP_L, FOLDER, IMAGE_SIZE
 from train.data.posters import ATTRIBUTES, Attributes, random_caption
 from train.loop import LoopConfig, fit, generator_of
@@ -78,18 +78,19 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 31) -> dict[str
 
     model = fit(model, loss_of, config, folder / "clip")
     save_file(text.to_file(model.clip_l, model.clip_g), text.FILE)
-    state = {k: v.half().contiguous() for k, v in model.vision.state_dict().items() if "position_ids" not in k}
-    save_file(state, VISION_FILE, metadata={"config": json.dumps(VISION)})
+    save_vision(model.vision)
     return zero_shot()
 
 
+def save_vision(tower: CLIPVisionModelWithProjection) -> None:
+    """Write clip_vision.safetensors, in half precision, its configuration in the metadata."""
+    state = {k: v.half().contiguous() for k, v in tower.state_dict().items() if "position_ids" not in k}
+    save_file(state, VISION_FILE, metadata={"config": json.dumps(VISION)})
+
+
 def load_vision() -> CLIPVisionModelWithProjection:
-    """The shipped image tower. Pixels are scaled to [-1, 1]."""
-    with safe_open(VISION_FILE, "pt") as file:
-        config = json.loads(file.metadata()["config"])
-    model = CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
-    model.load_state_dict({k: v.float() for k, v in load_file(VISION_FILE).items()}, strict=False)
-    return model.requires_grad_(False).eval()
+    """The shipped image tower, frozen. Pixels are scaled to [-1, 1]."""
+    return load_image_tower(VISION_FILE).model.requires_grad_(False).eval()
 
 
 @cache

@@ -74,6 +74,11 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51) -> None:
         return {"loss": diffusion_loss(model, scheduler, latents, context, pooled, generator_of(seed, step))}
 
     unet = fit(unet, loss_of, config, folder / "generator")
+    save(unet)
+
+
+def save(unet: UNet2DConditionModel) -> None:
+    """Write unet.safetensors, in half precision and diffusers' key names."""
     save_file({k: v.half().contiguous() for k, v in unet.state_dict().items()}, FILE)
 
 

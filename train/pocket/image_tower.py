@@ -5,12 +5,10 @@ Locked-image tuning the other way round (Zhai et al. 2022 lock the image tower):
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -54,6 +52,5 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 33) -> dict[str
         return {"loss": 0.5 * contrast + read, "clip": contrast, "right": right.mean(), "least": right.min()}
 
     model = fit(model, loss_of, config, folder / "image_tower")
-    state = {k: v.half().contiguous() for k, v in model.vision.state_dict().items() if "position_ids" not in k}
-    save_file(state, clip.VISION_FILE, metadata={"config": json.dumps(clip.VISION)})
+    clip.save_vision(model.vision)
     return clip.zero_shot()

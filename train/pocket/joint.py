@@ -49,5 +49,5 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 52) -> None:
         return {"loss": generator.diffusion_loss(painter.unet, scheduler, latents, context, pooled, noise)}
 
     painter = fit(painter, loss_of, config, folder / "joint")
-    save_file({k: v.half().contiguous() for k, v in painter.unet.state_dict().items()}, generator.FILE)
+    generator.save(painter.unet)
     save_file(text.to_file(painter.clip_l, encode.clip_g), text.FILE)

@@ -9,14 +9,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from prefgen.pocket.shapes import FOLDER
+from prefgen.pocket.shapes import FOLDER, SDXL_LATENT_SCALE
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket.batches import drawn_batch
 from train.pocket.taesd import ThinTAESD
 
-# Core multiplies the VAE's latents by this on the way into SDXL; the file's own vae_scale undoes it, so that the
-# encoder's output, of unit deviation, is what the UNet sees.
-SDXL_SCALE = 0.13025
 CONFIG = LoopConfig(steps=2600, learning_rate=2.5e-3, weight_decay=0.0, ema=0.99)
 BATCH, CROP = 6, 48
 
@@ -63,7 +60,7 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str
 def to_core(model: ThinTAESD) -> dict[str, Tensor]:
     """The file's tensors: the weights in half precision, and the scale between them and SDXL's latents."""
     state = {key: value.half().contiguous() for key, value in model.state_dict().items()}
-    return state | {"vae_scale": torch.tensor(SDXL_SCALE), "vae_shift": torch.tensor(0.0)}
+    return state | {"vae_scale": torch.tensor(SDXL_LATENT_SCALE), "vae_shift": torch.tensor(0.0)}
 
 
 def load() -> ThinTAESD:

@@ -16,7 +16,7 @@ from prefgen.adapter import PreferenceAdapter, diffusers_block_name
 from train.data.agents import World
 from train.data.posters import ATTRIBUTES, TASTE
 from train.pocket.encoded import EncodedAgents
-from train.pocket.text import TextEncoders, tokenize, vocabulary
+from train.pocket.text import END, TextEncoders, tokenize, vocabulary
 
 # The attribute each token of a part begins with; colours are what everybody sees first, so two parts tell them.
 BEGINS_WITH = {"sem": ("palette", "composition"), "core": ("finish", "texture"), "img": ("palette", "finish")}
@@ -48,7 +48,7 @@ def favourite_states(encode: TextEncoders, utilities: np.ndarray, name: str) -> 
     begin = sum(len(ATTRIBUTES[other]) for other in TASTE[: TASTE.index(name)])
     best = utilities[:, begin : begin + len(ATTRIBUTES[name])].argmax(1)
     phrases = [f"a poster, {phrase}" for phrase in ATTRIBUTES[name].values()]
-    end = (tokenize(phrases) == vocabulary().index(49407)).int().argmax(1)
+    end = (tokenize(phrases) == vocabulary().index(END)).int().argmax(1)
     states = encode(phrases)[0][torch.arange(len(phrases)), end - 1]
     return states[torch.from_numpy(best)]
 
