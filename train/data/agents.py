@@ -89,6 +89,11 @@ def utility_of(utilities: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return np.take_along_axis(utilities, columns, axis=-1).sum(-1)
 
 
+def by_attribute(vectors):
+    """Vectors over all taste values, (..., 24), array or tensor -> attribute name -> its own values' part."""
+    return {n: vectors[..., at : at + len(ATTRIBUTES[n])] for n, at in zip(TASTE, _OFFSETS.tolist(), strict=True)}
+
+
 def random_indices(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Uniform attribute indices, (*shape, 6) in the order of `ATTRIBUTES`."""
     return np.stack([rng.integers(len(values), size=shape) for values in ATTRIBUTES.values()], axis=-1)

@@ -13,8 +13,8 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from prefgen.adapter import PreferenceAdapter, diffusers_block_name
-from train.data.agents import World
-from train.data.posters import ATTRIBUTES, TASTE
+from train.data.agents import World, by_attribute
+from train.data.posters import ATTRIBUTES
 from train.pocket.encoded import EncodedAgents
 from train.pocket.text import END, TextEncoders, tokenize, vocabulary
 
@@ -45,8 +45,7 @@ def start_from_text(
 
 def favourite_states(encode: TextEncoders, utilities: np.ndarray, name: str) -> Tensor:
     """The text state, at its last word, of the value of an attribute that each agent likes best. (N, 24) -> (N, C)."""
-    begin = sum(len(ATTRIBUTES[other]) for other in TASTE[: TASTE.index(name)])
-    best = utilities[:, begin : begin + len(ATTRIBUTES[name])].argmax(1)
+    best = by_attribute(utilities)[name].argmax(1)
     phrases = [f"a poster, {phrase}" for phrase in ATTRIBUTES[name].values()]
     end = (tokenize(phrases) == vocabulary().index(END)).int().argmax(1)
     states = encode(phrases)[0][torch.arange(len(phrases)), end - 1]

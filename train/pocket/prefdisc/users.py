@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prefgen.prefdisc.packing import Packed, Target, pack
 from prefgen.prefdisc.turns import Turns
-from train.data.agents import World, utility_of
+from train.data.agents import World, by_attribute, utility_of
 from train.data.posters import ATTRIBUTES, TASTE
 from train.pocket.prefdisc.sight import SUBJECTS, PosterTable
 
@@ -77,11 +77,7 @@ def draw_users(
 
 def centred(world: World, utilities: np.ndarray) -> np.ndarray:
     """Utilities (n, 24) less each attribute's mean, which no choice can tell, over the deviation an agent's has."""
-    parts, start = [], 0
-    for name in TASTE:
-        part = utilities[:, start : start + len(ATTRIBUTES[name])]
-        parts.append(part - part.mean(1, keepdims=True))
-        start += part.shape[1]
+    parts = [part - part.mean(1, keepdims=True) for part in by_attribute(utilities).values()]
     spread = (world.general**2 + world.group**2 + world.individual**2) ** 0.5 * world.scale
     return np.concatenate(parts, axis=1) / spread
 
