@@ -103,7 +103,7 @@ def test_a_short_run_writes_a_checkpoint_that_loads(tmp_path, monkeypatch):
     model = load_preference_model("pocket")
     assert model.header["training"] == {"prefdisc": {"accuracy_8": 0.5}}
     assert model.spec.sem_layers == SPEC.sem_layers
-    images, attributes = draw_posters(24, seed=5)
+    images, attributes = draw_posters(24, seed=5, split="test")
     seen = look(model.prefdisc, images, attributes, views=0)
     assert seen.features.shape == (24, 1, LATENTS, WIDTH)
     assert torch.isfinite(model.prefdisc.score(None, images[:3].float() / 255, "a fish")).all()

@@ -72,7 +72,7 @@ def _crowd(best: Tensor, generator: torch.Generator) -> Tensor:
 def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Fresh users' `sem` after eight pairs (count, D), the text embedding of what each likes best (count, 128), and
     what that is: the index of the favourite value of each taste attribute (count, 5)."""
-    table = look(prefdisc, *draw_posters(POSTERS, seed), views=0)
+    table = look(prefdisc, *draw_posters(POSTERS, seed, "train"), views=0)
     rng, sem, best = np.random.default_rng(seed), [], []
     for _ in range(0, count, AT_ONCE):
         users = draw_users(prefdisc.turns, table, world, AT_ONCE, [PAIRS], rng)

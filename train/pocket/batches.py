@@ -31,7 +31,7 @@ def soften(images: Tensor, generator: torch.Generator) -> Tensor:
     """
     b, (height, width) = len(images), images.shape[-2:]
     factor = float(torch.empty(1).uniform_(1.0, 2.5, generator=generator))
-    small = F.interpolate(images, scale_factor=1 / factor, mode="area")
+    small = F.interpolate(images, scale_factor=1 / factor, mode="bilinear", antialias=True)
     blurred = F.interpolate(small, (height, width), mode="bilinear")
     mix = torch.rand(b, 1, 1, 1, generator=generator)
     soft = torch.lerp(images, blurred, mix)

@@ -5,15 +5,19 @@ preference can be measured. `draw` turns `Attributes` into pixels; `caption` int
 """
 
 from .attributes import ATTRIBUTES, TASTE, Attributes, caption, random_attributes, random_caption, subject_prompt
+from .combinations import SPLITS, combinations, draw_combinations
 from .drawing import SIZE, draw
 
 __all__ = [
     "ATTRIBUTES",
     "SIZE",
+    "SPLITS",
     "TASTE",
     "Attributes",
     "caption",
+    "combinations",
     "draw",
+    "draw_combinations",
     "random_attributes",
     "random_caption",
     "subject_prompt",

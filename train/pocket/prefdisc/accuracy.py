@@ -24,7 +24,7 @@ def measure(
     for this test; the ideal observer's with 8 pairs and with none, and the true utility's. `sem_r2`, `core_r2`: how
     much of the users' taste a ridge regression reads from their embedding, on half of the users."""
     prefdisc.eval()
-    table = look(prefdisc, *draw_posters(posters, SEED), views=0)
+    table = look(prefdisc, *draw_posters(posters, SEED, "test"), views=0)
     rng = np.random.default_rng(SEED)
     after = [PAIRS, PAIRS // 2, 0]
     right, gaps, embeddings, tastes, ideal = [], [], [], [], {PAIRS: [], 0: []}

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prefgen.prefdisc.model import PrefDisc
-from train.data.agents import random_indices
-from train.data.posters import ATTRIBUTES
+from train.data.posters import ATTRIBUTES, draw_combinations
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket.batches import draw_all, soften
 from train.pocket.prefdisc.shapes import LATENTS, WIDTH, new_prefdisc
@@ -30,10 +29,10 @@ class SightConfig:
     """posters: drawn once and kept (a multiple of the number of subjects). views: softened copies of each in the
     table. Defaults ours."""
 
-    posters: int = 9600
+    posters: int = 36_000
     views: int = 2
     batch: int = 32
-    loop: LoopConfig = LoopConfig(steps=1800, learning_rate=1e-3, warmup=50, ema=0.99)  # noqa: RUF009 (frozen)
+    loop: LoopConfig = LoopConfig(steps=7000, learning_rate=1e-3, warmup=100, ema=0.995)  # noqa: RUF009 (frozen)
 
 
 class Sight(nn.Module):
@@ -68,14 +67,14 @@ class PosterTable:
     features: Tensor
 
 
-def draw_posters(count: int, seed: int, file: Path | None = None) -> tuple[Tensor, np.ndarray]:
-    """As many posters of every subject: uint8 (count, 3, 96, 96) and attribute indices; kept in `file` where given."""
+def draw_posters(count: int, seed: int, split: str, file: Path | None = None) -> tuple[Tensor, np.ndarray]:
+    """As many posters of every subject, of one split's combinations: uint8 (count, 3, 96, 96) and attribute indices;
+    kept in `file` where given."""
     if file and file.exists():
         kept = np.load(file)
         return torch.from_numpy(kept["images"]), kept["attributes"]
     rng = np.random.default_rng(seed)
-    attributes = random_indices((count,), rng)
-    attributes[:, 0] = np.arange(count) % SUBJECTS
+    attributes = draw_combinations(count, split, rng)
     parts = [(draw_all(attributes[i : i + 256], rng) * 255).round().byte() for i in range(0, count, 256)]
     images = torch.cat(parts)
     if file:
@@ -86,7 +85,7 @@ def draw_posters(count: int, seed: int, file: Path | None = None) -> tuple[Tenso
 
 def train_sight(folder: Path, config: SightConfig) -> tuple[PrefDisc, PosterTable]:
     """Train the tower and the connector on drawn posters, softened; return the model and the table they see."""
-    images, attributes = draw_posters(config.posters, SEED, folder / "posters.npz")
+    images, attributes = draw_posters(config.posters, SEED, "train", folder / "posters.npz")
     torch.manual_seed(SEED)
     sight = Sight(new_prefdisc())
     sight.prefdisc.requires_grad_(False)

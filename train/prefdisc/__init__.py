@@ -1,0 +1,1 @@
+"""Trains PrefDisc (METHOD.md section 2) with transformers' Trainer, peft and accelerate; every base model, every size."""
