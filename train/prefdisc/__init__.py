@@ -1,1 +1,1 @@
-"""Trains PrefDisc (METHOD.md section 2) with transformers' Trainer, peft and accelerate; every base model, every size."""
+"""Trains PrefDisc (METHOD.md section 2) with transformers' Trainer, peft and accelerate, on any base model."""
