@@ -9,6 +9,20 @@ from ..errors import CheckpointError
 
 
 @dataclass(frozen=True)
+class LoraSpec:
+    """The low-rank adapter that a checkpoint lays over its base.
+
+    r, alpha: its rank and its scale, which is alpha / r (METHOD.md section 2: 8 and 8). target_modules: as peft takes
+    them, the ends of modules' names, or one regular expression over whole names. Its tensors are `prefdisc.lora.` and
+    then the names of peft's own `get_peft_model_state_dict`, which are those of an `adapter_model.safetensors`.
+    """
+
+    r: int
+    alpha: float
+    target_modules: tuple[str, ...] | str
+
+
+@dataclass(frozen=True)
 class PrefDiscSpec:
     """How PrefDisc reads: the text around an image, the labels, the pixels, the layers. Everything from the header.
 
@@ -17,7 +31,7 @@ class PrefDiscSpec:
     tokenising (one `<image>` a perceiver latent, fenced where the base wants it). opening: text before the first turn.
     num_tokens: preference tokens L_p (METHOD.md: 10). sem_layers, core_layers: indices into the hidden states, where 0
     is the embedding and n the n-th layer's output. longest_edge, shortest_edge (pixels), mean, std: preprocessing.
-    max_prompt_tokens: prompts are cut there (METHOD.md section 2: 100).
+    max_prompt_tokens: prompts are cut there (METHOD.md section 2: 100). lora: None where the base is used as it is.
     """
 
     base: str
@@ -34,22 +48,31 @@ class PrefDiscSpec:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     max_prompt_tokens: int = 100
+    lora: LoraSpec | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as JSON values, for the header."""
-        return asdict(self)
+        """The spec as JSON values, for the header; without a LoRA there is no word of one."""
+        values = asdict(self)
+        return values if self.lora else {name: value for name, value in values.items() if name != "lora"}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PrefDiscSpec:
         """Read a spec from the header's JSON. Raises CheckpointError naming a field that is missing or unknown."""
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
         try:
-            if unknown:
-                raise TypeError(f"unknown field {unknown[0]!r}")
-            return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-        except TypeError as error:
+            given = _checked(cls, values)
+            if given.get("lora") is not None:
+                given["lora"] = LoraSpec(**_checked(LoraSpec, given["lora"]))
+            return cls(**given)
+        except (TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"The header's description of PrefDisc does not fit ({error}): "
                 "the checkpoint comes from another version of the pack; update the pack or convert the checkpoint."
             ) from error
+
+
+def _checked(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with lists as tuples. Raises TypeError for a field that `cls` does not have."""
+    unknown = sorted(set(values) - {field.name for field in fields(cls)})
+    if unknown:
+        raise TypeError(f"unknown field {unknown[0]!r}")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
