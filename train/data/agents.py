@@ -66,6 +66,15 @@ class World:
         individual = rng.normal(0, self.individual, (count, self.scale.size)) * self.scale
         return self.means[group] + individual, group
 
+    def log_evidence(self, gap: np.ndarray, shown: np.ndarray) -> np.ndarray:
+        """What a choice says of every group: log P(chosen as it was | group), for pairs (..., 24) of taste values,
+        liked less disliked (`shown`), and each group's mean utility gap of them (..., groups).
+
+        The individual part is integrated out by the probit approximation of a logistic of a normal (MacKay, 1992).
+        """
+        spread = (np.square(shown) @ np.square(self.individual * self.scale)) / self.temperature**2
+        return -np.logaddexp(0, -gap / self.temperature / np.sqrt(1 + np.pi / 8 * spread)[..., None])
+
     def choose(self, gap: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Bradley-Terry choices: True where the first is preferred, given u(first) - u(second)."""
         return rng.random(gap.shape) < self.probability(gap)
@@ -78,6 +87,15 @@ class World:
         """A utility vector (24,) as an `Agent` with named weights."""
         values = iter(utilities.tolist())
         return Agent(name, {n: {v: next(values) for v in ATTRIBUTES[n]} for n in TASTE})
+
+
+TRAINING_USERS = 100_000
+
+
+def training_users(world: World, count: int = TRAINING_USERS) -> np.ndarray:
+    """The utilities (count, 24) of the users that PrefDisc is trained on: always the same, and nobody else's."""
+    utilities, _ = world.sample(count, np.random.default_rng([world.seed, 1]))
+    return utilities
 
 
 _OFFSETS = np.cumsum([0, *(len(ATTRIBUTES[n]) for n in TASTE)])[:-1]

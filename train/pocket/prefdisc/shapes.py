@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
@@ -86,7 +87,7 @@ def base_config(tokenizer: Tokenizer) -> dict:
     }
 
 
-def new_prefdisc() -> PrefDisc:
+def new_prefdisc(num_tokens: int = SPEC.num_tokens) -> PrefDisc:
     """An untrained pocket PrefDisc."""
     tokenizer = make_tokenizer()
-    return PrefDisc(build_base(base_config(tokenizer)), tokenizer, SPEC)
+    return PrefDisc(build_base(base_config(tokenizer)), tokenizer, replace(SPEC, num_tokens=num_tokens))

@@ -25,7 +25,8 @@ class Users:
     """One batch of B users with a history of n pairs (liked first) and T target pairs (in no order).
 
     features (B, 2 (n + T), latents, D). probability (B, T): of preferring each target's first image; chosen (B, T):
-    whether it was. taste (B, 24): utilities, centred within each attribute and of unit deviation.
+    whether it was. taste (B, 24): utilities, centred within each attribute and of unit deviation. evidence
+    (B, n, groups): what each pair says of each group, less its mean.
     history (B, n, 2, 6), targets (B, T, 2, 6): attribute indices.
     """
 
@@ -34,6 +35,7 @@ class Users:
     probability: Tensor
     chosen: Tensor
     taste: Tensor
+    evidence: Tensor
     history: np.ndarray
     targets: np.ndarray
 
@@ -42,14 +44,15 @@ def draw_users(
     turns: Turns,
     table: PosterTable,
     world: World,
-    count: int,
+    utilities: np.ndarray,
     after: list[int],
     rng: np.random.Generator,
     pairs: int = PAIRS,
     words: bool = True,
 ) -> Users:
-    """Draw users, a history of `pairs`, and one target pair after each number in `after`; with prompts if `words`."""
-    utilities, _ = world.sample(count, rng)
+    """For users of these utilities (B, 24) draw a history of `pairs`, and one target pair after each number in `after`;
+    with prompts if `words`."""
+    count = len(utilities)
     subjects = rng.integers(SUBJECTS, size=(count, pairs + len(after)))
     copies = rng.integers(len(table.attributes) // SUBJECTS, size=(*subjects.shape, 2))
     rows = subjects[..., None] + SUBJECTS * copies
@@ -64,13 +67,15 @@ def draw_users(
     histories = [list(map(str, user[:pairs])) for user in prompts]
     targets = [[Target(k, str(p)) for k, p in zip(after, user[pairs:], strict=True)] for user in prompts]
     views = rng.integers(table.features.shape[1], size=rows.shape)
+    history = table.attributes[rows[:, :pairs]]
     return Users(
         packed=pack(turns, histories, targets),
         features=table.features[torch.from_numpy(rows), torch.from_numpy(views)].flatten(1, 2),
         probability=torch.from_numpy(world.probability(gap[:, pairs:])).float(),
         chosen=torch.from_numpy(chosen[:, pairs:]),
         taste=torch.from_numpy(centred(world, utilities)).float(),
-        history=table.attributes[rows[:, :pairs]],
+        evidence=evidence(world, history),
+        history=history,
         targets=table.attributes[rows[:, pairs:]],
     )
 
@@ -88,10 +93,9 @@ def shown_values(attributes: np.ndarray) -> Tensor:
     return torch.from_numpy(np.concatenate(hot, axis=-1)).float()
 
 
-def tally(history: np.ndarray) -> Tensor:
-    """How often each value was liked less how often disliked, after each image of (B, n, 2, 6): (B, n, 2, 24), over the
-    root of the number of images, which keeps its spread the same along the history."""
-    values = shown_values(history)
-    signed = torch.stack([values[:, :, 0], -values[:, :, 1]], dim=2).flatten(1, 2).cumsum(1)
-    images = torch.arange(1, signed.shape[1] + 1)[:, None]
-    return (signed / images.sqrt()).view_as(values)
+def evidence(world: World, history: np.ndarray) -> Tensor:
+    """What each pair of (B, n, 2, 6) says of each group, less its mean over the groups: (B, n, groups)."""
+    values = shown_values(history).numpy()
+    shown = values[:, :, 0] - values[:, :, 1]
+    said = world.log_evidence(shown @ world.means.T, shown)
+    return torch.from_numpy(said - said.mean(-1, keepdims=True)).float()

@@ -1,0 +1,53 @@
+"""Auxiliary readers: linear maps that learn from a layer's states what the simulator knows, while training warms up.
+
+A layer after the other, each asks for what the next one needs to predict a taste as the ideal observer does: the values
+an image shows; what a pair says of each group of users; which group this is, after all pairs so far; the taste.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from prefgen.prefdisc.packing import Packed
+from train.data.agents import World
+from train.pocket.prefdisc.shapes import WIDTH
+from train.pocket.prefdisc.users import Users, shown_values
+
+# Which layer's states each reader reads. A turn first has to hold its image's values, whatever the label: asked for
+# signed values at once, the layer would have to multiply, and stayed where it began for hundreds of steps. A pair's
+# second turn compares it with the first; then the pairs come together, one layer before the last, where the target's
+# turn can still read it and the embedding's `sem` layers hold it.
+LAYERS = {"shown": 2, "evidence": 3, "belief": 4, "taste": 4}
+
+
+class Readers(nn.Module):
+    """One linear reader for each name of `LAYERS`."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        sizes = {"shown": world.scale.size, "evidence": world.groups, "belief": world.groups, "taste": world.scale.size}
+        self.readers = nn.ModuleDict({name: nn.Linear(WIDTH, size) for name, size in sizes.items()})
+
+    def forward(self, layers: tuple[Tensor, ...], packed: Packed) -> dict[str, Tensor]:
+        """States of every layer (B, S, D) -> shown (B, n + T, 2, 24) wherever a label is or is to be predicted, and the
+        others (B, n, size) where the pair's second label is."""
+        rows = torch.arange(len(packed.reads))[:, None, None]
+        labels = torch.cat([packed.marks, packed.reads], dim=1)
+        ends = packed.marks[..., 1:]
+        states = {name: layers[at][rows, labels if name == "shown" else ends] for name, at in LAYERS.items()}
+        read = {name: self.readers[name](F.layer_norm(state, (WIDTH,))) for name, state in states.items()}
+        return {name: values if name == "shown" else values[:, :, 0] for name, values in read.items()}
+
+
+def reading_losses(read: dict[str, Tensor], users: Users) -> dict[str, Tensor]:
+    """How far each reader is from what the simulator knows; without a history, of what is shown only."""
+    images = torch.cat([torch.from_numpy(users.history), torch.from_numpy(users.targets)], dim=1)
+    losses = {"shown": F.mse_loss(read["shown"], shown_values(images.numpy()))}
+    if users.evidence.shape[1]:
+        known = users.evidence.cumsum(1).softmax(-1)
+        losses["evidence"] = 0.1 * F.mse_loss(read["evidence"], users.evidence)
+        losses["belief"] = 0.1 * F.kl_div(read["belief"].log_softmax(-1), known, reduction="none").sum(-1).mean()
+        losses["taste"] = F.mse_loss(read["taste"], users.taste[:, None].expand_as(read["taste"]))
+    return losses
