@@ -60,7 +60,7 @@ def pack(turns: Turns, histories: Sequence[Sequence[str]], targets: Sequence[Seq
         positions=torch.tensor([row.positions + [0] * (extent - len(row.positions)) for row in rows]),
         mask=torch.stack(masks)[:, None],
         reads=torch.tensor([row.reads for row in rows]),
-        marks=torch.tensor([row.marks for row in rows]).view(len(rows), -1, 2),
+        marks=torch.tensor([row.marks for row in rows]).view(len(rows), len(rows[0].marks), 2),
     )
 
 
@@ -97,10 +97,10 @@ def _lay_out(turns: Turns, history: Sequence[str], targets: Sequence[Target]) ->
             raise ValueError(f"a target after {target.after} pairs of a history of {len(history)}")
         turn, limit = turns.open(target.prompt), ends[target.after]
         row.reads.append([])
-        for _ in range(2):
+        for second in range(2):
             row.ids += turn
             row.positions += range(limit, limit + len(turn))
-            row.segments += [row.segments[-1] + 1] * len(turn)
+            row.segments += [2 * len(row.reads) - 1 + second] * len(turn)
             row.limits += [limit] * len(turn)
             row.reads[-1].append(offset + len(row.ids) - 1)
     return row
