@@ -60,7 +60,7 @@ def pack(turns: Turns, histories: Sequence[Sequence[str]], targets: Sequence[Seq
         positions=torch.tensor([row.positions + [0] * (extent - len(row.positions)) for row in rows]),
         mask=torch.stack(masks)[:, None],
         reads=torch.tensor([row.reads for row in rows]),
-        marks=torch.tensor([row.marks for row in rows]).view(len(rows), len(rows[0].marks), 2),
+        marks=torch.tensor([row.marks for row in rows], dtype=torch.long).view(len(rows), len(rows[0].marks), 2),
     )
 
 

@@ -34,14 +34,15 @@ SEED = 32
 @dataclass(frozen=True)
 class TasteConfig:
     """users: in a batch. short: the first steps, with short histories. wordless: the share of the steps, from the
-    first, in which no turn has a prompt, so that turns are short and users many. cooling, warmed: the shares between
-    which the readers' losses fade out; after that, choices are sampled. loop: stage B; tokens: stage 2. mode: what of
-    the method is on. history: False trains on targets alone, as PickScore is. Defaults ours.
+    first, in which no turn has a prompt, so that turns are short and users many. auxiliary: the weight of the readers'
+    losses. cooling, warmed: the shares between which these fade out; after that, choices are sampled. loop: stage B;
+    tokens: stage 2. mode: what of the method is on. history: False trains on targets alone, as PickScore is. Defaults
+    ours.
     """
 
     users: int = 24
     short: int = 100
-    wordless: float = 0.8
+    wordless: float = 0.85
     cooling: float = 0.6
     warmed: float = 0.85
     auxiliary: float = 4.0
