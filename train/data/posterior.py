@@ -112,11 +112,11 @@ def _predict(world: World, seen: np.ndarray, asked: np.ndarray, rng: np.random.G
     log_weight, gaps = _draw(near, mean, shared[:, None], both * deviation, rng, draws)
     with np.errstate(under="ignore"):
         weight = np.exp(log_weight - log_weight.max((1, 2), keepdims=True))[..., None]
-    total = weight.sum((1, 2))
+    total = weight.sum((1, 2), dtype=np.float64)  # float32 would round thousands of addends away, all one way
     preferred = sigmoid(gaps)
-    probability = (weight * preferred).sum((1, 2)) / total
+    probability = (weight * preferred).sum((1, 2), dtype=np.float64) / total
     # Delta method over independent draws: each draw and its mirror image are used in every group.
-    error = (weight * (preferred - probability[:, None, None])).sum(1)
+    error = (weight * (preferred - probability[:, None, None].astype(np.float32))).sum(1)
     error = error[:, :draws] + error[:, draws:]
     return probability, np.sqrt(np.square(error).sum(1)) / total
 
