@@ -60,7 +60,8 @@ def train_variant(
     eyes, table: whose tower and connector it sees with, and what they saw of training posters (`shipped_eyes`).
     """
     variant = VARIANTS[name]
-    config = TasteConfig(users=users, mode=variant.mode, history=variant.history, seed=seed)
+    short = min(TasteConfig.short, steps // 8)
+    config = TasteConfig(users=users, short=short, mode=variant.mode, history=variant.history, seed=seed)
     loop = replace(config.loop, steps=steps, ema=min(config.loop.ema, max(0.0, 1 - 10 / steps)))
     torch.manual_seed(seed)
     prefdisc = new_prefdisc(variant.num_tokens)
