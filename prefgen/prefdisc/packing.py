@@ -7,7 +7,7 @@ forward then serves every target, and every length of history, at the cost of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -29,7 +29,10 @@ class Packed:
 
     ids (B, S - L_p) token ids; positions (B, S); mask (B or 1, 1, S, S), 0 where attended and very negative elsewhere;
     reads (B, T, 2): where the labels of each target's two images are predicted; marks (B, n, 2): where the labels of
-    each history pair's two images stand. Images are in the order of the sequence: history, then targets.
+    each history pair's two images stand. A user's images are in the order of the sequence: history, then targets.
+
+    Where users differ, T and n are the most that one of them has: `judged` (B, T) and `told` (B, n) say which targets
+    and pairs are there. What is read at the places of others (all 0) means nothing. images: the most that a user has.
     """
 
     ids: Tensor
@@ -37,17 +40,21 @@ class Packed:
     mask: Tensor
     reads: Tensor
     marks: Tensor
+    judged: Tensor
+    told: Tensor
+    images: int
 
     def to(self, device: torch.device | str) -> Packed:
         """The same on another device."""
-        return Packed(*(getattr(self, name).to(device) for name in ("ids", "positions", "mask", "reads", "marks")))
+        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self) if field.name != "images"}
+        return replace(self, **moved)
 
 
 def pack(turns: Turns, histories: Sequence[Sequence[str]], targets: Sequence[Sequence[Target]]) -> Packed:
     """Lay out one sequence a user.
 
-    histories: for each user the prompts of their pairs, in order. targets: for each user theirs; every user has as
-    many pairs and targets as the others. Raises ValueError for a target after more pairs than there are.
+    histories: for each user the prompts of their pairs, in order ("" where a pair has none). targets: for each user
+    theirs. Users may differ in both numbers. Raises ValueError for a target after more pairs than there are.
     """
     rows = [_lay_out(turns, history, wanted) for history, wanted in zip(histories, targets, strict=True)]
     length = max(len(row.ids) for row in rows)
@@ -55,13 +62,26 @@ def pack(turns: Turns, histories: Sequence[Sequence[str]], targets: Sequence[Seq
     # Users with the same shapes share one mask: in a training batch that is nearly always all of them.
     shared = all(row.shape == rows[0].shape for row in rows)
     masks = [_mask(row, extent) for row in (rows[:1] if shared else rows)]
+    reads, judged = _even([row.reads for row in rows])
+    marks, told = _even([row.marks for row in rows])
     return Packed(
         ids=torch.tensor([row.ids + [0] * (length - len(row.ids)) for row in rows]),
         positions=torch.tensor([row.positions + [0] * (extent - len(row.positions)) for row in rows]),
         mask=torch.stack(masks)[:, None],
-        reads=torch.tensor([row.reads for row in rows]),
-        marks=torch.tensor([row.marks for row in rows], dtype=torch.long).view(len(rows), len(rows[0].marks), 2),
+        reads=reads,
+        marks=marks,
+        judged=judged,
+        told=told,
+        images=2 * max(len(row.reads) + len(row.marks) for row in rows),
     )
+
+
+def _even(places: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
+    """Lists of pairs of places, one list a user -> (B, most, 2) with 0 where a user has fewer, and which are theirs."""
+    most = max(map(len, places))
+    filled = torch.tensor([[*own, *[[0, 0]] * (most - len(own))] for own in places], dtype=torch.long)
+    there = torch.tensor([[True] * len(own) + [False] * (most - len(own)) for own in places], dtype=torch.bool)
+    return filled.view(len(places), most, 2), there.view(len(places), most)
 
 
 @dataclass

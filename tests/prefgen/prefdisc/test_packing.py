@@ -42,3 +42,16 @@ def test_a_target_after_more_than_there_is_is_refused(turns):
 def test_the_mask_lets_nothing_see_ahead(turns):
     packed = pack(turns, [["a", "a cat"]], [[Target(2, "dog"), Target(1, "")]])
     assert (packed.mask[0, 0].triu(1) < 0)[torch.ones_like(packed.mask[0, 0]).triu(1).bool()].all()
+
+
+def test_users_with_fewer_pairs_and_targets_are_marked(turns):
+    packed = pack(turns, [["a", "a cat"], [], ["dog"]], [[Target(2, "a")], [Target(0, ""), Target(0, "a cat")], []])
+    assert packed.told.tolist() == [[True, True], [False, False], [True, False]]
+    assert packed.judged.tolist() == [[True, False], [True, True], [False, False]]
+    assert packed.marks.shape == (*packed.told.shape, 2)
+    assert packed.reads.shape == (*packed.judged.shape, 2)
+    assert not packed.marks[~packed.told].any()
+    assert not packed.reads[~packed.judged].any()
+    assert packed.images == 6
+    moved = packed.to("cpu")
+    assert torch.equal(moved.told, packed.told)
