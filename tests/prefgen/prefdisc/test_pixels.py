@@ -1,10 +1,73 @@
+"""Preprocessing against transformers' own image processor for Idefics2, fast and PIL, on the same pixels."""
+
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from prefgen.errors import CheckpointError
+from prefgen.prefdisc.model import PrefDisc
 from prefgen.prefdisc.pixels import fitted_size, preprocess
 from tests.prefgen import tiny
+
+REAL = replace(tiny.SPEC, longest_edge=448, shortest_edge=378)  # METHOD.md section 2
+POCKET = replace(tiny.SPEC, longest_edge=96, shortest_edge=96)
+SIZES = [(512, 512), (640, 360), (301, 977), (378, 448), (40, 33), (1, 1), (12, 1500), (449, 448)]  # height, width
+
+
+def processor(name, spec):
+    import transformers
+
+    size = {"longest_edge": spec.longest_edge, "shortest_edge": spec.shortest_edge}
+    return getattr(transformers, name)(size=size, do_image_splitting=False, image_mean=spec.mean, image_std=spec.std)
+
+
+def drawn(height, width):
+    """Noise with coarse structure, 8 bits: uint8 (H, W, 3)."""
+    rng = np.random.default_rng(height * width)
+    coarse = Image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)).resize((width, height))
+    return np.clip(np.asarray(coarse).astype(int) + rng.integers(-40, 40, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("spec", [REAL, POCKET], ids=["448", "96"])
+@pytest.mark.parametrize("name", ["Idefics2ImageProcessor", "Idefics2ImageProcessorPil"])
+def test_equal_to_the_base_models_processor(spec, name):
+    """On 8-bit images it rounds to 8 bits after resizing, PIL twice (across, then down), half a level each time, and
+    PIL's own weights have 8 bits too: so one level and a half, 1.5 / 255 / std. On floats nothing is rounded."""
+    theirs = processor(name, spec)
+    for size in SIZES:
+        image = drawn(*size)
+        ours = preprocess(torch.from_numpy(image).movedim(-1, 0)[None].float() / 255, spec)
+        expected = theirs([[Image.fromarray(image)]], return_tensors="pt")["pixel_values"][0]
+        assert ours.shape == expected.shape, size
+        assert (ours - expected).abs().max() <= 1.5 / 255 / 0.5 + 1e-6, size
+        assert (ours - expected).abs().mean() <= 0.5 / 255 / 0.5, size
+
+
+def test_equal_on_floats_where_nothing_is_rounded():
+    theirs = processor("Idefics2ImageProcessor", REAL)
+    for size in SIZES:
+        image = torch.from_numpy(drawn(*size)).movedim(-1, 0).float() / 255
+        expected = theirs([[image]], do_rescale=False, return_tensors="pt")["pixel_values"][0]
+        # float32, of values within [-1, 1]
+        assert (preprocess(image[None], REAL) - expected).abs().max() < 1e-5, size
+
+
+def test_features_of_an_odd_image_are_the_base_models_own():
+    """The rim that is less than a patch: the base's pixel mask hides it, in whatever batch it is padded; so do we."""
+    spec = replace(tiny.SPEC, longest_edge=24, shortest_edge=14)
+    model = PrefDisc(tiny.prefdisc().base, tiny.tokenizer(), spec)
+    shapes = [(50, 36), (24, 24), (31, 64)]  # read at 24 x 17, 24 x 24 and 14 x 24
+    images = [torch.from_numpy(drawn(*shape)).movedim(-1, 0).float() / 255 for shape in shapes]
+    given = processor("Idefics2ImageProcessor", spec)([images], do_rescale=False, return_tensors="pt")
+    with torch.no_grad():
+        theirs = model.base.model.get_image_features(given["pixel_values"], given["pixel_attention_mask"])
+        ours = torch.cat([model.features(image[None]) for image in images]).flatten(0, 1)
+    assert fitted_size(50, 36, spec) == (24, 17)
+    # float32 through two layers and the perceiver, weights six times the usual, and another order of summing
+    assert torch.allclose(ours, theirs.pooler_output[0], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -15,22 +78,32 @@ from tests.prefgen import tiny
         ((512, 256), (24, 12)),  # the aspect is kept
         ((12_000, 16), (24, 6)),  # no edge below the shortest
         ((1, 1), (6, 6)),
-        ((13, 13), (12, 12)),  # whole patches
+        ((13, 13), (13, 13)),  # never enlarged but to the shortest edge
     ],
 )
 def test_the_size_an_image_is_read_at(size, expected):
-    assert fitted_size(*size, tiny.SPEC, patch=6) == expected
+    assert fitted_size(*size, tiny.SPEC) == expected
 
 
 def test_a_square_spec_reads_every_image_square():
-    square = replace(tiny.SPEC, shortest_edge=24)
-    assert fitted_size(100, 37, square, patch=6) == (24, 24)
+    assert fitted_size(100, 37, replace(tiny.SPEC, shortest_edge=24)) == (24, 24)
 
 
-def test_pixels_are_normalised_and_every_one_counts():
+def test_every_pixel_has_a_gradient():
     images = torch.rand(2, 3, 50, 40, requires_grad=True)
-    pixels = preprocess(images, tiny.SPEC, patch=6)
-    assert pixels.shape == (2, 3, 24, 18)
+    pixels = preprocess(images, tiny.SPEC)
+    assert pixels.shape == (2, 3, 24, 19)
     assert pixels.mean().item() == pytest.approx(0, abs=0.1)
     (gradient,) = torch.autograd.grad(pixels.sum(), images)
     assert (gradient > 0).all()
+
+
+@pytest.mark.parametrize("size", [(9, 7), (3, 4), (5, 40)])
+def test_the_gradient_is_the_true_one(size):
+    images = torch.rand(1, 3, *size, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: preprocess(x, tiny.SPEC), images)
+
+
+def test_images_smaller_than_a_patch_are_no_spec():
+    with pytest.raises(CheckpointError, match="down to 4 pixels"):
+        PrefDisc(tiny.prefdisc().base, tiny.tokenizer(), replace(tiny.SPEC, shortest_edge=4))
