@@ -23,7 +23,10 @@ class Turns:
         self.spec = spec
         self.tokenizer = tokenizer
         self.image_id = self._id("<image>")
-        self._special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+        # But for what stands for unknown words: it is no part of a turn.
+        unknown = getattr(tokenizer.model, "unk_token", None)
+        added = tokenizer.get_added_tokens_decoder().items()
+        self._special = {i for i, token in added if token.special and token.content != unknown}
         like, dislike = (self._tokenise(self._text("", label)) for label in spec.labels)
         differing = [i for i, (a, b) in enumerate(zip(like, dislike, strict=False)) if a != b]
         if len(like) != len(dislike) or len(differing) != 1:
@@ -60,9 +63,13 @@ class Turns:
 
     def _prompt(self, prompt: str) -> str:
         """The prompt without special tokens (they must not become turns), cut to `max_prompt_tokens` tokens."""
-        for token in self._special:
-            prompt = prompt.replace(token, " ")
         encoded = self.tokenizer.encode(prompt, add_special_tokens=False)
+        # By what the tokenizer reads, not by how tokens are spelled: some match in any case, or with spaces around. And
+        # again, since what is left may read as another.
+        while spans := [span for i, span in zip(encoded.ids, encoded.offsets, strict=True) if i in self._special]:
+            for start, end in reversed(spans):
+                prompt = f"{prompt[:start]} {prompt[end:]}"
+            encoded = self.tokenizer.encode(prompt, add_special_tokens=False)
         limit = self.spec.max_prompt_tokens
         return prompt if len(encoded.ids) <= limit else prompt[: encoded.offsets[limit - 1][1]]
 
