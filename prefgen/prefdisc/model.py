@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..errors import CheckpointError
 from ..history import UserHistory
 from ..images import check_images
+from . import shared_prefix
 from .config import PrefDiscSpec
+from .context import newest_that_fit, positions_of
 from .packing import Packed
 from .pixels import preprocess
 from .prefix import HistoryPrefix
@@ -34,7 +37,8 @@ class PackedStates:
     """What one packed forward gives.
 
     logits (B, T, 2, 2): for every target, for its first and second image, (M+, M-). hidden (B, S, D): the last layer's
-    states. layers: the states (B, S, D) of the embedding and of every layer, where they were asked for.
+    states. layers: the states (B, S, D) of the embedding and of every layer, where they were asked for. Logits of
+    targets that a user does not have (`Packed.judged`) mean nothing.
     """
 
     logits: Tensor
@@ -56,9 +60,16 @@ class PrefDisc(nn.Module):
         tokens: Tensor | None = None,
     ) -> None:
         super().__init__()
+        patch = base.config.vision_config.patch_size
+        if spec.shortest_edge < patch:
+            raise CheckpointError(
+                f"The checkpoint reads images down to {spec.shortest_edge} pixels, and the vision tower of {spec.base} "
+                f"sees patches of {patch}: the two do not belong together."
+            )
         self.spec = spec
         self.turns = Turns(spec, tokenizer)
         self.base = base
+        shared_prefix.install(base)
         if tokens is None:
             words = base.get_input_embeddings().weight
             tokens = torch.randn(spec.num_tokens, words.shape[1], dtype=words.dtype) * words.detach().std()
@@ -85,7 +96,9 @@ class PrefDisc(nn.Module):
         as padding, and a mid-grey image is all zeros once normalised.
         """
         tower = self.base.model.vision_model
-        pixels = preprocess(images.to(self.device, self.dtype), self.spec, tower.config.patch_size)
+        # Resized in float32: half a precision's rounding of a pixel is more than the processor's.
+        images = images.to(self.device, torch.promote_types(self.dtype, torch.float32))
+        pixels = preprocess(images, self.spec).to(self.dtype)
         return tower(pixel_values=pixels).last_hidden_state
 
     def connect(self, patches: Tensor) -> Tensor:
@@ -96,12 +109,15 @@ class PrefDisc(nn.Module):
     def encode(self, history: UserHistory | None) -> HistoryPrefix:
         """Read a history once: the KV cache of [P_v; history], detached. None: no history, P_v alone.
 
-        Ordinary tensors whatever mode the caller is in, so that the prefix can serve a later gradient.
+        Of a history longer than the base's context the newest pairs that fit are read, and a warning logged.
+        Ordinary tensors whatever mode the caller is in, so that the prefix can serve a later gradient. Raises
+        HistoryError where not one pair fits.
         """
         with torch.inference_mode(False), torch.no_grad():
             ids = list(self.turns.opening)
             images = []
-            for pair in history.pairs if history else ():
+            context = positions_of(self.base.config.text_config)
+            for pair in newest_that_fit(history, self.turns, context).pairs if history else ():
                 ids += self.turns.rated(pair.prompt, True) + self.turns.rated(pair.prompt, False)
                 images += [pair.liked, pair.disliked]
             read = self._features_of(images) if images else None
@@ -124,7 +140,8 @@ class PrefDisc(nn.Module):
         """(M+, M-) of every candidate after the history: (B, 2). Differentiable in `images`.
 
         prefix: from `encode`; None for no history. images (B, 3, H, W) in [0, 1]. prompts: one for all, or B.
-        At most `chunk` candidates are in one forward. Raises ImageError for images that cannot be used.
+        At most `chunk` candidates are in one forward. They share the prefix (see shared_prefix.py) unless a gradient is
+        wanted, which goes through a copy of it for each. Raises ImageError for images that cannot be used.
         """
         check_images(images, "The batch of candidates", batch=True)
         prompts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
@@ -144,10 +161,13 @@ class PrefDisc(nn.Module):
     def forward(self, packed: Packed, features: Tensor, every_layer: bool = False) -> PackedStates:
         """One training forward over packed sequences (see packing.py).
 
-        features (B, images, latents, D), from `features`, in the order of the sequence. every_layer: keep the states
-        of every layer, for probes and auxiliary losses.
+        features (B, images, latents, D), from `features`, each user's in the order of the sequence; a user with fewer
+        images than others has theirs first, and anything after. every_layer: keep the states of every layer, for
+        probes and auxiliary losses. Raises ValueError where features are too few.
         """
         batch = len(packed.ids)
+        if features.shape[0] != batch or features.shape[1] < packed.images:
+            raise ValueError(f"features of shape {tuple(features.shape)} for {batch} users of {packed.images} images")
         tokens = self.tokens[None].expand(batch, -1, -1)
         embedded = torch.cat([tokens, self._embed(packed.ids, features)], dim=1)
         output = self._text(
@@ -171,9 +191,20 @@ class PrefDisc(nn.Module):
         # Padded on the right: under the causal mask no real token sees the padding, and each is read at its own end.
         ids = torch.tensor([[*turn, *[0] * (longest - len(turn))] for turn in turns])
         embedded = self._embed(ids, self.features(images))
-        hidden = self._text(embedded, past_key_values=prefix.cache(len(images)), use_cache=False).last_hidden_state
+        if prefix.length and self._may_share(embedded):
+            positions = torch.arange(prefix.length, prefix.length + longest, device=self.device)[None]
+            options = {"shared_prefix": prefix, "position_ids": positions}
+        else:
+            options = {"past_key_values": prefix.cache(len(images))}
+        hidden = self._text(embedded, use_cache=False, **options).last_hidden_state
         ends = torch.tensor([len(turn) - 1 for turn in turns], device=hidden.device)
         return self.label_logits(hidden[torch.arange(len(turns), device=hidden.device), ends])
+
+    def _may_share(self, embedded: Tensor) -> bool:
+        """Whether this forward can attend to a shared prefix: it has the attention for it, and no gradient to carry."""
+        decoder = self.base.model.text_model
+        wanted = embedded.requires_grad or any(parameter.requires_grad for parameter in decoder.parameters())
+        return shared_prefix.is_installed(self.base) and not (torch.is_grad_enabled() and wanted)
 
     def _features_of(self, images: list[Tensor]) -> Tensor:
         """Images of any sizes -> (N, latents, D); those of one size go through the tower together."""
@@ -182,12 +213,18 @@ class PrefDisc(nn.Module):
         return torch.cat([self.features(part) for part in torch.stack(images).split(CHUNK)])
 
     def _embed(self, ids: Tensor, features: Tensor | None) -> Tensor:
-        """Token ids (B, S) -> embeddings (B, S, D), with image features where the image tokens stand, in order."""
+        """Token ids (B, S) -> embeddings (B, S, D), with each row's image features where its image tokens stand, in
+        order. features (B, images, latents, D), or (images, latents, D) for a batch that has one sequence, or as many
+        images as sequences."""
         ids = ids.to(self.device)
         embedded = self.base.get_input_embeddings()(ids)
         if features is None:
             return embedded
-        return embedded.masked_scatter((ids == self.turns.image_id)[..., None], features.to(embedded.dtype))
+        shown = features.to(embedded.dtype).reshape(len(ids), -1, embedded.shape[-1])
+        here = ids == self.turns.image_id
+        # Row by row, so that a user with fewer images than the others does not take the next one's.
+        place = (here.cumsum(1) - 1).clamp(0, shown.shape[1] - 1)
+        return torch.where(here[..., None], shown.gather(1, place[..., None].expand_as(embedded)), embedded)
 
     def _text(self, embedded: Tensor, **options):
         return self.base.model.text_model(inputs_embeds=embedded, **options)

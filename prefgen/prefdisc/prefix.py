@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -24,8 +25,22 @@ class HistoryPrefix:
     length: int
     digest: str = ""
 
+    @property
+    def bytes(self) -> int:
+        """What the keys and values take."""
+        return sum(tensor.nbytes for pair in self.keys_values for tensor in pair)
+
+    def to(self, device: torch.device | str) -> HistoryPrefix:
+        """The same on another device; itself where it is there already. Ordinary tensors in every mode."""
+        if self.hidden.device == torch.device(device):
+            return self
+        with torch.inference_mode(False):
+            layers = tuple((keys.to(device), values.to(device)) for keys, values in self.keys_values)
+            return HistoryPrefix(layers, self.hidden.to(device), self.length, self.digest)
+
     def cache(self, batch: int) -> DynamicCache | None:
-        """A fresh cache of this prefix for `batch` candidates. The prefix itself is never written to."""
+        """A fresh cache of this prefix for `batch` candidates, which copies it for each as soon as it is used: the way
+        that carries gradients. The prefix itself is never written to."""
         from transformers import DynamicCache
 
         if not self.length:

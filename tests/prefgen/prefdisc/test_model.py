@@ -79,6 +79,45 @@ def test_packed_forward_gives_every_target_what_scoring_gives(model):
     assert at_marks.tolist() == [list(model.turns.label_ids)] * 3
 
 
+def test_users_of_unequal_histories_read_as_each_alone(model):
+    """Unequal pairs, targets and prompts in one batch: padding is seen by nobody and shifts no position."""
+    histories = [tiny.history(3), None, tiny.history(1, seed=4), tiny.history(2, seed=5, prompts=["", "a dog"])]
+    prompts = [[pair.prompt for pair in history.pairs] if history else [] for history in histories]
+    targets = [
+        [Target(3, "a dog"), Target(1, "")],
+        [Target(0, "the red house on a dog")],
+        [Target(1, ""), Target(0, "a"), Target(1, "a cat")],
+        [],
+    ]
+    images = [torch.rand(len(wanted), 2, 3, 24, 24) for wanted in targets]
+    shown = [
+        torch.cat(
+            [torch.stack([i for p in h.pairs for i in (p.liked, p.disliked)]) if h else i[:0, 0], i.flatten(0, 1)]
+        )
+        for h, i in zip(histories, images, strict=True)
+    ]
+    packed = pack(model.turns, prompts, targets)
+    # What stands after a user's own images must not matter: anything large will do.
+    features = torch.full((len(shown), packed.images, tiny.SPEC.image.count("<image>"), tiny.WIDTH), 1e4)
+    with torch.no_grad():
+        for row, seen in enumerate(shown):
+            features[row, : len(seen)] = model.features(seen)
+        together = model(packed, features).logits
+        for row, wanted in enumerate(targets):
+            assert packed.judged[row].sum() == len(wanted)
+            for i, target in enumerate(wanted):
+                part = type(histories[0])(histories[row].pairs[: target.after]) if target.after else None
+                expected = model.logits(model.encode(part), images[row][i], target.prompt)
+                # float32, four layers of weights six times the usual
+                assert torch.allclose(together[row, i], expected, atol=1e-4)
+
+
+def test_too_few_features_are_refused(model):
+    packed = pack(model.turns, [["a"], []], [[Target(1, "a")], [Target(0, "a")]])
+    with pytest.raises(ValueError, match="for 2 users of 4 images"):
+        model(packed, torch.zeros(2, 3, 2, tiny.WIDTH))
+
+
 def test_scores_lie_between_none_and_all(model):
     score = model.score(model.encode(tiny.history()), torch.rand(4, 3, 24, 24), "a cat")
     assert score.shape == (4,)
