@@ -68,8 +68,12 @@ def new_set(out: Path, *, resume: bool = False) -> Iterator[Path]:
 
 
 def write_users(folder: Path, users: Iterable[User]) -> None:
-    """Write the listing, whole or not at all."""
-    write_file(folder / LISTING, "".join(json.dumps(asdict(user)) + "\n" for user in users).encode())
+    """Write the listing, a user at a time, whole or not at all."""
+    passing = folder / f"{LISTING}.writing"
+    with passing.open("w", encoding="utf-8") as listing:
+        for user in users:
+            listing.write(json.dumps(asdict(user)) + "\n")
+    os.replace(passing, folder / LISTING)
 
 
 def read_rows(folder: Path) -> list[User]:

@@ -1,0 +1,169 @@
+"""What is known of the source so far: choices, images and counts, in one SQLite file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from train.data.sets import IMAGES, SetError
+
+_TABLES = """
+create table if not exists settings (name text primary key, value text);
+create table if not exists counts (name text primary key, n integer not null);
+create table if not exists choices (
+    user text, liked text, disliked text, prompt text, at text, ranking integer,
+    primary key (user, liked, disliked, prompt)
+) without rowid;
+create table if not exists images (uid text primary key, readable integer, split text) without rowid;
+"""
+_WHOLE = """choices
+    join images l on l.uid = choices.liked and l.readable = 1
+    join images d on d.uid = choices.disliked and d.readable = 1"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One row of the source that counts. Images by their uid; at: ISO 8601, by which a user's choices are ordered."""
+
+    user: str
+    liked: str
+    disliked: str
+    prompt: str
+    at: str
+    ranking: int
+
+
+class Ledger:
+    """A context manager; what was not kept (`keep`) when it ends in an error is forgotten."""
+
+    def __init__(self, file: Path) -> None:
+        self._base = sqlite3.connect(file)
+        self._base.executescript(_TABLES)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        self._base.commit() if kind is None else self._base.rollback()
+        self._base.close()
+
+    def claim(self, settings: dict[str, Any]) -> None:
+        """Begin, or go on with the same settings. Raises SetError where the run before had others."""
+        told, wanted = self._setting("run"), json.dumps(settings, sort_keys=True)
+        if told not in (None, wanted):
+            raise SetError(
+                f"an interrupted run had the settings {told}, expected {wanted}: repeat those, or remove its folder."
+            )
+        self._set("run", wanted)
+        self._base.commit()
+
+    def state(self, step: str) -> Any:
+        """What was kept last for a step, or None."""
+        kept = self._setting(step)
+        return kept and json.loads(kept)
+
+    def keep(self, step: str, state: Any) -> None:
+        """Commit everything, with the place in the stream that it goes with."""
+        self._set(step, json.dumps(state))
+        self._base.commit()
+
+    def add(self, name: str, n: int = 1) -> None:
+        """Count something."""
+        self._base.execute(
+            "insert into counts values (?, ?) on conflict (name) do update set n = n + excluded.n", (name, n)
+        )
+
+    def count(self, name: str) -> int:
+        """How often it was counted."""
+        found = self._base.execute("select n from counts where name = ?", (name,)).fetchone()
+        return found[0] if found else 0
+
+    def choose(self, choice: Choice) -> None:
+        """Enter a choice; one that is there already counts as a duplicate."""
+        new = self._base.execute("insert or ignore into choices values (?, ?, ?, ?, ?, ?)", astuple(choice)).rowcount
+        if not new:
+            self.add("duplicates")
+
+    def want_images(self, at_least: int) -> None:
+        """Ask for every image of the users with so many distinct liked images."""
+        for side in ("liked", "disliked"):
+            self._base.execute(
+                f"""insert or ignore into images (uid) select {side} from choices where user in
+                (select user from choices group by user having count(distinct liked) >= ?)""",
+                (at_least,),
+            )
+        self._base.commit()
+
+    def lacks(self, uid: str | None) -> bool:
+        """Whether an image is asked for and no readable copy of it was found yet."""
+        found = self._base.execute("select coalesce(readable, 0) from images where uid = ?", (uid,)).fetchone()
+        return found is not None and not found[0]
+
+    def found(self, uid: str, readable: bool) -> None:
+        """An image that was asked for came by."""
+        self._base.execute("update images set readable = ? where uid = ?", (int(readable), uid))
+
+    @staticmethod
+    def file_of(uid: str) -> str:
+        """Where an image lies in the set: in one of 256 folders, by a name that is safe whatever the uid is."""
+        digest = hashlib.sha256(uid.encode()).hexdigest()
+        name = uid if re.fullmatch(r"[\w-]{1,64}", uid, re.ASCII) else digest
+        return f"{IMAGES}/{digest[:2]}/{name}.jpg"
+
+    def broken_images(self) -> int:
+        """Images asked for that came broken, or never."""
+        return self._number("select count(*) from images where coalesce(readable, 0) = 0")
+
+    def broken_choices(self) -> int:
+        """Choices of the users that count which have such an image."""
+        asked = self._number("select count(*) from choices where liked in (select uid from images)")
+        return asked - self._number(f"select count(*) from {_WHOLE}")
+
+    def all_users(self) -> int:
+        """Users with at least one choice."""
+        return self._number("select count(distinct user) from choices")
+
+    def users(self, at_least: int) -> list[str]:
+        """The users with so many distinct liked images in choices whose images are both readable."""
+        return [
+            user
+            for (user,) in self._base.execute(
+                f"select user from {_WHOLE} group by user having count(distinct liked) >= ? order by user", (at_least,)
+            )
+        ]
+
+    def choices(self, user: str) -> list[Choice]:
+        """A user's choices whose images are both readable, oldest first."""
+        found = self._base.execute(
+            f"select choices.* from {_WHOLE} where user = ? order by at, ranking, choices.liked, choices.disliked",
+            (user,),
+        )
+        return [Choice(*row) for row in found]
+
+    def use(self, uid: str, split: str) -> None:
+        """An image is in a split."""
+        self._base.execute("update images set split = ? where uid = ?", (split, uid))
+
+    def split_of(self, uid: str) -> str | None:
+        """The split that an image is in."""
+        return self._base.execute("select split from images where uid = ?", (uid,)).fetchone()[0]
+
+    def unused_images(self) -> Iterator[str]:
+        """The images that were written and are in no split."""
+        yield from (uid for (uid,) in self._base.execute("select uid from images where readable and split is null"))
+
+    def _number(self, query: str) -> int:
+        return self._base.execute(query).fetchone()[0]
+
+    def _setting(self, name: str) -> str | None:
+        found = self._base.execute("select value from settings where name = ?", (name,)).fetchone()
+        return found and found[0]
+
+    def _set(self, name: str, value: str) -> None:
+        self._base.execute("insert or replace into settings values (?, ?)", (name, value))

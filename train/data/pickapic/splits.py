@@ -1,0 +1,115 @@
+"""Who is trained on, who is validated on and who is tested on; and the listing of it all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.data.pickapic.ledger import Choice, Ledger
+from train.data.sets import Pair, SetError, User, write_users
+
+LEAST_PAIRS = 2  # a target, and something to know the user by
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Shares of the users: for validation alone, for testing alone (unseen), and trained on but with their last
+    prompts held out for testing (seen). held_out: the share of a seen user's pairs. Which user goes where depends on
+    `seed` and the user's id alone. The defaults come near the paper's 2,267 / 89 / 70 users; it does not say how many
+    of the 70 were seen (default ours).
+    """
+
+    validation: float = 0.037
+    test: float = 0.02
+    seen: float = 0.009
+    held_out: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        shares = (self.validation, self.test, self.seen, self.held_out)
+        if min(shares) < 0 or max(sum(shares[:3]), self.held_out) >= 1:
+            raise SetError(f"the shares {shares} leave nobody to train on, expected sums below 1: correct the shares.")
+
+
+def split_users(ledger: Ledger, folder: Path, at_least: int, config: SplitConfig) -> dict[str, Any]:
+    """Write the listing; returns what was dropped and what is left. Raises SetError where nobody is left."""
+    users = sorted(ledger.users(at_least), key=lambda user: hashlib.sha256(f"{config.seed}:{user}".encode()).digest())
+    if not users:
+        raise SetError(
+            f"none of {ledger.all_users()} users has {at_least} distinct liked images, expected at least one: "
+            "name more shards, or ask for fewer images with --at-least."
+        )
+    dropped, found = Counter(), {}
+    write_users(folder, _counted(_lines(ledger, users, at_least, config, dropped), found))
+    names = ("ties", "unlabelled", "without_image_id", "duplicates")
+    return {
+        "dropped": {
+            **{name: ledger.count(name) for name in names},
+            "broken_images": ledger.broken_images(),
+            "pairs_with_a_broken_image": ledger.broken_choices(),
+            f"users_under_{at_least}_liked_images": ledger.all_users() - len(users),
+            "pairs_with_an_image_of_the_training": dropped["pairs"],
+            "users_left_with_too_few_pairs": dropped["users"],
+        },
+        **{what: {name: counted[what] for name, counted in found.items()} for what in ("users", "pairs", "images")},
+    }
+
+
+def _lines(
+    ledger: Ledger, users: list[str], at_least: int, config: SplitConfig, dropped: Counter[str]
+) -> Iterator[User]:
+    """Training first: then an image of the training is known when it turns up in a test."""
+    ends = [ceil(share * len(users)) for share in (config.validation, config.test, config.seen)]
+    validation, test, rest = (part.tolist() for part in np.split(users, np.cumsum(ends[:2])))
+    held = {}
+    for i, user in enumerate(rest):
+        choices = ledger.choices(user)
+        if i < ends[2]:
+            choices, held[user] = _hold_out(choices, config.held_out, at_least)
+        yield _line(ledger, user, True, "train", choices)
+    parts = [(user, True, "test") for user in held]
+    parts += [(user, False, "validation") for user in validation] + [(user, False, "test") for user in test]
+    for user, seen, split in parts:
+        choices = held[user] if seen else ledger.choices(user)
+        fresh = [c for c in choices if "train" not in (ledger.split_of(c.liked), ledger.split_of(c.disliked))]
+        dropped["pairs"] += len(choices) - len(fresh)
+        if len(fresh) >= LEAST_PAIRS:
+            yield _line(ledger, user, seen, split, fresh)
+        elif choices:
+            dropped["users"] += 1
+
+
+def _hold_out(choices: list[Choice], share: float, at_least: int) -> tuple[list[Choice], list[Choice]]:
+    """A user's last prompts, about a share of the pairs; nothing where too few liked images would be left."""
+    prompts = list(dict.fromkeys(choice.prompt for choice in reversed(choices)))
+    held: set[str] = set()
+    for prompt in prompts:
+        if sum(choice.prompt in held for choice in choices) >= max(share * len(choices), LEAST_PAIRS):
+            break
+        held.add(prompt)
+    kept = [choice for choice in choices if choice.prompt not in held]
+    if len({choice.liked for choice in kept}) < at_least:
+        return choices, []
+    return kept, [choice for choice in choices if choice.prompt in held]
+
+
+def _line(ledger: Ledger, user: str, seen: bool, split: str, choices: list[Choice]) -> User:
+    for choice in choices:
+        ledger.use(choice.liked, split)
+        ledger.use(choice.disliked, split)
+    pairs = (Pair(ledger.file_of(c.liked), ledger.file_of(c.disliked), c.prompt) for c in choices)
+    return User(user, seen, split, tuple(pairs))
+
+
+def _counted(lines: Iterator[User], found: dict[str, Counter[str]]) -> Iterator[User]:
+    for line in lines:
+        name = line.split if line.split != "test" else f"test_{'seen' if line.seen else 'unseen'}"
+        found.setdefault(name, Counter()).update(users=1, pairs=len(line.pairs), images=len(line.images))
+        yield line
