@@ -18,6 +18,7 @@ from train.evaluate.trials import PAIRS
 USERS, SETS, SIZE = 1500, 6, 4
 """Of each kind; sets of each user; images in a set (the paper's four)."""
 FIRST = (1, 2, 3)
+BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
 
 def _hits(scores: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -44,8 +45,8 @@ def measure(options: Options) -> Report:
     measured = (
         f"One liked image against three disliked after {PAIRS} pairs: is the liked one among the best 1, 2, 3 by "
         f"score? {options.users:,} unseen and as many seen users, {SETS} sets each; posters of test combinations, "
-        f"drawn anew for {options.told_seeds}. {CLUSTERED} The choice of four is Luce's; the ideal observer ranks by how "
-        "many of the other three it expects an image to beat."
+        f"drawn anew for {options.told_seeds}. {CLUSTERED} The choice of four is Luce's; the ideal observer ranks by "
+        "how many of the other three it expects an image to beat."
     )
     notes = [f"The user's own history finds {over.text(sign=True)} more of the liked images first than another's does."]
     columns = ("method", *(f"top-{k}" for k in FIRST))
@@ -62,7 +63,15 @@ def draw(found: dict[str, list[Estimate]]) -> Figure:
         for estimate, shade, k in zip(found[name], shades, FIRST, strict=True):
             axes.plot([estimate.low, estimate.high], [place, place], color=style.INK, lw=1.4, zorder=4)
             axes.scatter(estimate.value, place, s=70, color=shade, zorder=3, label=f"top-{k}" if not place else None)
-            axes.text(estimate.value, place + 0.3, f"{estimate.value:.2f}", ha="center", fontsize=8, color=style.INK)
+            axes.text(
+                estimate.value,
+                place + 0.3,
+                f"{estimate.value:.2f}",
+                ha="center",
+                fontsize=8,
+                color=style.INK,
+                bbox=BEHIND,
+            )
     for k, shade in zip(FIRST, shades, strict=True):
         axes.axvline(k / SIZE, color=shade, linestyle=(0, (4, 3)), linewidth=1.2, zorder=0)
     axes.set_yticks(range(len(names)), [METHODS[name][0] for name in names])
