@@ -1,0 +1,50 @@
+"""`python -m train.data.render --set SET --server URL --workflow api.json`: a set of agents, painted by a ComfyUI.
+
+The workflow is one that ComfyUI exported as API. Where it has one node for each purpose, those are found; else name
+them by id or title. A PreviewImage node instead of SaveImage keeps the server's output folder empty.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from tqdm import tqdm
+
+from prefgen.errors import PrefGenError
+from train.data.render import Places, RenderConfig, Server, Workflow, render_set
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command: prints one JSON object, the last line."""
+    parser = argparse.ArgumentParser(prog="python -m train.data.render", description=__doc__.splitlines()[0])
+    parser.add_argument("--set", type=Path, required=True, help="a set made by train.data.agent_sets")
+    parser.add_argument("--server", default="http://127.0.0.1:8188", help="a running ComfyUI (default: %(default)s)")
+    parser.add_argument("--workflow", type=Path, required=True, help="a workflow in API format")
+    parser.add_argument("--out", type=Path, help="the set to be made (default: the set's name with -rendered)")
+    for name, takes in (("prompt", "the text"), ("seed", "the seed"), ("size", "width and height")):
+        parser.add_argument(f"--{name}-node", help=f"id or title of the node that takes {takes}")
+    parser.add_argument("--image-node", help="id or title of the node whose image is taken")
+    parser.add_argument("--words", default=RenderConfig.words, help="the prompt around a poster's words: %(default)s")
+    parser.add_argument("--size", type=_size, help="WIDTHxHEIGHT in pixels (default: the workflow's own)")
+    parser.add_argument("--seed", type=int, default=RenderConfig.seed, help="with another, every image is another")
+    parser.add_argument("--ahead", type=int, default=RenderConfig.ahead, help="prompts queued at once")
+    given = parser.parse_args(arguments)
+    out = given.out or given.set.with_name(f"{given.set.name}-rendered")
+    try:
+        places = Places(given.prompt_node, given.seed_node, given.size_node, given.image_node)
+        workflow = Workflow.read(given.workflow, places, sized=given.size is not None)
+        config = RenderConfig(given.words, given.size, given.seed, given.ahead)
+        show = lambda jobs: tqdm(jobs, desc="images", unit="image")  # noqa: E731
+        count = render_set(given.set, out, Server(given.server), workflow, config, show)
+    except PrefGenError as error:
+        raise SystemExit(str(error)) from None
+    print(json.dumps({"out": str(out), "rendered": count, "workflow": workflow.digest}))
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = (int(side) for side in text.split("x"))
+    return width, height
+
+
+if __name__ == "__main__":
+    main()
