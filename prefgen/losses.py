@@ -15,7 +15,9 @@ LIKE, DISLIKE = 0, 1
 """Columns of label logits: M+ and M-."""
 
 
-def base_loss(liked: Tensor, disliked: Tensor, labels: tuple[int, int] = (LIKE, DISLIKE), reduction: str = "mean"):
+def base_loss(
+    liked: Tensor, disliked: Tensor, labels: tuple[int, int] = (LIKE, DISLIKE), reduction: str = "mean"
+) -> Tensor:
     """L_base = 1/2 (CE(M(S, z_pos), +) + CE(M(S, z_neg), -)), METHOD.md section 2.
 
     liked, disliked: logits (B, V) at the last position of each target. With the whole vocabulary, `labels` are the
@@ -38,6 +40,22 @@ def contrastive_preference(liked: Tensor, disliked: Tensor, reduction: str = "me
     like = -F.logsigmoid(liked[..., LIKE] - disliked[..., LIKE])
     dislike = -F.logsigmoid(disliked[..., DISLIKE] - liked[..., DISLIKE])
     return _reduce(like + dislike, reduction)
+
+
+def preference_loss(
+    liked: Tensor, disliked: Tensor, labels: tuple[int, int] = (LIKE, DISLIKE), contrastive: bool = True
+) -> Tensor:
+    """L_all = L_base + L_CP, METHOD.md section 2; L_base alone where not `contrastive`.
+
+    liked, disliked: logits (B, V) at the last position of each target, `labels` the columns of `+` and `-`: over the
+    whole vocabulary L_base weighs every token against the labels (as the authors' code does), over label logits (B, 2),
+    the default, the two against each other. L_CP is the same either way: it looks at the labels' columns only.
+    """
+    base = base_loss(liked, disliked, labels)
+    if not contrastive:
+        return base
+    columns = list(labels)
+    return base + contrastive_preference(liked[..., columns], disliked[..., columns])
 
 
 def expected_over_choice(loss, first: Tensor, second: Tensor, probability: Tensor, **options) -> Tensor:

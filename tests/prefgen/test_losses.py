@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from prefgen.losses import base_loss, contrastive_preference, expected_over_choice, mmd
+from prefgen.losses import base_loss, contrastive_preference, expected_over_choice, mmd, preference_loss
 
 
 def test_base_loss_is_the_mean_of_both_cross_entropies():
@@ -22,6 +22,17 @@ def test_contrastive_preference_follows_both_equations():
     liked, disliked = torch.tensor([[1.5, 0.2]]), torch.tensor([[0.5, 0.9]])
     expected = math.log(1 + math.exp(-1.0)) + math.log(1 + math.exp(-0.7))
     assert contrastive_preference(liked, disliked).item() == pytest.approx(expected)
+
+
+def test_preference_loss_is_the_sum_over_the_vocabulary_or_the_labels():
+    liked, disliked = torch.randn(2, 4, 9)
+    labels = (7, 3)
+    contrast = contrastive_preference(liked[:, [7, 3]], disliked[:, [7, 3]])
+    assert torch.allclose(preference_loss(liked, disliked, labels), base_loss(liked, disliked, labels) + contrast)
+    assert torch.equal(preference_loss(liked, disliked, labels, contrastive=False), base_loss(liked, disliked, labels))
+    two = preference_loss(liked[:, [7, 3]], disliked[:, [7, 3]])
+    assert torch.allclose(two, base_loss(liked[:, [7, 3]], disliked[:, [7, 3]]) + contrast)
+    assert two < preference_loss(liked, disliked, labels), "fewer tokens to choose from"
 
 
 def test_expected_over_choice_is_the_loss_where_the_choice_is_sure():
