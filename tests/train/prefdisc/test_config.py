@@ -1,0 +1,92 @@
+"""The configuration: files that inherit, overrides, and what is refused."""
+
+import pytest
+
+from prefgen.prefdisc.config import PrefDiscSpec
+from tests.train.prefdisc.sets import write_config
+from train.prefdisc.config import CONFIGS, ConfigError, load_config
+from train.prefdisc.modes import MODES
+from train.prefdisc.run import remember, training_arguments
+
+PAPER = ("idefics2_8b_1gpu", "idefics2_8b_8gpu", "idefics2_8b_nodes")
+
+
+@pytest.fixture
+def file(tmp_path):
+    return str(write_config(tmp_path))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_every_shipped_configuration_is_complete(name):
+    config = load_config(name)
+    PrefDiscSpec(base="b", revision="1", **config.spec)
+    for turn in (config.spec["turn"], config.turn_without_prompt):
+        assert turn.count("<image>") == 1
+        assert turn.count("{label}") == 1
+    assert "{prompt}" not in config.turn_without_prompt
+
+
+@pytest.mark.parametrize(("name", "processes", "accumulation"), zip(PAPER, (1, 8, 32), (32, 4, 1), strict=True))
+def test_the_papers_recipe_on_any_number_of_machines(name, processes, accumulation):
+    """METHOD.md section 2: batch 64 as 8 GPUs of 2 pairs and 4 accumulated; 5,000 and 16,000 steps; 1e-5 and 1e-2."""
+    config = load_config(name)
+    assert config.accumulation(processes) == accumulation
+    assert (config.batch, config.data.history, config.data.image_size) == (64, 8, 512)
+    assert (config.stage_one.steps, config.stage_two.steps) == (5000, 16000)
+    assert (config.stage_one.learning_rate, config.weight_decay) == (1e-5, 1e-2)
+    assert (config.lora.r, config.lora.alpha, config.lora.dropout, config.lora.init) == (8, 8, 0.1, "gaussian")
+    assert config.base.quantize == "nf4"
+    assert config.spec["image"].count("<image>") == 64, "tokens an image, without splitting"
+
+
+def test_overrides_reach_into_parts(file):
+    config = load_config(file, ["data.history=5", "stage_one.learning_rate=3e-4", "training.save_steps=7"], mode="base")
+    assert config.data.history == 5
+    assert config.stage_one.learning_rate == 3e-4, "YAML reads 3e-4 as text"
+    assert config.data.image_size == 24, "what is not overridden stays"
+    assert training_arguments(config).save_steps == 7
+    assert config.what == MODES["base"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.histroy=5"], "data.histroy.*expected one of data.folder, data.history"),
+        (["data.history=many"], "data.history is 'many', expected a value of type int"),
+        (["stage_one.learning_rate=fast"], "expected a number"),
+        (["mode=best"], "expected one of base, prompt, contrastive, full"),
+        (["data.history"], "expected key=value"),
+        (["data.folder=null"], "lacks data.folder"),
+        (["batch=3"], "expected a multiple of per_device"),
+        (["stage=2", "mode=base"], "no preference tokens"),
+        (["cache_features=true"], "which stage 1's LoRA changes"),
+        (["cache_features=true", "lora.target_modules=.*q_proj", "lora.vision=true"], "which stage 1's LoRA changes"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(file, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(file, overrides)
+
+
+def test_what_is_decided_cannot_be_given_twice(file):
+    with pytest.raises(ConfigError, match=r"training\.max_steps is decided by another key"):
+        training_arguments(load_config(file, ["training.max_steps=3"]))
+    with pytest.raises(ConfigError, match="expected arguments of transformers' TrainingArguments"):
+        training_arguments(load_config(file, ["training.stepz=3"]))
+
+
+def test_processes_that_cannot_share_the_batch_are_refused(file):
+    with pytest.raises(ConfigError, match="3 processes of 2 pairs cannot share"):
+        load_config(file).accumulation(3)
+
+
+def test_a_folder_holds_one_run(file):
+    remember(load_config(file))
+    remember(load_config(file, ["training.save_steps=1", "per_device=4"]))
+    with pytest.raises(ConfigError, match="holds a run with seed 0, this one has 1"):
+        remember(load_config(file, ["seed=1"]))
+
+
+def test_a_missing_file_names_those_there_are():
+    with pytest.raises(ConfigError, match="idefics2_8b_1gpu"):
+        load_config("idefics3")
