@@ -10,10 +10,12 @@ from comfy_api.latest import io
 from ..prefgen.pocket import shapes
 from ..prefgen.preference import POCKET, load_preference_model
 from .types import PreferenceModelType
-from .weights import managed
+from .weights import PRECISIONS, managed, precision_of
 
 FOLDER = "prefgen"
 BASES = "base"
+LANGUAGE_MODELS = "LLM"
+"""The folder in models/ where other packs keep language models, Idefics2 among them."""
 
 
 def checkpoints() -> list[str]:
@@ -27,6 +29,15 @@ def _file(checkpoint: str) -> str:
     if checkpoint == POCKET:
         return str(shapes.weights_path("preference"))
     return folder_paths.get_full_path_or_raise(FOLDER, checkpoint)
+
+
+def base_folders() -> list[Path]:
+    """Where base models are looked for: models/prefgen/base, then models/LLM, each wherever ComfyUI has it."""
+    known = folder_paths.folder_names_and_paths
+    other = folder_paths.get_folder_paths(LANGUAGE_MODELS) if LANGUAGE_MODELS in known else []
+    usual = Path(folder_paths.models_dir) / LANGUAGE_MODELS
+    ours = (Path(folder) / BASES for folder in folder_paths.get_folder_paths(FOLDER))
+    return list(dict.fromkeys([*ours, *map(Path, other), usual]))
 
 
 class LoadPreferenceModel(io.ComfyNode):
@@ -46,7 +57,15 @@ class LoadPreferenceModel(io.ComfyNode):
                     options=checkpoints(),
                     default=POCKET,
                     tooltip='"pocket" is bundled with the pack; others are .safetensors files in models/prefgen.',
-                )
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="auto",
+                    optional=True,
+                    tooltip="What the base model computes in. Auto: full for the bundled one and on the CPU, half on a "
+                    "GPU, where an 8B base takes 16 GB.",
+                ),
             ],
             outputs=[
                 PreferenceModelType.Output(
@@ -57,15 +76,15 @@ class LoadPreferenceModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, checkpoint: str) -> tuple[str, int, int]:
+    def fingerprint_inputs(cls, checkpoint: str, precision: str = "auto") -> tuple[str, int, int, str]:
         found = Path(_file(checkpoint)).stat()
-        return checkpoint, found.st_mtime_ns, found.st_size
+        return checkpoint, found.st_mtime_ns, found.st_size, precision
 
     @classmethod
-    def execute(cls, checkpoint: str) -> io.NodeOutput:
-        bases = [Path(folder) / BASES for folder in folder_paths.get_folder_paths(FOLDER)]
+    def execute(cls, checkpoint: str, precision: str = "auto") -> io.NodeOutput:
         path = POCKET if checkpoint == POCKET else _file(checkpoint)
-        return io.NodeOutput(managed(load_preference_model(path, bases=bases)))
+        dtype = precision_of(precision, small=checkpoint == POCKET)
+        return io.NodeOutput(managed(load_preference_model(path, dtype=dtype, bases=base_folders())))
 
 
 NODES = [LoadPreferenceModel]

@@ -154,7 +154,7 @@ class ReNOOptimize(io.ComfyNode):
         graph = FewSteps(model, positive, negative, latent, sigmas, cfg, seed)
         with gradients():
             make_differentiable(prefdisc)
-            judge = PreferenceReward(prefdisc, prefdisc.encode(history), prompt, sense, reward)
+            judge = PreferenceReward(prefdisc, preference_model.read(history), prompt, sense, reward)
             result = climb(graph, vae, judge, RenoConfig(iterations, learning_rate))
         samples = graph.paint(result.noise)
         out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio")}

@@ -52,7 +52,7 @@ class PreferenceScore(io.ComfyNode):
         candidates = from_comfy(images, "images")
         prefdisc = ready(model).require("prefdisc")
         progress = comfy.utils.ProgressBar(len(candidates))
-        prefix = prefdisc.encode(history)
+        prefix = model.read(history)
         parts = []
         for part in candidates.split(CHUNK):
             comfy.model_management.throw_exception_if_processing_interrupted()

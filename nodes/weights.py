@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import comfy.model_management
 import comfy.model_patcher
+import torch
 
 from ..prefgen.preference import PreferenceModel
+
+PRECISIONS = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What a person can choose, by name."""
+
+
+def precision_of(choice: str, small: bool) -> torch.dtype:
+    """What to compute in. Auto: float32 for a `small` base and on the CPU; else bfloat16, or float16 on a device that
+    has no bfloat16."""
+    chosen = PRECISIONS[choice]
+    device = comfy.model_management.text_encoder_device()
+    if chosen is not None:
+        return chosen
+    if small or comfy.model_management.is_device_cpu(device):
+        return torch.float32
+    return torch.bfloat16 if comfy.model_management.should_use_bf16(device) else torch.float16
 
 
 def managed(model: PreferenceModel) -> PreferenceModel:

@@ -65,7 +65,7 @@ def extract(
     """
     prefdisc = model.require("prefdisc")
     with torch.inference_mode(False), torch.no_grad():
-        hidden = prefdisc.encode(history).hidden.float().cpu()
+        hidden = model.read(history).hidden.float().cpu()
         embed = embed_images or model.image_tower
         liked = disliked = None
         if embed is not None:

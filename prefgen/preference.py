@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,18 +13,22 @@ from torch import nn
 from .checkpoint import Checkpoint, read_checkpoint
 from .errors import CheckpointError
 from .pocket import shapes
-from .safefile import fingerprint, read_header
+from .prefdisc.bases import POCKET_BASE, find_base
+from .prefdisc.kept import KeptPrefixes
+from .safefile import fingerprint
 
 if TYPE_CHECKING:
     from .adapter import PreferenceAdapter
     from .alignment import Alignment
+    from .history import UserHistory
     from .image_tower import ImageTower
-    from .prefdisc.base import Base
     from .prefdisc.config import PrefDiscSpec
     from .prefdisc.model import PrefDisc
+    from .prefdisc.prefix import HistoryPrefix
 
 POCKET = "pocket"
-POCKET_BASE = "prefgen/pocket"
+
+log = logging.getLogger(__name__)
 
 
 class PreferenceModel(nn.Module):
@@ -47,6 +52,7 @@ class PreferenceModel(nn.Module):
         self.image_tower = image_tower
         self.alignment = alignment
         self.adapter = adapter
+        self._kept = KeptPrefixes()
 
     @property
     def header(self) -> dict:
@@ -75,6 +81,19 @@ class PreferenceModel(nn.Module):
         """How PrefDisc reads. Raises CheckpointError where the checkpoint has no PrefDisc."""
         return self.require("prefdisc").spec
 
+    def read(self, history: UserHistory) -> HistoryPrefix:
+        """What PrefDisc keeps of a history: read once, then kept by its digest (see prefdisc/kept.py). For frozen
+        weights; in a training, `PrefDisc.encode`. Raises CheckpointError where the checkpoint has no PrefDisc, and
+        HistoryError where not one pair fits into the base's context."""
+        prefdisc = self.require("prefdisc")
+
+        def encode() -> HistoryPrefix:
+            prefix = prefdisc.encode(history)
+            log.info("PrefGen read the history of %r: %d pairs, %d tokens.", history.name, len(history), prefix.length)
+            return prefix
+
+        return self._kept.get((history.digest, prefdisc.dtype), prefdisc.device, encode)
+
     def require(self, part: str) -> nn.Module:
         """The module of a part. Raises CheckpointError naming the file and the part it lacks."""
         module = getattr(self, part)
@@ -94,30 +113,31 @@ def load_preference_model(
 ) -> PreferenceModel:
     """Load a preference checkpoint and the base model it names.
 
-    path: a file, or "pocket" for the bundled one. bases: folders that hold base models, one folder each. Raises
-    CheckpointError: see `read_checkpoint`; and for a base that is not here, is of another revision, or does not fit.
+    path: a file, or "pocket" for the bundled one. dtype: what PrefDisc computes in; the other parts, which are small,
+    stay float32. bases: folders that hold base models (see `find_base`). Raises CheckpointError: see `read_checkpoint`;
+    and for a base that is not here, is of another revision, or does not fit.
     """
     # Ordinary tensors even where the caller runs in inference mode: gradients go through these weights later.
     with torch.inference_mode(False):
         checkpoint = read_checkpoint(shapes.weights_path("preference") if path == POCKET else path)
         try:
-            model = _assemble(checkpoint, bases)
+            model = _assemble(checkpoint, bases, dtype)
         except RuntimeError as error:
             # What load_state_dict raises: a title, then a line for every key.
             detail = " ".join(str(error).split()[:40])
             raise CheckpointError(
                 f"{checkpoint.path.name} has tensors that do not fit its header ({detail}): get the file again."
             ) from error
-        return model.to(device, dtype).requires_grad_(False).eval()
+        return model.to(device).requires_grad_(False).eval()
 
 
-def _assemble(checkpoint: Checkpoint, bases: Sequence[Path]) -> PreferenceModel:
+def _assemble(checkpoint: Checkpoint, bases: Sequence[Path], dtype: torch.dtype) -> PreferenceModel:
     from .adapter import AdapterConfig, PreferenceAdapter
     from .alignment import Alignment, AlignmentConfig
 
     model = PreferenceModel(checkpoint)
     if checkpoint.has("prefdisc"):
-        model.prefdisc = _prefdisc(checkpoint, bases)
+        model.prefdisc = _prefdisc(checkpoint, bases, dtype)
     if checkpoint.header.get("image_tower") == POCKET_BASE:
         from .image_tower import load_image_tower
 
@@ -138,47 +158,36 @@ def _assemble(checkpoint: Checkpoint, bases: Sequence[Path]) -> PreferenceModel:
     return model
 
 
-def _prefdisc(checkpoint: Checkpoint, bases: Sequence[Path]) -> PrefDisc:
+def _prefdisc(checkpoint: Checkpoint, bases: Sequence[Path], dtype: torch.dtype) -> PrefDisc:
     from .prefdisc.config import PrefDiscSpec
+    from .prefdisc.lora import PREFIX, merge_lora
     from .prefdisc.model import PrefDisc
 
+    name, tensors = checkpoint.path.name, checkpoint.part("prefdisc")
     spec = PrefDiscSpec.from_json(checkpoint.header["prefdisc"])
-    base = _find_base(checkpoint.path.name, spec, bases)
-    tokens = checkpoint.part("prefdisc").get("tokens")
-    width = base.model.config.text_config.hidden_size
-    if tokens is None or tuple(tokens.shape) != (spec.num_tokens, width):
-        raise CheckpointError(
-            f"{checkpoint.path.name} has preference tokens of shape {None if tokens is None else tuple(tokens.shape)}, "
-            f"expected {(spec.num_tokens, width)} for the base model {spec.base}: it was made for another base."
-        )
-    return PrefDisc(base.model, base.tokenizer, spec, tokens.float())
-
-
-def _find_base(name: str, spec: PrefDiscSpec, bases: Sequence[Path]) -> Base:
-    """The base model of a spec: the bundled one, or the one of that id in a folder of `bases`."""
-    from .prefdisc.base import KIND, load_base
-
-    if spec.base == POCKET_BASE:
-        path = shapes.weights_path("prefdisc")
-    else:
-        candidates = (file for folder in bases for file in sorted(Path(folder).glob("*/*.safetensors")))
-        path = next((file for file in candidates if _is_base(file, KIND, spec.base)), None)
-    if path is None:
+    base = find_base(spec.base, bases, dtype)
+    if base is None:
         raise CheckpointError(
             f"{name} was made for the base model {spec.base!r}, which is not here (bundled: {POCKET_BASE!r}): "
             "put that base model into models/prefgen/base/, or choose another checkpoint."
         )
-    base = load_base(path)
-    if base.revision != spec.revision:
+    if base.revision not in ("", spec.revision):
         raise CheckpointError(
             f"{name} was made for revision {spec.revision!r} of the base model {spec.base!r}, found {base.revision!r}: "
             "use the checkpoint and the base model of the same release."
         )
-    return base
-
-
-def _is_base(path: Path, kind: str, wanted: str) -> bool:
-    try:
-        return read_header(path, kind).get("id") == wanted
-    except CheckpointError:
-        return False
+    tokens = tensors.get("tokens")
+    width = base.model.config.text_config.hidden_size
+    if tokens is None or tuple(tokens.shape) != (spec.num_tokens, width):
+        raise CheckpointError(
+            f"{name} has preference tokens of shape {None if tokens is None else tuple(tokens.shape)}, "
+            f"expected {(spec.num_tokens, width)} for the base model {spec.base}: it was made for another base."
+        )
+    lora = {key.removeprefix(PREFIX): tensor for key, tensor in tensors.items() if key.startswith(PREFIX)}
+    if bool(lora) != bool(spec.lora):
+        raise CheckpointError(
+            f"{name} has {len(lora)} tensors of a LoRA and a header that {'describes' if spec.lora else 'knows of'} "
+            f"{'one' if spec.lora else 'none'}, expected both or neither: the file is damaged, get it again."
+        )
+    model = merge_lora(base.model, spec.lora, lora, name) if spec.lora else base.model
+    return PrefDisc(model, base.tokenizer, spec, tokens.to(dtype))

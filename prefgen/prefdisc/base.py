@@ -24,7 +24,7 @@ TOKENIZER = "tokenizer.json"
 
 @dataclass(frozen=True)
 class Base:
-    """A base model with its tokenizer. id, revision: what a checkpoint made on it names."""
+    """A base model with its tokenizer. id, revision: what a checkpoint made on it names; revision "" is unknown."""
 
     model: Idefics2ForConditionalGeneration
     tokenizer: Tokenizer
@@ -36,18 +36,23 @@ def build_base(config: dict[str, Any]) -> Idefics2ForConditionalGeneration:
     """An untrained Idefics2 of these shapes (`Idefics2Config`'s JSON), float32.
 
     Two things differ from the class's own initialisation: the perceiver's latents, which would start all equal and
-    so never come apart, are drawn from a normal; and sliding-window attention is off unless the configuration asks for
-    it, since a window would hide the preference tokens from long histories.
+    so never come apart, are drawn from a normal; and attention is full (see `with_full_attention`).
     """
     from transformers import Idefics2Config, Idefics2ForConditionalGeneration
 
-    config = copy.deepcopy(config)
-    config.setdefault("text_config", {}).setdefault("sliding_window", None)
-    model = Idefics2ForConditionalGeneration(Idefics2Config(**config))
+    model = Idefics2ForConditionalGeneration(Idefics2Config(**with_full_attention(config)))
     latents = model.model.connector.perceiver_resampler.latents
     with torch.no_grad():
         latents.normal_(std=latents.shape[-1] ** -0.5)
     return model
+
+
+def with_full_attention(config: dict[str, Any]) -> dict[str, Any]:
+    """`Idefics2Config`'s JSON with sliding-window attention off unless it asks for it: the class's own default, a
+    window of 4,096, would hide the preference tokens from long histories."""
+    config = copy.deepcopy(config)
+    config.setdefault("text_config", {}).setdefault("sliding_window", None)
+    return config
 
 
 def save_base(

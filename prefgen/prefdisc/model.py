@@ -82,8 +82,9 @@ class PrefDisc(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights compute in."""
-        return self.tokens.dtype
+        """What the weights compute in. The preference tokens may be float32 over a half-precision base, and linear
+        layers quantised; the embedding is neither."""
+        return self.base.get_input_embeddings().weight.dtype
 
     def features(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] -> what stands for each in the text: (N, latents, D). Differentiable."""
@@ -121,7 +122,7 @@ class PrefDisc(nn.Module):
                 ids += self.turns.rated(pair.prompt, True) + self.turns.rated(pair.prompt, False)
                 images += [pair.liked, pair.disliked]
             read = self._features_of(images) if images else None
-            embedded = torch.cat([self.tokens[None], self._embed(torch.tensor([ids], dtype=torch.long), read)], dim=1)
+            embedded = self._behind_tokens(self._embed(torch.tensor([ids], dtype=torch.long), read))
             length = embedded.shape[1]
             if not length:
                 return HistoryPrefix((), self.tokens.new_zeros(0), 0)
@@ -168,8 +169,7 @@ class PrefDisc(nn.Module):
         batch = len(packed.ids)
         if features.shape[0] != batch or features.shape[1] < packed.images:
             raise ValueError(f"features of shape {tuple(features.shape)} for {batch} users of {packed.images} images")
-        tokens = self.tokens[None].expand(batch, -1, -1)
-        embedded = torch.cat([tokens, self._embed(packed.ids, features)], dim=1)
+        embedded = self._behind_tokens(self._embed(packed.ids, features))
         output = self._text(
             embedded,
             position_ids=packed.positions,
@@ -225,6 +225,11 @@ class PrefDisc(nn.Module):
         # Row by row, so that a user with fewer images than the others does not take the next one's.
         place = (here.cumsum(1) - 1).clamp(0, shown.shape[1] - 1)
         return torch.where(here[..., None], shown.gather(1, place[..., None].expand_as(embedded)), embedded)
+
+    def _behind_tokens(self, embedded: Tensor) -> Tensor:
+        """(B, S, D) -> (B, L_p + S, D), with the preference tokens in front."""
+        tokens = self.tokens.to(embedded.dtype).expand(len(embedded), -1, -1)
+        return torch.cat([tokens, embedded], dim=1)
 
     def _text(self, embedded: Tensor, **options):
         return self.base.model.text_model(inputs_embeds=embedded, **options)

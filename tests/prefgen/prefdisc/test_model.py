@@ -145,3 +145,19 @@ def test_states_of_the_last_history_token(model):
     assert not prefix.hidden.requires_grad
     longer = model.encode(tiny.history(seed=1))
     assert not torch.allclose(prefix.hidden[-1], longer.hidden[-1])
+
+
+def test_float32_tokens_over_a_half_precision_base():
+    """As they are trained: a small step would be rounded away in half precision."""
+    half = tiny.prefdisc()
+    half.base.bfloat16()
+    half.tokens.data = half.tokens.data.float()
+    assert half.dtype == torch.bfloat16
+    prefix = half.encode(tiny.history(2))
+    assert prefix.hidden.dtype == torch.bfloat16
+    packed = pack(half.turns, [["a"]], [[Target(1, "a")]])
+    states = half(packed, half.features(torch.rand(4, 3, 24, 24))[None])
+    states.logits.float().sum().backward()
+    assert half.tokens.grad.dtype == torch.float32
+    with torch.no_grad():
+        assert torch.isfinite(half.logits(prefix, torch.rand(2, 3, 24, 24)).float()).all()

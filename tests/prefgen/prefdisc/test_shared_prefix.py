@@ -26,7 +26,7 @@ def plain(query, key, value, keys, values):
     return F.scaled_dot_product_attention(query, *whole, attn_mask=seen, enable_gqa=True)
 
 
-# Scores reach 30, whose rounding (6e-8 of them in float32) is relative in a weight, times values of up to 6. In bfloat16
+# Scores reach 30, whose rounding (6e-8 of them in float32) is relative in a weight, times values up to 6. In bfloat16
 # weights and outputs are rounded at 4e-3.
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize("kernel", ["fused", "by matrix", "by matrix, a row at a time"])
