@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LONGEST = 2048
+"""Pixels of the longest edge at which image files are read: no tower sees more than 980 (default ours)."""
 
 
 def check_images(images: Tensor, what: str = "The image", *, batch: bool = False) -> Tensor:
@@ -34,14 +42,41 @@ def check_images(images: Tensor, what: str = "The image", *, batch: bool = False
     return images
 
 
-def read_image(path: Path) -> Tensor:
-    """Read an image file as float32 (3, H, W) in [0, 1], RGB, turned upright. Raises ImageError if unreadable."""
+def read_image(path: Path, longest: int = LONGEST) -> Tensor:
+    """Read an image file as float32 (3, H, W) in [0, 1], RGB, turned upright.
+
+    Greys of 16 bits keep their brightness, CMYK and palettes become RGB, transparency is left out (as ComfyUI's Load
+    Image does), of an animation the first frame is taken. An image with an edge above `longest` is read smaller.
+    Raises ImageError where it is unreadable, cut short, or unpacks to more than PIL holds to be safe.
+    """
     import numpy as np
     from PIL import Image, ImageOps
 
+    # What broken files raise is not only OSError: decoders and EXIF readers trip over any value.
+    broken = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
+    broken += (EOFError, MemoryError, ZeroDivisionError, struct.error, Image.DecompressionBombError)
     try:
         with Image.open(path) as opened:
-            rgb = ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
+            # JPEGs unpack at a half, a quarter or an eighth, which is all that is needed of a huge one.
+            opened.draft("RGB", (longest, longest))
+            opened.load()
+            rgb = _rgb(opened)
+            rgb.thumbnail((longest, longest), Image.Resampling.BILINEAR, reducing_gap=2.0)
+            upright = ImageOps.exif_transpose(rgb)
+    except broken as error:
         raise ImageError(f"{path} could not be read as an image ({error}): replace or remove the file.") from error
-    return torch.from_numpy(np.asarray(rgb, dtype=np.float32) / 255.0).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.asarray(upright, dtype=np.float32) / 255.0).permute(2, 0, 1).contiguous()
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any PIL mode as RGB of 8 bits; what was said about it (EXIF) is kept."""
+    from PIL import ImageMath
+
+    if image.mode.startswith("I"):
+        # PIL would clip 16 bits at 255, which turns nearly everything white.
+        grey = ImageMath.lambda_eval(lambda given: given["i"] / 257, i=image.convert("I")).convert("L")
+        grey.info = dict(image.info)
+        return grey.convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its values are 32-bit floats, whose range is not known; save it with 8 or 16 bits")
+    return image.convert("RGB")
