@@ -73,9 +73,11 @@ def command(
     argv: Sequence[str] | None = None,
     add: Callable[[argparse.ArgumentParser], None] | None = None,
     about: str | None = None,
+    least_seeds: int = 1,
 ) -> dict:
     """Parse, measure, write `result.json`, `table.md` and `picture.png` into --out, and print the result as one JSON
-    object, the last line. Returns the result. add: adds the command's own options, found in `Options.given`."""
+    object, the last line. Returns the result. add: adds the command's own options, found in `Options.given`.
+    least_seeds: 2 where the interval is over seeds."""
     parser = argparse.ArgumentParser(prog=f"python -m train.evaluate.{name}", description=about)
     parser.add_argument("--checkpoint", default=POCKET, help="a preference checkpoint, or 'pocket' for the bundled one")
     parser.add_argument("--users", type=int, default=users, help="users of each kind, over all seeds")
@@ -89,7 +91,9 @@ def command(
     if add:
         add(parser)
     given = parser.parse_args(argv)
-    if given.users < 2 * given.seeds or given.seeds < 1:
+    if given.seeds < least_seeds:
+        parser.error(f"{given.seeds} seeds, expected at least {least_seeds}: the interval is over seeds")
+    if given.users < 2 * given.seeds:
         parser.error(f"{given.users} users over {given.seeds} seeds: an interval needs two users a seed at least")
     if given.posters is not None and (given.posters < 4 or given.posters % 2):
         parser.error(f"{given.posters} posters of a subject, expected an even number from 4 on")

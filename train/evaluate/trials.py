@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,13 +97,15 @@ def draw_trials(
     rng: np.random.Generator,
     pairs: int = PAIRS,
     choices: int = 2,
+    subjects: Sequence[int] | None = None,
 ) -> Trials:
     """Draw histories and target sets for users of these utilities (n, 24), and what they choose.
 
     A choice is Bradley-Terry; of more than two it is Luce's, P(i) = exp(u_i / t) / sum exp(u / t), which is
     Bradley-Terry between any two (default ours; the paper's users gave one liked and three disliked images).
+    subjects: those that histories are of; None: all.
     """
-    history = _sets(gallery, (len(utilities), pairs), 2, rng)
+    history = _sets(gallery, (len(utilities), pairs), 2, rng, subjects)
     u = _utilities(utilities, gallery, history)
     history = np.where(_choose(world, u, rng)[..., None] == 0, history, history[..., ::-1])
     rows = _sets(gallery, (len(utilities), targets), choices, rng)
@@ -111,13 +113,19 @@ def draw_trials(
     return Trials(utilities, history, rows, _choose(world, truth, rng), truth)
 
 
-def _sets(gallery: Gallery, shape: tuple[int, ...], size: int, rng: np.random.Generator) -> np.ndarray:
+def _sets(
+    gallery: Gallery,
+    shape: tuple[int, ...],
+    size: int,
+    rng: np.random.Generator,
+    subjects: Sequence[int] | None = None,
+) -> np.ndarray:
     """Rows of `size` different posters of one subject: (*shape, size)."""
-    subjects = rng.integers(len(ATTRIBUTES["subject"]), size=(*shape, 1))
+    of = rng.choice(range(len(ATTRIBUTES["subject"])) if subjects is None else subjects, size=(*shape, 1))
     places = rng.integers(gallery.each, size=(*shape, size))
     while (twice := (np.diff(np.sort(places, axis=-1)) == 0).any(-1)).any():
         places[twice] = rng.integers(gallery.each, size=(twice.sum(), size))
-    return subjects * gallery.each + places
+    return of * gallery.each + places
 
 
 def _utilities(utilities: np.ndarray, gallery: Gallery, rows: np.ndarray) -> np.ndarray:

@@ -1,0 +1,43 @@
+"""A small test of the shipped model: 48 posters and a dozen users."""
+
+import numpy as np
+import pytest
+
+from prefgen.preference import load_preference_model
+from train.data.agents import World
+from train.evaluate import baselines
+from train.evaluate.judging import Seen
+from train.evaluate.trials import draw_gallery, draw_trials, features_of
+
+
+@pytest.fixture(scope="session")
+def world():
+    return World.load()
+
+
+@pytest.fixture(scope="session")
+def model():
+    return load_preference_model("pocket")
+
+
+@pytest.fixture(scope="session")
+def gallery():
+    return draw_gallery(np.random.default_rng(1), each=4)
+
+
+@pytest.fixture(scope="session")
+def seen(model, gallery):
+    return Seen(model.prefdisc, gallery, features_of(model.prefdisc, gallery))
+
+
+@pytest.fixture(scope="session")
+def trials(world, gallery):
+    rng = np.random.default_rng(2)
+    return draw_trials(world, gallery, world.sample(12, rng)[0], 5, rng)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Penalties chosen on a handful: what is tested is not which."""
+    for name, value in {"VALIDATION_USERS": 12, "VALIDATION_TARGETS": 2, "VALIDATION_POSTERS": 4}.items():
+        monkeypatch.setattr(baselines, name, value)

@@ -1,0 +1,123 @@
+"""Every command from end to end, on few users: what it prints, writes, and puts into a document."""
+
+import importlib
+import json
+
+import matplotlib.image
+import pytest
+import torch
+
+from prefgen.preference import POCKET, load_preference_model
+from train.evaluate.command import replace_section
+from train.pocket.prefdisc import variants as training
+from train.pocket.prefdisc.sight import PosterTable, draw_posters, look
+
+SMALL = {
+    "prediction": ("--users", "6"),
+    "topk": ("--users", "6"),
+    "references": ("--users", "6"),
+    "clusters": ("--users", "24", "--clusters", "3", "--sweep", "2", "3"),
+    "attention": ("--users", "12"),
+    "tsne": ("--users", "12"),
+    "similar": ("--users", "16"),
+}
+ACCURACIES = ("unseen", "seen", "no_history", "ideal_no_history", "wrong_history", "bradley_terry", "ideal_observer")
+REQUIRED = {*(f"accuracy_{name}" for name in ACCURACIES), "accuracy_true_utility", "stderr", "users", "pairs"}
+
+
+def run(name, folder, capsys, *more):
+    """A command's result, checked to be the last line printed, with its table and its picture."""
+    module = importlib.import_module(f"train.evaluate.{name}")
+    document = folder / "evaluation.md"
+    arguments = ["--seeds", "2", "--posters", "4", "--out", str(folder / name), "--document", str(document), *more]
+    result = module.main(arguments)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == json.loads(json.dumps(result))
+    assert json.loads((folder / name / "result.json").read_text()) == json.loads(json.dumps(result))
+    table = (folder / name / "table.md").read_text()
+    assert "seeds 0, 1" in table
+    assert "| --- |" in table
+    assert matplotlib.image.imread(folder / name / "picture.png").shape[0] > 300
+    assert f"(evaluation/{name}.png)" in document.read_text()
+    assert (folder / "evaluation" / f"{name}.png").stat().st_size > 5000
+    return result
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_command_measures_writes_and_draws(name, tmp_path, capsys, few):
+    result = run(name, tmp_path, capsys, *SMALL[name])
+    assert result["seeds"] == [0, 1]
+    assert result["users"] == int(SMALL[name][1])
+    if name == "prediction":
+        assert not REQUIRED - set(result)
+        assert set(result["stderr"]) == {key for key in result if key.startswith("accuracy_")}
+        assert result["pairs"] == 6 * 12
+        assert set(result["bars"]) == {
+            "share",
+            "above_bradley_terry",
+            "seen_as_unseen",
+            "wrong_history_no_better",
+        }
+
+
+@pytest.fixture
+def small_trainings(monkeypatch):
+    """Eyes on 48 posters, and a count of the trainings."""
+    eyes, trained = load_preference_model(POCKET).prefdisc, []
+    images, attributes = draw_posters(48, 7, "train")
+    table = look(eyes, images, attributes, views=1)
+    assert isinstance(table, PosterTable)
+    train = training.train_variant
+    monkeypatch.setattr(training, "shipped_eyes", lambda folder, posters: (eyes, table))
+    monkeypatch.setattr(training, "train_variant", lambda name, *a, **k: trained.append(name) or train(name, *a, **k))
+    return trained
+
+
+def test_variants_are_trained_alike_once(tmp_path, capsys, small_trainings):
+    told = ("--users", "24", "--steps", "2", "--batch", "3", "--folder", str(tmp_path / "runs"))
+    ablation = run("ablation", tmp_path, capsys, *told)
+    assert sorted(small_trainings) == sorted(["no_history", "base", "prompt", "contrastive", "full"] * 2)
+    assert set(ablation["gain_over_the_row_before"]) == {"prompt", "contrastive", "full"}
+    assert "silhouette" not in ablation["no_history"], "with no history there are no users to cluster"
+    assert ablation["steps"] == 2
+    small_trainings.clear()
+    tokens = run("tokens", tmp_path, capsys, *told, "--variants", "contrastive", "tokens_1", "tokens_4")
+    # Without tokens, and with the full model's own number, they are the ablation's.
+    assert set(small_trainings) == {"tokens_1"}
+    assert list(tokens["counts"]) == ["0", "1", "4"]
+    assert tokens["counts"]["4"]["accuracy"] == ablation["full"]["unseen"]
+    text = (tmp_path / "evaluation.md").read_text()
+    assert text.index("<!-- ablation -->") < text.index("<!-- tokens -->")
+    assert "2 steps of 3 users each, 2 trainings of every variant" in text
+
+
+def test_a_variants_accuracy_is_its_own(tmp_path, capsys, small_trainings):
+    """Two variants of one seed answer the same trials, and are not the same model."""
+    told = ("--users", "40", "--steps", "2", "--batch", "3", "--folder", str(tmp_path / "runs"))
+    run("ablation", tmp_path, capsys, *told, "--variants", "base", "full")
+    states = [torch.load(path, weights_only=True) for path in (tmp_path / "runs").rglob("tokens/state.pt")]
+    assert all(state["step"] > 0 for state in states)
+    measured = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("measured-*.json")]
+    assert len(measured) == 4
+    assert all(0 <= found["unseen"] <= 1 and found["budget"]["steps"] == 2 for found in measured)
+
+
+def test_a_section_of_a_document_is_exchanged():
+    text = "# Evaluation\n\n<!-- a -->\nold\n<!-- /a -->\n\nbetween\n"
+    once = replace_section(replace_section(text, "a", "new"), "b", "more")
+    assert once == "# Evaluation\n\n<!-- a -->\nnew\n<!-- /a -->\n\nbetween\n\n<!-- b -->\nmore\n<!-- /b -->\n"
+    assert replace_section(once, "b", "more") == once
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("prediction", ["--users", "3", "--seeds", "2"], "two users a seed"),
+        ("topk", ["--posters", "5"], "even"),
+        ("clusters", ["--seeds", "1"], "the interval is over seeds"),
+        ("ablation", ["--variants", "nothing"], "invalid choice"),
+    ],
+)
+def test_options_that_cannot_be_are_told(name, arguments, told, capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module(f"train.evaluate.{name}").main(arguments)
+    assert told in capsys.readouterr().err

@@ -1,0 +1,128 @@
+"""Clusters, neighbours and attention: the measures, where the answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from train.evaluate.attention import (
+    alike,
+    attention_kept,
+    between_users,
+    on_tokens,
+    patterns_of,
+    reordered,
+    subjects_of_one_length,
+)
+from train.evaluate.clusters import clustering, of_targets, same_targets
+from train.evaluate.judging import judge
+from train.evaluate.similar import find_similar_users
+from train.evaluate.trials import draw_trials
+from train.evaluate.tsne import own_neighbours
+
+
+@pytest.fixture
+def groups():
+    return np.arange(90) % 3
+
+
+def islands(groups, width=8, spread=0.1):
+    rng = np.random.default_rng(0)
+    return 5 * rng.normal(size=(3, width))[groups] + spread * rng.normal(size=(len(groups), width))
+
+
+def test_clusters_that_are_there_are_found(groups):
+    found = clustering(islands(groups), groups, 3)
+    assert found["adjusted_rand"] == 1
+    assert found["silhouette"] > 0.9
+    assert found["davies_bouldin"] < 0.1
+    fog = np.random.default_rng(1).normal(size=(90, 8))
+    lost = clustering(fog, groups, 3)
+    assert abs(lost["adjusted_rand"]) < 0.1
+    assert lost["silhouette"] < 0.3
+    both = of_targets(np.stack([islands(groups), fog], axis=1), groups, 3)
+    assert both["silhouette"] == pytest.approx((found["silhouette"] + lost["silhouette"]) / 2)
+
+
+def test_everybody_judges_the_same_targets():
+    rows = same_targets(48, 7, np.random.default_rng(0), targets=3)
+    assert rows.shape == (7, 3)
+    assert (rows == rows[0]).all()
+    assert len(set(rows[0])) == 3
+
+
+def test_neighbours_of_ones_own(groups):
+    assert own_neighbours(islands(groups), groups, k=10) == 1
+    fog = np.random.default_rng(1).normal(size=(90, 8))
+    assert own_neighbours(fog, groups, k=10) == pytest.approx(29 / 89, abs=0.08)
+
+
+def test_similar_users_are_found(groups):
+    # A large common part, which would make everyone alike.
+    embeddings = islands(groups) + 100
+    rows, cosines = find_similar_users(embeddings, embeddings, 5, leave_out=np.arange(90))
+    assert (groups[rows] == groups[:, None]).all()
+    assert not (rows == np.arange(90)[:, None]).any()
+    assert (np.diff(cosines, axis=1) <= 0).all()
+    assert find_similar_users(embeddings, embeddings[4], 1)[0].tolist() == [[4]]
+    with pytest.raises(ValueError, match="1 to 89"):
+        find_similar_users(embeddings, embeddings, 90, leave_out=np.arange(90))
+
+
+def test_attention_is_of_the_targets_image_on_the_preference_tokens(seen, trials):
+    # The same two posters, liked by some and disliked by others: positions are the same for all.
+    history = np.zeros_like(trials.history) + np.where(np.arange(12) < 6, [[0], [1]], [[1], [0]]).T[:, None]
+    found = on_tokens(seen, history, target=9)
+    spec, text = seen.prefdisc.spec, seen.prefdisc.base.config.text_config
+    images = seen.prefdisc.turns.images_per_turn
+    shape = (12, text.num_hidden_layers, text.num_attention_heads, images, spec.num_tokens)
+    assert found.shape == shape
+    assert (found >= 0).all()
+    assert (found.sum(-1) <= 1 + 1e-5).all()
+    # The first layer's query is the target's own; what the history said comes in with the second.
+    divided = found / found.sum(-1, keepdims=True)
+    assert divided[0, 0] == pytest.approx(divided[11, 0], abs=1e-4)
+    patterns = patterns_of(found)
+    assert patterns.shape[1] == text.num_hidden_layers - 1
+    assert patterns.sum(-1) == pytest.approx(np.ones(patterns.shape[:-1]), abs=1e-5)
+    assert np.abs(patterns[0] - patterns[11]).max() > 1e-3
+
+
+def test_histories_for_attention_are_of_one_length(seen, world):
+    subjects = subjects_of_one_length(seen)
+    rng = np.random.default_rng(0)
+    history = draw_trials(world, seen.gallery, world.sample(20, rng)[0], 1, rng, subjects=subjects).history
+    prompts = seen.gallery.prompts(history[..., 0])
+    assert {len(seen.prefdisc.turns.open(prompt)) for prompt in prompts.ravel().tolist()} == {5}
+    assert len(np.unique(prompts)) > 5
+
+
+def test_what_is_kept_is_what_was_used(seen, trials):
+    text = seen.prefdisc.base.model.text_model
+    before = text.config._attn_implementation
+    plain = judge(seen, trials.history[:3], trials.targets[:3])
+    with attention_kept(seen.prefdisc) as kept:
+        watched = judge(seen, trials.history[:3], trials.targets[:3])
+        assert len(kept) == len(text.layers)
+        assert kept[0].sum(-1) == pytest.approx(torch.ones_like(kept[0].sum(-1)), abs=1e-5)
+    judge(seen, trials.history[:3], trials.targets[:3])
+    assert len(kept) == len(text.layers), "nothing is kept afterwards"
+    assert text.config._attn_implementation == before
+    assert watched == pytest.approx(plain, abs=2e-4)  # float32, another order of sums
+
+
+def test_orders_of_a_history_hold_the_same_pairs(trials):
+    orders = reordered(trials.history, 3, np.random.default_rng(0))
+    assert orders.shape == (3, *trials.history.shape)
+    assert not np.array_equal(orders[0], orders[1])
+    for order in orders:
+        for user, own in zip(order, trials.history, strict=True):
+            assert sorted(map(tuple, user)) == sorted(map(tuple, own))
+
+
+def test_variance_between_users(groups):
+    rng = np.random.default_rng(0)
+    users, noise = rng.normal(size=(1, 90, 6)), rng.normal(size=(5, 90, 6))
+    assert between_users(users + 0 * noise) == pytest.approx(1)
+    assert between_users(noise) < 0.1
+    assert between_users(users + noise) == pytest.approx(0.5, abs=0.07)
+    assert alike(islands(groups))[0, 3] > 0.9
