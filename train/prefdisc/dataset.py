@@ -1,7 +1,8 @@
 """Users and their pairs on disk: a folder with `users.jsonl` and images. The door to every training set.
 
 A line of `users.jsonl` is one user: `{"user": str, "seen": bool, "split": "train" | "validation" | "test", "pairs":
-[{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str}]}`. Images are decoded when a batch needs them.
+[{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str}]}`. A user with pairs in two splits has two
+lines. Images are decoded when a batch needs them.
 """
 
 from __future__ import annotations
@@ -75,13 +76,18 @@ def read_users(folder: str | Path, split: str, at_least: int = 2) -> tuple[UserP
 
 
 def check_disjoint(first: tuple[UserPairs, ...], second: tuple[UserPairs, ...]) -> None:
-    """Raises HistoryError where a user is in both: what is measured must not have been trained on."""
-    both = sorted({user.user for user in first} & {user.user for user in second})
-    if both:
-        raise HistoryError(
-            f"{len(both)} users are in split {first[0].split!r} and in {second[0].split!r} (the first is {both[0]!r}), "
-            "expected none in both: validate on users that are not trained on."
-        )
+    """Raises HistoryError where a user has an image in both: what is measured must not have been trained on.
+
+    A user may be in both with other images: one who is seen in training, and measured on pairs kept from it.
+    """
+    known = {user.user: {file for pair in user.pairs for file in pair.images} for user in first}
+    for user in second:
+        both = {file.name for pair in user.pairs for file in pair.images if file in known.get(user.user, ())}
+        if both:
+            raise HistoryError(
+                f"User {user.user!r} has {len(both)} images in split {first[0].split!r} and in {user.split!r} (such as "
+                f"{min(both)}), expected none in both: keep the pairs that are measured out of those trained on."
+            )
 
 
 def _user(folder: Path, line: str, where: str) -> UserPairs:

@@ -38,11 +38,15 @@ def test_users_are_read_by_split(folder):
     check_disjoint(train, validation)
 
 
-def test_a_user_in_two_splits_is_refused(folder):
+def test_a_seen_user_is_measured_on_other_images(folder):
     listing = folder / "users.jsonl"
-    again = json.loads(listing.read_text().splitlines()[0]) | {"split": "validation"}
-    listing.write_text(listing.read_text() + json.dumps(again))
-    with pytest.raises(HistoryError, match=r"1 users are in split 'train' and in 'validation'.*'u0'"):
+    row = json.loads(listing.read_text().splitlines()[0])
+    kept = row | {"split": "validation", "pairs": row["pairs"][3:]}
+    rewrite(folder, lambda row: row | {"pairs": row["pairs"][:3]})
+    listing.write_text(listing.read_text() + "\n" + json.dumps(kept))
+    check_disjoint(read_users(folder, "train"), read_users(folder, "validation"))
+    rewrite(folder, lambda _: row)
+    with pytest.raises(HistoryError, match=r"User 'u0' has 4 images in split 'train' and in 'validation'"):
         check_disjoint(read_users(folder, "train"), read_users(folder, "validation"))
 
 

@@ -1,0 +1,132 @@
+"""A run from its configuration: data, model, Trainer; resumed where it was begun."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from transformers import TrainingArguments
+
+from train.prefdisc.base import build_prefdisc
+from train.prefdisc.batches import Collator
+from train.prefdisc.checkpoints import FILE, last_complete, save_prefdisc
+from train.prefdisc.config import ConfigError, RunConfig
+from train.prefdisc.dataset import check_disjoint, read_users
+from train.prefdisc.features import encode_all, images_of
+from train.prefdisc.learner import Learner, trainable
+from train.prefdisc.trainer import PrefDiscTrainer
+from train.prefdisc.trials import Trials
+
+log = logging.getLogger(__name__)
+
+CONFIG = "config.json"
+# What may be another in a resumed run: how often it reports and saves, and how the machine does the work.
+FREE = ("training", "per_device", "cache_features", "cache_folder", "checkpointing")
+VALIDATION_SEED = 1_000_003  # added to the run's: other draws than the training's, the same in every evaluation
+
+
+def run(config: RunConfig) -> dict[str, Any]:
+    """Train one stage, or go on where it was killed; write `preference.safetensors` into its folder.
+
+    Returns what was reached: stage, mode, processes, steps, trainable (parameters), train_loss, eval_accuracy (with its
+    standard error), losses (of each logged step) and checkpoint (the file).
+    """
+    PartialState(cpu=bool(config.training.get("use_cpu")))  # the first one decides for all: gloo, or nccl
+    if PartialState().is_main_process:
+        remember(config)
+    trainer = make_trainer(config)
+    resumed = last_complete(config.folder, trainer.args.world_size)
+    if resumed:
+        log.info("resuming %s", resumed)
+    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    measured = trainer.evaluate()
+    checkpoint = config.folder / FILE
+    if trainer.args.should_save:
+        save_prefdisc(checkpoint, trainer.accelerator.unwrap_model(trainer.model).prefdisc, trainer.summary())
+    trainer.accelerator.wait_for_everyone()
+    losses = {row["step"]: row["loss"] for row in trainer.state.log_history if "loss" in row}
+    return {
+        "stage": config.stage,
+        "mode": config.mode,
+        "processes": trainer.args.world_size,
+        "steps": trainer.state.global_step,
+        "trainable": sum(p.numel() for p in trainable(trainer.model).values()),
+        "train_loss": losses[max(losses)] if losses else None,
+        "eval_loss": measured["eval_loss"],
+        "eval_accuracy": measured["eval_accuracy"],
+        "eval_accuracy_stderr": measured["eval_accuracy_stderr"],
+        "losses": losses,
+        "checkpoint": str(checkpoint),
+    }
+
+
+def make_trainer(config: RunConfig) -> PrefDiscTrainer:
+    """Everything that `run` trains with. Raises the family's errors for a configuration or data that do not fit."""
+    train, validation = (read_users(config.data.folder, split) for split in ("train", "validation"))
+    check_disjoint(train, validation)
+    args = training_arguments(config)
+    prefdisc = build_prefdisc(config)
+    table = None
+    if config.cache_features:
+        prefdisc.to(args.device)
+        folder = Path(config.cache_folder) if config.cache_folder else config.folder / "features"
+        table = encode_all(prefdisc, images_of(train, validation), config.data.image_size, folder)
+    prompts, count = config.what.prompts, config.now.steps * config.batch
+    return PrefDiscTrainer(
+        Learner(prefdisc, config.loss),
+        config,
+        Collator(prefdisc.turns, config.data.image_size, table),
+        Trials(train, config.data, count, config.seed, prompts),
+        Trials(validation, config.data, config.data.validation, config.seed + VALIDATION_SEED, prompts),
+        args,
+    )
+
+
+def training_arguments(config: RunConfig) -> TrainingArguments:
+    """transformers' arguments. Those that `RunConfig` decides cannot be given again in `training`."""
+    decided = {
+        "output_dir": str(config.folder),
+        "max_steps": config.now.steps,
+        "learning_rate": config.now.learning_rate,
+        "weight_decay": config.weight_decay,
+        "per_device_train_batch_size": config.per_device,
+        "gradient_accumulation_steps": config.accumulation(PartialState().num_processes),
+        "seed": config.seed,
+        "remove_unused_columns": False,
+    }
+    defaults = {
+        "per_device_eval_batch_size": config.per_device,
+        "eval_strategy": "steps",
+        "save_strategy": "steps",
+        "save_total_limit": 2,
+        "report_to": "none",
+        "ddp_find_unused_parameters": False,
+    }
+    twice = sorted(set(decided) & set(config.training))
+    if twice:
+        raise ConfigError(f"training.{twice[0]} is decided by another key of the configuration: take it out.")
+    try:
+        return TrainingArguments(**defaults | config.training | decided)
+    except TypeError as error:
+        raise ConfigError(f"training: {error}; expected arguments of transformers' TrainingArguments.") from error
+
+
+def remember(config: RunConfig) -> None:
+    """Keep the configuration beside the run. Raises ConfigError where the folder has a run of another one."""
+    file, ours = config.folder / CONFIG, {k: v for k, v in config.to_json().items() if k not in FREE}
+    ours = json.loads(json.dumps(ours))
+    if file.exists():
+        theirs = json.loads(file.read_text(encoding="utf-8"))
+        differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+        if differing:
+            key = differing[0]
+            raise ConfigError(
+                f"{config.folder} holds a run with {key} {theirs.get(key)!r}, this one has {ours.get(key)!r}: "
+                "give another output=FOLDER, or delete that run."
+            )
+    else:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(ours, indent=1), encoding="utf-8")
