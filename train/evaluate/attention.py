@@ -204,8 +204,8 @@ def draw_users(orders: np.ndarray, similarity: np.ndarray, tastes: np.ndarray, t
         drawn,
         "The same poster, judged for four users: attention on the preference tokens",
         f"Layer {layer + 2}. Lines of a cell: preference tokens; columns: heads and the poster's image tokens. Columns "
-        "of cells: the user's history in five orders.\nRed: a larger part of the attention than the mean user's, blue: a "
-        "smaller one.",
+        "of cells: the user's history in five orders.\nRed: a larger part of the attention than the mean user's, blue: "
+        "a smaller one.",
     )
     return drawn
 

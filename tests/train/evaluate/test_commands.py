@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from prefgen.preference import POCKET, load_preference_model
+from train.evaluate import __main__ as everything
 from train.evaluate.command import replace_section
 from train.pocket.prefdisc import variants as training
 from train.pocket.prefdisc.sight import PosterTable, draw_posters, look
@@ -121,3 +122,14 @@ def test_options_that_cannot_be_are_told(name, arguments, told, capsys):
     with pytest.raises(SystemExit):
         importlib.import_module(f"train.evaluate.{name}").main(arguments)
     assert told in capsys.readouterr().err
+
+
+def test_everything_in_one_command(monkeypatch):
+    asked = []
+    for name in everything.COMMANDS + everything.TRAINING:
+        module = importlib.import_module(f"train.evaluate.{name}")
+        monkeypatch.setattr(module, "main", lambda argv, name=name: asked.append((name, argv)))
+    everything.main(["--skip-training", "--users", "12"])
+    assert asked == [(name, ["--users", "12"]) for name in SMALL]
+    everything.main(["--only", "tokens"])
+    assert asked[-1] == ("tokens", [])
