@@ -90,7 +90,7 @@ def _quantised(path: Path, config: BaseConfig, dtype: torch.dtype) -> Base:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=["lm_head", "vision_model"],
+        llm_int8_skip_modules=["lm_head", "model.vision_model"],
     )
     try:
         shapes = json.loads((path / CONFIG).read_text(encoding="utf-8"))
