@@ -19,7 +19,7 @@ from train.data.posters import ATTRIBUTES, TASTE
 PRIOR_SHARE = 0.1  # of the particles: no weight exceeds 10 x the likelihood, where Laplace's tails are too light
 _NEWTON_STEPS = 40
 _CONVERGED = 1e-9  # logits
-_BATCH = 16  # agents whose particles are held at once, about 20 MB an array with 8 targets and 4,096 particles
+_HELD = 2**20  # numbers in an array of particles: agents are taken in batches of about that
 _LARGEST = 80.0  # the largest exponent taken in float32
 
 
@@ -92,9 +92,10 @@ def posterior_predictive(
         targets: (n, m, 2, 6).
         particles: for each agent, over all groups.
     """
+    batch = max(1, _HELD // (particles * (1 + history.shape[1] + targets.shape[1])))
     parts = [
-        _predict(world, differences(history[i : i + _BATCH]), differences(targets[i : i + _BATCH]), rng, particles)
-        for i in range(0, len(history), _BATCH)
+        _predict(world, differences(history[i : i + batch]), differences(targets[i : i + batch]), rng, particles)
+        for i in range(0, len(history), batch)
     ]
     empty = np.empty(targets.shape[:2])
     return Predicted(*(np.concatenate(part) for part in zip(*parts, strict=True))) if parts else Predicted(empty, empty)
