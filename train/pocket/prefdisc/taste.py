@@ -34,15 +34,15 @@ SEED = 32
 @dataclass(frozen=True)
 class TasteConfig:
     """users: in a batch. short: the first steps, with short histories. wordless: the share of the steps, from the
-    first, in which no turn has a prompt, so that turns are short and users many. auxiliary: the weight of the readers'
-    losses. cooling, warmed: the shares between which these fade out; after that, choices are sampled. loop: stage B;
-    tokens: stage 2. mode: what of the method is on. history: False trains on targets alone, as PickScore is. Defaults
-    ours.
+    first, in which no turn has a prompt, so that turns are short and users many; then every second step has prompts.
+    auxiliary: the weight of the readers' losses. cooling, warmed: the shares between which these fade out; after that,
+    choices are sampled. loop: stage B; tokens: stage 2. mode: what of the method is on. history: False trains on
+    targets alone, as PickScore is. Defaults ours.
     """
 
     users: int = 24
     short: int = 100
-    wordless: float = 0.85
+    wordless: float = 0.62
     cooling: float = 0.6
     warmed: float = 0.85
     auxiliary: float = 4.0
@@ -87,7 +87,8 @@ def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Pa
         done = step / config.loop.steps
         warmth = min(1.0, max(0.0, (config.warmed - done) / (config.warmed - config.cooling)))
         short = step < config.short
-        users = draw(step, 0, SHORT if short else PAIRS, AFTER_SHORT if short else AFTER, done >= config.wordless)
+        words = done >= config.wordless and step % 2 == 1
+        users = draw(step, 0, SHORT if short else PAIRS, AFTER_SHORT if short else AFTER, words)
         return _losses(model, users, config, warmth)
 
     def stage_two(model: nn.Module, step: int) -> dict[str, Tensor]:
