@@ -1,5 +1,7 @@
 """LoadPreferenceModel, BuildUserHistory, LoadUserHistory, EncodeUserHistory and PreferenceScore on the real server."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,77 @@ def test_unloading_models_changes_nothing(comfy):
     before = comfy.run(graph).of(node)["scores"]
     comfy.free()
     assert comfy.run(graph).of(node)["scores"] == before
+
+
+def readings(server) -> int:
+    """How often a history was read since the server's start, as its log tells."""
+    return server.log.read_text(errors="replace").count("PrefGen read the history of")
+
+
+def test_queueing_again_reads_no_history_again(comfy):
+    """Nor does another node: scoring, encoding and ReNO share what was read, also when the graph around it changed."""
+    comfy.run(scoring_of(seed=50))
+    before = readings(comfy.server)
+    for images in (51, 52):
+        comfy.run(scoring_of(seed=50, images=images))
+    assert readings(comfy.server) == before, "new images, the same history"
+    graph = scoring_of(seed=50, images=53)
+    embedding = graph.add("EncodeUserHistory", model=graph.model, history=graph.history)
+    graph.add("PreviewAny", source=embedding)
+    comfy.run(graph)
+    assert readings(comfy.server) == before, "another node, the same history"
+    comfy.run(scoring_of(seed=54))
+    assert readings(comfy.server) == before + 1, "another history"
+
+
+def scoring_of(seed: int, images: int = 9) -> Graph:
+    """A graph that scores three images for the history of a seed; `.model` and `.history` are its nodes."""
+    graph = Graph()
+    graph.model = graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT)
+    graph.history = taste.history(graph, seed=seed)
+    shown = taste.noise(graph, batch=3, seed=images)
+    graph.add("PreferenceScore", model=graph.model, history=graph.history, images=shown, prompt="a cat")
+    return graph
+
+
+@pytest.mark.parametrize("folder", ["prefgen/base", "LLM"])
+def test_a_lora_over_a_hugging_face_folder_scores(comfy, folder):
+    """As public weights come: a base as its folder, and a checkpoint that is a LoRA over it."""
+    from tests.prefgen.prefdisc import test_bases
+
+    models = comfy.server.base / "models"
+    base_id = f"someone/tiny-{folder.split('/')[0]}"
+    test_bases.write_folder(models / folder / base_id)
+    trained = test_bases.write_lora(models / "prefgen" / "lora.safetensors", base=base_id)
+    try:
+        graph = Graph()
+        node = taste.scored(graph, checkpoint="lora.safetensors")
+        shown = comfy.run(graph).of(node)["scores"]
+    finally:
+        (models / "prefgen" / "lora.safetensors").unlink()
+    with torch.no_grad():
+        prefix = trained.encode(UserHistory.from_images(probe(2, 0), probe(2, 1), ["a cat"]))
+        assert shown == pytest.approx(trained.score(prefix, probe(3, 9), "a cat").tolist(), abs=1e-4)
+
+
+def test_half_precision_scores_nearly_the_same(comfy):
+    graph = Graph()
+    full, half = (
+        taste.scored(graph, model=graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT, precision=precision))
+        for precision in ("float32", "bfloat16")
+    )
+    result = comfy.run(graph)
+    assert result.of(full)["scores"] != result.of(half)["scores"], "the choice matters"
+    # bfloat16 rounds at 4e-3, through four layers of weights six times the usual
+    assert result.of(half)["scores"] == pytest.approx(result.of(full)["scores"], abs=0.1)
+
+
+def test_everything_the_node_shows_can_be_read_from_the_history(comfy):
+    """API callers get the scores from the prompt's history, without a preview node."""
+    graph = Graph()
+    node = taste.scored(graph)
+    ran = comfy.run(graph).of(node)
+    told = json.loads(comfy.request("/history?max_items=1"))
+    (entry,) = told.values()
+    assert entry["outputs"][node.id] == ran
+    assert sorted(ran) == ["ranking", "scores", "text"]

@@ -119,7 +119,7 @@ def write_lora(path, lora=LORA, wrapped=True, **spec):
     tensors = get_peft_model_state_dict(peft)
     if not wrapped:
         tensors = {key.removeprefix("base_model.model."): tensor for key, tensor in tensors.items()}
-    given = replace(tiny.SPEC, base=ID, lora=lora, **spec).to_json()
+    given = replace(tiny.SPEC, **{"base": ID, "lora": lora} | spec).to_json()
     write_part(
         path, "prefdisc", given, {"tokens": model.tokens} | {f"lora.{key}": value for key, value in tensors.items()}
     )
