@@ -59,7 +59,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def train_and_measure(options: Options, names: Sequence[str]) -> dict[str, Trained]:
     """Every variant at every seed. What is done is kept in the folder, so that a killed run goes on."""
     given = options.given
-    budget = {"steps": given.steps, "batch": given.batch, "posters": given.training_posters, "users": options.users}
+    budget = {"steps": given.steps, "batch": given.batch, "posters": given.training_posters}
+    _keep_budget(given.folder / "budget.json", budget)
     # When first asked for: a run that finds everything measured needs no eyes.
     eyes = cache(lambda: training.shipped_eyes(given.folder, given.training_posters))
     rows: dict[str, list[dict]] = {name: [] for name in names}
@@ -67,14 +68,14 @@ def train_and_measure(options: Options, names: Sequence[str]) -> dict[str, Train
         for name in names:
             # Two names of one variant (the full model has a number of tokens too) are trained once.
             first = next(known for known, variant in VARIANTS.items() if variant == VARIANTS[name])
-            folder = given.folder / f"{first}-{draw.seed}-{given.steps}x{given.batch}"
-            kept = folder / f"measured-{options.users}-{options.posters}.json"
+            folder = given.folder / first / str(draw.seed)
+            kept = folder / f"measured-{options.users}-{len(options.seeds)}-{options.posters}.json"
             if not kept.exists():
                 prefdisc = training.train_variant(first, draw.seed, folder, given.steps, *eyes(), users=given.batch)
                 numbers = measure_variant(
                     first, Seen(prefdisc, draw.gallery, features_of(prefdisc, draw.gallery)), draw
                 )
-                kept.write_text(json.dumps({**numbers, "budget": budget}))
+                kept.write_text(json.dumps(numbers))
             rows[name].append(json.loads(kept.read_text()))
     return {
         name: Trained(*(np.array([row[field] for row in found]) for field in Trained.__dataclass_fields__))
@@ -103,6 +104,14 @@ def measure_variant(name: str, seen: Seen, draw: Draw) -> dict[str, float]:
     # With no history every user is the same point: there is nothing to cluster.
     nothing = dict.fromkeys(FIGURES, float("nan"))
     return {**found, **(nothing if states is None else of_targets(states, groups, world.groups))}
+
+
+def _keep_budget(file: Path, budget: dict) -> None:
+    """Raises ValueError where the folder's trainings had another budget: resumed, they would be half of each."""
+    if file.exists() and (known := json.loads(file.read_text())) != budget:
+        raise ValueError(f"{file.parent} holds trainings of {known}, asked for {budget}: name another --folder")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(budget))
 
 
 def budget_text(options: Options) -> str:
