@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from train.evaluate import style
 from train.evaluate.command import Options, Report, command
 from train.evaluate.statistics import Estimate, over_seeds
-from train.evaluate.variants import Trained, add_options, budget_text, train_and_measure
+from train.evaluate.variants import PEERS, Trained, add_options, budget_text, measure_peers, train_and_measure
 
 USERS = 3000
 ROWS = {
@@ -34,6 +34,7 @@ def measure(options: Options) -> Report:
     names = [name for name in ROWS if name in (options.given.variants or ROWS)]
     trained = train_and_measure(options, names)
     found = {name: variant.estimates() for name, variant in trained.items()}
+    peers = {name: over_seeds(values) for name, values in measure_peers(options).items()}
     steps = {
         after: over_seeds(trained[after].unseen - trained[before].unseen)
         for before, after in STEPS_UP
@@ -41,6 +42,7 @@ def measure(options: Options) -> Report:
     }
     result = {
         **{name: {what: e.to_json() for what, e in row.items() if np.isfinite(e.value)} for name, row in found.items()},
+        **{name: {"unseen": estimate.to_json()} for name, estimate in peers.items()},
         "gain_over_the_row_before": {name: e.to_json() for name, e in steps.items()},
         "claims": {CLAIMS[name]: verdict(e) for name, e in steps.items()},
         "steps": options.given.steps,
@@ -57,6 +59,7 @@ def measure(options: Options) -> Report:
         )
         for name, row in found.items()
     ]
+    rows += [(PEERS[name], estimate.text(), "", "", "", "") for name, estimate in peers.items()]
     notes = [
         f"The papers' claim that {CLAIMS[name]}: {verdict(e)} at this size ({e.text(sign=True)})."
         for name, e in steps.items()
@@ -80,7 +83,7 @@ def verdict(gain: Estimate) -> str:
     """What an interval of a gain says of the claim that it is above zero."""
     if gain.low > 0:
         return "reproduces"
-    return "is contradicted" if gain.high < 0 else "does not reproduce"
+    return "is contradicted" if gain.high < 0 else "does not show"
 
 
 def draw(trained: dict[str, Trained], found: dict[str, dict[str, Estimate]]) -> Figure:

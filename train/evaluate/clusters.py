@@ -99,7 +99,7 @@ def draw_map(states: np.ndarray, groups: np.ndarray, curve: list, sweep: list[in
         own = groups == group
         left.scatter(*points[own].T, s=14, color=style.COLOURS[group % len(style.COLOURS)], alpha=0.75, linewidths=0)
     kept = principal.explained_variance_ratio_.sum()
-    left.set_title(f"users before one target, by true group (two axes, {kept:.0%} of the variance)", fontsize=9)
+    left.set_title(f"states before the label: two axes, {kept:.0%} of the variance", fontsize=9)
     style.plain(left, None).set_xticks([])
     left.set_yticks([])
     low, value, high = (np.array([getattr(e, part) for e in curve]) for part in ("low", "value", "high"))
@@ -108,7 +108,7 @@ def draw_map(states: np.ndarray, groups: np.ndarray, curve: list, sweep: list[in
     right.axvline(true, color=style.LIMIT, linestyle=(0, (4, 3)))
     right.set_title("silhouette by number of clusters; dashed: the true number", fontsize=9)
     style.plain(right)
-    style.heading(drawn, "Users of one group lie together when they judge the same poster")
+    style.heading(drawn, "Users who all judge the same poster, by their true group")
     return drawn
 
 

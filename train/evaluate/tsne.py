@@ -91,7 +91,7 @@ def draw_map(states: np.ndarray, owners: np.ndarray, groups: np.ndarray) -> Figu
     axes.set_yticks([])
     style.heading(
         drawn,
-        "Liked targets lie by who liked them",
+        "Liked targets, by who liked them",
         "t-SNE of the last layer's states; a colour is a user, a marker a true group.",
     )
     return drawn

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from train.data.agents import World
+from train.evaluate.baselines import choose_penalties, clip_features, clip_scores, ideal_scores
 from train.evaluate.clusters import FIGURES, of_targets, same_targets
 from train.evaluate.command import Options
 from train.evaluate.draws import Draw, draws
 from train.evaluate.judging import Seen, judge, judge_alone, states_at_targets
 from train.evaluate.ranking import right
 from train.evaluate.statistics import Estimate, over_seeds
-from train.evaluate.trials import STREAM, draw_trials, features_of
+from train.evaluate.trials import STREAM, Trials, draw_trials, features_of
 from train.pocket.prefdisc import variants as training
 from train.pocket.prefdisc.taste import TasteConfig
 from train.pocket.prefdisc.variants import VARIANTS
@@ -26,6 +27,12 @@ from train.pocket.prefdisc.variants import VARIANTS
 TARGETS, CLUSTERED_USERS = 12, 250
 STEPS = 600
 """Of every variant's training: far fewer than the shipped model's, and the same for all (default ours)."""
+
+PEERS = {
+    "clip_bradley_terry": "regression on CLIP embeddings",
+    "ideal_no_history": "ideal observer, no pairs",
+    "ideal_observer": "ideal observer, 8 pairs",
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ def train_and_measure(options: Options, names: Sequence[str]) -> dict[str, Train
     given = options.given
     budget = {"steps": given.steps, "batch": given.batch, "posters": given.training_posters}
     _keep_budget(given.folder / "budget.json", budget)
+    asked = f"{options.users}-{options.posters}-of-{'-'.join(map(str, options.seeds))}"
     # When first asked for: a run that finds everything measured needs no eyes.
     eyes = cache(lambda: training.shipped_eyes(given.folder, given.training_posters))
     rows: dict[str, list[dict]] = {name: [] for name in names}
@@ -69,7 +77,7 @@ def train_and_measure(options: Options, names: Sequence[str]) -> dict[str, Train
             # Two names of one variant (the full model has a number of tokens too) are trained once.
             first = next(known for known, variant in VARIANTS.items() if variant == VARIANTS[name])
             folder = given.folder / first / str(draw.seed)
-            kept = folder / f"measured-{options.users}-{len(options.seeds)}-{options.posters}.json"
+            kept = folder / f"measured-{asked}.json"
             if not kept.exists():
                 prefdisc = training.train_variant(first, draw.seed, folder, given.steps, *eyes(), users=given.batch)
                 numbers = measure_variant(
@@ -87,10 +95,9 @@ def measure_variant(name: str, seen: Seen, draw: Draw) -> dict[str, float]:
     """One training's numbers, on trials that are the same for every variant of the seed."""
     variant, world = VARIANTS[name], World.load()
     seen = Seen(seen.prefdisc, seen.gallery, seen.features, words=variant.mode.prompts)
-    rng = np.random.default_rng([STREAM, 3, draw.seed])
     found = {}
     for kind, utilities in (("unseen", draw.unseen), ("seen", draw.seen)):
-        trials = draw_trials(world, draw.gallery, utilities, TARGETS, rng)
+        trials = _trials(world, draw, utilities)
         if variant.history:
             scores = judge(seen, trials.history, trials.targets, f"{name}, {kind} users")
         else:
@@ -98,12 +105,34 @@ def measure_variant(name: str, seen: Seen, draw: Draw) -> dict[str, float]:
         found[kind] = float(right(scores, trials.chosen).mean())
         if kind == "unseen":
             users = trials.history[:CLUSTERED_USERS]
+            rng = np.random.default_rng([STREAM, 5, draw.seed])
             rows = same_targets(len(draw.gallery.attributes), len(users), rng)
             states = states_at_targets(seen, users, rows, f"{name}, before one target") if variant.history else None
             groups = draw.groups[: len(users)]
     # With no history every user is the same point: there is nothing to cluster.
     nothing = dict.fromkeys(FIGURES, float("nan"))
     return {**found, **(nothing if states is None else of_targets(states, groups, world.groups))}
+
+
+def measure_peers(options: Options) -> dict[str, np.ndarray]:
+    """Accuracy of what is not trained, on the variants' trials: name -> one value a seed."""
+    world, penalties = World.load(), choose_penalties(World.load())
+    found: dict[str, list[float]] = {name: [] for name in PEERS}
+    for draw in draws(world, options.users, options.seeds, options.posters):
+        trials, rng = _trials(world, draw, draw.unseen), draw.rng
+        scores = {
+            "clip_bradley_terry": clip_scores(clip_features(draw.gallery), trials, penalties.clip),
+            "ideal_no_history": ideal_scores(world, draw.gallery, trials, rng, after=0),
+            "ideal_observer": ideal_scores(world, draw.gallery, trials, rng),
+        }
+        for name, values in scores.items():
+            found[name].append(right(values, trials.chosen).mean())
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def _trials(world: World, draw: Draw, utilities: np.ndarray) -> Trials:
+    """The same for every variant of a seed, whatever else was drawn before."""
+    return draw_trials(world, draw.gallery, utilities, TARGETS, np.random.default_rng([STREAM, 3, draw.seed]))
 
 
 def _keep_budget(file: Path, budget: dict) -> None:

@@ -72,13 +72,14 @@ def small_trainings(monkeypatch):
     return trained
 
 
-def test_variants_are_trained_alike_once(tmp_path, capsys, small_trainings):
+def test_variants_are_trained_alike_once(tmp_path, capsys, small_trainings, few):
     told = ("--users", "24", "--steps", "2", "--batch", "3", "--folder", str(tmp_path / "runs"))
     ablation = run("ablation", tmp_path, capsys, *told, "--variants", "no_history", "contrastive", "full")
     assert sorted(small_trainings) == sorted(["no_history", "contrastive", "full"] * 2)
     assert set(ablation["gain_over_the_row_before"]) == {"full"}
     assert "silhouette" not in ablation["no_history"], "with no history there are no users to cluster"
     assert ablation["steps"] == 2
+    assert ablation["ideal_observer"]["unseen"]["value"] > ablation["clip_bradley_terry"]["unseen"]["value"]
     small_trainings.clear()
     tokens = run("tokens", tmp_path, capsys, *told, "--variants", "contrastive", "tokens_1", "tokens_4")
     # Without tokens, and with the full model's own number, they are the ablation's.
