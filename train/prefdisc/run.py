@@ -76,7 +76,7 @@ def make_trainer(config: RunConfig) -> PrefDiscTrainer:
         table = encode_all(prefdisc, images_of(train, validation), config.data.image_size, folder)
     prompts, count = config.what.prompts, config.now.steps * config.batch
     return PrefDiscTrainer(
-        Learner(prefdisc, config.loss),
+        Learner(prefdisc, config.loss, apart=not config.checkpointing),
         config,
         Collator(prefdisc.turns, config.data.image_size, table),
         Trials(train, config.data, count, config.seed, prompts),

@@ -12,6 +12,7 @@ from prefgen.images import read_image
 from prefgen.losses import base_loss, preference_loss
 from prefgen.preference import load_preference_model
 from tests.train.prefdisc.sets import write_config
+from train.prefdisc import learner
 from train.prefdisc.base import build_prefdisc
 from train.prefdisc.checkpoints import last_complete, load_prefdisc
 from train.prefdisc.config import ConfigError, load_config
@@ -135,6 +136,24 @@ def test_histories_of_unequal_length_are_each_their_own(folder):
         alone = torch.cat([trainer.model(**trainer.data_collator([trial])) for trial in trials])
     # Products of other shapes round differently.
     assert torch.allclose(together, alone, atol=1e-3)
+
+
+def test_long_sequences_apart_learn_as_packed_ones(folder, monkeypatch):
+    trainer = make_trainer(config(folder, "data.random_length=true"))
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(6)])
+    assert len(set(batch["counts"])) > 1
+    found = {}
+    for kind, long in (("packed", 10_000), ("apart", 0)):
+        monkeypatch.setattr(learner, "LONG", long)
+        if kind == "apart":
+            monkeypatch.setattr(trainer.model.prefdisc, "forward", None)
+        trainer.model.zero_grad()
+        loss, logits = trainer.compute_loss(trainer.model, batch, return_outputs=True)
+        loss.backward()
+        found[kind] = logits, torch.cat([p.grad.flatten() for p in trainable(trainer.model).values()])
+    for packed, apart in zip(*found.values(), strict=True):
+        # Attention over a cache rounds differently; gradients here are of size 1 to 10.
+        assert torch.allclose(apart, packed, rtol=1e-3, atol=1e-3)
 
 
 def test_cached_features_change_nothing(folder, monkeypatch):
