@@ -14,6 +14,10 @@ from .errors import ImageError
 if TYPE_CHECKING:
     from PIL import Image
 
+# What broken files raise is not only OSError: decoders and EXIF readers trip over any value.
+BROKEN = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
+BROKEN += (EOFError, MemoryError, ZeroDivisionError, struct.error)
+
 LONGEST = 2048
 """Pixels of the longest edge at which image files are read: no tower sees more than 980 (default ours)."""
 
@@ -50,33 +54,38 @@ def read_image(path: Path, longest: int = LONGEST) -> Tensor:
     Raises ImageError where it is unreadable, cut short, or unpacks to more than PIL holds to be safe.
     """
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    # What broken files raise is not only OSError: decoders and EXIF readers trip over any value.
-    broken = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
-    broken += (EOFError, MemoryError, ZeroDivisionError, struct.error, Image.DecompressionBombError)
     try:
         with Image.open(path) as opened:
             # JPEGs unpack at a half, a quarter or an eighth, which is all that is needed of a huge one.
             opened.draft("RGB", (longest, longest))
             opened.load()
-            rgb = _rgb(opened)
+            rgb = _rgb(_upright(opened))
             rgb.thumbnail((longest, longest), Image.Resampling.BILINEAR, reducing_gap=2.0)
-            upright = ImageOps.exif_transpose(rgb)
-    except broken as error:
+    except (*BROKEN, Image.DecompressionBombError) as error:
         raise ImageError(f"{path} could not be read as an image ({error}): replace or remove the file.") from error
-    return torch.from_numpy(np.asarray(upright, dtype=np.float32) / 255.0).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.asarray(rgb, dtype=np.float32) / 255.0).permute(2, 0, 1).contiguous()
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF says; as it lies where that cannot be read."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except BROKEN:
+        return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Any PIL mode as RGB of 8 bits; what was said about it (EXIF) is kept."""
+    """Any PIL mode as RGB of 8 bits."""
     from PIL import ImageMath
 
     if image.mode.startswith("I"):
         # PIL would clip 16 bits at 255, which turns nearly everything white.
-        grey = ImageMath.lambda_eval(lambda given: given["i"] / 257, i=image.convert("I")).convert("L")
-        grey.info = dict(image.info)
-        return grey.convert("RGB")
+        grey = ImageMath.lambda_eval(lambda given: given["i"] / 257, i=image.convert("I"))
+        return grey.convert("L").convert("RGB")
     if image.mode == "F":
         raise ValueError("its values are 32-bit floats, whose range is not known; save it with 8 or 16 bits")
     return image.convert("RGB")

@@ -62,13 +62,14 @@ def test_transparency_is_left_out(tmp_path):
         assert pixel(read_image(saved(tmp_path, image, name, **options))) == [1, 0.4, 0]
 
 
+@pytest.mark.parametrize("name", ["turned.jpg", "turned.png", "turned.tiff", "turned.webp"])
 @pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (23, 39)), (6, (0, 23)), (8, (39, 0))])
-def test_a_rotated_photo_is_turned_upright(tmp_path, orientation, corner):
+def test_a_rotated_photo_is_turned_upright(tmp_path, orientation, corner, name):
     image = Image.new("RGB", (40, 24))
     image.paste((255, 0, 0), (0, 0, 8, 8))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    read = read_image(saved(tmp_path, image, "turned.jpg", exif=exif, quality=95))
+    read = read_image(saved(tmp_path, image, name, exif=exif, quality=95))
     assert read.shape == ((3, 40, 24) if orientation in (6, 8) else (3, 24, 40))
     assert read[0, corner[0], corner[1]] > 0.9
     assert read[0].sum() < 100, "only the corner is red"
