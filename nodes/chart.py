@@ -9,18 +9,24 @@ from PIL import Image, ImageDraw
 MOST = 24
 """Rows shown at most: a chart of hundreds would be read by nobody."""
 
+TITLE = 64
+"""Characters of the title, which is one line."""
+
 THUMB, GAP, BAR, NUMBER = 56, 8, 320, 52
 PAPER, INK, TRACK, LIKED, DISLIKED = (250, 248, 244), (60, 56, 52), (232, 228, 220), (74, 140, 92), (204, 85, 61)
 
 
 def chart_image(images: torch.Tensor, scores: torch.Tensor, title: str) -> torch.Tensor:
-    """A row for each of the first `MOST` images: (B, H, W, 3) and scores (B,) in [0, 1] -> (1, H, W, 3)."""
+    """A row for each of the first `MOST` images: (B, H, W, 3) and scores (B,) in [0, 1] -> (1, H, W, 3). The title says
+    where there are more."""
     rows = min(len(images), MOST)
+    more = f" (best {rows} of {len(images)})" if rows < len(images) else ""
     top = 28
     picture = Image.new("RGB", (THUMB + BAR + NUMBER + 3 * GAP, top + rows * (THUMB + GAP)), PAPER)
     draw = ImageDraw.Draw(picture)
     # The built-in font has Latin letters only; a prompt may have any.
-    draw.text((GAP, GAP), title.replace("\n", " ")[:64].encode("ascii", "replace").decode(), INK)
+    shown = title.replace("\n", " ").encode("ascii", "replace").decode()[: TITLE - len(more)] + more
+    draw.text((GAP, GAP), shown, INK)
     for row in range(rows):
         y = top + row * (THUMB + GAP)
         pixels = (images[row].float().cpu().clamp(0, 1).numpy() * 255).round().astype(np.uint8)

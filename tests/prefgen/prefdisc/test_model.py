@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from prefgen.errors import ImageError
+from prefgen.prefdisc.model import CHUNK
 from prefgen.prefdisc.packing import Target, pack
 from tests.prefgen import tiny
 
@@ -40,6 +41,23 @@ def test_prefix_gives_the_whole_sequences_logits(model, pairs):
         plain = torch.stack([plain_logits(model, history, i, p) for i, p in zip(candidates, prompts, strict=True)])
     assert torch.allclose(ours, plain, atol=1e-4)
     assert plain.std() > 0.05, "the weights are too small for this test to mean anything"
+
+
+def test_any_number_of_candidates_is_split_and_no_vocabulary_is_multiplied(model, monkeypatch):
+    """Bounded memory: at most a chunk in one forward, and two logits read, not the whole vocabulary's."""
+    sizes = []
+    monkeypatch.setattr(
+        model, "features", lambda images, real=model.features: sizes.append(len(images)) or real(images)
+    )
+    monkeypatch.setattr(model.base.lm_head, "forward", lambda states: pytest.fail("all logits were computed"))
+    prefix, images = model.encode(tiny.history(1)), torch.rand(CHUNK + 3, 3, 24, 24)
+    sizes.clear()
+    with torch.no_grad():
+        assert model.logits(prefix, images).shape == (CHUNK + 3, 2)
+        assert sizes == [CHUNK, 3]
+        whole = model.logits(prefix, images, chunk=len(images))
+        # float32; a matrix product of other rows sums in another order
+        assert torch.allclose(whole, model.logits(prefix, images, chunk=7), atol=1e-4)
 
 
 def test_gradient_reaches_the_pixels_and_matches_the_whole_sequence(model):
