@@ -58,7 +58,8 @@ def spec_for(config: RunConfig, base: Base) -> PrefDiscSpec:
     if not config.what.prompts:
         if not config.turn_without_prompt:
             raise ConfigError(f"Mode {config.mode!r} has turns without a prompt: give turn_without_prompt.")
-        values["turn"] = config.turn_without_prompt
+        # Turns want a place for the prompt; in these modes every prompt that fills it is empty.
+        values["turn"] = config.turn_without_prompt.replace("<image>", "<image>{prompt}")
     if not config.what.tokens:
         values["num_tokens"] = 0
     try:
