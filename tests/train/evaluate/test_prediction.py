@@ -1,0 +1,94 @@
+"""What each method is asked, and what the bars make of the answers."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.evaluate import methods, prediction
+from train.evaluate.command import Options
+from train.evaluate.ranking import right
+
+USERS = 4000
+ACCURACIES = {
+    "true_utility": 0.89,
+    "ideal_observer": 0.80,
+    "seen": 0.785,
+    "unseen": 0.785,
+    "ideal_no_history": 0.64,
+    "bradley_terry": 0.65,
+    "clip_bradley_terry": 0.60,
+    "no_history": 0.62,
+    "wrong_history": 0.58,
+}
+
+
+def options(users=USERS):
+    return Options("pocket", users, [0, 1], 4, Path("out"), None, argparse.Namespace())
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The command's result for answers that are right with given probabilities."""
+
+    def measure(**changed):
+        rng = np.random.default_rng(0)
+        made = {name: rng.random((USERS, 12)) < share for name, share in {**ACCURACIES, **changed}.items()}
+        monkeypatch.setattr(prediction, "ask", lambda *_: made)
+        return prediction.measure(options())
+
+    return measure
+
+
+def test_a_good_model_meets_the_bars(measured):
+    report = measured()
+    assert report.result["bars"] == dict.fromkeys(report.result["bars"], True)
+    # (.785 - .64) / (.80 - .64), to two standard errors.
+    assert report.result["share_of_possible"]["value"] == pytest.approx(0.906, abs=0.03)
+    assert report.result["pairs"] == 48_000
+    assert report.result["stderr"]["accuracy_unseen"] == pytest.approx((0.785 * 0.215 / 48_000) ** 0.5, rel=0.1)
+    assert "4,000 unseen and as many seen users" in report.measured
+
+
+@pytest.mark.parametrize(
+    ("bar", "changed"),
+    [
+        ("share", {"unseen": 0.76, "seen": 0.76}),
+        ("above_bradley_terry", {"bradley_terry": 0.79}),
+        ("seen_as_unseen", {"seen": 0.80}),
+        ("seen_as_unseen", {"seen": 0.77}),
+        ("wrong_history_no_better", {"wrong_history": 0.64}),
+    ],
+)
+def test_a_model_that_fails_is_told(measured, bar, changed):
+    bars = measured(**changed).result["bars"]
+    assert [name for name, met in bars.items() if not met] == [bar]
+
+
+def test_everyone_is_asked_the_same_but_the_controls(monkeypatch, world, few):
+    asked = {}
+
+    def judge(seen, history, targets, desc=""):
+        asked[desc] = history, targets
+        return np.zeros(targets.shape)
+
+    monkeypatch.setattr(methods, "judge", judge)
+    graded = []
+    found = methods.ask(options(8), 3, 2, lambda scores, chosen: graded.append(chosen) or right(scores, chosen))
+    assert set(found) == set(methods.METHODS)
+    assert all(values.shape == (8, 3) for values in found.values())
+    (own, targets), (wrong, again), (_, others) = (
+        asked[kind] for kind in ("unseen users", "another's history", "seen users")
+    )
+    assert again is targets
+    assert np.array_equal(wrong, np.roll(own, 1, axis=0))
+    assert not np.array_equal(wrong, own)
+    assert not np.array_equal(others, targets)
+    # Eight methods are graded by the unseen users' choices, and the ninth by the seen users' own: twice, for two seeds.
+    assert len(graded) == 18
+    assert all(chosen is graded[0] for chosen in graded[:8])
+    assert graded[8] is not graded[0]
+    # Scores that are all the same are right half of the time.
+    assert found["unseen"].tolist() == [[0.5] * 3] * 8
+    assert found["true_utility"].mean() > 0.7
