@@ -92,7 +92,7 @@ def test_the_towers_weights_stay_while_a_taste_is_learnt(table, tmp_path):
 
 def test_a_short_run_writes_a_checkpoint_that_loads(tmp_path, monkeypatch):
     short = LoopConfig(steps=2, warmup=1, log_every=1, ema=0.0)
-    monkeypatch.setattr(training, "measure", lambda model, world: {"accuracy_8": 0.5})
+    monkeypatch.setattr(training, "validate", lambda model, world: {"accuracy_8": 0.5})
     sight, taste = (
         SightConfig(posters=24, views=1, batch=4, loop=short),
         TasteConfig(users=2, short=1, loop=short, tokens=short),

@@ -9,7 +9,7 @@ from prefgen.checkpoint import write_part
 from prefgen.prefdisc.base import save_base
 from prefgen.prefdisc.model import PrefDisc
 from train.data.agents import World
-from train.pocket.prefdisc.accuracy import measure
+from train.pocket.prefdisc.accuracy import validate
 from train.pocket.prefdisc.shapes import BASE, base_config
 from train.pocket.prefdisc.sight import SightConfig, train_sight
 from train.pocket.prefdisc.taste import TasteConfig, train_taste
@@ -23,11 +23,11 @@ def train(
     folder: Path, sight: SightConfig = SIGHT, taste: TasteConfig = TASTE, out: Path = SHIPPED
 ) -> dict[str, float]:
     """Train, resuming from `folder`; write prefdisc.safetensors, tokenizer.json and the PrefDisc part of
-    preference.safetensors into `out`; return the accuracies on unseen users and posters."""
+    preference.safetensors into `out`; return the accuracies on validation users and posters."""
     world = World.load()
     prefdisc, table = train_sight(folder, sight)
     prefdisc = train_taste(prefdisc, table, world, folder, taste)
-    found = measure(prefdisc, world)
+    found = validate(prefdisc, world)
     export(prefdisc, out, found)
     return found
 
