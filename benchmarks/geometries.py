@@ -6,7 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from torch import Tensor
 
 from prefgen.history import UserHistory
 from prefgen.prefdisc.base import build_base
@@ -64,9 +66,13 @@ class Geometry:
     size: int
 
     def history(self, pairs: int) -> UserHistory:
-        """A history of noise images."""
-        liked, disliked = torch.rand(2, pairs, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
-        return UserHistory.from_images(liked, disliked, [PROMPT])
+        """A history of random images."""
+        return UserHistory.from_images(self.images(pairs, seed=0), self.images(pairs, seed=1), [PROMPT])
+
+    def images(self, count: int, seed: int) -> Tensor:
+        """Large soft patches of colour, (count, 3, size, size): images of mere noise would all score the same."""
+        coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+        return F.interpolate(coarse, size=(self.size, self.size), mode="bilinear", align_corners=False)
 
 
 def pocket() -> Geometry:
