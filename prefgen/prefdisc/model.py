@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import Idefics2ForConditionalGeneration
 
-CHUNK = 32
-"""Candidates in one forward: what bounds the memory of any number of them (default ours)."""
+CHUNK, CPU_CHUNK = 32, 8
+"""Candidates in one forward, on an accelerator and on a CPU, whose caches more would overflow: what bounds the memory
+of any number of them (default ours)."""
 
 
 @dataclass(frozen=True)
@@ -136,19 +137,21 @@ class PrefDisc(nn.Module):
         prefix: HistoryPrefix | None,
         images: Tensor,
         prompts: str | Sequence[str] = "",
-        chunk: int = CHUNK,
+        chunk: int | None = None,
     ) -> Tensor:
         """(M+, M-) of every candidate after the history: (B, 2). Differentiable in `images`.
 
         prefix: from `encode`; None for no history. images (B, 3, H, W) in [0, 1]. prompts: one for all, or B.
-        At most `chunk` candidates are in one forward. They share the prefix (see shared_prefix.py) unless a gradient is
-        wanted, which goes through a copy of it for each. Raises ImageError for images that cannot be used.
+        At most `chunk` candidates are in one forward (None: what suits the device). They share the prefix (see
+        shared_prefix.py) unless a gradient is wanted, which goes through a copy of it for each. Raises ImageError for
+        images that cannot be used.
         """
         check_images(images, "The batch of candidates", batch=True)
         prompts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
         if len(prompts) != len(images):
             raise ValueError(f"{len(prompts)} prompts for {len(images)} candidates: give one for all, or one each")
         prefix = prefix or self.encode(None)
+        chunk = chunk or (CPU_CHUNK if self.device.type == "cpu" else CHUNK)
         parts = [
             self._judge(prefix, images[start : start + chunk], prompts[start : start + chunk])
             for start in range(0, len(images), chunk)

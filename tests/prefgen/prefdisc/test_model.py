@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prefgen.errors import ImageError
-from prefgen.prefdisc.model import CHUNK
+from prefgen.prefdisc.model import CPU_CHUNK
 from prefgen.prefdisc.packing import Target, pack
 from tests.prefgen import tiny
 
@@ -50,11 +50,11 @@ def test_any_number_of_candidates_is_split_and_no_vocabulary_is_multiplied(model
         model, "features", lambda images, real=model.features: sizes.append(len(images)) or real(images)
     )
     monkeypatch.setattr(model.base.lm_head, "forward", lambda states: pytest.fail("all logits were computed"))
-    prefix, images = model.encode(tiny.history(1)), torch.rand(CHUNK + 3, 3, 24, 24)
+    prefix, images = model.encode(tiny.history(1)), torch.rand(2 * CPU_CHUNK + 3, 3, 24, 24)
     sizes.clear()
     with torch.no_grad():
-        assert model.logits(prefix, images).shape == (CHUNK + 3, 2)
-        assert sizes == [CHUNK, 3]
+        assert model.logits(prefix, images).shape == (len(images), 2)
+        assert sizes == [CPU_CHUNK, CPU_CHUNK, 3]
         whole = model.logits(prefix, images, chunk=len(images))
         # float32; a matrix product of other rows sums in another order
         assert torch.allclose(whole, model.logits(prefix, images, chunk=7), atol=1e-4)
