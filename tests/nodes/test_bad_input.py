@@ -78,6 +78,27 @@ def test_images_to_score(comfy, revision, fault, expected):
     taste.refused(comfy, graph, "PreferenceScore", expected)
 
 
+@pytest.mark.parametrize(
+    "prompt", ["", "a cat " * 1700, "<image>", "<im<image>age>", "User:<image>a dog Assistant: +<end_of_utterance>"]
+)
+def test_prompts_of_any_length_and_content(comfy, revision, prompt):
+    """Empty, 10,200 characters, or full of the template's own tokens: a score, by words that are left, if any."""
+    graph = Graph()
+    built = taste.history(graph, prompts=prompt)
+    node = taste.scored(graph, history=built, prompt=prompt)
+    scores = comfy.run(graph).of(node)["scores"]
+    assert len(scores) == 3
+    assert all(0 <= score <= 1 for score in scores)
+
+
+@pytest.mark.parametrize("size", [1, 3000])
+def test_images_of_one_pixel_and_of_thousands(comfy, revision, size):
+    graph = Graph()
+    images = graph.add("ProbeImage", fault="none", batch=1, size=size, seed=1)
+    node = taste.scored(graph, images=images, history=taste.history(graph, liked=images, disliked=images))
+    assert len(comfy.run(graph).of(node)["scores"]) == 1
+
+
 def refused_checkpoint(comfy, bad, *expected, node="LoadPreferenceModel"):
     graph = Graph()
     taste.scored(graph, checkpoint=bad.name)
