@@ -21,7 +21,7 @@ PROMPT = "a watercolour painting of a lighthouse on a cliff above a stormy sea a
 SPECIAL = ["[UNK]", "<image>", "<end_of_utterance>", "<fake_token_around_image>", "User:", "Assistant:"]
 WORDS = "The prompt is ' Score for this image ? + - , " + PROMPT.replace(",", "")
 # Idefics2-8B is 4,096 wide in 32 layers behind a tower of 1,152 in 27. This is an eighth as wide, with its proportions
-# kept: MLP 3.5 times the width, four query heads a key, and seeing a candidate is two fifths of its work (half its time).
+# kept: MLP 3.5 times the width, four query heads a key; seeing a candidate is two fifths of its work (half its time).
 # For that its patches are 28 px and not 14: the connector's share would else grow with the decoder's missing layers.
 # What is not kept is the vocabulary's share: its matrix is 2 % of the 8B decoder's work and far more of a narrow one's.
 WIDTH, LAYERS = 512, 4
