@@ -7,7 +7,7 @@ class PrefGenExtension(ComfyExtension):
     """All nodes of the pack, in the order in which a graph uses them."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        from . import adapter, embedding, history, model, pocket_generator, reno, score
+        from . import adapter, embedding, history, ip_adapter, model, people, pocket_generator, reno, score
 
-        families = (pocket_generator, model, history, embedding, adapter, reno, score)
+        families = (pocket_generator, model, ip_adapter, history, embedding, people, adapter, reno, score)
         return [node for family in families for node in family.NODES]

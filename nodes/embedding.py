@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io
 
-from ..prefgen.embedding import extract
+from ..prefgen.embedding import UserEmbedding, extract
+from ..prefgen.errors import EmbeddingError
 from ..prefgen.history import UserHistory
 from ..prefgen.preference import PreferenceModel
 from .images import to_comfy
@@ -43,13 +47,46 @@ class EncodeUserHistory(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: PreferenceModel, history: UserHistory, clip_vision=None) -> io.NodeOutput:
-        def embed(images: torch.Tensor) -> torch.Tensor:
-            # core's encoder is written for inference mode, in which its weights may have been made
-            with torch.inference_mode():
-                return clip_vision.encode_image(to_comfy(images))["image_embeds"]
+    def execute(
+        cls, model: PreferenceModel, history: UserHistory, clip_vision: ClipVisionModel | None = None
+    ) -> io.NodeOutput:
+        embedding = extract(ready(model), history, clip_vision and image_embedder(clip_vision))
+        if clip_vision is not None:
+            _require_tower(model, embedding)
+        return io.NodeOutput(embedding)
 
-        return io.NodeOutput(extract(ready(model), history, embed if clip_vision else None))
+
+def image_embedder(clip_vision: ClipVisionModel) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Core's CLIP_VISION as the library wants a tower: images (B, 3, H, W) -> embeddings (B, D).
+
+    Raises EmbeddingError, when called, for a tower without CLIP's projection.
+    """
+
+    def embed(images: torch.Tensor) -> torch.Tensor:
+        # core's encoder is written for inference mode, in which its weights may have been made
+        with torch.inference_mode():
+            embeds = clip_vision.encode_image(to_comfy(images))["image_embeds"]
+        if embeds is None or embeds.ndim != 2:
+            raise EmbeddingError(
+                f"The CLIP_VISION is a {clip_vision.model_type}, which embeds no whole image, expected a CLIP image "
+                "tower: load one with Load CLIP Vision."
+            )
+        return embeds
+
+    return embed
+
+
+def _require_tower(model: PreferenceModel, embedding: UserEmbedding) -> None:
+    """What can be known of the tower: that its embeddings are as wide as those that the adapter was trained with."""
+    if model.adapter is None or "img" not in model.adapter.config.parts:
+        return
+    expected, found = model.adapter.config.img_dim, len(embedding.img)
+    if found != expected:
+        advice = "disconnect it" if model.image_tower is not None else "connect the one the adapter was trained with"
+        raise EmbeddingError(
+            f"The CLIP_VISION embeds images {found} wide and the adapter of {model.name} expects {expected}: {advice} "
+            "(ViT-L is 768 wide, ViT-H 1024, ViT-bigG 1280)."
+        )
 
 
 NODES = [EncodeUserHistory]

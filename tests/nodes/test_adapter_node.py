@@ -101,13 +101,17 @@ def test_start_above_end_is_refused(comfy):
 
 @pytest.fixture(scope="module")
 def checkpoints(server):
-    """Beside the pocket's: `other` with another fingerprint, `foreign` for another UNet, `blind` without an adapter."""
+    """Beside the pocket's: `other` reads otherwise, `retrained` paints otherwise, `foreign` is for another UNet, `blind`
+    has no adapter."""
     folder = server.base / "models" / "prefgen"
     pocket = read_checkpoint(shapes.weights_path("preference"))
     config, weights = pocket.header["adapter"], pocket.part("adapter")
-    for name in ("other", "foreign"):
+    for name in ("other", "retrained", "foreign"):
         shutil.copy(pocket.path, folder / f"{name}.safetensors")
-    write_part(folder / "other.safetensors", "adapter", config, weights, training={"note": "another"})
+    reader = {name: x * 1.5 if name == "tokens" else x for name, x in pocket.part("prefdisc").items()}
+    write_part(folder / "other.safetensors", "prefdisc", pocket.header["prefdisc"], reader)
+    louder = {name: x * 1.5 if "to_v" in name else x for name, x in weights.items()}
+    write_part(folder / "retrained.safetensors", "adapter", config, louder)
     first_block = {name: x for name, x in weights.items() if not name.startswith("blocks.") or "input_4_0" in name}
     write_part(folder / "foreign.safetensors", "adapter", config | {"blocks": config["blocks"][:1]}, first_block)
     for part in ("prefdisc", "alignment"):
@@ -123,7 +127,15 @@ def with_checkpoint(of_embedding: str, of_adapter: str):
 
 
 def test_an_embedding_of_another_checkpoint_is_refused(comfy, checkpoints):
-    refused(comfy, with_checkpoint("pocket", "other.safetensors"), "encode the history again")
+    message = (
+        "made by another preference checkpoint, preference.safetensors.*of other.safetensors.*encode the history again"
+    )
+    refused(comfy, with_checkpoint("pocket", "other.safetensors"), message)
+
+
+def test_an_embedding_serves_another_adapter_of_the_same_prefdisc(comfy, checkpoints):
+    one = painted(comfy, with_checkpoint("pocket", "pocket"))
+    assert not np.array_equal(painted(comfy, with_checkpoint("pocket", "retrained.safetensors")), one)
 
 
 def test_a_checkpoint_without_an_adapter_is_refused(comfy, checkpoints):

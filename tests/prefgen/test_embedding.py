@@ -26,7 +26,7 @@ def test_the_parts_are_means_over_their_layers_and_images(model):
     assert torch.allclose(embedding.core, hidden[[1, 2]].mean(0))
     liked = torch.stack([pair.liked for pair in history.pairs]).flatten(2).mean(-1)
     assert torch.allclose(embedding.img, torch.nn.functional.normalize(liked, dim=-1).mean(0), atol=1e-6)
-    assert (embedding.fingerprint, embedding.name) == ("f" * 64, "tiny")
+    assert (embedding.fingerprint, embedding.name) == (model.reading, "tiny")
 
 
 def test_without_an_image_tower_there_is_no_img(model):
@@ -47,9 +47,19 @@ def test_images_of_several_sizes(model):
 
 
 def test_another_checkpoints_embedding_is_refused_by_name(model):
-    foreign = UserEmbedding(torch.zeros(4), None, None, "a" * 64, "ada")
-    with pytest.raises(EmbeddingError, match=r"'ada' was made by another .*a{12}, expected f{12} of tiny\.safetensors"):
+    foreign = UserEmbedding(torch.zeros(4), None, None, "a" * 64, "ada", made_by="old.st")
+    with pytest.raises(
+        EmbeddingError, match=r"'ada' was made by another .*old\.st.*a{12}, expected \w{12} of tiny\.safet"
+    ):
         foreign.require_from(model)
+    extract(model, tiny.history()).require_from(model)
+
+
+def test_a_history_that_was_scored_with_is_not_read_again(model, monkeypatch):
+    history = tiny.history(2, seed=7)
+    model.prefdisc.score(model.read(history), torch.rand(1, 3, 24, 24))
+    monkeypatch.setattr(model.prefdisc, "encode", None)  # called again, it would fail
+    assert torch.isfinite(extract(model, history).sem).all()
 
 
 def test_a_model_without_prefdisc_is_refused(model):

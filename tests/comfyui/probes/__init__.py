@@ -56,4 +56,29 @@ class ProbeSave:
         return {"ui": {"npy": [name], "shape": list(tensor.shape)}}
 
 
-NODE_CLASS_MAPPINGS = {"ProbeImage": ProbeImage, "ProbeSave": ProbeSave}
+class ProbeClipVision:
+    """A small CLIP_VISION of core's own class with random weights; core knows published files only, by their depth."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probes", "run", ("CLIP_VISION",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"width": ("INT", {"default": 16, "min": 1, "max": 4096})}}
+
+    def run(self, width):
+        import comfy.clip_vision
+
+        shape = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3}
+        shape |= {"image_size": 24, "patch_size": 8, "num_channels": 3, "hidden_act": "gelu", "layer_norm_eps": 1e-5}
+        tower = comfy.clip_vision.ClipVisionModel(shape | {"projection_dim": width, "model_type": "clip_vision_model"})
+        generator = torch.Generator().manual_seed(0)
+        state = {
+            name: torch.randn(x.shape, generator=generator)
+            for name, x in tower.get_sd().items()
+            if x.dtype.is_floating_point
+        }
+        tower.load_sd(state)
+        return (tower,)
+
+
+NODE_CLASS_MAPPINGS = {"ProbeImage": ProbeImage, "ProbeSave": ProbeSave, "ProbeClipVision": ProbeClipVision}

@@ -1,0 +1,58 @@
+"""What a user embedding is, and which preference models may read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import EmbeddingError
+
+if TYPE_CHECKING:
+    from ..preference import PreferenceModel
+
+PARTS = ("sem", "core", "img", "disliked_img")
+
+
+@dataclass(frozen=True, eq=False)
+class UserEmbedding:
+    """One user for the generator. sem, core: (D,). img, disliked_img: (D_img,). A part may be None.
+
+    fingerprint: of what read the history (`PreferenceModel.reading`), not of the whole checkpoint: an embedding
+    outlives the training of another adapter. name: the user's. made_by: the checkpoint's file, for messages. Raises
+    EmbeddingError where a part is no finite vector.
+    """
+
+    sem: Tensor | None
+    core: Tensor | None
+    img: Tensor | None
+    fingerprint: str
+    name: str = "user"
+    disliked_img: Tensor | None = None
+    made_by: str = ""
+
+    def __post_init__(self) -> None:
+        for part, value in self.vectors.items():
+            if value.ndim != 1 or not torch.isfinite(value).all():
+                raise EmbeddingError(
+                    f"The {part} part of {self.name!r} has shape {tuple(value.shape)} or holds NaN, expected a finite "
+                    "vector: encode the history again, with a checkpoint that is whole."
+                )
+
+    @property
+    def vectors(self) -> dict[str, Tensor]:
+        """The parts that are there, by name."""
+        found = {part: getattr(self, part) for part in PARTS}
+        return {part: value for part, value in found.items() if value is not None}
+
+    def require_from(self, model: PreferenceModel) -> None:
+        """Raise EmbeddingError unless `model` reads histories as the checkpoint did that made this embedding."""
+        expected = model.reading
+        if self.fingerprint != expected:
+            raise EmbeddingError(
+                f"The embedding of {self.name!r} was made by another preference checkpoint"
+                f"{f', {self.made_by}' if self.made_by else ''} (fingerprint {self.fingerprint[:12]}, expected "
+                f"{expected[:12]} of {model.name}): encode the history again with this checkpoint."
+            )

@@ -1,0 +1,119 @@
+"""User embeddings on the real server: encoded, saved, loaded, blended, refused."""
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from prefgen.embedding import load_embedding, save_embedding
+from tests.comfyui import Graph, NodeError, PromptRefused
+from tests.nodes import taste
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def revision(server):
+    return taste.write_tiny(server)
+
+
+@pytest.fixture
+def folder(server, revision):
+    return server.base / "user" / "prefgen" / "embeddings"
+
+
+def encoded(graph, seed=0, name="ada", **inputs):
+    model = graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT)
+    history = taste.history(graph, seed, name=name)
+    return graph.add("EncodeUserHistory", **{"model": model, "history": history} | inputs)
+
+
+def saved(comfy, folder, build, filename=""):
+    """What a graph's embedding is, read from the file that it saved."""
+    graph = Graph()
+    node = graph.add("SaveUserEmbedding", embedding=build(graph), filename=filename)
+    text = comfy.run(graph).of(node)["text"][0]
+    return load_embedding(folder / text.split(": ")[-1])
+
+
+def refused(comfy, build, node, message):
+    graph = Graph()
+    graph.add("SaveUserEmbedding", embedding=build(graph), filename="refused")
+    with pytest.raises(NodeError, match=message) as caught:
+        comfy.run(graph)
+    assert caught.value.node_type == node
+
+
+def test_a_saved_embedding_loads_as_it_was(comfy, folder):
+    ada = saved(comfy, folder, encoded)
+    assert (folder / "ada.safetensors").exists()
+    assert (ada.name, ada.made_by, list(ada.vectors)) == ("ada", taste.CHECKPOINT, ["sem", "core"])
+    again = saved(comfy, folder, lambda graph: graph.add("LoadUserEmbedding", file="ada.safetensors"), "copy")
+    assert (again.sem == ada.sem).all()
+    assert again.fingerprint == ada.fingerprint
+
+
+def test_a_connected_clip_vision_embeds_the_images(comfy, folder):
+    """Six wide, as the tiny adapter has it."""
+    user = saved(comfy, folder, lambda graph: encoded(graph, clip_vision=graph.add("ProbeClipVision", width=6)))
+    assert len(user.img) == len(user.disliked_img) == 6
+    assert (user.img - user.disliked_img).abs().max() > 1e-3  # noise images differ by far more than rounding
+    assert user.img.norm() <= 1 + 1e-6  # a mean of vectors of length one
+
+
+def test_a_clip_vision_of_another_width_is_refused(comfy, revision):
+    refused(
+        comfy,
+        lambda graph: encoded(graph, clip_vision=graph.add("ProbeClipVision", width=9)),
+        "EncodeUserHistory",
+        "embeds images 9 wide and the adapter of tiny.safetensors expects 6: connect the one",
+    )
+
+
+def test_a_blend_lies_between_two_people_and_tells_their_distance(comfy, folder):
+    def both(graph):
+        pair = {"embedding_a": encoded(graph), "embedding_b": encoded(graph, 1, "bo")}
+        return graph.add("BlendUserEmbeddings", **pair, weight_a=0.75, weight_b=0.25)
+
+    ada, bo = saved(comfy, folder, encoded), saved(comfy, folder, lambda graph: encoded(graph, 1, "bo"))
+    mixed = saved(comfy, folder, both)
+    assert (mixed.sem - (0.75 * ada.sem + 0.25 * bo.sem)).abs().max() < 1e-5 * ada.sem.abs().max()  # float32
+    assert mixed.name == "ada + bo"
+
+
+def test_weights_of_nothing_are_refused(comfy, revision):
+    def nothing(graph):
+        pair = {"embedding_a": encoded(graph), "embedding_b": encoded(graph, 1, "bo")}
+        return graph.add("BlendUserEmbeddings", **pair, weight_a=0.0, weight_b=0.0)
+
+    refused(comfy, nothing, "BlendUserEmbeddings", "The weights are 0, 0; expected")
+
+
+@pytest.mark.parametrize("name", ["../ada", "a/b", ".hidden", "con:", "x" * 101])
+def test_names_that_are_no_file_names(comfy, revision, name):
+    graph = Graph()
+    graph.add("SaveUserEmbedding", embedding=encoded(graph), filename=name)
+    with pytest.raises(NodeError, match="cannot be the name of a file"):
+        comfy.run(graph)
+
+
+def test_files_that_are_no_embeddings(comfy, folder):
+    saved(comfy, folder, encoded)
+    whole = (folder / "ada.safetensors").read_bytes()
+    bad = folder / "bad.safetensors"
+    for content, message in ((whole[:-3], "bad.safetensors is cut short"), (b"zip", "is not a .safetensors file")):
+        bad.write_bytes(content)
+        refused(comfy, lambda graph: graph.add("LoadUserEmbedding", file=bad.name), "LoadUserEmbedding", message)
+    save_file(load_file(folder / "ada.safetensors"), bad)
+    refused(
+        comfy, lambda graph: graph.add("LoadUserEmbedding", file=bad.name), "LoadUserEmbedding", "without a PrefGen"
+    )
+    user = load_embedding(folder / "ada.safetensors")
+    user.sem[1] = float("nan")
+    save_embedding(bad, user)
+    refused(comfy, lambda graph: graph.add("LoadUserEmbedding", file=bad.name), "LoadUserEmbedding", "holds NaN")
+
+
+def test_a_file_that_is_not_there(comfy, revision):
+    graph = Graph()
+    graph.add("SaveUserEmbedding", embedding=graph.add("LoadUserEmbedding", file="none.safetensors"), filename="x")
+    with pytest.raises(PromptRefused, match=r"none\.safetensors"):
+        comfy.run(graph)

@@ -1,0 +1,49 @@
+"""Mixtures of users, and the distance between two."""
+
+import pytest
+import torch
+
+from prefgen.embedding import UserEmbedding, blend, distance, distances
+from prefgen.errors import EmbeddingError
+
+
+def user(seed=0, img=3, fingerprint="f", name="ada"):
+    torch.manual_seed(seed)
+    return UserEmbedding(torch.randn(5), torch.randn(5), torch.randn(img) if img else None, fingerprint, name)
+
+
+def test_a_blend_is_the_weighted_mean_of_every_part():
+    ada, bo = user(0), user(1, name="bo")
+    mixed = blend([ada, bo], [3, 1])
+    for part, vector in ada.vectors.items():
+        assert torch.allclose(getattr(mixed, part), 0.75 * vector + 0.25 * getattr(bo, part), atol=1e-6)  # float32
+    assert (mixed.name, mixed.fingerprint, mixed.disliked_img) == ("ada + bo", "f", None)
+
+
+def test_a_weight_of_zero_leaves_the_other_user_as_they_are():
+    ada, bo = user(0), user(1, name="bo")
+    mixed = blend([ada, bo], [1, 0])
+    assert all(torch.equal(getattr(mixed, part), vector) for part, vector in ada.vectors.items())
+    assert mixed.name == "ada"
+
+
+def test_distances_run_from_none_to_opposite():
+    ada, bo = user(0), user(1)
+    opposite = UserEmbedding(-ada.sem, -3 * ada.core, -ada.img, "f")
+    assert distance(ada, ada) == pytest.approx(0, abs=1e-6)  # float32
+    assert distances(ada, opposite) == pytest.approx({"sem": 2, "core": 2, "img": 2})
+    assert 0 < distance(ada, bo) < 2
+    assert distance(ada, blend([ada, bo], [1, 1])) < distance(ada, bo)
+
+
+@pytest.mark.parametrize("weights", [(0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1), (1,)])
+def test_weights_that_are_none(weights):
+    with pytest.raises(EmbeddingError, match="weights"):
+        blend([user(0), user(1)], weights)
+
+
+def test_users_that_cannot_be_compared():
+    with pytest.raises(EmbeddingError, match=r"'ada' \(f\) and 'bo' \(g\) were made by different preference checkp"):
+        blend([user(), user(fingerprint="g", name="bo")], (1, 1))
+    with pytest.raises(EmbeddingError, match="'ada' has sem 5 wide, core 5 wide, img 3 wide, that of 'bo' sem 5 wide"):
+        distance(user(), user(img=0, name="bo"))

@@ -1,0 +1,58 @@
+"""User embeddings on disk: what comes back, and what is refused by name."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from prefgen.embedding import UserEmbedding, load_embedding, save_embedding
+from prefgen.errors import EmbeddingError
+from prefgen.safefile import write_safefile
+
+
+@pytest.fixture
+def ada():
+    torch.manual_seed(0)
+    return UserEmbedding(torch.randn(5), torch.randn(5), torch.randn(3), "f" * 64, "ada", made_by="tiny.safetensors")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "ada.safetensors"
+
+
+def test_what_was_saved_comes_back(ada, path):
+    back = load_embedding(save_embedding(path, ada))
+    assert all(torch.equal(getattr(back, part), vector) for part, vector in ada.vectors.items())
+    assert back.disliked_img is None
+    assert (back.fingerprint, back.name, back.made_by) == (ada.fingerprint, ada.name, ada.made_by)
+
+
+def refused(path, message):
+    with pytest.raises(EmbeddingError, match=message):
+        load_embedding(path)
+
+
+def test_a_file_that_is_cut_short_or_changed(ada, path):
+    save_embedding(path, ada)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    refused(path, r"ada\.safetensors is cut short")
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    refused(path, r"ada\.safetensors does not match its own fingerprint")
+
+
+def test_files_of_other_kinds(path):
+    save_file({"sem": torch.zeros(3)}, path)
+    refused(path, "without a PrefGen header, expected a PrefGen user embedding")
+    write_safefile(path, "preference checkpoint", {}, {"adapter.x": torch.zeros(1)})
+    refused(path, "is a PrefGen preference checkpoint, expected a PrefGen user embedding")
+    write_safefile(path, "user embedding", {}, {"taste": torch.zeros(1)})
+    refused(path, r"holds taste, expected parts of a user embedding \(sem, core, img")
+    refused(path.with_name("none.safetensors"), "could not be read")
+
+
+def test_nan_in_a_file(ada, path):
+    save_embedding(path, ada)
+    object.__setattr__(ada, "sem", torch.full((5,), float("nan")))
+    save_embedding(path, ada)
+    refused(path, "sem part of 'ada'.*holds NaN")
