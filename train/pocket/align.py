@@ -75,7 +75,8 @@ def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> t
     table = look(prefdisc, *draw_posters(POSTERS, seed, "train"), views=0)
     rng, sem, best = np.random.default_rng(seed), [], []
     for _ in range(0, count, AT_ONCE):
-        users = draw_users(prefdisc.turns, table, world, AT_ONCE, [PAIRS], rng)
+        utilities, _ = world.sample(AT_ONCE, rng)
+        users = draw_users(prefdisc.turns, table, world, utilities, [PAIRS], rng)
         states = torch.stack(prefdisc(users.packed, users.features, every_layer=True).layers)
         last = states[:, torch.arange(AT_ONCE), users.packed.marks[:, -1, -1]]
         sem.append(last[list(prefdisc.spec.sem_layers)].mean(0))
