@@ -81,7 +81,7 @@ def pocket() -> Geometry:
     return Geometry("pocket", load_preference_model(POCKET).require("prefdisc"), 96)
 
 
-def real_tokens() -> Geometry:
+def real_tokens(name: str = "idefics2-tokens", patch: int = 28) -> Geometry:
     """A narrow Idefics2 of random weights with the real token counts."""
     torch.manual_seed(0)
     spec = PrefDiscSpec(
@@ -97,15 +97,21 @@ def real_tokens() -> Geometry:
         longest_edge=448,
         shortest_edge=378,
     )
-    model = PrefDisc(build_base(NARROW), _tokenizer(), spec).requires_grad_(False).eval()
+    model = PrefDisc(build_base(NARROW | {"vision_config": NARROW["vision_config"] | {"patch_size": patch}}), _tokenizer(), spec).requires_grad_(False).eval()
     # Weights of the usual 0.02 would give logits of hardly any size; a difference would then say nothing.
     for parameter in model.parameters():
         if parameter.ndim > 1:
             parameter.mul_(2)
-    return Geometry("idefics2-tokens", model, 512)
+    return Geometry(name, model, 512)
 
 
-GEOMETRIES = {"pocket": pocket, "idefics2-tokens": real_tokens}
+def real_patches() -> Geometry:
+    """The same with the real tower's 14 px patches too, 1,024 an image: seeing then takes most of a candidate's time,
+    which nothing can share, so every ratio is smaller than it would be for the whole 8B."""
+    return real_tokens("idefics2-patches", 14)
+
+
+GEOMETRIES = {"pocket": pocket, "idefics2-tokens": real_tokens, "idefics2-patches": real_patches}
 
 
 def _tokenizer() -> Tokenizer:
