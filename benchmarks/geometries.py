@@ -97,7 +97,8 @@ def real_tokens(name: str = "idefics2-tokens", patch: int = 28) -> Geometry:
         longest_edge=448,
         shortest_edge=378,
     )
-    model = PrefDisc(build_base(NARROW | {"vision_config": NARROW["vision_config"] | {"patch_size": patch}}), _tokenizer(), spec).requires_grad_(False).eval()
+    base = build_base(NARROW | {"vision_config": NARROW["vision_config"] | {"patch_size": patch}})
+    model = PrefDisc(base, _tokenizer(), spec).requires_grad_(False).eval()
     # Weights of the usual 0.02 would give logits of hardly any size; a difference would then say nothing.
     for parameter in model.parameters():
         if parameter.ndim > 1:

@@ -119,7 +119,7 @@ def measure(name: str, kept: bool, repeats: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--geometries", nargs="+", choices=list(GEOMETRIES), default=list(GEOMETRIES))
+    parser.add_argument("--geometries", nargs="+", choices=list(BATCHES), default=list(BATCHES))
     parser.add_argument("--images", nargs="+", choices=["encoded", "kept"], default=["encoded", "kept"])
     given = parser.parse_args()
     rows = []
