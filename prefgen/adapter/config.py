@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..errors import CheckpointError
+from .fusion import FUSIONS
 
 PARTS = ("sem", "core", "img")
 """The parts of a user embedding, in the order in which their tokens stand side by side."""
@@ -37,6 +38,9 @@ class AdapterConfig:
             PrefGen does not say.
         blocks: every cross-attention block as (name, width), named as ComfyUI's patches are: ``input.4.0`` is the first
             transformer layer of the UNet's input block 4.
+        fusion: how the parts' tokens come together, "concatenation" or "attention" (see fusion.py).
+        core_aligned: `core` has an alignment of its own, as `sem` has, before its projection (PrefGen leaves it out and
+            asks whether it should not).
     """
 
     sem_dim: int
@@ -48,8 +52,15 @@ class AdapterConfig:
     core_tokens: int = 2
     img_tokens: int = 2
     blocks: tuple[tuple[str, int], ...] = ()
+    fusion: str = "concatenation"
+    core_aligned: bool = False
 
     def __post_init__(self) -> None:
+        if self.fusion not in FUSIONS:
+            raise CheckpointError(
+                f"The adapter's fusion is {self.fusion!r}, expected one of {', '.join(FUSIONS)}: update the pack, or "
+                "choose another preference checkpoint."
+            )
         if not self.num_tokens:
             raise CheckpointError("The adapter has no user tokens; at least one of sem, core and img needs some.")
         if not self.blocks:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from .attention import decoupled_attention
-from .model import PreferenceAdapter
+from .model import KeysValues, PreferenceAdapter
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -49,7 +49,7 @@ class UserBranch:
 
     def __init__(self, adapter: PreferenceAdapter) -> None:
         self._adapter = adapter
-        self._keys_values: dict[str, tuple[Tensor, Tensor]] = {}
+        self._keys_values: KeysValues = {}
 
     @contextmanager
     def users(self, tokens: Tensor) -> Iterator[None]:
@@ -57,7 +57,14 @@ class UserBranch:
 
         A row of zeros is a row without a user: its branch adds nothing.
         """
-        self._keys_values = self._adapter.keys_values(tokens)
+        with self.keys_values(self._adapter.keys_values(tokens)):
+            yield
+
+    @contextmanager
+    def keys_values(self, pairs: KeysValues) -> Iterator[None]:
+        """The same with keys and values that were computed before, such as by an adapter wrapped for several devices,
+        whose gradients are gathered only where its own forward was called."""
+        self._keys_values = pairs
         try:
             yield
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from ..alignment import Alignment, AlignmentConfig
 from ..errors import EmbeddingError
 from .config import PARTS, AdapterConfig
+from .fusion import FUSIONS
 
 KeysValues = dict[str, tuple[Tensor, Tensor]]
 
@@ -58,26 +60,33 @@ class BlockProjection(nn.Module):
 
 
 class PreferenceAdapter(nn.Module):
-    """User embedding -> user tokens -> keys and values of every block (METHOD section 3, concatenation).
+    """User embedding -> user tokens -> keys and values of every block (METHOD section 3).
 
     Attributes:
         config: the shapes.
         alignment: the MLP that takes `sem` into CLIP text space; None where the adapter has no `sem` tokens.
+        core_alignment: the same for `core`, in the adapter's own part of a checkpoint; None where it is not aligned.
         projections: each part's ``TokenProjection``.
+        fusion: how the parts' tokens come together.
         blocks: each block's ``BlockProjection``, the dots of its name written as underscores.
     """
 
     alignment: Alignment | None
+    core_alignment: Alignment | None
 
     def __init__(self, config: AdapterConfig, alignment: AlignmentConfig | None = None) -> None:
         super().__init__()
         self.config = config
         alignment = alignment or AlignmentConfig(config.sem_dim, config.text_dim)
         self.alignment = Alignment(alignment) if config.sem_tokens else None
-        in_dims = {part: config.text_dim if part == "sem" else config.dim(part) for part in config.parts}
+        own = replace(alignment, sem_dim=config.core_dim, text_dim=config.text_dim)
+        self.core_alignment = Alignment(own) if config.core_tokens and config.core_aligned else None
+        aligned = ("sem", "core") if config.core_aligned else ("sem",)
+        in_dims = {part: config.text_dim if part in aligned else config.dim(part) for part in config.parts}
         self.projections = nn.ModuleDict(
             {part: TokenProjection(dim, config.context_dim, config.tokens(part)) for part, dim in in_dims.items()}
         )
+        self.fusion = FUSIONS[config.fusion](config.context_dim)
         self.blocks = nn.ModuleDict(
             {_module_name(name): BlockProjection(config.context_dim, width) for name, width in config.blocks}
         )
@@ -88,7 +97,8 @@ class PreferenceAdapter(nn.Module):
         Raises:
             EmbeddingError: a part that the adapter uses is absent, or of another width.
         """
-        return torch.cat([self.projections[part](self._part(users, part)) for part in self.config.parts], dim=1)
+        tokens = [self.projections[part](self._part(users, part)) for part in self.config.parts]
+        return self.fusion(torch.cat(tokens, dim=1))
 
     def _part(self, users: HasParts, part: str) -> Tensor:
         x = getattr(users, part)
@@ -104,7 +114,8 @@ class PreferenceAdapter(nn.Module):
                 "encode the history again with this preference checkpoint."
             )
         x = x.reshape(-1, expected).to(self.projections[part].linear.weight)
-        return self.alignment(x) if part == "sem" else x
+        alignment = {"sem": self.alignment, "core": self.core_alignment}.get(part)
+        return alignment(x) if alignment is not None else x
 
     def keys_values(self, tokens: Tensor, strengths: Mapping[str, float] | None = None) -> KeysValues:
         """Keys and values (B, T, width) of every block, by block name.

@@ -180,3 +180,31 @@ def test_an_adapter_of_another_unet_is_refused():
 
 
 SDXL_BLOCKS = tuple((name, 8) for name, _ in shapes.SDXL_UNET.attention_blocks())
+
+
+def test_attention_fusion_begins_as_concatenation_and_then_lets_parts_meet():
+    plain, fused = make_adapter(), make_adapter(dataclasses.replace(CONFIG, fusion="attention"))
+    fused.load_state_dict(plain.state_dict(), strict=False)
+    assert torch.equal(fused.user_tokens(users()), plain.user_tokens(users()))
+    torch.nn.init.normal_(fused.fusion.to_out.weight, std=0.1)
+    other = users()._replace(core=torch.randn(2, 24))
+    changed = (fused.user_tokens(users()) - fused.user_tokens(other)).abs().amax(dim=(0, 2)) > 0
+    assert changed.all(), "a token of every part knows the core part now"
+
+
+def test_an_unknown_fusion_is_refused():
+    with pytest.raises(CheckpointError, match=r"'sum'.*concatenation, attention"):
+        dataclasses.replace(CONFIG, fusion="sum")
+
+
+def test_a_header_of_before_has_the_papers_way():
+    old = {k: v for k, v in CONFIG.to_dict().items() if k not in ("fusion", "core_aligned")}
+    assert AdapterConfig.from_dict(old) == CONFIG
+
+
+def test_core_can_have_an_alignment_of_its_own():
+    adapter = make_adapter(dataclasses.replace(CONFIG, core_aligned=True))
+    assert adapter.user_tokens(users()).shape == (2, 6, 192)
+    assert adapter.projections["core"].linear.in_features == CONFIG.text_dim
+    assert any(name.startswith("core_alignment.") for name in adapter.state_dict())
+    assert make_adapter().core_alignment is None
