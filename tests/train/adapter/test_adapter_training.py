@@ -1,0 +1,143 @@
+"""The adapter's training: the UNet stays frozen, dropped users are plain, and a taste is learnt."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
+from prefgen.alignment import AlignmentConfig
+from prefgen.checkpoint import read_checkpoint
+from prefgen.errors import ModelError
+from prefgen.pocket import shapes
+from tests.prefgen.test_adapter import CONFIG, make_unet, users
+from train.adapter.config import AdapterTraining
+from train.adapter.diffusion import Painted, diffusion_loss
+from train.adapter.fit import train_adapter, write_adapter
+from train.adapter.learner import AdapterLearner
+from train.adapter.start import start_from_text
+from train.loop import LoopConfig
+from train.pocket.generator import schedule
+from train.settings import SettingsError, read_settings
+
+TRAINING = AdapterTraining(LoopConfig(steps=3, learning_rate=1e-3, warmup=1, ema=0.5), batch=2, shift=2.0)
+SMALL = AlignmentConfig(24, 128, hidden_dim=16)
+
+
+def painted(batch: int = 2, seed: int = 3) -> Painted:
+    torch.manual_seed(seed)
+    sizes = torch.tensor([shapes.SIZE_CONDITION] * batch, dtype=torch.float32)
+    return Painted(torch.randn(batch, 4, 12, 12), torch.randn(batch, 77, 192), torch.randn(batch, 128), sizes)
+
+
+@pytest.mark.parametrize(("fusion", "aligned"), [("concatenation", False), ("attention", True)])
+def test_a_training_changes_the_adapter_and_nothing_else(fusion, aligned, tmp_path):
+    adapter = PreferenceAdapter(dataclasses.replace(CONFIG, fusion=fusion, core_aligned=aligned), SMALL)
+    before = {name: tensor.clone() for name, tensor in adapter.state_dict().items()}
+    unet = make_unet()
+    start_from_text(adapter, unet)
+    frozen = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    trained = train_adapter(adapter, unet, schedule(), lambda step: (users(), painted()), TRAINING, tmp_path)
+    assert all(torch.equal(tensor, frozen[name]) for name, tensor in unet.state_dict().items())
+    changed = {name for name, tensor in trained.state_dict().items() if not torch.equal(tensor, before[name])}
+    kept = {name for name in before if "alignment." in name}
+    assert changed == before.keys() - kept
+    # The checkpoint has everything but sem's alignment, which is a part of its own.
+    write_adapter(tmp_path / "p.safetensors", trained, steps=3)
+    written = read_checkpoint(tmp_path / "p.safetensors")
+    assert written.part("adapter").keys() == {name for name in before if not name.startswith("alignment.")}
+    assert written.header["adapter"]["fusion"] == fusion
+    assert written.header["training"]["adapter"] == {"steps": 3}
+
+
+def test_a_dropped_user_is_the_plain_generator():
+    unet, adapter = make_unet(), PreferenceAdapter(CONFIG, SMALL)
+    start_from_text(adapter, unet)
+    branch = install_in_diffusers(unet, adapter)
+    learner = AdapterLearner(adapter)
+
+    def loss(present: list[bool] | None) -> float:
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            if present is None:
+                return diffusion_loss(unet, schedule(), painted(), generator).item()
+            with branch.keys_values(learner(users(), torch.tensor(present))):
+                return diffusion_loss(unet, schedule(), painted(), generator).item()
+
+    # 1e-6: the branch adds zeros; what is left is float32's order of summation.
+    assert loss([False, False]) == pytest.approx(loss(None), abs=1e-6)
+    assert abs(loss([True, False]) - loss(None)) > 1e-5
+
+
+def test_every_user_is_dropped_where_the_share_says_so(tmp_path):
+    """What the learner is told of who is present, counted over a training."""
+    seen = []
+    original = AdapterLearner.forward
+
+    def watch(self, parts, present):
+        seen.append(present.float().mean())
+        return original(self, parts, present)
+
+    learner = pytest.MonkeyPatch()
+    learner.setattr(AdapterLearner, "forward", watch)
+    try:
+        config = dataclasses.replace(TRAINING, no_user=0.5, loop=dataclasses.replace(TRAINING.loop, steps=12))
+        one = UserParts(*(part.repeat(8, 1) for part in users()))
+        big = Painted(*(part.repeat_interleave(8, 0) for part in vars(painted()).values()))
+        train_adapter(PreferenceAdapter(CONFIG, SMALL), make_unet(), schedule(), lambda _: (one, big), config, tmp_path)
+    finally:
+        learner.undo()
+    # 192 draws of one half: three standard errors are 0.11.
+    assert torch.stack(seen).mean() == pytest.approx(0.5, abs=0.11)
+
+
+def test_the_loss_knows_both_predictions_and_refuses_a_third():
+    from diffusers import DDPMScheduler
+
+    unet = make_unet()
+    with torch.no_grad():
+        losses = {
+            kind: diffusion_loss(
+                unet, DDPMScheduler(prediction_type=kind), painted(), torch.Generator().manual_seed(0)
+            ).item()
+            for kind in ("epsilon", "v_prediction")
+        }
+        assert losses["epsilon"] != losses["v_prediction"]
+        with pytest.raises(ModelError, match="'sample'"):
+            diffusion_loss(unet, DDPMScheduler(prediction_type="sample"), painted(), torch.Generator())
+
+
+def test_an_adapter_learns_what_its_users_like(tmp_path):
+    """Two users at opposite ends, who like opposite latents under one caption: only the branch can tell them."""
+    unet, same = make_unet(), painted()
+    # A UNet that was never trained has an output layer of zeros, through which nothing could be learnt.
+    torch.nn.init.normal_(unet.conv_out.weight, std=0.05)
+    opposite = torch.tensor([1.0, -1.0])
+    two = UserParts(*(part[:1] * opposite[:, None] for part in users()))
+    liked = dataclasses.replace(
+        same,
+        latents=opposite[:, None, None, None].expand(2, 4, 12, 12).clone(),
+        context=same.context[:1].expand(2, -1, -1),
+        pooled=same.pooled[:1].expand(2, -1),
+    )
+    adapter = PreferenceAdapter(CONFIG, SMALL)
+    start_from_text(adapter, unet)
+    loop = LoopConfig(steps=40, learning_rate=3e-3, warmup=2, ema=0.5)
+    adapter = train_adapter(
+        adapter, unet, schedule(), lambda _: (two, liked), AdapterTraining(loop, no_user=0.0), tmp_path
+    )
+    branch = install_in_diffusers(unet, adapter)
+
+    def loss(order: list[int]) -> float:
+        with torch.no_grad(), branch.users(adapter.user_tokens(UserParts(*(part[order] for part in two)))):
+            found = [diffusion_loss(unet, schedule(), liked, torch.Generator().manual_seed(i)) for i in range(6)]
+        return torch.stack(found).mean().item()
+
+    assert loss([0, 1]) < 0.9 * loss([1, 0]), "with the users exchanged the loss is clearly worse"
+
+
+def test_settings_are_checked():
+    config = read_settings(AdapterTraining, "adapter", "sdxl", ["fusion=attention", "core_aligned=true"])
+    assert (config.fusion, config.core_aligned) == ("attention", True)
+    with pytest.raises(SettingsError, match=r"no_user is 1.5"):
+        read_settings(AdapterTraining, "adapter", "sdxl", ["no_user=1.5"])

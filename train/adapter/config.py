@@ -1,0 +1,42 @@
+"""What a training of the adapter is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefgen.adapter.fusion import FUSIONS
+from train.loop import LoopConfig
+from train.settings import SettingsError, one_of
+
+
+@dataclass(frozen=True)
+class AdapterTraining:
+    """One training. Defaults ours; PrefGen gives none.
+
+    batch: users in a step, of one process. no_user: the share of the rows whose user tokens are dropped (IP-Adapter's
+    image dropout is 0.05). no_caption: the share without a caption, for classifier-free guidance (0.05 in IP-Adapter).
+    shift: of the timesteps towards noise (Esser et al. 2024, equation 23); 1 is none. sem_tokens, core_tokens,
+    img_tokens: user tokens a part; 0 leaves it out. fusion, core_aligned: see AdapterConfig. start: where keys and
+    values begin, as the "text"'s own (as IP-Adapter's do) or values at "zero". size: of the training images (pixels).
+    """
+
+    loop: LoopConfig
+    batch: int = 8
+    no_user: float = 0.1
+    no_caption: float = 0.05
+    shift: float = 1.0
+    sem_tokens: int = 2
+    core_tokens: int = 2
+    img_tokens: int = 2
+    fusion: str = "concatenation"
+    core_aligned: bool = False
+    start: str = "text"
+    size: int = 512
+    seed: int = 61
+
+    def __post_init__(self) -> None:
+        one_of("fusion", self.fusion, tuple(FUSIONS))
+        one_of("start", self.start, ("text", "zero"))
+        for name in ("no_user", "no_caption"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}, expected a share from 0 up to 1, without 1.")
