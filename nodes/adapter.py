@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..prefgen.adapter import PARTS, PreferenceAdapter
+from ..prefgen.adapter import blocks as block_choice
 from ..prefgen.embedding import UserEmbedding
-from ..prefgen.errors import PrefGenError
+from ..prefgen.errors import CheckpointError, EmbeddingError, PrefGenError
 from ..prefgen.preference import PreferenceModel
-from .attention import check_fits, patch_user_branch
+from .attention import KeysValues, check_fits, patch_user_branch
+from .mask import SpatialMask
 from .types import EmbeddingType, PreferenceModelType
 from .weights import ready
 
+IGNORE, PUSH = "ignore", "push away"
+"""What becomes of the disliked images."""
+
 
 def strength_input(part: str, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(part, default=1.0, min=0.0, max=4.0, step=0.05, tooltip=tooltip)
+    """How much of something goes in, from none to four times."""
+    return io.Float.Input(part, default=1.0, min=0.0, max=block_choice.STRONGEST, step=0.05, tooltip=tooltip)
 
 
 def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    """A place in the denoising, from its first step to its last."""
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
 
 
@@ -46,6 +56,34 @@ class ApplyPreferenceAdapter(io.ComfyNode):
                 strength_input("img_strength", "Share of img, what the liked images look like."),
                 percent_input("start", 0.0, "Where in the denoising the taste sets in: 0 is the first step."),
                 percent_input("end", 1.0, "Where in the denoising it stops: 1 is the last step."),
+                io.Combo.Input(
+                    "dislikes",
+                    options=[IGNORE, PUSH],
+                    default=IGNORE,
+                    optional=True,
+                    tooltip="Push away: what the disliked images look like goes where the negative prompt goes, so "
+                    "that guidance leads away from it. Needs a cfg above 1.",
+                ),
+                io.Combo.Input(
+                    "blocks",
+                    options=list(block_choice.PRESETS),
+                    default="all",
+                    optional=True,
+                    tooltip="Where in the UNet the taste goes in: everywhere, or only where SDXL makes style, or "
+                    "composition.",
+                ),
+                io.String.Input(
+                    "block_weights",
+                    default="",
+                    optional=True,
+                    tooltip="For your own choice of blocks: a weight a layer (SDXL has 11), or names: "
+                    "input=0.5, output.1=1. What is not named is as `blocks` says.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where in the image the taste counts: white. As large as the image; one, or one an image.",
+                ),
             ],
             outputs=[io.Model.Output(tooltip="The MODEL that paints to this person's taste.")],
         )
@@ -62,25 +100,93 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         img_strength: float,
         start: float,
         end: float,
+        dislikes: str = IGNORE,
+        blocks: str = "all",
+        block_weights: str = "",
+        mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        if start > end:
-            raise PrefGenError(f"start is {start:g} and end is {end:g}; start must not be above end: exchange them.")
+        shares = dict(zip(PARTS, (sem_strength, core_strength, img_strength), strict=True))
+        check_numbers(
+            {"strength": strength} | {f"{part}_strength": share for part, share in shares.items()}, start, end
+        )
         adapter = ready(preference_model).require("adapter")
         embedding.require_from(preference_model)
         check_fits(model, adapter.config)
-        shares = dict(zip(PARTS, (sem_strength, core_strength, img_strength), strict=True))
-        if not strength or not any(shares[part] for part in adapter.config.parts):
+        weights = chosen_blocks(adapter, blocks, block_weights)
+        where = None if mask is None else SpatialMask(mask)
+        if not strength or not any(shares[part] for part in adapter.config.parts) or not any(weights.values()):
             return io.NodeOutput(model)  # nothing to add, and so the very same image
         strengths = {part: strength * share for part, share in shares.items()}
-        return io.NodeOutput(patch_user_branch(model, user_keys_values(adapter, embedding, strengths), start, end))
+        name = preference_model.name
+        liked = user_keys_values(adapter, embedding, strengths, weights, name)
+        disliked = None
+        if dislikes == PUSH:
+            turned = turned_away(adapter, embedding, name)
+            disliked = user_keys_values(adapter, turned, strengths | {"sem": 0.0, "core": 0.0}, weights, name)
+        return io.NodeOutput(patch_user_branch(model, liked, start, end, disliked, where))
+
+
+def check_numbers(strengths: dict[str, float], start: float, end: float) -> None:
+    """Numbers from other nodes, which ComfyUI does not hold to an input's limits. Raises PrefGenError."""
+    for name, value in strengths.items():
+        if not 0 <= value <= block_choice.STRONGEST:
+            raise PrefGenError(
+                f"{name} is {value:g}, expected 0 to {block_choice.STRONGEST:g}: choose a value in between."
+            )
+    for name, value in (("start", start), ("end", end)):
+        if not 0 <= value <= 1:
+            raise PrefGenError(f"{name} is {value:g}, expected 0 to 1: choose a value in between.")
+    if start > end:
+        raise PrefGenError(f"start is {start:g} and end is {end:g}; start must not be above end: exchange them.")
+
+
+def chosen_blocks(adapter: PreferenceAdapter, preset: str, listed: str) -> dict[str, float]:
+    """A weight for each of the adapter's blocks, in the UNet's order."""
+    # an IP-Adapter's blocks come with the middle last
+    order = sorted((name for name, _ in adapter.config.blocks), key=lambda name: "imo".index(name[0]))
+    return block_choice.block_weights(order, preset, listed)
+
+
+def turned_away(adapter: PreferenceAdapter, embedding: UserEmbedding, name: str) -> UserEmbedding:
+    """The embedding with the disliked images in the place of the liked ones.
+
+    Raises EmbeddingError where there are none, and CheckpointError where the adapter looks at no images.
+    """
+    if "img" not in adapter.config.parts:
+        raise CheckpointError(
+            f"The adapter of {name} has no img tokens, and dislikes are pushed away by what images look like: "
+            f"set dislikes to {IGNORE!r}, or choose a checkpoint whose adapter has them."
+        )
+    if embedding.disliked_img is None:
+        raise EmbeddingError(
+            f"The embedding of {embedding.name!r} has no disliked images, which dislikes = {PUSH!r} needs: encode the "
+            f"history again, or set dislikes to {IGNORE!r}."
+        )
+    return replace(embedding, img=embedding.disliked_img)
 
 
 def user_keys_values(
-    adapter: PreferenceAdapter, embedding: UserEmbedding, strengths: dict[str, float]
-) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Keys and values of every block, once for the whole sampling, as tensors that a later gradient may pass."""
+    adapter: PreferenceAdapter,
+    embedding: UserEmbedding,
+    strengths: dict[str, float],
+    weights: dict[str, float] | None = None,
+    name: str = "the checkpoint",
+) -> KeysValues:
+    """Keys and values of every block, once for the whole sampling, as tensors that a later gradient may pass.
+
+    weights: each block's factor; blocks of weight 0 are left out. Raises CheckpointError, naming the checkpoint `name`,
+    for weights of the adapter that hold NaN.
+    """
     with torch.inference_mode(False), torch.no_grad():
-        return adapter.keys_values(adapter.user_tokens(embedding), strengths)
+        made = adapter.keys_values(adapter.user_tokens(embedding), strengths)
+        for block, pair in made.items():
+            if not all(math.isfinite(half.sum()) for half in pair):
+                raise CheckpointError(
+                    f"The adapter of {name} gives NaN for block {block}: its weights are damaged, get the file again."
+                )
+        if weights is None:
+            return made
+        return {block: (k, v * weights[block]) for block, (k, v) in made.items() if weights[block]}
 
 
 NODES = [ApplyPreferenceAdapter]

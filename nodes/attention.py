@@ -1,27 +1,31 @@
 """The adapter's branch inside ComfyUI's SDXL UNet: one attn2 patch a cross-attention block.
 
 Keys and values come ready-made (``PreferenceAdapter.keys_values``), so a denoising step costs each block one small
-attention and no projection. Patches that were there before are called first and kept.
+attention and no projection. Patches that were there before are called first and kept; those of packs that put theirs
+into a block's patch (`add`, as ComfyUI_IPAdapter_plus does) find a place in ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import comfy.model_base
 import torch
 from comfy.ldm.modules.attention import SpatialTransformer, optimized_attention
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP
+from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
 
 from ..prefgen.adapter import AdapterConfig, decoupled_attention
 from ..prefgen.errors import ModelError
+from .mask import SpatialMask
 
-COND = 0  # what ComfyUI writes into `cond_or_uncond` for the positive prompt's rows
+COND, UNCOND = 0, 1  # what ComfyUI writes into `cond_or_uncond` for the positive and the negative prompt's rows
+ALWAYS = float("inf")
 
 Patch = Callable[[Tensor, Tensor, Tensor, dict], Tensor]
+KeysValues = Mapping[str, tuple[Tensor, Tensor]]
 
 
 def text_attention(q: Tensor, k: Tensor, v: Tensor, options: dict) -> Tensor:
@@ -32,39 +36,70 @@ def text_attention(q: Tensor, k: Tensor, v: Tensor, options: dict) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class UserPatch:
-    """An attn2 patch: text attention (or the patch before), then the user's branch on the positive prompt's rows.
+    """An attn2 patch: text attention (or the patch before), then the user's branch.
 
     Attributes:
-        k, v: (1, T, width), the strengths already in `v`.
+        k, v: (1, T, width), the strengths already in `v`, for the positive prompt's rows.
         window: the entry of transformer_options that says whether this step is within start and end; None is always.
         previous: the patch that held this block before, if any.
+        disliked: (k, v) for the negative prompt's rows; None leaves them alone.
+        mask: where in the image the branch counts; None is everywhere.
+        added: what other packs have put behind ours, (callback, its arguments) each.
     """
 
     k: Tensor
     v: Tensor
     window: str | None = None
     previous: Patch | None = None
+    disliked: tuple[Tensor, Tensor] | None = None
+    mask: SpatialMask | None = None
+    added: list[tuple[Callable[..., Tensor], dict]] = field(default_factory=list)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, options: dict) -> Tensor:
         out = (self.previous or text_attention)(q, k, v, options)
-        if self.window and not options.get(self.window, True):
-            return out
+        if not self.window or options.get(self.window, True):
+            out = self._with_user(out, q, options)
+        return self._with_added(out, q, k, v, options) if self.added else out
+
+    def _with_user(self, out: Tensor, q: Tensor, options: dict) -> Tensor:
         rows = options.get("cond_or_uncond") or [COND]
+        users = {COND: (self.k, self.v), UNCOND: self.disliked}
         # not in place: the noise optimisation needs the text's attention unchanged for its backward pass
         chunks = zip(rows, out.chunk(len(rows)), q.chunk(len(rows)), strict=True)
         merged = [
-            self._add(text, queries, options["n_heads"]) if row == COND else text for row, text, queries in chunks
+            text if users.get(row) is None else text + self._branch(queries, users[row], options)
+            for row, text, queries in chunks
         ]
         return merged[0] if len(merged) == 1 else torch.cat(merged)
 
-    def _add(self, text: Tensor, q: Tensor, heads: int) -> Tensor:
-        return text + decoupled_attention(q, self.k.to(q), self.v.to(q), heads)
+    def _branch(self, q: Tensor, user: tuple[Tensor, Tensor], options: dict) -> Tensor:
+        k, v = user
+        out = decoupled_attention(q, k.to(q), v.to(q), options["n_heads"])
+        return out if self.mask is None else out * self.mask.on(options, len(q), q)
+
+    def _with_added(self, out: Tensor, q: Tensor, k: Tensor, v: Tensor, options: dict) -> Tensor:
+        sigma = float(options["sigmas"].max()) if "sigmas" in options else ALWAYS
+        for callback, given in self.added:
+            if given.get("sigma_end", 0.0) <= sigma <= given.get("sigma_start", ALWAYS):
+                out = out + callback(out, q, k, v, options, **given)
+        return out.to(q.dtype)
+
+    def add(self, callback: Callable[..., Tensor], **given) -> None:
+        """What another pack calls to have its branch beside ours: `callback(out, q, k, v, options, **given)` is added
+        to the block's attention in the steps between `sigma_start` and `sigma_end`."""
+        self.added.append((callback, given))
+
+    def copy(self) -> UserPatch:
+        """A patch to which others may `add` without changing this one."""
+        return replace(self, added=list(self.added))
 
     def to(self, target: torch.device | torch.dtype | str) -> UserPatch:
         """ComfyUI moves and casts patches with this. It does so in inference mode, whose tensors know no gradient."""
         previous = self.previous.to(target) if hasattr(self.previous, "to") else self.previous
         with torch.inference_mode(False), torch.no_grad():
-            return replace(self, k=self.k.to(target), v=self.v.to(target), previous=previous)
+            k, v = self.k.to(target), self.v.to(target)
+            disliked = self.disliked and (self.disliked[0].to(target), self.disliked[1].to(target))
+        return replace(self, k=k, v=v, previous=previous, disliked=disliked, added=list(self.added))
 
 
 @dataclass(frozen=True)
@@ -126,24 +161,44 @@ def _shape(blocks: dict[str, int], context: int) -> str:
 
 
 def patch_user_branch(
-    model: ModelPatcher, keys_values: dict[str, tuple[Tensor, Tensor]], start: float = 0.0, end: float = 1.0
+    model: ModelPatcher,
+    keys_values: KeysValues,
+    start: float = 0.0,
+    end: float = 1.0,
+    disliked: KeysValues | None = None,
+    mask: SpatialMask | None = None,
 ) -> ModelPatcher:
     """A clone of the MODEL in which every named block has the user's branch.
 
     Args:
         keys_values: block name -> (K, V), each (1, T, width), strengths already in V.
         start, end: the part of the denoising, as fractions, in which the branch is active.
+        disliked: the same of what the user dislikes, for the negative prompt's rows: guidance leads away from it.
+        mask: where in the image the branch counts.
     """
     model = model.clone()
     window = _add_window(model, start, end) if (start, end) != (0.0, 1.0) else None
-    before = model.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
+    before = _attn2_patches(model)
     for name, (k, v) in keys_values.items():
         side, number, index = name.split(".")
         block = (side, int(number), int(index))
         # ComfyUI prefers a block's own patch to one for the whole layer, so ours would hide either
         previous = before.get(block, before.get(block[:2]))
-        model.set_model_attn2_replace(UserPatch(k, v, window, previous), *block)
+        patch = UserPatch(k, v, window, previous, disliked and disliked[name], mask)
+        model.set_model_attn2_replace(patch, *block)
+    if not model.get_callbacks(CallbacksMP.ON_CLONE, "prefgen"):
+        model.add_callback_with_key(CallbacksMP.ON_CLONE, "prefgen", _own_patches)
     return model
+
+
+def _attn2_patches(model: ModelPatcher) -> dict[tuple, Patch]:
+    return model.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
+
+
+def _own_patches(_: ModelPatcher, clone: ModelPatcher) -> None:
+    """A clone gets patches of its own: another pack's `add` on the clone must not reach the MODEL upstream."""
+    patches = _attn2_patches(clone)
+    patches |= {block: patch.copy() for block, patch in patches.items() if isinstance(patch, UserPatch)}
 
 
 def _add_window(model: ModelPatcher, start: float, end: float) -> str:

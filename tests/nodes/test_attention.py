@@ -25,7 +25,7 @@ def keys_values():
         return adapter.keys_values(adapter.user_tokens(users(1)))
 
 
-def forward(model, cond_or_uncond=(0,), sigma=1.0, batch=2, rows=None):
+def forward(model, cond_or_uncond=(0,), sigma=1.0, batch=2):
     """One UNet forward as the sampler makes it: `batch` latents for each entry of cond_or_uncond."""
     torch.manual_seed(3)
     x, context, pooled = torch.randn(batch, 4, 12, 12), torch.randn(batch, 77, 192), torch.randn(batch, 128)
@@ -141,3 +141,124 @@ def test_keys_and_values_are_computed_once_for_a_whole_sampling(pack, model, att
     for sigma in (10.0, 1.0, 0.1):
         forward(patched, [0, 1], sigma)
     assert len(counted) == len(CONFIG.blocks)
+
+
+def test_what_is_disliked_is_on_the_negative_prompts_rows_alone(model, attention, keys_values):
+    disliked = {name: (k, 2 * v) for name, (k, v) in keys_values.items()}
+    pushed = attention.patch_user_branch(model, keys_values, disliked=disliked)
+    cond, uncond = forward(pushed, [0, 1]).chunk(2)
+    # 1e-5: a CPU matrix product of more rows rounds otherwise
+    assert torch.allclose(cond, forward(attention.patch_user_branch(model, keys_values)), atol=1e-5)
+    assert torch.allclose(uncond, forward(attention.patch_user_branch(model, disliked)), atol=1e-5)
+
+
+def test_a_mask_keeps_the_branch_to_its_place_at_every_grid(pack, attention, keys_values):
+    mask = torch.zeros(96, 64)
+    mask[:48] = 1
+    k, v = keys_values["middle.0.0"]
+    patch = attention.UserPatch(k, v, mask=pack("nodes.mask").SpatialMask(mask))
+    bare = attention.UserPatch(k, v)
+    text = torch.randn(2, 77, 128)
+    for height, width in ((12, 8), (6, 4), (3, 2)):
+        q = torch.randn(2, height * width, 128)
+        options = {"n_heads": 4, "attn_precision": None, "cond_or_uncond": [0]}
+        options |= {"original_shape": [2, 4, 12, 8], "activations_shape": [2, 128, height, width]}
+        plain, whole, found = (f(q, text, text, options) for f in (attention.text_attention, bare, patch))
+        rows = height // 2 * width  # a grid of three rows has half of its middle one
+        assert torch.equal(found[:, :rows], whole[:, :rows])
+        assert torch.equal(found[:, -rows:], plain[:, -rows:])
+    half = (found - plain)[:, 2:4] / (whole - plain)[:, 2:4]
+    assert torch.allclose(half, torch.full_like(half, 0.5), atol=1e-3)  # a quotient of small float32 differences
+
+
+def test_a_mask_an_image_and_all_white_is_no_mask(pack, model, attention, keys_values):
+    masks = torch.stack([torch.zeros(96, 96), torch.ones(96, 96)])
+    found = forward(attention.patch_user_branch(model, keys_values, mask=pack("nodes.mask").SpatialMask(masks)), [1, 0])
+    plain, personal = forward(model), forward(attention.patch_user_branch(model, keys_values))
+    assert torch.allclose(found[2], plain[0], atol=1e-5)
+    assert torch.allclose(found[3], personal[1], atol=1e-5)
+
+
+class OtherPack:
+    """How ComfyUI_IPAdapter_plus shares a block: its patch has `add`, and it adds to a patch that it finds there."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def callback(self, out, q, k, v, options, weight, sigma_start, sigma_end):
+        self.calls += 1
+        return weight * q
+
+    def apply(self, model, **given):
+        model = model.clone()
+        there = model.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
+        given = {"weight": 0.3, "sigma_start": 5.0, "sigma_end": 0.5} | given
+        if ("middle", 0, 0) in there:
+            there["middle", 0, 0].add(self.callback, **given)
+        else:
+
+            def patch(q, k, v, options):
+                from comfy.ldm.modules.attention import optimized_attention
+
+                out = optimized_attention(q, k, v, options["n_heads"])
+                inside = given["sigma_end"] <= float(options["sigmas"].max()) <= given["sigma_start"]
+                return out + self.callback(out, q, k, v, options, **given) if inside else out
+
+            model.set_model_attn2_replace(patch, "middle", 0, 0)
+        return model
+
+
+def test_beside_another_packs_patches_in_either_order(model, attention, keys_values):
+    other = OtherPack()
+    first = other.apply(attention.patch_user_branch(model, keys_values))
+    last = attention.patch_user_branch(other.apply(model), keys_values)
+    assert torch.allclose(forward(first), forward(last), atol=1e-5)
+    assert other.calls == 2
+    ours = forward(attention.patch_user_branch(model, keys_values))
+    assert not torch.allclose(forward(first), ours, atol=1e-3)
+    assert torch.equal(forward(first, sigma=9.0), forward(last, sigma=9.0)), "outside their steps"
+    assert other.calls == 3
+
+
+def test_what_another_pack_adds_to_a_clone_does_not_reach_the_model_upstream(model, attention, keys_values):
+    other, ours = OtherPack(), attention.patch_user_branch(model, keys_values)
+    before = forward(ours)
+    added = other.apply(other.apply(ours))
+    assert torch.equal(forward(ours), before)
+    assert other.calls == 0
+    forward(added)
+    assert other.calls == 2
+
+
+def test_a_full_size_sdxl_gets_exactly_seventy_branches(attention, monkeypatch):
+    """SDXL's own geometry on the meta device, where 2.6 billion weights take no memory and a forward no time."""
+    import comfy.ldm.modules.attention as core
+    import comfy.model_patcher
+    import comfy.supported_models
+
+    # core's choice for the CPU asks how much memory the device has free, which meta cannot tell
+    monkeypatch.setattr(core, "optimized_attention", core.attention_pytorch)
+    monkeypatch.setattr(attention, "optimized_attention", core.attention_pytorch)
+    config = comfy.supported_models.SDXL(shapes.SDXL_UNET.ldm_config())
+    config.set_inference_dtype(torch.float32, None)
+    model = config.get_model({}, "", torch.device("meta"))
+    patcher = comfy.model_patcher.ModelPatcher(model, torch.device("meta"), torch.device("meta"))
+    blocks = attention.cross_attention_blocks(patcher)
+    assert dict(blocks) == dict(shapes.SDXL_UNET.attention_blocks())
+    calls = []
+
+    def counted(q, k, v, options):
+        calls.append(options["transformer_index"])
+        return attention.text_attention(q, k, v, options)
+
+    halves = {name: (torch.zeros(1, 4, width, device="meta"),) * 2 for name, width in blocks}
+    patched = attention.patch_user_branch(patcher, halves)
+    patches = patched.model_options["transformer_options"]["patches_replace"]["attn2"]
+    patched.model_options["transformer_options"]["patches_replace"]["attn2"] = {
+        block: attention.replace(patch, previous=counted) for block, patch in patches.items()
+    }
+    x, context, y = (torch.zeros(shape, device="meta") for shape in ((2, 4, 64, 64), (2, 77, 2048), (2, 2816)))
+    options = {**patched.model_options["transformer_options"], "cond_or_uncond": [0, 1]}
+    out = model.diffusion_model(x, torch.zeros(2, device="meta"), context, y=y, transformer_options=options)
+    assert out.shape == x.shape
+    assert len(patches) == len(calls) == 70
