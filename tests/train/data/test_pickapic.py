@@ -80,6 +80,7 @@ def test_every_fault_is_dropped_and_counted(tmp_path):
 def test_a_user_may_fall_below_the_least_by_broken_images(tmp_path):
     rows = person(1, 11) + person(2, 11)
     rows[0]["jpg_0"] = b"not a JPEG"
+    rows.append(row(1, "u1-1-yes", "another", 30))  # 11 pairs are whole, of 10 distinct liked images
     report, users = made(tmp_path, rows)
     assert [user.user for user in users] == ["2"]
     assert report["dropped"]["users_under_11_liked_images"] == 1
