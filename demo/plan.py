@@ -29,7 +29,7 @@ class Plan:
     cfg: float = 2.5
     sampler: str = "euler"
     scheduler: str = "normal"
-    strength: float = 2.0
+    strength: float = 1.5
     reno_steps: int = 4
     reno_cfg: float = 1.0
     reno_scheduler: str = "simple"
