@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--out", type=Path, help="the checkpoint that gets the part (default: --checkpoint itself)")
     parser.add_argument("--folder", type=Path, default=Path("out/align"), help="where states, logs and tables are kept")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="over the file, such as objective=mse")
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     if given.checkpoint == POCKET and not given.out:
         parser.error("the bundled checkpoint is trained by train.pocket: give --out, or another --checkpoint")
     config = read_settings(AlignConfig, "align", given.config, given.overrides)
