@@ -1,31 +1,54 @@
-"""The alignment's training: crowds, captions and the measure of whose text a user finds."""
+"""The pocket's users for the alignment's training: who they are, and what their text says."""
+
+import shutil
 
 import pytest
 import torch
 
-from train.loop import generator_of
-from train.pocket.align import BATCH, _crowd, favourites, retrieval
-
-
-def test_a_crowd_shares_a_favourite():
-    best = torch.randint(3, (400, 5), generator=generator_of(0, 0))
-    for step in range(10):
-        crowd = _crowd(best, generator_of(1, step))
-        assert len(crowd) == len(set(crowd.tolist())) == BATCH
-        assert any(len(set(best[crowd, name].tolist())) == 1 for name in range(5))
-
-
-def test_a_crowd_is_never_of_one():
-    best = torch.arange(6)[:, None].expand(-1, 5)
-    assert all(len(_crowd(best, generator_of(0, step))) == 2 for step in range(20))
+from prefgen.checkpoint import read_checkpoint
+from prefgen.preference import load_preference_model
+from train.data.agents import World
+from train.loop import LoopConfig
+from train.pocket import align as pocket
 
 
 def test_favourites_are_a_caption():
-    assert favourites([1, 1, 1, 0, 0]) == "over the sea, neon colours, striped sky, centred, flat"
+    assert pocket.favourites([1, 1, 1, 0, 0]) == "over the sea, neon colours, striped sky, centred, flat"
 
 
-def test_retrieval_of_the_texts_themselves_and_of_noise():
-    generator = torch.Generator().manual_seed(0)
-    text, noise = torch.randn(2, 200, 32, generator=generator)
-    assert retrieval(text, text)["rank"] == pytest.approx(1)
-    assert retrieval(noise, text)["rank"] == pytest.approx(0.5, abs=0.05)
+def test_users_are_encoded_as_extraction_encodes_them(monkeypatch):
+    monkeypatch.setattr(pocket, "POSTERS", 24)
+    prefdisc = load_preference_model("pocket").prefdisc
+    table = pocket.embedded_users(prefdisc, World.load(), 50, seed=1)
+    width = prefdisc.tokens.shape[1]
+    assert (table.sem.shape, table.core.shape, table.texts.shape, table.likes.shape) == (
+        (50, width),
+        (50, width),
+        (50, 128),
+        (50, 5),
+    )
+    assert not torch.equal(table.sem, table.core)
+    # Whoever likes the same best has the same text, and nobody else.
+    same_likes = (table.likes[:, None] == table.likes[None]).all(-1)
+    # 1e-3: the same caption is read in another batch; captions that differ are far apart.
+    same_texts = (table.texts[:, None] - table.texts[None]).abs().amax(-1) < 1e-3
+    assert torch.equal(same_likes, same_texts)
+
+
+def test_a_training_writes_the_alignment_and_says_how_good_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(pocket, "POSTERS", 24)
+    out = tmp_path / "p.safetensors"
+    shutil.copy(pocket.FILE, out)
+    found = pocket.train(tmp_path, LoopConfig(steps=2), users=50, objective="mse", out=out)
+    assert {"rank", "own", "others", "spread", "collapsed_at"} <= found.keys()
+    written = read_checkpoint(out)
+    assert written.header["training"]["alignment"]["rank"] == found["rank"]
+    assert written.has("adapter"), "the other parts stay"
+
+
+def test_the_part_of_the_command_is_there():
+    from train.pocket.__main__ import trainer
+
+    assert trainer("align") is pocket.train
+    with pytest.raises(ModuleNotFoundError):
+        trainer("nothing")

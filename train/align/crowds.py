@@ -14,11 +14,12 @@ def draw_crowd(likes: Tensor, texts: Tensor, size: int, generator: torch.Generat
     likes (N, A): they share a value of a random attribute. Where nobody knows attributes (A = 0): a random user and
     those whose texts (N, D) are nearest.
     """
-    leader = int(torch.randint(len(texts), (1,), generator=generator))
     if not likes.shape[1]:
+        leader = int(torch.randint(len(texts), (1,), generator=generator))
         distances = torch.cdist(texts[leader][None], texts)[0]
         return distances.argsort()[: max(2, min(size, len(texts)))]
     attribute = int(torch.randint(likes.shape[1], (1,), generator=generator))
+    leader = int(torch.randint(len(texts), (1,), generator=generator))
     alike = (likes[:, attribute] == likes[leader, attribute]).nonzero()[:, 0]
     if len(alike) < 2:
         # A crowd of one cannot be compared; the second may then be anybody.

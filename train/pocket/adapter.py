@@ -1,4 +1,4 @@
-"""Trains the pocket adapter through diffusers' UNet: the UNet frozen, diffusion loss on posters that agents like."""
+"""The pocket's adapter: agents and posters that they like, for `train.adapter`, which trains it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from prefgen.adapter import AdapterConfig, PreferenceAdapter, install_in_diffusers
-from prefgen.checkpoint import read_checkpoint, write_part
+from prefgen.adapter import AdapterConfig, PreferenceAdapter, UserParts
+from prefgen.checkpoint import read_checkpoint
 from prefgen.pocket.shapes import CLIP_G, FOLDER, UNET
+from train.adapter.config import AdapterTraining
+from train.adapter.diffusion import Painted
+from train.adapter.fit import train_adapter, write_adapter
 from train.data.agents import World, utility_of
 from train.data.posters import Attributes, random_caption
-from train.loop import LoopConfig, fit, generator_of
+from train.loop import LoopConfig
 from train.pocket import generator, text
 from train.pocket.encoded import EncodedAgents, encoded_agents
 from train.pocket.latents import LatentPool, latent_pool
@@ -43,51 +45,33 @@ def short_caption(row: np.ndarray, rng: np.random.Generator) -> str:
     return random_caption(Attributes.from_indices(row), rng, each=each)
 
 
-def user_tokens(adapter: PreferenceAdapter, agents: EncodedAgents, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """User tokens (B, T, C), some rows zeroed: a user who is not there adds nothing to the image."""
-    tokens = adapter.user_tokens(agents.users(rows))
-    kept = torch.rand(len(rows), 1, 1, generator=generator) >= NO_USER
-    return tokens * kept
-
-
-class Branches(nn.Module):
-    """The adapter's trained weights, apart from the alignment, which stays as `train.pocket.align` left it."""
-
-    def __init__(self, adapter: PreferenceAdapter):
-        super().__init__()
-        self.adapter = adapter
-        if adapter.alignment is not None:
-            adapter.alignment.requires_grad_(False)
-
-
-def config_for(agents: EncodedAgents) -> AdapterConfig:
+def config_for(agents: EncodedAgents, fusion: str = "concatenation") -> AdapterConfig:
     """The pocket adapter's shapes: two tokens a part, every cross-attention block of the pocket UNet."""
     sem, core, img = (part.shape[-1] for part in agents.parts)
-    return AdapterConfig(sem, core, img, CLIP_G.hidden, UNET.context_dim, blocks=UNET.attention_blocks())
+    blocks = UNET.attention_blocks()
+    return AdapterConfig(sem, core, img, CLIP_G.hidden, UNET.context_dim, blocks=blocks, fusion=fusion)
 
 
-def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 61) -> None:
-    """Train and put the adapter into the shipped preference checkpoint."""
+def train(
+    folder: Path, config: LoopConfig = CONFIG, seed: int = 61, fusion: str = "concatenation", out: Path = FILE
+) -> None:
+    """Train, and put the adapter into a preference checkpoint that has the alignment: the shipped one, or `out`."""
     torch.manual_seed(seed)
-    world, scheduler = World.load(), generator.schedule()
-    pool, encode = latent_pool(folder), text.load()
+    world, pool, encode = World.load(), latent_pool(folder), text.load()
     agents = encoded_agents(folder, AGENTS, seed)
-    adapter = PreferenceAdapter(config_for(agents))
-    adapter.alignment.load_state_dict(read_checkpoint(FILE).part("alignment"))
+    adapter = PreferenceAdapter(config_for(agents, fusion))
+    adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
     unet = generator.load().to(memory_format=torch.channels_last)
     start_from_text(adapter, unet, encode, agents, world)
-    branch = install_in_diffusers(unet, adapter)
 
-    def loss_of(model, step):
-        rng, noise = np.random.default_rng([seed, step]), generator_of(seed, step)
+    def batches(step: int) -> tuple[UserParts, Painted]:
+        rng = np.random.default_rng([seed, step])
         rows = rng.integers(len(agents), size=BATCH)
         liked = liked_posters(world, pool, agents.utilities[rows], rng)
         context, pooled = encode([short_caption(pool.indices[i], rng) for i in liked])
         latents = pool.latents[torch.from_numpy(liked)].float()
-        with branch.users(user_tokens(model.adapter, agents, torch.from_numpy(rows), noise)):
-            return {"loss": generator.diffusion_loss(unet, scheduler, latents, context, pooled, noise)}
+        return agents.users(torch.from_numpy(rows)), Painted(latents, context, pooled, generator.sizes(BATCH))
 
-    adapter = fit(Branches(adapter), loss_of, config, folder / "adapter").adapter
-    tensors = {k: v.half() for k, v in adapter.state_dict().items() if not k.startswith("alignment.")}
-    about = {"adapter": {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed}}
-    write_part(FILE, "adapter", adapter.config.to_dict(), tensors, training=about)
+    training = AdapterTraining(config, BATCH, NO_USER, shift=generator.SHIFT, fusion=fusion, seed=seed)
+    adapter = train_adapter(adapter, unet, generator.schedule(), batches, training, folder / "adapter")
+    write_adapter(out, adapter, steps=config.steps, batch=BATCH, agents=AGENTS, seed=seed)
