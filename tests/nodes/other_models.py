@@ -61,3 +61,22 @@ def sd15_shapes() -> dict[str, tuple[int, ...]]:
     layer("out.0", WIDTH)
     layer("out.2", 4, WIDTH, 3, 3)
     return shapes
+
+
+def write_flux(path: Path) -> str:
+    """A Flux of one block of each kind, one head wide; returns the file's name for core's UNETLoader."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head, joint = 128, 64
+    shapes = {
+        "double_blocks.0.img_attn.norm.key_norm.scale": (head,),
+        "double_blocks.0.img_attn.norm.query_norm.scale": (head,),
+        "single_blocks.0.norm.key_norm.scale": (head,),
+        "single_blocks.0.norm.query_norm.scale": (head,),
+        "img_in.weight": (head, 64),
+        "txt_in.weight": (head, joint),
+        "vector_in.in_layer.weight": (head, joint),
+        "guidance_in.in_layer.weight": (head, 256),
+        "final_layer.linear.weight": (64, head),
+    }
+    save_file({name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}, path)
+    return path.name

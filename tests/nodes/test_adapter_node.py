@@ -4,12 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from prefgen.checkpoint import read_checkpoint, write_part
 from prefgen.pocket import shapes
-from tests.comfyui import NodeError
+from tests.comfyui import NodeError, PromptRefused
 from tests.nodes.graphs import Pocket
-from tests.nodes.other_models import write_sd15
+from tests.nodes.other_models import write_flux, write_sd15
+from tests.prefgen import ip_adapters
 
 pytestmark = pytest.mark.server
 
@@ -89,29 +91,138 @@ def refused(comfy, build, message: str) -> None:
     assert caught.value.node_type == "ApplyPreferenceAdapter"
 
 
+def test_a_preset_or_a_list_of_blocks_chooses_where_the_taste_goes_in(comfy, plain):
+    everywhere, style = painted(comfy, adapted()), painted(comfy, adapted(blocks="style"))
+    listed = painted(comfy, adapted(block_weights="input=0, middle=0, output=0, output.1=1"))
+    assert not np.array_equal(style, everywhere)
+    assert np.array_equal(listed, style)
+    assert np.array_equal(painted(comfy, adapted(block_weights="input=0, middle=0, output=0")), plain)
+
+
+def test_the_disliked_images_push_through_the_negative_prompts_rows(comfy):
+    pushed = painted(comfy, adapted(dislikes="push away"))
+    assert not np.array_equal(pushed, painted(comfy, adapted()))
+
+
+def test_a_mask_of_black_is_the_plain_image_and_of_white_the_personal_one(comfy, plain):
+    def masked(value, width=96, height=96):
+        def build(graph):
+            preference = graph.preference()
+            embedding = graph.add("EncodeUserHistory", model=preference, history=graph.history())
+            mask = graph.add("SolidMask", value=value, width=width, height=height)
+            return graph.paint(graph.adapted(preference, embedding, mask=mask))
+
+        return build
+
+    assert np.abs(painted(comfy, masked(0.0)) - plain).max() < 1e-5  # zeros are added, rows are as they were
+    assert np.abs(painted(comfy, masked(1.0, 48, 48)) - painted(comfy, adapted())).max() < 1e-5
+    with pytest.raises(NodeError, match="The mask is 96 x 32 pixels and the image that is sampled 96 x 96"):
+        painted(comfy, masked(1.0, 96, 32))
+
+
+def ip_adapted(dislikes="ignore", width=16, file="pocket_ip.safetensors"):
+    """Paint with an IP-Adapter file in the pocket generator's layout."""
+
+    def build(graph):
+        preference = graph.add("PreferenceModelFromIPAdapter", file=file)
+        tower = graph.add("ProbeClipVision", width=width)
+        given = {"model": preference, "history": graph.history(), "clip_vision": tower}
+        embedding = graph.add("EncodeUserHistory", **given)
+        return graph.paint(graph.adapted(preference, embedding, dislikes=dislikes))
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def ip_folder(server):
+    folder = server.base / "models" / "ipadapter"
+    ip_adapters.write(folder / "pocket_ip.safetensors", shapes.UNET)
+    return folder
+
+
+def test_an_ip_adapter_file_pulls_with_liked_and_pushes_with_disliked_images(comfy, plain, ip_folder):
+    liked, both = painted(comfy, ip_adapted()), painted(comfy, ip_adapted("push away"))
+    assert np.isfinite(both).all()
+    assert np.abs(liked - plain).max() > 1e-3
+    assert np.abs(both - liked).max() > 1e-3
+
+
+def test_ip_adapter_files_that_cannot_be_used(comfy, ip_folder):
+    def refused_at(node, build, message):
+        with pytest.raises(NodeError, match=message) as caught:
+            painted(comfy, build)
+        assert caught.value.node_type == node
+
+    refused_at("EncodeUserHistory", ip_adapted(width=12), "embeds images 12 wide and the adapter of pocket_ip")
+    bad = ip_folder / "bad.safetensors"
+    for changes, message in (
+        ({"image_proj__proj__weight": torch.zeros(700, 16)}, "expected user tokens 192 wide each"),
+        ({"ip_adapter__1__to_k_ip__weight": torch.full((128, 192), torch.nan)}, "has NaN in 1 tensors"),
+    ):
+        ip_adapters.write(bad, shapes.UNET, **changes)
+        refused_at("PreferenceModelFromIPAdapter", ip_adapted(file=bad.name), message)
+
+
+def test_an_embedding_of_images_alone_is_refused_by_a_checkpoint_that_reads_more(comfy, ip_folder):
+    def build(graph):
+        preference = graph.add("PreferenceModelFromIPAdapter", file="pocket_ip.safetensors")
+        given = {"history": graph.history(), "clip_vision": graph.add("ProbeClipVision", width=16)}
+        embedding = graph.add("EncodeUserHistory", model=preference, **given)
+        return graph.paint(graph.adapted(graph.preference(), embedding))
+
+    refused(comfy, build, "made by another preference checkpoint, pocket_ip.safetensors")
+
+
 def test_a_model_that_is_no_sdxl_unet_is_refused_by_name(comfy):
     name = write_sd15(comfy.server.base / "models" / "diffusion_models" / "small_sd15.safetensors")
     sd15 = adapted(before=lambda graph: graph.add("UNETLoader", unet_name=name, weight_dtype="default"))
     refused(comfy, sd15, "The MODEL is SD15.*connect an SDXL checkpoint")
 
 
+def test_a_flux_model_is_refused_by_name(comfy):
+    name = write_flux(comfy.server.base / "models" / "diffusion_models" / "small_flux.safetensors")
+    flux = adapted(before=lambda graph: graph.add("UNETLoader", unet_name=name, weight_dtype="default"))
+    refused(comfy, flux, "The MODEL is Flux.*connect an SDXL checkpoint")
+
+
 def test_start_above_end_is_refused(comfy):
     refused(comfy, adapted(start=0.8, end=0.2), "start is 0.8 and end is 0.2")
 
 
+@pytest.mark.parametrize("name", ["strength", "img_strength", "end"])
+def test_numbers_out_of_range_are_refused_typed_in_or_from_another_node(comfy, name):
+    with pytest.raises(PromptRefused, match="bigger than max"):
+        painted(comfy, adapted(**{name: 7.0}))
+
+    def linked(graph):
+        return adapted(**{name: graph.add("PrimitiveFloat", value=7.0)})(graph)
+
+    refused(comfy, linked, rf"{name} is 7, expected 0 to")
+
+
+def test_block_weights_that_cannot_be_read_are_refused(comfy):
+    refused(comfy, adapted(block_weights="1, 2"), "Found 2 block weights for 11 layers")
+    refused(comfy, adapted(block_weights="input.77=1"), "No block of this adapter is named 'input.77'")
+
+
 @pytest.fixture(scope="module")
 def checkpoints(server):
-    """Beside the pocket's: `other` reads otherwise, `retrained` paints otherwise, `foreign` is for another UNet, `blind`
-    has no adapter."""
+    """Beside the pocket's: `other` reads otherwise, `retrained` paints otherwise, `foreign` is for another UNet,
+    `blind` has no adapter, `broken` has NaN, `tokens` has another number of user tokens than its header says."""
     folder = server.base / "models" / "prefgen"
     pocket = read_checkpoint(shapes.weights_path("preference"))
     config, weights = pocket.header["adapter"], pocket.part("adapter")
-    for name in ("other", "retrained", "foreign"):
+    for name in ("other", "retrained", "foreign", "broken", "tokens"):
         shutil.copy(pocket.path, folder / f"{name}.safetensors")
     reader = {name: x * 1.5 if name == "tokens" else x for name, x in pocket.part("prefdisc").items()}
     write_part(folder / "other.safetensors", "prefdisc", pocket.header["prefdisc"], reader)
     louder = {name: x * 1.5 if "to_v" in name else x for name, x in weights.items()}
     write_part(folder / "retrained.safetensors", "adapter", config, louder)
+    broken = {
+        name: x.index_fill(0, torch.tensor([0]), torch.nan) if "4_0.to_k" in name else x for name, x in weights.items()
+    }
+    write_part(folder / "broken.safetensors", "adapter", config, broken)
+    write_part(folder / "tokens.safetensors", "adapter", config | {"core_tokens": config["core_tokens"] + 1}, weights)
     first_block = {name: x for name, x in weights.items() if not name.startswith("blocks.") or "input_4_0" in name}
     write_part(folder / "foreign.safetensors", "adapter", config | {"blocks": config["blocks"][:1]}, first_block)
     for part in ("prefdisc", "alignment"):
@@ -145,3 +256,14 @@ def test_a_checkpoint_without_an_adapter_is_refused(comfy, checkpoints):
 def test_an_adapter_of_another_base_is_refused(comfy, checkpoints):
     message = "11 cross-attention blocks.*made for 1 cross-attention"
     refused(comfy, with_checkpoint("foreign.safetensors", "foreign.safetensors"), message)
+
+
+def test_an_adapter_with_nan_is_refused(comfy, checkpoints):
+    message = "adapter of broken.safetensors gives NaN for block input.4.0"
+    refused(comfy, with_checkpoint("pocket", "broken.safetensors"), message)
+
+
+def test_a_wrong_number_of_user_tokens_is_refused(comfy, checkpoints):
+    with pytest.raises(NodeError, match=r"tokens\.safetensors has tensors that do not fit its header") as caught:
+        painted(comfy, with_checkpoint("tokens.safetensors", "tokens.safetensors"))
+    assert caught.value.node_type == "LoadPreferenceModel"
