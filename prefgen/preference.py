@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ class PreferenceModel(nn.Module):
         """The checkpoint's fingerprint; a user embedding carries that of the checkpoint that made it."""
         return self.checkpoint.fingerprint
 
-    @property
+    @cached_property
     def reading(self) -> str:
         """A fingerprint of what reads histories (PrefDisc and the image tower) and of nothing else: it stays the same
         when an alignment or an adapter is trained into the checkpoint, so that encoded histories can be kept."""

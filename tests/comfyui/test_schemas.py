@@ -19,7 +19,8 @@ def inputs(info):
 def test_the_pack_is_whole(pack):
     assert set(pack) >= {
         *("LoadPreferenceModel", "BuildUserHistory", "LoadUserHistory", "EncodeUserHistory", "PreferenceScore"),
-        *("ApplyPreferenceAdapter", "ReNOOptimize", "LoadPocketGenerator"),
+        *("ApplyPreferenceAdapter", "ReNOOptimize", "LoadPocketGenerator", "PreferenceModelFromIPAdapter"),
+        *("SaveUserEmbedding", "LoadUserEmbedding", "BlendUserEmbeddings"),
     }
 
 

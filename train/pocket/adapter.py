@@ -22,7 +22,7 @@ from train.pocket.latents import LatentPool, latent_pool
 from train.pocket.warm_start import start_from_text
 
 FILE = FOLDER / "preference.safetensors"
-CONFIG = LoopConfig(steps=450, learning_rate=1.5e-3, warmup=30, ema=0.98, save_every=100)
+CONFIG = LoopConfig(steps=1000, learning_rate=1.5e-3, warmup=30, ema=0.98, save_every=100)
 BATCH, AGENTS, SHOWN = 32, 1000, 16
 WORDY = 0.25  # share of captions that name further attributes
 NO_USER = 0.1  # share of the rows without user tokens (IP-Adapter's image dropout is 0.05; default ours)
