@@ -59,6 +59,7 @@ class Result:
     cached: list[str] = field(default_factory=list)
     executed: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    prompt: str = ""
 
     def of(self, node: Node | str) -> dict:
         """The `ui` dictionary of a node, empty if it showed nothing."""
@@ -67,6 +68,14 @@ class Result:
     def pictures(self, node: Node | str) -> list[Image.Image]:
         """The images that a node saved or previewed."""
         return [self.client.fetch(reference) for reference in self.of(node).get("images", [])]
+
+    def remembered(self, node: Node | str, patience: float = 10.0) -> dict:
+        """What the server's history keeps of a node. The history is written a moment after the prompt's end is told, so
+        it is asked for up to `patience` seconds."""
+        end = time.monotonic() + patience
+        while not (told := json.loads(self.client.request(f"/history/{self.prompt}"))) and time.monotonic() < end:
+            time.sleep(0.05)
+        return told[self.prompt]["outputs"].get(node.id if isinstance(node, Node) else node, {})
 
     def pixels(self, node: Node | str) -> np.ndarray:
         """The same, as float32 in [0, 1] of shape (B, H, W, C)."""
@@ -123,6 +132,7 @@ class Client:
                 answer = await reply.json()
                 if reply.status != 200:
                     raise PromptRefused(answer)
+            result.prompt = answer["prompt_id"]
             async for message in socket:
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     continue  # previews are binary
