@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=MODES, help="what of the method is on (the ablation's modes)")
     parser.add_argument("--stage", type=int, choices=(1, 2), help="1: the LoRA and P_v; 2: P_v alone")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="over the file, such as data.folder=out/set")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     reached = run(load_config(given.config, given.overrides, mode=given.mode, stage=given.stage))
     if PartialState().is_main_process:
         print(json.dumps({key: value for key, value in reached.items() if key != "losses"}))
