@@ -26,8 +26,8 @@ from train.pocket.prefdisc.variants import VARIANTS
 
 TARGETS, CLUSTERED_USERS = 12, 250
 STEPS = 1000
-"""Of every variant's training: far fewer than the shipped model's, and the same for all (default ours). With 500 none had
-learnt to tell users apart."""
+"""Of every variant's training: far fewer than the shipped model's, and the same for all (default ours). With 500 none
+had learnt to tell users apart."""
 
 PEERS = {
     "clip_bradley_terry": "regression on CLIP embeddings",
