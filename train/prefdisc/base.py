@@ -17,15 +17,16 @@ from prefgen.prefdisc.huggingface import CONFIG, is_folder, load_folder
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.preference import POCKET
 from train.prefdisc.checkpoints import FILE, load_prefdisc
-from train.prefdisc.config import BaseConfig, ConfigError, RunConfig
+from train.prefdisc.config import BaseConfig, RunConfig
 from train.prefdisc.lora import lay_lora, lora_spec
+from train.settings import SettingsError
 
 
 def build_prefdisc(config: RunConfig) -> PrefDisc:
     """The model that a stage begins with, its trainable parameters marked.
 
     Stage 1: a new LoRA over the base, and new preference tokens. Stage 2: those of the checkpoint it starts from, of
-    which only the preference tokens are trainable. Raises ConfigError and CheckpointError.
+    which only the preference tokens are trainable. Raises SettingsError and CheckpointError.
     """
     base = read_base(config.base)
     torch.manual_seed(config.seed)
@@ -38,7 +39,7 @@ def build_prefdisc(config: RunConfig) -> PrefDisc:
     if not first:
         start = Path(config.start) if config.start else replace(config, stage=1).folder / FILE
         if not start.is_file():
-            raise ConfigError(f"Stage 2 starts from {start}, which is not there: run stage 1, or give start=FILE.")
+            raise SettingsError(f"Stage 2 starts from {start}, which is not there: run stage 1, or give start=FILE.")
         load_prefdisc(start, prefdisc)
         prefdisc.base.requires_grad_(False)
     prefdisc.tokens.requires_grad_(config.what.tokens)
@@ -50,14 +51,14 @@ def build_prefdisc(config: RunConfig) -> PrefDisc:
 
 
 def spec_for(config: RunConfig, base: Base) -> PrefDiscSpec:
-    """How the checkpoints of this run read. Raises ConfigError for a field that PrefDiscSpec does not have."""
+    """How the checkpoints of this run read. Raises SettingsError for a field that PrefDiscSpec does not have."""
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in config.spec.items()}
     unknown = set(values) - {field.name for field in fields(PrefDiscSpec)} | set(values) & {"base", "revision", "lora"}
     if unknown:
-        raise ConfigError(f"spec.{min(unknown)} is not a thing to choose: take it out of the configuration.")
+        raise SettingsError(f"spec.{min(unknown)} is not a thing to choose: take it out of the configuration.")
     if not config.what.prompts:
         if not config.turn_without_prompt:
-            raise ConfigError(f"Mode {config.mode!r} has turns without a prompt: give turn_without_prompt.")
+            raise SettingsError(f"Mode {config.mode!r} has turns without a prompt: give turn_without_prompt.")
         # Turns want a place for the prompt; in these modes every prompt that fills it is empty.
         values["turn"] = config.turn_without_prompt.replace("<image>", "<image>{prompt}")
     if not config.what.tokens:
@@ -65,16 +66,16 @@ def spec_for(config: RunConfig, base: Base) -> PrefDiscSpec:
     try:
         return PrefDiscSpec(base=base.id, revision=base.revision, lora=lora_spec(config.lora), **values)
     except TypeError as error:
-        raise ConfigError(f"The configuration's spec does not fit ({error}): correct it.") from error
+        raise SettingsError(f"The configuration's spec does not fit ({error}): correct it.") from error
 
 
 def read_base(config: BaseConfig) -> Base:
-    """The base model. Raises ConfigError where it cannot be quantised, CheckpointError where it cannot be read."""
+    """The base model. Raises SettingsError where it cannot be quantised, CheckpointError where it cannot be read."""
     path = weights_path("prefdisc") if config.path == POCKET else Path(config.path)
     dtype = getattr(torch, config.dtype)
     if config.quantize != "none":
         if not is_folder(path):
-            raise ConfigError(f"base.quantize is {config.quantize!r}, which needs a folder in Hugging Face's format.")
+            raise SettingsError(f"base.quantize is {config.quantize!r}, which needs a folder in Hugging Face's format.")
         return _quantised(path, config, dtype)
     if is_folder(path):
         return load_folder(path, config.id or path.name, dtype)

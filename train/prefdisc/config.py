@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-import yaml
-
-from prefgen.errors import PrefGenError
 from train.prefdisc.modes import MODES, Mode
+from train.settings import CONFIGS as ALL_CONFIGS
+from train.settings import SettingsError, one_of, read_settings
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "prefdisc"
+CONFIGS = ALL_CONFIGS / "prefdisc"
 DTYPES = ("float32", "bfloat16", "float16")
-
-
-class ConfigError(PrefGenError):
-    """A configuration that cannot be run: an unknown key, a value out of range, settings that do not go together."""
 
 
 @dataclass(frozen=True)
@@ -125,23 +120,25 @@ class RunConfig:
     training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _one_of("mode", self.mode, MODES)
-        _one_of("stage", self.stage, (1, 2))
-        _one_of("loss", self.loss, ("vocabulary", "labels"))
-        _one_of("base.quantize", self.base.quantize, ("none", "nf4"))
-        _one_of("base.dtype", self.base.dtype, DTYPES)
+        one_of("mode", self.mode, MODES)
+        one_of("stage", self.stage, (1, 2))
+        one_of("loss", self.loss, ("vocabulary", "labels"))
+        one_of("base.quantize", self.base.quantize, ("none", "nf4"))
+        one_of("base.dtype", self.base.dtype, DTYPES)
         if self.stage == 2 and not self.what.tokens:
-            raise ConfigError(
+            raise SettingsError(
                 f"Mode {self.mode!r} has no preference tokens, and stage 2 trains nothing else: "
                 "choose stage 1, or mode 'full'."
             )
         if self.cache_features and self.stage == 1 and self.lora.sees:
-            raise ConfigError(
+            raise SettingsError(
                 "cache_features keeps what the tower and the connector show, which stage 1's LoRA changes: turn it "
                 "off, or choose lora.target_modules and lora.vision so that both stay as they are."
             )
         if self.batch % self.per_device:
-            raise ConfigError(f"batch is {self.batch}, expected a multiple of per_device, which is {self.per_device}.")
+            raise SettingsError(f"batch is {self.batch}, expected a multiple of per_device ({self.per_device}).")
+                f"batch is {self.batch}, expected a multiple of per_device, which is {self.per_device}."
+            )
 
     @property
     def what(self) -> Mode:
@@ -159,10 +156,10 @@ class RunConfig:
         return Path(self.output) / self.mode / f"stage{self.stage}"
 
     def accumulation(self, processes: int) -> int:
-        """Forwards of each process in one optimiser step. Raises ConfigError where `batch` cannot be shared out."""
+        """Forwards of each process in one optimiser step. Raises SettingsError where `batch` cannot be shared out."""
         together = self.per_device * processes
         if self.batch % together:
-            raise ConfigError(
+            raise SettingsError(
                 f"batch is {self.batch}, which {processes} processes of {self.per_device} pairs cannot share: "
                 f"choose a multiple of {together}, or another number of processes."
             )
@@ -174,73 +171,5 @@ class RunConfig:
 
 
 def load_config(name: str, overrides: Sequence[str] = (), **chosen: Any) -> RunConfig:
-    """Read a YAML file by path, or by its name in train/configs/prefdisc.
-
-    A file may `inherit` another beside it and change some of it. overrides: `key=value`, with dots for parts and values
-    as YAML. chosen: further top-level values; None leaves the file's. Raises ConfigError.
-    """
-    values = _read(Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml")
-    for override in overrides:
-        key, sign, text = override.partition("=")
-        if not sign:
-            raise ConfigError(f"found {override!r}, expected key=value, for example data.folder=out/pickapic.")
-        *parts, last = key.split(".")
-        place = values
-        for part in parts:
-            place = place.setdefault(part, {})
-        place[last] = yaml.safe_load(text)
-    values |= {key: value for key, value in chosen.items() if value is not None}
-    return _build(RunConfig, values)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
-        raise ConfigError(f"{path} could not be read ({error.strerror}): give a file, or one of {known}.") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML ({error}): correct the file.") from error
-    parent = values.pop("inherit", None)
-    return _merged(_read(path.with_name(f"{parent}.yaml")), values) if parent else values
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
-
-
-def _build(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
-    """A dataclass from a mapping, part by part. Raises ConfigError naming a key that is unknown or missing."""
-    known, hints = {f.name: f for f in fields(kind)}, get_type_hints(kind)
-    for key in values:
-        _one_of("a key of the configuration", f"{where}{key}", [f"{where}{name}" for name in known])
-    needed = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
-    missing = [f"{where}{name}" for name in needed if values.get(name) is None]
-    if missing:
-        raise ConfigError(f"The configuration lacks {', '.join(missing)}: add it to the file, or give key=value.")
-    made = {}
-    for key, value in values.items():
-        made[key] = _build(hints[key], value, f"{where}{key}.") if is_dataclass(hints[key]) else value
-        wanted = hints[key]
-        if wanted is float and isinstance(value, int | str):
-            made[key] = _number(f"{where}{key}", value)
-        elif wanted in (int, bool, str) and type(value) is not wanted:
-            raise ConfigError(f"{where}{key} is {value!r}, expected a value of type {wanted.__name__}.")
-    return kind(**made)
-
-
-def _number(key: str, value: Any) -> float:
-    # YAML reads 1e-5, without a point, as text.
-    try:
-        return float(value)
-    except ValueError as error:
-        raise ConfigError(f"{key} is {value!r}, expected a number.") from error
-
-
-def _one_of(what: str, value: Any, known: Any) -> None:
-    if value not in known:
-        raise ConfigError(f"{what}: found {value!r}, expected one of {', '.join(map(str, known))}.")
+    """A run's configuration: see `read_settings`. Raises SettingsError."""
+    return read_settings(RunConfig, "prefdisc", name, overrides, **chosen)

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.lora import OUTER, PREFIX
-from train.prefdisc.config import ConfigError, LoraConfig
+from train.prefdisc.config import LoraConfig
+from train.settings import SettingsError
 
 
 def lay_lora(base: nn.Module, spec: LoraSpec, dropout: float = 0.0, init: str = "gaussian") -> None:
-    """Put a new LoRA into `base`, in place: it alone is trainable then. Raises ConfigError where nothing matches.
+    """Put a new LoRA into `base`, in place: it alone is trainable then. Raises SettingsError where nothing matches.
 
     Its weights are float32 whatever the base's are: steps of 1e-5 would be rounded away in half precision.
     """
@@ -27,7 +28,7 @@ def lay_lora(base: nn.Module, spec: LoraSpec, dropout: float = 0.0, init: str = 
     try:
         inject_adapter_in_model(wanted, base)
     except ValueError as error:
-        raise ConfigError(f"The LoRA does not fit the base model ({error}): correct lora.target_modules.") from error
+        raise SettingsError(f"The LoRA does not fit the base model ({error}): correct lora.target_modules.") from error
     for name, parameter in base.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()

@@ -13,12 +13,13 @@ from transformers import TrainingArguments
 from train.prefdisc.base import build_prefdisc
 from train.prefdisc.batches import Collator
 from train.prefdisc.checkpoints import FILE, last_complete, save_prefdisc
-from train.prefdisc.config import ConfigError, RunConfig
+from train.prefdisc.config import RunConfig
 from train.prefdisc.dataset import check_disjoint, read_users
 from train.prefdisc.features import encode_all, images_of
 from train.prefdisc.learner import Learner, trainable
 from train.prefdisc.trainer import PrefDiscTrainer
 from train.prefdisc.trials import Trials
+from train.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -107,15 +108,15 @@ def training_arguments(config: RunConfig) -> TrainingArguments:
     }
     twice = sorted(set(decided) & set(config.training))
     if twice:
-        raise ConfigError(f"training.{twice[0]} is decided by another key of the configuration: take it out.")
+        raise SettingsError(f"training.{twice[0]} is decided by another key of the configuration: take it out.")
     try:
         return TrainingArguments(**defaults | config.training | decided)
     except TypeError as error:
-        raise ConfigError(f"training: {error}; expected arguments of transformers' TrainingArguments.") from error
+        raise SettingsError(f"training: {error}; expected arguments of transformers' TrainingArguments.") from error
 
 
 def remember(config: RunConfig) -> None:
-    """Keep the configuration beside the run. Raises ConfigError where the folder has a run of another one."""
+    """Keep the configuration beside the run. Raises SettingsError where the folder has a run of another one."""
     file, ours = config.folder / CONFIG, {k: v for k, v in config.to_json().items() if k not in FREE}
     ours = json.loads(json.dumps(ours))
     if file.exists():
@@ -123,7 +124,7 @@ def remember(config: RunConfig) -> None:
         differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
         if differing:
             key = differing[0]
-            raise ConfigError(
+            raise SettingsError(
                 f"{config.folder} holds a run with {key} {theirs.get(key)!r}, this one has {ours.get(key)!r}: "
                 "give another output=FOLDER, or delete that run."
             )

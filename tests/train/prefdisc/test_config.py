@@ -4,9 +4,10 @@ import pytest
 
 from prefgen.prefdisc.config import PrefDiscSpec
 from tests.train.prefdisc.sets import write_config
-from train.prefdisc.config import CONFIGS, ConfigError, load_config
+from train.prefdisc.config import CONFIGS, load_config
 from train.prefdisc.modes import MODES
 from train.prefdisc.run import remember, training_arguments
+from train.settings import SettingsError
 
 PAPER = ("idefics2_8b_1gpu", "idefics2_8b_8gpu", "idefics2_8b_nodes")
 
@@ -64,29 +65,29 @@ def test_overrides_reach_into_parts(file):
     ],
 )
 def test_what_cannot_be_run_is_refused(file, overrides, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(SettingsError, match=message):
         load_config(file, overrides)
 
 
 def test_what_is_decided_cannot_be_given_twice(file):
-    with pytest.raises(ConfigError, match=r"training\.max_steps is decided by another key"):
+    with pytest.raises(SettingsError, match=r"training\.max_steps is decided by another key"):
         training_arguments(load_config(file, ["training.max_steps=3"]))
-    with pytest.raises(ConfigError, match="expected arguments of transformers' TrainingArguments"):
+    with pytest.raises(SettingsError, match="expected arguments of transformers' TrainingArguments"):
         training_arguments(load_config(file, ["training.stepz=3"]))
 
 
 def test_processes_that_cannot_share_the_batch_are_refused(file):
-    with pytest.raises(ConfigError, match="3 processes of 2 pairs cannot share"):
+    with pytest.raises(SettingsError, match="3 processes of 2 pairs cannot share"):
         load_config(file).accumulation(3)
 
 
 def test_a_folder_holds_one_run(file):
     remember(load_config(file))
     remember(load_config(file, ["training.save_steps=1", "per_device=4"]))
-    with pytest.raises(ConfigError, match="holds a run with seed 0, this one has 1"):
+    with pytest.raises(SettingsError, match="holds a run with seed 0, this one has 1"):
         remember(load_config(file, ["seed=1"]))
 
 
 def test_a_missing_file_names_those_there_are():
-    with pytest.raises(ConfigError, match="idefics2_8b_1gpu"):
+    with pytest.raises(SettingsError, match="idefics2_8b_1gpu"):
         load_config("idefics3")

@@ -9,9 +9,10 @@ from prefgen.preference import load_preference_model
 from tests.prefgen import tiny
 from tests.train.prefdisc.sets import write_config
 from train.prefdisc.base import build_prefdisc
-from train.prefdisc.config import ConfigError, load_config
+from train.prefdisc.config import load_config
 from train.prefdisc.learner import trainable
 from train.prefdisc.run import run
+from train.settings import SettingsError
 
 
 @pytest.fixture(scope="module")
@@ -68,5 +69,5 @@ def test_four_bits_are_laid_under_the_lora(folder):
 
 
 def test_a_base_file_is_not_quantised(folder):
-    with pytest.raises(ConfigError, match="needs a folder in Hugging Face's format"):
+    with pytest.raises(SettingsError, match="needs a folder in Hugging Face's format"):
         build_prefdisc(load_config(str(folder / "run.yaml"), ["base.quantize=nf4"]))

@@ -15,9 +15,10 @@ from tests.train.prefdisc.sets import write_config
 from train.prefdisc import learner
 from train.prefdisc.base import build_prefdisc
 from train.prefdisc.checkpoints import last_complete, load_prefdisc
-from train.prefdisc.config import ConfigError, load_config
+from train.prefdisc.config import load_config
 from train.prefdisc.learner import trainable
 from train.prefdisc.run import make_trainer, run
+from train.settings import SettingsError
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_stage_two_trains_the_tokens_alone(folder, first, second):
 
 
 def test_stage_two_wants_a_first_one(folder):
-    with pytest.raises(ConfigError, match="run stage 1"):
+    with pytest.raises(SettingsError, match="run stage 1"):
         run(config(folder, "output=" + str(folder / "nothing"), stage=2))
 
 
@@ -189,7 +190,7 @@ def test_a_checkpoint_of_other_settings_is_refused(folder, first):
 
 
 def test_a_lora_that_fits_nothing_is_refused(folder):
-    with pytest.raises(ConfigError, match=r"correct lora\.target_modules"):
+    with pytest.raises(SettingsError, match=r"correct lora\.target_modules"):
         build_prefdisc(config(folder, "lora.target_modules=nothing_proj"))
 
 
