@@ -136,7 +136,7 @@ class RunConfig:
                 "off, or choose lora.target_modules and lora.vision so that both stay as they are."
             )
         if self.batch % self.per_device:
-            raise SettingsError(f"batch is {self.batch}, expected a multiple of per_device ({self.per_device}).")
+            raise SettingsError(
                 f"batch is {self.batch}, expected a multiple of per_device, which is {self.per_device}."
             )
 
