@@ -43,19 +43,24 @@ def contrastive_preference(liked: Tensor, disliked: Tensor, reduction: str = "me
 
 
 def preference_loss(
-    liked: Tensor, disliked: Tensor, labels: tuple[int, int] = (LIKE, DISLIKE), contrastive: bool = True
+    liked: Tensor,
+    disliked: Tensor,
+    labels: tuple[int, int] = (LIKE, DISLIKE),
+    contrastive: bool = True,
+    reduction: str = "mean",
 ) -> Tensor:
     """L_all = L_base + L_CP, METHOD.md section 2; L_base alone where not `contrastive`.
 
     liked, disliked: logits (B, V) at the last position of each target, `labels` the columns of `+` and `-`: over the
     whole vocabulary L_base weighs every token against the labels (as the authors' code does), over label logits (B, 2),
     the default, the two against each other. L_CP is the same either way: it looks at the labels' columns only.
+    reduction: "mean" gives a scalar, "none" gives (B,).
     """
-    base = base_loss(liked, disliked, labels)
+    base = base_loss(liked, disliked, labels, reduction)
     if not contrastive:
         return base
     columns = list(labels)
-    return base + contrastive_preference(liked[..., columns], disliked[..., columns])
+    return base + contrastive_preference(liked[..., columns], disliked[..., columns], reduction)
 
 
 def expected_over_choice(loss, first: Tensor, second: Tensor, probability: Tensor, **options) -> Tensor:

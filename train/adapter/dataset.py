@@ -17,9 +17,9 @@ from prefgen.errors import EmbeddingError, HistoryError
 from prefgen.preference import PreferenceModel
 from prefgen.safefile import read_safefile, write_safefile
 from train.adapter.config import AdapterTraining
-from train.adapter.diffusion import Painted
 from train.adapter.sdxl import SDXL
 from train.align.sources import PAIRS, history_of
+from train.diffusion import Painted
 from train.loop import generator_of
 from train.prefdisc.batches import read_square
 from train.prefdisc.dataset import PairFiles, read_users

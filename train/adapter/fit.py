@@ -13,8 +13,8 @@ from torch import Tensor
 from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
 from prefgen.checkpoint import Checkpoint, write_part
 from train.adapter.config import AdapterTraining
-from train.adapter.diffusion import Painted, diffusion_loss
 from train.adapter.learner import AdapterLearner
+from train.diffusion import Painted, diffusion_loss
 from train.loop import fit, generator_of
 
 if TYPE_CHECKING:

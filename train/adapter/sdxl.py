@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prefgen.errors import ModelError
-from train.adapter.diffusion import Painted
+from train.diffusion import Painted
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel

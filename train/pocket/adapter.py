@@ -11,15 +11,15 @@ from prefgen.adapter import AdapterConfig, PreferenceAdapter, UserParts
 from prefgen.checkpoint import read_checkpoint
 from prefgen.pocket.shapes import CLIP_G, FOLDER, UNET
 from train.adapter.config import AdapterTraining
-from train.adapter.diffusion import Painted
 from train.adapter.fit import train_adapter, write_adapter
 from train.data.agents import World, utility_of
 from train.data.posters import Attributes, random_caption
+from train.diffusion import Painted
 from train.loop import LoopConfig
 from train.pocket import generator, text
 from train.pocket.encoded import EncodedAgents, encoded_agents
 from train.pocket.latents import LatentPool, latent_pool
-from train.pocket.warm_start import start_from_text
+from train.pocket.warm_start import warm_start
 
 FILE = FOLDER / "preference.safetensors"
 CONFIG = LoopConfig(steps=1000, learning_rate=1.5e-3, warmup=30, ema=0.98, save_every=100)
@@ -62,7 +62,7 @@ def train(
     adapter = PreferenceAdapter(config_for(agents, fusion))
     adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
     unet = generator.load().to(memory_format=torch.channels_last)
-    start_from_text(adapter, unet, encode, agents, world)
+    warm_start(adapter, unet, encode, agents, world)
 
     def batches(step: int) -> tuple[UserParts, Painted]:
         rng = np.random.default_rng([seed, step])

@@ -9,10 +9,10 @@ import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from prefgen.pocket.shapes import FOLDER, SIZE_CONDITION, UNET
 from train.data.posters import Attributes, random_caption
+from train.diffusion import Painted, diffusion_loss
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket import text
 from train.pocket.latents import latent_pool
@@ -44,22 +44,6 @@ def training_caption(row: np.ndarray, rng: np.random.Generator) -> str:
     return random_caption(Attributes.from_indices(row), rng, each=0.0 if kind < NO_CAPTION + SUBJECT_ALONE else 0.6)
 
 
-def diffusion_loss(
-    unet, scheduler: DDPMScheduler, latents: Tensor, context: Tensor, pooled: Tensor, generator
-) -> Tensor:
-    """Mean squared error of the predicted velocity (Salimans & Ho 2022). Latents (B, 4, h, w).
-
-    Timesteps are shifted towards noise (Esser et al. 2024, equation 23): a small picture is decided early.
-    """
-    noise = torch.randn(latents.shape, generator=generator)
-    u = torch.rand(len(latents), generator=generator)
-    steps = (scheduler.config.num_train_timesteps * SHIFT * u / (1 + (SHIFT - 1) * u)).long()
-    noisy, target = scheduler.add_noise(latents, noise, steps), scheduler.get_velocity(latents, noise, steps)
-    added = {"text_embeds": pooled, "time_ids": sizes(len(latents))}
-    made = unet(noisy, steps, context, added_cond_kwargs=added, return_dict=False)[0]
-    return F.mse_loss(made, target)
-
-
 def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51) -> None:
     """Train and write unet.safetensors, in diffusers' key names."""
     torch.manual_seed(seed)
@@ -71,7 +55,8 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51) -> None:
         chosen = rng.integers(len(pool), size=BATCH)
         context, pooled = encode([training_caption(pool.indices[i], rng) for i in chosen])
         latents = pool.latents[torch.from_numpy(chosen)].float()
-        return {"loss": diffusion_loss(model, scheduler, latents, context, pooled, generator_of(seed, step))}
+        painted = Painted(latents, context, pooled, sizes(BATCH))
+        return {"loss": diffusion_loss(model, scheduler, painted, generator_of(seed, step), SHIFT)}
 
     unet = fit(unet, loss_of, config, folder / "generator")
     save(unet)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from train.diffusion import Painted, diffusion_loss
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket import generator, text
 from train.pocket.latents import latent_pool
@@ -45,8 +46,9 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 52) -> None:
         chosen = rng.integers(len(pool), size=generator.BATCH)
         captions = [generator.training_caption(pool.indices[i], rng) for i in chosen]
         context, pooled = text.TextEncoders(painter.clip_l, encode.clip_g)(captions)
-        latents, noise = pool.latents[torch.from_numpy(chosen)].float(), generator_of(seed, step)
-        return {"loss": generator.diffusion_loss(painter.unet, scheduler, latents, context, pooled, noise)}
+        latents = pool.latents[torch.from_numpy(chosen)].float()
+        painted = Painted(latents, context, pooled, generator.sizes(generator.BATCH))
+        return {"loss": diffusion_loss(painter.unet, scheduler, painted, generator_of(seed, step), generator.SHIFT)}
 
     painter = fit(painter, loss_of, config, folder / "joint")
     generator.save(painter.unet)

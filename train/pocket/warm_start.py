@@ -12,7 +12,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from prefgen.adapter import PreferenceAdapter, diffusers_block_name
+from prefgen.adapter import PreferenceAdapter
+from train.adapter.start import start_from_text
 from train.data.agents import World, by_attribute
 from train.data.posters import ATTRIBUTES
 from train.pocket.encoded import EncodedAgents
@@ -24,16 +25,11 @@ PENALTY = 30.0
 
 
 @torch.no_grad()
-def start_from_text(
+def warm_start(
     adapter: PreferenceAdapter, unet: UNet2DConditionModel, encode: TextEncoders, agents: EncodedAgents, world: World
 ) -> None:
     """Set the adapter's weights in place."""
-    for name in unet.attn_processors:
-        if name.endswith("attn2.processor"):
-            text, block = unet.get_submodule(name.removesuffix(".processor")), diffusers_block_name(name)
-            user = adapter.blocks[block.replace(".", "_")]
-            user.to_k.weight.copy_(text.to_k.weight)
-            user.to_v.weight.copy_(text.to_v.weight)
+    start_from_text(adapter, unet)
     for part, attributes in BEGINS_WITH.items():
         x = getattr(agents.parts, part)
         x = adapter.alignment(x) if part == "sem" else x

@@ -12,10 +12,10 @@ from prefgen.errors import ModelError
 from prefgen.pocket import shapes
 from tests.prefgen.test_adapter import CONFIG, make_unet, users
 from train.adapter.config import AdapterTraining
-from train.adapter.diffusion import Painted, diffusion_loss
 from train.adapter.fit import train_adapter, write_adapter
 from train.adapter.learner import AdapterLearner
 from train.adapter.start import start_from_text
+from train.diffusion import Painted, diffusion_loss
 from train.loop import LoopConfig
 from train.pocket.generator import schedule
 from train.settings import SettingsError, read_settings

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prefgen.losses import base_loss, contrastive_preference, expected_over_choice
+from prefgen.losses import expected_over_choice, preference_loss
 from prefgen.prefdisc.model import PackedStates, PrefDisc
 from train.data.agents import World, training_users
 from train.loop import LoopConfig, fit
@@ -116,13 +116,8 @@ def _losses(model: nn.Module, users: Users, config: TasteConfig, warmth: float) 
 def _preference_loss(prefdisc: PrefDisc, states: PackedStates, users: Users, probability: Tensor, mode: Mode) -> Tensor:
     rows = torch.arange(len(users.features))[:, None, None]
     vocabulary = prefdisc.base.lm_head(states.hidden[rows, users.packed.reads]).flatten(0, 1)
-    labels = states.logits.flatten(0, 1)
-    weight = probability.flatten()
-    over_vocabulary = partial(base_loss, labels=prefdisc.turns.label_ids)
-    loss = expected_over_choice(over_vocabulary, vocabulary[:, 0], vocabulary[:, 1], weight)
-    if mode.contrastive:
-        loss = loss + expected_over_choice(contrastive_preference, labels[:, 0], labels[:, 1], weight)
-    return loss
+    loss = partial(preference_loss, labels=prefdisc.turns.label_ids, contrastive=mode.contrastive)
+    return expected_over_choice(loss, vocabulary[:, 0], vocabulary[:, 1], probability.flatten())
 
 
 def _accuracies(states: PackedStates, users: Users) -> dict[str, Tensor]:
