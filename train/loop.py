@@ -30,6 +30,8 @@ class LoopConfig:
         learning_rate: the peak, reached after `warmup` steps.
         ema: decay of the weights' moving average, which is what `fit` returns; it ramps up over the first steps.
         save_every: steps between two saved states; a killed run loses at most as many.
+        precision: of the forward and backward passes, in accelerate's words: "no" (full) or "bf16". The weights, their
+            average and the optimiser stay in full precision.
     """
 
     steps: int
@@ -40,6 +42,7 @@ class LoopConfig:
     ema: float = 0.998
     save_every: int = 250
     log_every: int = 50
+    precision: str = "no"
 
 
 def generator_of(seed: int, step: int) -> torch.Generator:
@@ -58,7 +61,7 @@ def fit(
     Returns:
         the moving average of the weights, in eval mode.
     """
-    accelerator = Accelerator()
+    accelerator = Accelerator(mixed_precision=config.precision)
     folder.mkdir(parents=True, exist_ok=True)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99))
@@ -70,7 +73,8 @@ def fit(
     model.train()
     began, sums = time.monotonic(), {}
     for step in trange(start, config.steps, initial=start, total=config.steps, desc=folder.name, mininterval=10):
-        losses = loss_of(model, step)
+        with accelerator.autocast():
+            losses = loss_of(model, step)
         accelerator.backward(losses["loss"])
         accelerator.clip_grad_norm_(trained, config.clip)
         optimiser.step()

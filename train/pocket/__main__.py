@@ -19,11 +19,8 @@ PARTS = (
     "validation_judge",
     "vae",
     "clip",
-    "image_tower",
     "prefdisc",
     "generator",
-    "joint",
-    "decoder",
     "align",
     "adapter",
 )

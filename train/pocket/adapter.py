@@ -19,6 +19,7 @@ from train.loop import LoopConfig
 from train.pocket import generator, text
 from train.pocket.encoded import EncodedAgents, encoded_agents
 from train.pocket.latents import LatentPool, latent_pool
+from train.pocket.people import HELD_BACK
 from train.pocket.warm_start import warm_start
 
 FILE = FOLDER / "preference.safetensors"
@@ -57,7 +58,8 @@ def train(
 ) -> None:
     """Train, and put the adapter into a preference checkpoint that has the alignment: the shipped one, or `out`."""
     torch.manual_seed(seed)
-    world, pool, encode = World.load(), latent_pool(folder), text.load()
+    # Subjects that the evaluation's prompts name are left out: an adapter has to serve prompts it never saw.
+    world, pool, encode = World.load(), latent_pool(folder).without(HELD_BACK), text.load()
     agents = encoded_agents(folder, AGENTS, seed)
     adapter = PreferenceAdapter(config_for(agents, fusion))
     adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))

@@ -20,7 +20,7 @@ from train.loop import LoopConfig, fit, generator_of
 from train.pocket import text
 from train.pocket.batches import drawn_batch, soften
 
-CONFIG = LoopConfig(steps=500, learning_rate=1.2e-3, ema=0.97)
+CONFIG = LoopConfig(steps=3000, learning_rate=1.2e-3, ema=0.995, precision="bf16")
 BATCH, LENGTH = 64, 32  # captions here are shorter than 32 tokens, and attention is causal: the rest changes nothing
 # Words no caption knows, so that the "unknown" row learns to mean nothing in particular.
 _FILLERS = ("beautiful", "my", "favourite", "art", "best", "nice", "illustration", "detailed")
@@ -43,6 +43,8 @@ class PocketCLIP(nn.Module):
         super().__init__()
         self.clip_l, self.clip_g = text.build(CLIP_L), text.build(CLIP_G)
         self.vision = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION))
+        for tower in (self.clip_l, self.clip_g, self.vision):
+            tower.set_attn_implementation("eager")  # on a processor, twice as fast in bfloat16 as the fused kernel
         self.to_l = nn.Linear(CLIP_G.hidden, CLIP_L.hidden, bias=False)
         self.scale = nn.Parameter(torch.tensor(2.5))
         self.heads = nn.ModuleDict({n: nn.Linear(CLIP_G.hidden, len(v)) for n, v in ATTRIBUTES.items()})
@@ -69,8 +71,8 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 31) -> dict[str
         images, indices = drawn_batch(BATCH, seed, step)
         rng = np.random.default_rng([seed, step, 1])
         tokens = text.tokenize([_caption(row, rng) for row in indices], LENGTH)
-        seen = model.vision(soften(images, generator_of(seed, step)) * 2 - 1).image_embeds
-        loss = contrastive_loss(seen, model.clip_g(tokens).text_embeds, model.scale)
+        seen = model.vision(soften(images, generator_of(seed, step)) * 2 - 1).image_embeds.float()
+        loss = contrastive_loss(seen, model.clip_g(tokens).text_embeds.float(), model.scale)
         low = contrastive_loss(model.to_l(seen), model.clip_l(tokens).text_embeds, model.scale)
         heads = zip(model.heads.values(), torch.from_numpy(indices).T, strict=True)
         read = sum(F.cross_entropy(head(seen), target) for head, target in heads)

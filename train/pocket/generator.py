@@ -1,4 +1,8 @@
-"""Trains the pocket generator: SDXL's UNet, small, on captioned posters as latents."""
+"""Trains the pocket generator on captioned posters: SDXL's UNet, small, together with its first text encoder.
+
+`clip_l` learns with the UNet, which can only paint what the text states hold, and CLIP's own loss asks less of them.
+`clip_g`, whose pooled space `sem` is aligned to, stays CLIP's.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,37 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from prefgen.pocket.shapes import FOLDER, SIZE_CONDITION, UNET
 from train.data.posters import Attributes, random_caption
 from train.diffusion import Painted, diffusion_loss
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket import text
+from train.pocket.bfloat16 import quicken
 from train.pocket.latents import latent_pool
 
 FILE = FOLDER / "unet.safetensors"
-CONFIG = LoopConfig(steps=2000, learning_rate=1.2e-3, ema=0.98, save_every=200)
-BATCH = 32
+CONFIG = LoopConfig(
+    steps=10_000, learning_rate=1e-3, warmup=300, ema=0.998, save_every=200, log_every=200, precision="bf16"
+)
+BATCH = 16
 SHIFT = 2.0
 NO_CAPTION, SUBJECT_ALONE = 0.1, 0.35  # shares of captions that are empty, and that name the subject alone
+
+
+class Painter(nn.Module):
+    """What is trained together. `clip_l`'s last layer and projection are read by nothing and stay as they are."""
+
+    def __init__(self, unet: UNet2DConditionModel, clip_l: nn.Module):
+        super().__init__()
+        self.unet, self.clip_l = unet.requires_grad_(True), clip_l.requires_grad_(True)
+        for unread in (
+            clip_l.text_model.encoder.layers[-1],
+            clip_l.text_model.final_layer_norm,
+            clip_l.text_projection,
+        ):
+            unread.requires_grad_(False)
 
 
 def schedule() -> DDPMScheduler:
@@ -44,22 +65,29 @@ def training_caption(row: np.ndarray, rng: np.random.Generator) -> str:
     return random_caption(Attributes.from_indices(row), rng, each=0.0 if kind < NO_CAPTION + SUBJECT_ALONE else 0.6)
 
 
-def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51) -> None:
-    """Train and write unet.safetensors, in diffusers' key names."""
-    torch.manual_seed(seed)
-    unet, scheduler = UNet2DConditionModel(**UNET.diffusers_kwargs()).to(memory_format=torch.channels_last), schedule()
-    pool, encode = latent_pool(folder), text.load()
+def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, from_shipped: bool = False) -> dict[str, int]:
+    """Train, and write unet.safetensors and text_encoders.safetensors; returns how many posters it saw.
 
-    def loss_of(model, step):
+    from_shipped: go on from the shipped UNet, for training that goes over several sittings.
+    """
+    torch.manual_seed(seed)
+    scheduler, pool, encode = schedule(), latent_pool(folder), text.load()
+    unet = load() if from_shipped else UNet2DConditionModel(**UNET.diffusers_kwargs())
+    painter = Painter(quicken(unet), encode.clip_l)
+
+    def loss_of(painter, step):
         rng = np.random.default_rng([seed, step])
         chosen = rng.integers(len(pool), size=BATCH)
-        context, pooled = encode([training_caption(pool.indices[i], rng) for i in chosen])
+        captions = [training_caption(pool.indices[i], rng) for i in chosen]
+        context, pooled = text.TextEncoders(painter.clip_l, encode.clip_g)(captions)
         latents = pool.latents[torch.from_numpy(chosen)].float()
         painted = Painted(latents, context, pooled, sizes(BATCH))
-        return {"loss": diffusion_loss(model, scheduler, painted, generator_of(seed, step), SHIFT)}
+        return {"loss": diffusion_loss(painter.unet, scheduler, painted, generator_of(seed, step), SHIFT)}
 
-    unet = fit(unet, loss_of, config, folder / "generator")
-    save(unet)
+    painter = fit(painter, loss_of, config, folder / "generator")
+    save(painter.unet)
+    save_file(text.to_file(painter.clip_l, encode.clip_g), text.FILE)
+    return {"posters_seen": config.steps * BATCH}
 
 
 def save(unet: UNet2DConditionModel) -> None:

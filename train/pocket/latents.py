@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import trange
 
-from train.data.posters import SIZE
+from train.data.posters import ATTRIBUTES, SIZE
 from train.pocket import vae
 from train.pocket.batches import drawn_batch
 
@@ -26,8 +27,14 @@ class LatentPool:
     def __len__(self) -> int:
         return len(self.latents)
 
+    def without(self, subjects: Sequence[str]) -> LatentPool:
+        """The pool without posters of some subjects."""
+        names = list(ATTRIBUTES["subject"])
+        kept = ~np.isin(self.indices[:, 0], [names.index(subject) for subject in subjects])
+        return LatentPool(self.latents[torch.from_numpy(kept)], self.indices[kept])
 
-def latent_pool(folder: Path, count: int = 24_576, seed: int = 41, batch: int = 64) -> LatentPool:
+
+def latent_pool(folder: Path, count: int = 49_152, seed: int = 41, batch: int = 64) -> LatentPool:
     """Read the pool from `folder`, or draw, encode and write it there."""
     path = folder / f"latents-{SIZE}px-{seed}-{count}.safetensors"
     if not path.exists():

@@ -14,7 +14,8 @@ from train.data.agents import PEOPLE, Agent, World
 from train.data.posters import ATTRIBUTES, TASTE, draw, random_attributes, subject_prompt
 
 NAMES = ("ada", "bo")
-# Subjects left to the demo's prompts: nobody's history shows what it is asked to paint.
+# Subjects left to the prompts of the demo and the evaluation: no bundled person's history shows what it is asked to
+# paint, and no adapter was trained on it.
 HELD_BACK = ("lighthouse", "cactus", "boat")
 PAIRS, SHOWN = 8, 5
 

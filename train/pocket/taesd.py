@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WIDTHS = (16, 32, 48, 64)  # channels at full, half, quarter and eighth size
+WIDTHS = (24, 48, 64, 64)  # channels at full, half, quarter and eighth size
 ENCODER_BLOCKS = (0, 1, 2, 3)  # residual blocks at each size; core has 1, 3, 3, 3
 DECODER_BLOCKS = (1, 2, 2, 3)
 

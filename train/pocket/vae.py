@@ -14,15 +14,15 @@ from train.loop import LoopConfig, fit, generator_of
 from train.pocket.batches import drawn_batch
 from train.pocket.taesd import ThinTAESD
 
-CONFIG = LoopConfig(steps=2600, learning_rate=2.5e-3, weight_decay=0.0, ema=0.99)
-BATCH, CROP = 6, 48
+CONFIG = LoopConfig(steps=4500, learning_rate=2e-3, weight_decay=0.0, ema=0.995, precision="bf16")
+BATCH, CROPS, CROP = 12, 2, 48
 
 
 def crops(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Four random crops of every image, at multiples of 8 pixels or not: (B, 3, H, W) -> (4B, 3, size, size)."""
+    """`CROPS` random crops of every image, at any pixel: (B, 3, H, W) -> (CROPS B, 3, size, size)."""
     room = images.shape[-1] - size + 1
-    places = torch.randint(room, (4 * len(images), 2), generator=generator)
-    return torch.stack([images[i // 4, :, y : y + size, x : x + size] for i, (y, x) in enumerate(places.tolist())])
+    places = torch.randint(room, (CROPS * len(images), 2), generator=generator).tolist()
+    return torch.stack([images[i // CROPS, :, y : y + size, x : x + size] for i, (y, x) in enumerate(places)])
 
 
 def reconstruction_loss(made: Tensor, real: Tensor) -> Tensor:
@@ -41,12 +41,12 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str
         generator = generator_of(seed, step)
         images, _ = drawn_batch(BATCH, seed, step)
         real = crops(images, CROP, generator).contiguous(memory_format=torch.channels_last)
-        latents = model.encode(real)
+        latents = model.encode(real).float()
         # A decoder that forgives small errors is what a diffusion model's latents need; default ours.
         noisy = latents + 0.1 * torch.rand(len(latents), 1, 1, 1, generator=generator) * torch.randn(
             latents.shape, generator=generator
         )
-        made = model.decode(noisy)
+        made = model.decode(noisy).float()
         reconstruction = reconstruction_loss(made, real)
         mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
         moments = mean.square().mean() + (deviation - 1).square().mean()

@@ -1,0 +1,68 @@
+"""What the pocket generator's training is made of."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from prefgen.pocket.shapes import UNET
+from train.data.posters import ATTRIBUTES
+from train.loop import LoopConfig, fit
+from train.pocket.bfloat16 import FullPrecisionGroupNorm, quicken
+from train.pocket.latents import LatentPool
+
+
+@pytest.fixture
+def unet() -> UNet2DConditionModel:
+    torch.manual_seed(0)
+    return UNet2DConditionModel(**UNET.diffusers_kwargs()).requires_grad_(False)
+
+
+def predict(unet: UNet2DConditionModel) -> torch.Tensor:
+    g = torch.Generator().manual_seed(1)
+    latents, context = torch.randn(2, 4, 12, 12, generator=g), torch.randn(2, 77, 192, generator=g)
+    added = {"text_embeds": torch.randn(2, 128, generator=g), "time_ids": torch.zeros(2, 6)}
+    return unet(latents, torch.tensor([3, 700]), context, added_cond_kwargs=added, return_dict=False)[0]
+
+
+def test_a_quickened_unet_predicts_the_same_and_keeps_its_weights(unet):
+    before, names = predict(unet), list(unet.state_dict())
+    assert quicken(unet) is unet
+    # another order of sums in attention: a few ulps of values around 1
+    torch.testing.assert_close(predict(unet), before, atol=2e-5, rtol=1e-4)
+    assert list(unet.state_dict()) == names
+
+
+def test_normalisation_stays_in_full_precision_under_autocast(unet):
+    seen = set()
+    for module in quicken(unet).modules():
+        if isinstance(module, nn.GroupNorm):
+            assert isinstance(module, FullPrecisionGroupNorm)
+            module.register_forward_hook(lambda _, __, out: seen.add(out.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        predict(unet)
+    assert seen == {torch.float32}
+
+
+def test_bfloat16_training_computes_in_it_and_keeps_full_weights(tmp_path):
+    torch.manual_seed(0)
+    seen = []
+
+    def loss_of(model, step):
+        made = model(torch.ones(4, 8))
+        seen.append(torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype)
+        return {"loss": made.float().square().mean()}
+
+    trained = fit(nn.Linear(8, 8), loss_of, LoopConfig(steps=2, precision="bf16"), tmp_path)
+    assert seen == [torch.bfloat16] * 2
+    assert trained.weight.dtype == torch.float32
+
+
+def test_a_pool_without_some_subjects_has_every_other_poster():
+    indices = np.stack([np.arange(12)] + [np.zeros(12, dtype=np.int64)] * 5, axis=1)
+    pool = LatentPool(torch.arange(12.0).view(12, 1, 1, 1).expand(-1, 4, 12, 12), indices)
+    names = list(ATTRIBUTES["subject"])
+    kept = pool.without(["fish", "boat"])
+    assert [names[i] for i in kept.indices[:, 0]] == [name for name in names if name not in ("fish", "boat")]
+    assert kept.latents[:, 0, 0, 0].tolist() == kept.indices[:, 0].tolist()
