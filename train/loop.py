@@ -30,8 +30,7 @@ class LoopConfig:
         learning_rate: the peak, reached after `warmup` steps.
         ema: decay of the weights' moving average, which is what `fit` returns; it ramps up over the first steps.
         save_every: steps between two saved states; a killed run loses at most as many.
-        precision: of the forward and backward passes, in accelerate's words: "no" (full) or "bf16". The weights, their
-            average and the optimiser stay in full precision.
+        bfloat16: compute under autocast to it. The weights, their average and the optimiser stay in full precision.
     """
 
     steps: int
@@ -42,7 +41,7 @@ class LoopConfig:
     ema: float = 0.998
     save_every: int = 250
     log_every: int = 50
-    precision: str = "no"
+    bfloat16: bool = False
 
 
 def generator_of(seed: int, step: int) -> torch.Generator:
@@ -61,7 +60,7 @@ def fit(
     Returns:
         the moving average of the weights, in eval mode.
     """
-    accelerator = Accelerator(mixed_precision=config.precision)
+    accelerator = Accelerator()
     folder.mkdir(parents=True, exist_ok=True)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99))
@@ -73,7 +72,8 @@ def fit(
     model.train()
     began, sums = time.monotonic(), {}
     for step in trange(start, config.steps, initial=start, total=config.steps, desc=folder.name, mininterval=10):
-        with accelerator.autocast():
+        # Not accelerate's own autocast, which has one precision for all trainings of a process.
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.bfloat16):
             losses = loss_of(model, step)
         accelerator.backward(losses["loss"])
         accelerator.clip_grad_norm_(trained, config.clip)

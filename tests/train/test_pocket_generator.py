@@ -54,7 +54,7 @@ def test_bfloat16_training_computes_in_it_and_keeps_full_weights(tmp_path):
         seen.append(torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype)
         return {"loss": made.float().square().mean()}
 
-    trained = fit(nn.Linear(8, 8), loss_of, LoopConfig(steps=2, precision="bf16"), tmp_path)
+    trained = fit(nn.Linear(8, 8), loss_of, LoopConfig(steps=2, bfloat16=True), tmp_path)
     assert seen == [torch.bfloat16] * 2
     assert trained.weight.dtype == torch.float32
 

@@ -14,7 +14,7 @@ from train.loop import LoopConfig, fit, generator_of
 from train.pocket.batches import drawn_batch
 from train.pocket.taesd import ThinTAESD
 
-CONFIG = LoopConfig(steps=4500, learning_rate=2e-3, weight_decay=0.0, ema=0.995, precision="bf16")
+CONFIG = LoopConfig(steps=4500, learning_rate=2e-3, weight_decay=0.0, ema=0.995, bfloat16=True)
 BATCH, CROPS, CROP = 12, 2, 48
 
 
