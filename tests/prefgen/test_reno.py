@@ -1,19 +1,19 @@
-"""Noise optimisation against closed forms, and the rewards."""
+"""Noise optimisation against closed forms."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from prefgen.errors import RewardError
 from prefgen.reno import RenoConfig, clip_rows, norm_regulariser, optimise
-from prefgen.rewards import PreferenceReward, WeightedRewards
 
 FREE = RenoConfig(iterations=5, learning_rate=0.1, momentum=0.0, max_grad_norm=math.inf, regulariser=0.0)
 
 
 def images_of(noise):
-    return noise
+    return 1 * noise  # images of their own: the noise is moved in place
 
 
 def toward(target):
@@ -112,39 +112,143 @@ def test_a_reward_without_gradient_or_not_finite_is_refused():
         optimise(torch.randn(1, 3), images_of, lambda x: x.sum(1) * math.nan, FREE)
 
 
-def test_zero_iterations_are_refused():
-    with pytest.raises(RewardError, match="0 iterations"):
-        RenoConfig(iterations=0)
+def nesterov(start, gradient, rate, momentum, updates):
+    """The recursion as Sutskever et al. write it for ascent: v <- m v + g, e <- e + rate (g + m v)."""
+    e, v = start, torch.zeros_like(start)
+    for _ in range(updates):
+        g = gradient(e)
+        v = momentum * v + g
+        e = e + rate * (g + momentum * v)
+    return e
 
 
-class FakePrefDisc:
-    """Logits read straight off the pixels: (mean, 1 - mean)."""
-
-    def logits(self, prefix, images, prompts):
-        mean = images.flatten(1).mean(1)
-        return torch.stack([mean, 1 - mean], -1)
-
-
-def test_the_preference_rewards_are_the_score_and_the_margin():
-    images = torch.rand(3, 3, 4, 4)
-    logits = FakePrefDisc().logits(None, images, "")
-    q = logits.softmax(-1)[:, 0]
-    assert torch.allclose(PreferenceReward(FakePrefDisc(), None)(images), q)
-    assert torch.allclose(PreferenceReward(FakePrefDisc(), None, sense="dislike")(images), 1 - q)
-    margin = PreferenceReward(FakePrefDisc(), None, by="margin")(images)
-    assert torch.allclose(margin, logits[:, 0] - logits[:, 1])
-    assert torch.allclose(PreferenceReward(FakePrefDisc(), None, sense="dislike", by="margin")(images), -margin)
+def test_nesterovs_recursion_on_a_quadratic():
+    start, target = torch.randn(2, 5), torch.randn(5)
+    config = replace(FREE, iterations=12, learning_rate=0.05, momentum=0.9)
+    seen = []
+    optimise(start, images_of, toward(target), config, lambda step: seen.append(step.images))
+    for updates, images in enumerate(seen):
+        assert torch.allclose(images, nesterov(start, lambda e: target - e, 0.05, 0.9, updates), atol=1e-5)
 
 
-def test_an_unknown_sense_is_refused():
-    with pytest.raises(RewardError, match="'love'"):
-        PreferenceReward(FakePrefDisc(), None, sense="love")
+def test_adams_steps_follow_the_paper():
+    start, target = torch.randn(1, 4), torch.randn(4)
+    seen = []
+    config = replace(FREE, iterations=6, learning_rate=0.1, optimiser="adam")
+    optimise(start, images_of, toward(target), config, lambda step: seen.append(step.images))
+    e, m, v = start, 0.0, 0.0
+    for t, images in enumerate(seen):
+        assert torch.allclose(images, e, atol=1e-5)
+        g = target - e
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g.square()
+        e = e + 0.1 * (m / (1 - 0.9 ** (t + 1))) / ((v / (1 - 0.999 ** (t + 1))).sqrt() + 1e-8)
 
 
-def test_weighted_rewards_add_up_and_bad_weights_are_refused():
-    images = torch.rand(2, 3, 4, 4)
-    total = WeightedRewards([(2.0, lambda x: x.flatten(1).mean(1)), (0.5, lambda x: x.flatten(1).amax(1))])
-    assert torch.allclose(total(images), 2 * images.flatten(1).mean(1) + 0.5 * images.flatten(1).amax(1))
-    for weights in ([], [0.0], [1.0, -1.0]):
-        with pytest.raises(RewardError, match="weights are"):
-            WeightedRewards([(weight, lambda x: x.flatten(1).mean(1)) for weight in weights])
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_the_optimum_of_a_quadratic_is_found(optimiser):
+    start, target = torch.randn(2, 6), torch.randn(6)
+    config = replace(FREE, iterations=300, learning_rate=0.1, optimiser=optimiser)
+    result = optimise(start, images_of, toward(target), config)
+    assert torch.allclose(result.noise, target.expand(2, -1), atol=1e-3)
+    assert result.rewards.max() < 1e-6
+
+
+def test_the_regulariser_alone_brings_the_norm_to_its_least():
+    """With a reward that is flat, the noise ends at ||e|| = sqrt(d - 1), in its own direction."""
+    start = 3 * torch.randn(2, 64)
+    config = replace(FREE, iterations=200, learning_rate=0.1, regulariser=1.0)
+    seen = []
+    optimise(start, images_of, lambda x: 0 * x.sum(1), config, lambda step: seen.append(step.images))
+    assert torch.allclose(seen[-1].norm(dim=1), torch.tensor(63.0).sqrt().expand(2), atol=1e-3)
+    assert torch.allclose(seen[-1] / seen[-1].norm(dim=1, keepdim=True), start / start.norm(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_rows_do_not_know_of_each_other(optimiser):
+    noise, target = torch.randn(3, 8) * torch.tensor([[0.1], [1.0], [10.0]]), torch.randn(8)
+    config = RenoConfig(iterations=15, learning_rate=0.5, optimiser=optimiser, patience=3, min_gain=1e-3)
+    together = optimise(noise, images_of, toward(target), config)
+    for row in range(3):
+        alone = optimise(noise[row : row + 1], images_of, toward(target), config)
+        assert torch.equal(together.noise[row], alone.noise[0])
+        assert together.iterations[row] == alone.iterations[0]
+        ran = len(alone.curve)
+        assert torch.equal(together.curve[:ran, row], alone.curve[:, 0])
+        assert (together.curve[ran:, row] == alone.curve[-1, 0]).all(), "a row that is done stays where it is"
+
+
+def test_a_plateau_ends_it():
+    # reached after one step of rate 1, exactly: then three more iterations without a gain
+    config = replace(FREE, iterations=100, learning_rate=1.0, patience=3)
+    result = optimise(torch.randn(2, 4), images_of, toward(torch.zeros(4)), config)
+    assert len(result.curve) == 5
+    assert result.iterations.tolist() == [1, 1]
+    # slow but steady is no plateau: what counts is the gain over all of the patience
+    slow = replace(FREE, iterations=20, learning_rate=0.1, patience=5, min_gain=0.45)
+    assert len(optimise(torch.zeros(1, 1), images_of, lambda x: x.sum(1), slow).curve) == 20
+    slower = replace(slow, min_gain=0.55)
+    assert len(optimise(torch.zeros(1, 1), images_of, lambda x: x.sum(1), slower).curve) < 20
+
+
+class Half(torch.autograd.Function):
+    """A generator in float16, as autograd sees it: gradients beyond its range vanish or overflow."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.half().float()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.half().float()
+
+
+def test_small_gradients_survive_half_precision_by_the_loss_scale():
+    def weak(images):
+        return 1e-9 * images.sum(1)  # float16's least number is 6e-8
+
+    config = replace(FREE, iterations=2, learning_rate=1e9)
+    noise = torch.zeros(1, 4)
+    assert torch.equal(optimise(noise, Half.apply, weak, config).noise, noise), "without a scale nothing moves"
+    moved = optimise(noise, Half.apply, weak, replace(config, loss_scale=2.0**16))
+    assert torch.allclose(moved.noise, torch.ones(1, 4), rtol=1e-2)
+
+
+def test_a_row_that_overflows_lowers_its_own_scale():
+    strength = torch.tensor([[1e-6], [1e3]])  # times 2^16 the second is beyond float16's 65,504
+    noise = torch.zeros(2, 4)
+    config = replace(FREE, iterations=3, learning_rate=1.0, loss_scale=2.0**16)
+    result = optimise(noise, Half.apply, lambda x: (strength * x).sum(1), config)
+    assert torch.allclose(result.noise, 2 * strength.expand(2, 4), rtol=1e-2)
+    with pytest.raises(RewardError, match=r"gradient of iteration 1 is not finite: use float32"):
+        optimise(noise, Half.apply, lambda x: 1e6 * x.sum(1), config)
+
+
+def test_gradient_norms_are_told():
+    seen = []
+    optimise(torch.zeros(2, 4), images_of, toward(torch.ones(4)), FREE, lambda step: seen.append(step.gradient_norms))
+    assert seen[0].tolist() == [2.0, 2.0]
+    assert seen[-1].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"iterations": 0}, "0 iterations: give at least 1"),
+        ({"learning_rate": -1.0}, "learning rate .* is -1"),
+        ({"learning_rate": math.nan}, "learning rate .* is nan"),
+        ({"momentum": 1.0}, "momentum .* is 1"),
+        ({"max_grad_norm": 0.0}, "gradient norm .* is 0"),
+        ({"regulariser": -0.1}, "regulariser"),
+        ({"patience": -1}, "patience"),
+        ({"loss_scale": 0.5}, "loss scale"),
+        ({"optimiser": "lion"}, "optimiser is 'lion'; expected one of sgd, adam"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(wrong, message):
+    with pytest.raises(RewardError, match=message):
+        RenoConfig(**wrong)
+
+
+def test_a_reward_of_another_shape_is_refused():
+    with pytest.raises(RewardError, match=r"shape \(\) for 2 images, expected one number for each"):
+        optimise(torch.randn(2, 3), images_of, lambda x: x.sum(), FREE)

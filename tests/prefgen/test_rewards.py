@@ -1,0 +1,40 @@
+"""Rewards: a person's preference in its senses, and weighted sums."""
+
+import pytest
+import torch
+
+from prefgen.errors import RewardError
+from prefgen.rewards import PreferenceReward, WeightedRewards
+
+
+class FakePrefDisc:
+    """Logits read straight off the pixels: (mean, 1 - mean)."""
+
+    def logits(self, prefix, images, prompts):
+        mean = images.flatten(1).mean(1)
+        return torch.stack([mean, 1 - mean], -1)
+
+
+def test_the_preference_rewards_are_the_score_and_the_margin():
+    images = torch.rand(3, 3, 4, 4)
+    logits = FakePrefDisc().logits(None, images, "")
+    q = logits.softmax(-1)[:, 0]
+    assert torch.allclose(PreferenceReward(FakePrefDisc(), None)(images), q)
+    assert torch.allclose(PreferenceReward(FakePrefDisc(), None, sense="dislike")(images), 1 - q)
+    margin = PreferenceReward(FakePrefDisc(), None, by="margin")(images)
+    assert torch.allclose(margin, logits[:, 0] - logits[:, 1])
+    assert torch.allclose(PreferenceReward(FakePrefDisc(), None, sense="dislike", by="margin")(images), -margin)
+
+
+def test_an_unknown_sense_is_refused():
+    with pytest.raises(RewardError, match="'love'"):
+        PreferenceReward(FakePrefDisc(), None, sense="love")
+
+
+def test_weighted_rewards_add_up_and_bad_weights_are_refused():
+    images = torch.rand(2, 3, 4, 4)
+    total = WeightedRewards([(2.0, lambda x: x.flatten(1).mean(1)), (0.5, lambda x: x.flatten(1).amax(1))])
+    assert torch.allclose(total(images), 2 * images.flatten(1).mean(1) + 0.5 * images.flatten(1).amax(1))
+    for weights in ([], [0.0], [1.0, -1.0]):
+        with pytest.raises(RewardError, match="weights are"):
+            WeightedRewards([(weight, lambda x: x.flatten(1).mean(1)) for weight in weights])
