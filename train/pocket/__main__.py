@@ -18,6 +18,7 @@ PARTS = (
     "judge",
     "validation_judge",
     "vae",
+    "decoder",
     "clip",
     "prefdisc",
     "generator",

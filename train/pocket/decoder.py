@@ -1,0 +1,48 @@
+"""Trains the pocket VAE's decoder on, with the encoder locked: latents stay what the generator has learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+
+from train.loop import LoopConfig, fit, generator_of
+from train.pocket import vae
+from train.pocket.batches import drawn_batch
+
+CONFIG = LoopConfig(steps=3000, learning_rate=2e-3, weight_decay=0.0, ema=0.995, bfloat16=True)
+BATCH, CROP = 6, 64
+
+
+class Decoder(nn.Module):
+    """The part that is trained."""
+
+    def __init__(self, whole: nn.Module):
+        super().__init__()
+        self.taesd_decoder = whole.taesd_decoder.requires_grad_(True)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.taesd_decoder(latents)
+
+
+def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 22) -> dict[str, float]:
+    """Train, write vae.safetensors with the new decoder, return the reconstruction's PSNR in dB."""
+    torch.manual_seed(seed)
+    whole = vae.load()
+
+    def loss_of(decoder, step):
+        generator = generator_of(seed, step)
+        images, _ = drawn_batch(BATCH, seed, step)
+        real = vae.crops(images, CROP, generator).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            latents = whole.encode(real).float()
+        latents = latents + 0.05 * torch.randn(latents.shape, generator=generator)
+        made = decoder(latents).float()
+        return {"loss": vae.reconstruction_loss(made, real), "mse": F.mse_loss(made, real)}
+
+    whole.taesd_decoder = fit(Decoder(whole), loss_of, config, folder / "decoder").taesd_decoder
+    save_file(vae.to_core(whole), vae.FOLDER / "vae.safetensors")
+    return {"psnr": vae.psnr(whole)}
