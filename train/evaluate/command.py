@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from prefgen.preference import POCKET, PreferenceModel, load_preference_model
 
@@ -45,10 +46,20 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a command found: `result` as JSON, and a section of Markdown with one picture.
+class Table:
+    """A further table of a section, under its own small heading."""
 
-    measured: what was measured, on how many, with which seeds. notes: what it comes to, a sentence each.
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a command found: `result` as JSON, and a section of Markdown with its picture.
+
+    measured: what was measured, on how many, with which seeds. notes: what it comes to, a sentence each. more: tables
+    behind the first. sheets: further pictures, by name.
     """
 
     title: str
@@ -58,12 +69,25 @@ class Report:
     result: dict
     figure: Figure
     notes: list[str] = field(default_factory=list)
+    more: Sequence[Table] = ()
+    sheets: Mapping[str, Image.Image] = field(default_factory=dict)
 
     def markdown(self, picture: str) -> str:
-        """The section, with the picture's path as given."""
-        lines = [f"## {self.title}", "", self.measured, "", _row(self.columns), _row(["---"] * len(self.columns))]
-        lines += [_row(row) for row in self.rows] + ["", *(f"- {note}" for note in self.notes)]
-        return "\n".join([*lines, *([""] if self.notes else []), f"![{self.title}]({picture})", ""])
+        """The section, with the picture's path as given; sheets lie beside it."""
+        lines = [f"## {self.title}", "", self.measured, "", *_table(self.columns, self.rows)]
+        for table in self.more:
+            lines += [f"**{table.title}**", "", *_table(table.columns, table.rows)]
+        lines += [*(f"- {note}" for note in self.notes), *([""] if self.notes else [])]
+        stem = picture.removesuffix(".png")
+        for name in self.sheets:
+            lines += [f"![{self.title}: {name}]({stem}-{name}.jpg)", ""]
+        return "\n".join([*lines, f"![{self.title}]({picture})", ""])
+
+    def save(self, picture: Path) -> None:
+        """Write the picture, and the sheets beside it: `<picture>-<name>.jpg`."""
+        self.figure.savefig(picture, bbox_inches="tight", pad_inches=0.15)
+        for name, sheet in self.sheets.items():
+            sheet.save(picture.with_name(f"{picture.stem}-{name}.jpg"), quality=90)
 
 
 def command(
@@ -121,14 +145,18 @@ def _write(name: str, report: Report, result: dict, options: Options) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     (options.out / "table.md").write_text(report.markdown("picture.png"))
-    report.figure.savefig(options.out / "picture.png", bbox_inches="tight", pad_inches=0.15)
+    report.save(options.out / "picture.png")
     if options.document:
         pictures = options.document.with_suffix("")
         pictures.mkdir(parents=True, exist_ok=True)
-        report.figure.savefig(pictures / f"{name}.png", bbox_inches="tight", pad_inches=0.15)
+        report.save(pictures / f"{name}.png")
         known = options.document.read_text() if options.document.exists() else ""
         section = report.markdown(f"{pictures.name}/{name}.png")
         options.document.write_text(replace_section(known, name, section))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [_row(columns), _row(["---"] * len(columns)), *(_row(row) for row in rows), ""]
 
 
 def _row(cells: Sequence[str]) -> str:
