@@ -143,8 +143,8 @@ class PrefDisc(nn.Module):
 
         prefix: from `encode`; None for no history. images (B, 3, H, W) in [0, 1]. prompts: one for all, or B.
         At most `chunk` candidates are in one forward (None: what suits the device). They share the prefix (see
-        shared_prefix.py) unless a gradient is wanted, which goes through a copy of it for each. Raises ImageError for
-        images that cannot be used.
+        shared_prefix.py), or have a copy of it each where another attention was chosen. Raises ImageError for images
+        that cannot be used.
         """
         check_images(images, "The batch of candidates", batch=True)
         prompts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
@@ -194,7 +194,7 @@ class PrefDisc(nn.Module):
         # Padded on the right: under the causal mask no real token sees the padding, and each is read at its own end.
         ids = torch.tensor([[*turn, *[0] * (longest - len(turn))] for turn in turns])
         embedded = self._embed(ids, self.features(images))
-        if prefix.length and self._may_share(embedded):
+        if prefix.length and shared_prefix.is_installed(self.base):
             positions = torch.arange(prefix.length, prefix.length + longest, device=self.device)[None]
             options = {"shared_prefix": prefix, "position_ids": positions}
         else:
@@ -202,12 +202,6 @@ class PrefDisc(nn.Module):
         hidden = self._text(embedded, use_cache=False, **options).last_hidden_state
         ends = torch.tensor([len(turn) - 1 for turn in turns], device=hidden.device)
         return self.label_logits(hidden[torch.arange(len(turns), device=hidden.device), ends])
-
-    def _may_share(self, embedded: Tensor) -> bool:
-        """Whether this forward can attend to a shared prefix: it has the attention for it, and no gradient to carry."""
-        decoder = self.base.model.text_model
-        wanted = embedded.requires_grad or any(parameter.requires_grad for parameter in decoder.parameters())
-        return shared_prefix.is_installed(self.base) and not (torch.is_grad_enabled() and wanted)
 
     def _features_of(self, images: list[Tensor]) -> Tensor:
         """Images of any sizes -> (N, latents, D); those of one size go through the tower together."""

@@ -39,8 +39,8 @@ class HistoryPrefix:
             return HistoryPrefix(layers, self.hidden.to(device), self.length, self.digest)
 
     def cache(self, batch: int) -> DynamicCache | None:
-        """A fresh cache of this prefix for `batch` candidates, which copies it for each as soon as it is used: the way
-        that carries gradients. The prefix itself is never written to."""
+        """A fresh cache of this prefix for `batch` candidates, which copies it for each as soon as it is used: for an
+        attention that cannot share it. The prefix itself is never written to."""
         from transformers import DynamicCache
 
         if not self.length:
