@@ -13,6 +13,18 @@ class HistoryError(PrefGenError):
     """A user's history that cannot be used: empty, unequal halves, a broken folder."""
 
 
+class ProfileError(PrefGenError):
+    """A profile that cannot be used or written: its name, its files, what was asked of it."""
+
+
+class ProfileMissing(ProfileError):
+    """A profile, or an image of one, that is not there."""
+
+
+class NothingToUndo(ProfileError):
+    """There is no rating to take back."""
+
+
 class CheckpointError(PrefGenError):
     """A preference checkpoint that cannot be used: truncated, not ours, another base, a part missing."""
 

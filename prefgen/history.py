@@ -57,9 +57,8 @@ class UserHistory:
         digest = hashlib.sha256()
         for pair in self.pairs:
             digest.update(json.dumps(pair.prompt).encode())
-            for image in (pair.liked, pair.disliked):
-                digest.update(str(tuple(image.shape)).encode())
-                digest.update(image.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+            _add_image(digest, pair.liked)
+            _add_image(digest, pair.disliked)
         return digest.hexdigest()
 
     @classmethod
@@ -106,6 +105,49 @@ class UserHistory:
                 '{"name": ..., "pairs": [{"liked": file, "disliked": file, "prompt": text}]}: correct the file.'
             ) from error
         return cls(tuple(PreferencePair(_inside(folder, a), _inside(folder, b), text) for a, b, text in rows), name)
+
+
+@dataclass(frozen=True, eq=False)
+class LikedImages:
+    """What is known of a user who liked images and disliked none yet, oldest first: no history, for there is no pair,
+    and only the `img` part of a user embedding can be made of it. Images as in a pair.
+
+    It may stand where a history is expected: whoever asks it for pairs gets the HistoryError that says so. Raises
+    HistoryError when there are no images, ImageError if one cannot be used.
+    """
+
+    liked: tuple[Tensor, ...]
+    name: str = "user"
+
+    def __post_init__(self) -> None:
+        if not self.liked:
+            raise HistoryError(f"{self.name!r} has liked no image, expected one at least: like an image.")
+        for image in self.liked:
+            check_images(image, "A liked image")
+
+    @property
+    def pairs(self) -> tuple[PreferencePair, ...]:
+        """Raises HistoryError."""
+        raise HistoryError(
+            f"{self.name!r} has {len(self.liked)} liked images and has disliked none, and a taste is read from pairs "
+            "of both: dislike an image at least. Until then Encode User History gives what the liked images look like."
+        )
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (hex) of every pixel, in order."""
+        digest = hashlib.sha256(b"liked images alone")
+        for image in self.liked:
+            _add_image(digest, image)
+        return digest.hexdigest()
+
+
+def _add_image(digest: hashlib._Hash, image: Tensor) -> None:
+    digest.update(str(tuple(image.shape)).encode())
+    digest.update(image.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
 
 
 def _inside(folder: Path, name: object) -> Tensor:

@@ -61,11 +61,16 @@ def read_image(path: Path, longest: int = LONGEST) -> Tensor:
             # JPEGs unpack at a half, a quarter or an eighth, which is all that is needed of a huge one.
             opened.draft("RGB", (longest, longest))
             opened.load()
-            rgb = _rgb(_upright(opened))
+            rgb = upright_rgb(opened)
             rgb.thumbnail((longest, longest), Image.Resampling.BILINEAR, reducing_gap=2.0)
     except (*BROKEN, Image.DecompressionBombError) as error:
         raise ImageError(f"{path} could not be read as an image ({error}): replace or remove the file.") from error
     return torch.from_numpy(np.asarray(rgb, dtype=np.float32) / 255.0).permute(2, 0, 1).contiguous()
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Any PIL image as RGB of 8 bits, turned as its EXIF says. Raises one of `BROKEN` where it cannot be."""
+    return _rgb(_upright(image))
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -1,0 +1,31 @@
+"""A person's ratings on disk, and the history that they make.
+
+A profile is a folder: `ratings.jsonl`, to which every like, dislike and undo appends one line, and `images/`, each
+image under the digest of its pixels. `ratings.py` reads and writes the lines, `store.py` is the door to profiles,
+`lock.py` keeps writers apart, `pictures.py` turns what people send into what is kept, `pairing.py` derives and chooses
+pairs, `taste.py` reads them as a history, `archive.py` packs a profile into one file. Nothing here imports torch before
+an image is read.
+"""
+
+from .archive import Imported, export_profile, import_profile
+from .pairing import RULES, RatedPair, Selection
+from .pictures import Picture
+from .ratings import Rating
+from .store import Profile, Profiles
+from .taste import Choice, choose, read_history
+
+__all__ = [
+    "RULES",
+    "Choice",
+    "Imported",
+    "Picture",
+    "Profile",
+    "Profiles",
+    "RatedPair",
+    "Rating",
+    "Selection",
+    "choose",
+    "export_profile",
+    "import_profile",
+    "read_history",
+]
