@@ -17,9 +17,9 @@ def adapter_of(kind):
 
 @pytest.mark.parametrize("for_user", [False, True])
 def test_the_painter_paints_what_ksampler_paints(for_user, pack):
-    from train.pocket.sampling import PocketGenerator, Sampling, seed_noise
-
     import comfy.sample
+
+    from train.pocket.sampling import PocketGenerator, Sampling, seed_noise
 
     prompts, seeds, settings = ["a lighthouse", "a cactus, neon colours"], [7, 8], Sampling(steps=3, cfg=2.5)
     painter, adapter = PocketGenerator.load(), adapter_of(PreferenceAdapter)

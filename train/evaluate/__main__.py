@@ -1,13 +1,13 @@
 """`python -m train.evaluate --document docs/evaluation.md`: every table and figure, one command after the other.
 
-Options are passed on to all of them; `--only` names some. `ablation` and `tokens` train their variants, which takes
-hours on two cores: `--skip-training` leaves them out.
+Options are passed on to all of them; `--only` names some. `ablation` and `tokens` train their variants, and so do the
+ablation's rows of `generation`, which takes hours on two cores: `--skip-training` leaves them out.
 """
 
 import argparse
 import importlib
 
-COMMANDS = ("prediction", "topk", "references", "clusters", "attention", "tsne", "similar")
+COMMANDS = ("prediction", "topk", "references", "clusters", "attention", "tsne", "similar", "generation")
 TRAINING = ("ablation", "tokens")
 
 
@@ -18,7 +18,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--skip-training", action="store_true", help="run those that train nothing")
     own, passed_on = parser.parse_known_args(argv)
     for name in own.only or (*COMMANDS, *(() if own.skip_training else TRAINING)):
-        importlib.import_module(f"train.evaluate.{name}").main(passed_on)
+        trained = ["--ablations"] if name == "generation" and not own.skip_training else []
+        importlib.import_module(f"train.evaluate.{name}").main([*passed_on, *trained])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""One row's pictures, measured: every picture by itself, in arrays whose first axis are the agents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from prefgen.preference import PreferenceModel
+from train.data.agents import utility_of
+from train.data.posters import ATTRIBUTES
+from train.evaluate.generation.agents import SEEDS, Agents
+from train.evaluate.generation.eyes import PocketEyes
+from train.evaluate.generation.measures import mean_cosine, spread
+from train.evaluate.judge import Judge
+
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Measured:
+    """n agents, m pictures each, of m / seeds prompts.
+
+    utility (n, m): the agent's true one of what the judge reads; read (n, m, 6): what it reads, as indices. obeyed (n,
+    m): whether the subject it reads is the named one. score (n, m): PrefDisc's with the agent's history. clip_img,
+    style (n, m): mean cosine with the history's liked images. clip_text (n, m): cosine with the prompt. diversity,
+    pixels (n, prompts): mean distance between seeds, of CLIP embeddings and of pixels (root mean square).
+    embedding (n, m, D).
+    """
+
+    utility: np.ndarray
+    read: np.ndarray
+    obeyed: np.ndarray
+    score: np.ndarray
+    clip_img: np.ndarray
+    clip_text: np.ndarray
+    style: np.ndarray
+    diversity: np.ndarray
+    pixels: np.ndarray
+    embedding: np.ndarray
+
+    def some(self, rows: np.ndarray) -> Measured:
+        """Of a few agents."""
+        return Measured(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What pictures are looked at with. judge: None where something is to be chosen, in which it has no part: then
+    nothing is read, and utility and obedience are NaN."""
+
+    model: PreferenceModel
+    judge: Judge | None
+    eyes: PocketEyes
+
+    def measure(self, images: Tensor, agents: Agents, desc: str = "") -> Measured:
+        """A row's pictures, uint8 (n, m, 3, 96, 96), each with its own agent's numbers."""
+        (n, m), liked = images.shape[:2], agents.liked
+        unknown = np.full((n, m), np.nan)
+        read = self.read(images) if self.judge else np.zeros((n, m, 0), dtype=int)
+        embedding = self.eyes.embed(images)
+        texts = self.eyes.text([prompt for own in agents.prompts for prompt in own]).reshape(n, m, -1)
+        by_prompt = (n, m // SEEDS, SEEDS, -1)
+        pixels = images.float().numpy().reshape(by_prompt) / 255
+        return Measured(
+            utility=utility_of(agents.utilities[:, None], read) if self.judge else unknown,
+            read=read,
+            obeyed=read[..., 0] == agents.subjects if self.judge else unknown,
+            score=self._scores(images, agents, desc),
+            clip_img=mean_cosine(embedding, self.eyes.embed(liked)),
+            clip_text=(embedding * texts).sum(-1),
+            style=mean_cosine(self.eyes.style(images), self.eyes.style(liked)),
+            diversity=spread(embedding.reshape(by_prompt)),
+            pixels=spread(pixels) / pixels.shape[-1] ** 0.5,
+            embedding=embedding,
+        )
+
+    def read(self, images: Tensor) -> np.ndarray:
+        """What the judge reads: uint8 (..., 3, 96, 96) -> attribute indices (..., 6)."""
+        flat = images.reshape(-1, *images.shape[-3:])
+        found = [[read.indices for read in self.judge.read(batch)] for batch in flat.split(BATCH)]
+        return np.concatenate(found).reshape(*images.shape[:-3], len(ATTRIBUTES))
+
+    @torch.no_grad()
+    def _scores(self, images: Tensor, agents: Agents, desc: str) -> np.ndarray:
+        """PrefDisc's score of each picture, after the agent's history and with the prompt: (n, m)."""
+        prefdisc, found = self.model.require("prefdisc"), []
+        everyone = zip(agents.prefixes, images, agents.prompts, strict=True)
+        for prefix, own, prompts in tqdm(everyone, desc=f"scoring {desc}", total=len(agents), mininterval=2):
+            pictures = (own.float() / 255).to(prefdisc.device)
+            found.append(prefdisc.score(prefix, pictures, prompts).float().cpu().numpy())
+        return np.stack(found)

@@ -1,0 +1,104 @@
+"""Paints rows, a few agents at a time, and keeps every part: a run that was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
+from prefgen.pocket.shapes import weights_path
+from prefgen.preference import PreferenceModel
+from train.evaluate.generation.agents import Agents
+from train.evaluate.generation.rows import Row
+from train.pocket.sampling import PocketGenerator, Sampling, seed_noise
+
+BATCH = 8
+"""Agents in one forward."""
+FORWARD = 0.25 / 32
+"""Seconds of one processor core for one row of the UNet's batch at one step, about."""
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A generator and how it is used. model: the preference checkpoint. strength: of the adapter, as the node's."""
+
+    model: PreferenceModel
+    folder: Path
+    strength: float
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @cached_property
+    def generator(self) -> PocketGenerator:
+        """Loaded when there is something to paint."""
+        return PocketGenerator.load("cuda" if torch.cuda.is_available() else "cpu")
+
+    def paint(
+        self, agents: Agents, name: str, row: Row, rows: np.ndarray, model: PreferenceModel | None = None
+    ) -> Tensor:
+        """A row's pictures for some of the agents, by index: uint8 (len(rows), m, 3, 96, 96). model: with another
+        adapter than the checkpoint's.
+
+        Raises CheckpointError where the checkpoint has no adapter, and ModelError where it is not the pocket UNet's.
+        """
+        model = (model or self.model) if row.personal else None
+        adapter = model and model.require("adapter")
+        folder = self.folder / f"{name}-{self._key(agents, row, rows, model)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        prompts = agents.written_out() if row.written else agents.prompts
+        users, parts = row.users(agents.users, agents.others()), []
+        for start in tqdm(range(0, len(rows), BATCH), desc=f"painting {name}", unit_scale=BATCH, unit="agents"):
+            file, some = folder / f"{start}.safetensors", rows[start : start + BATCH]
+            if not file.exists():
+                own = UserParts(*(part[some] for part in users))
+                texts = [prompt for i in some for prompt in prompts[i]]
+                images = self._images(texts, agents.seeds[some], adapter, own, row.strengths(self.strength))
+                beside = file.with_suffix(".tmp")
+                save_file({"images": (images * 255).round().byte().contiguous()}, beside)
+                beside.replace(file)
+            parts.append(load_file(file)["images"].unflatten(0, (len(some), -1)))
+        return torch.cat(parts)
+
+    def _images(
+        self,
+        prompts: list[str],
+        seeds: np.ndarray,
+        adapter: PreferenceAdapter | None,
+        users: UserParts,
+        strengths: dict,
+    ) -> Tensor:
+        generator, noise = self.generator, seed_noise(seeds.ravel().tolist())
+        if adapter is None:
+            return generator.paint(prompts, noise, self.sampling)
+        adapter = adapter.to(generator.unet.device)
+        branch = install_in_diffusers(generator.unet, adapter)
+        with torch.no_grad():
+            pairs = adapter.keys_values(adapter.user_tokens(users), strengths)
+        each = seeds.shape[1]
+        pairs = {name: (k.repeat_interleave(each, 0), v.repeat_interleave(each, 0)) for name, (k, v) in pairs.items()}
+        return generator.paint(prompts, noise, self.sampling, branch, pairs)
+
+    def _key(self, agents: Agents, row: Row, rows: np.ndarray, model: PreferenceModel | None) -> str:
+        """Of everything that the row's pictures depend on: with other weights it is another folder."""
+        told = {"agents": agents.digest, "sampling": asdict(self.sampling), "files": self._weights}
+        told |= {"written": row.written, "parts": [row.sem, row.core, row.img], "rows": rows.tolist()}
+        told |= {"strength": self.strength, "checkpoint": model.fingerprint} if model else {}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+    @cached_property
+    def _weights(self) -> list[str]:
+        files = [weights_path(part).read_bytes() for part in ("unet", "text_encoders", "vae")]
+        return [hashlib.sha256(file).hexdigest() for file in files]
+
+
+def minutes(pictures: int, sampling: Sampling) -> float:
+    """What painting takes on one processor core, about."""
+    return 2 * pictures * sampling.steps * FORWARD / 60
