@@ -184,7 +184,7 @@ def test_no_figure_comes_from_random_weights(published, tmp_path):
     model, folder = published
     state = {name: tensor for name, tensor in model.state_dict().items() if "visual_projection" not in name}
     model.save_pretrained(folder, state_dict=state)
-    with pytest.raises(ModelError, match="lacks 1 tensors"):
+    with pytest.raises(ModelError, match="lacks 1 of"):
         PublishedEyes(folder)
     with pytest.raises(ModelError, match="another folder"):
         PublishedEyes(tmp_path / "nothing")

@@ -86,7 +86,8 @@ class Agents:
     @property
     def digest(self) -> str:
         """A fingerprint of who they are and what they are asked: what was painted for them is kept under it."""
-        told = [[history.digest for history in self.histories], self.prompts, self.seeds.tolist()]
+        known = [history.digest for history in self.histories], self.utilities.tolist(), self.groups.tolist()
+        told = [known, self.prompts, self.seeds.tolist()]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def written_out(self) -> tuple[tuple[str, ...], ...]:

@@ -86,10 +86,8 @@ class PublishedEyes:
                 f"{folder} is no CLIP in Hugging Face's layout ({error}), expected config.json, model.safetensors and "
                 "preprocessor_config.json: name another folder in --networks, or none."
             ) from error
-        if about["missing_keys"]:
-            raise ModelError(
-                f"{folder} lacks {len(about['missing_keys'])} tensors of a CLIP image tower: get the files again."
-            )
+        if missing := about["missing_keys"]:
+            raise ModelError(f"{folder} lacks {len(missing)} of a CLIP image tower's tensors: get the files again.")
         self._model = model.eval()
 
     @torch.no_grad()

@@ -26,9 +26,10 @@ class Measured:
 
     utility (n, m): the agent's true one of what the judge reads; read (n, m, 6): what it reads, as indices. obeyed (n,
     m): whether the subject it reads is the named one. score (n, m): PrefDisc's with the agent's history. clip_img,
-    style (n, m): mean cosine with the history's liked images. clip_text (n, m): cosine with the prompt. diversity,
-    pixels (n, prompts): mean distance between seeds, of CLIP embeddings and of pixels (root mean square).
-    embedding (n, m, D).
+    style (n, m): mean cosine with the history's liked images. clip_text (n, m): cosine with the prompt;
+    clip_favourites: with the prompt that has the agent's favourites written out, whatever was painted from. diversity,
+    pixels (n, prompts): mean distance between seeds, of CLIP embeddings and of pixels (root mean square). embedding
+    (n, m, D).
     """
 
     utility: np.ndarray
@@ -37,6 +38,7 @@ class Measured:
     score: np.ndarray
     clip_img: np.ndarray
     clip_text: np.ndarray
+    clip_favourites: np.ndarray
     style: np.ndarray
     diversity: np.ndarray
     pixels: np.ndarray
@@ -62,7 +64,10 @@ class Instruments:
         unknown = np.full((n, m), np.nan)
         read = self.read(images) if self.judge else np.zeros((n, m, 0), dtype=int)
         embedding = self.eyes.embed(images)
-        texts = self.eyes.text([prompt for own in agents.prompts for prompt in own]).reshape(n, m, -1)
+        prompt, favourites = (
+            self.eyes.text([text for own in texts for text in own]).reshape(n, m, -1)
+            for texts in (agents.prompts, agents.written_out())
+        )
         by_prompt = (n, m // SEEDS, SEEDS, -1)
         pixels = images.float().numpy().reshape(by_prompt) / 255
         return Measured(
@@ -71,7 +76,8 @@ class Instruments:
             obeyed=read[..., 0] == agents.subjects if self.judge else unknown,
             score=self._scores(images, agents, desc),
             clip_img=mean_cosine(embedding, self.eyes.embed(liked)),
-            clip_text=(embedding * texts).sum(-1),
+            clip_text=(embedding * prompt).sum(-1),
+            clip_favourites=(embedding * favourites).sum(-1),
             style=mean_cosine(self.eyes.style(images), self.eyes.style(liked)),
             diversity=spread(embedding.reshape(by_prompt)),
             pixels=spread(pixels) / pixels.shape[-1] ** 0.5,

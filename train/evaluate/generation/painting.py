@@ -73,7 +73,7 @@ class Painting:
         seeds: np.ndarray,
         adapter: PreferenceAdapter | None,
         users: UserParts,
-        strengths: dict,
+        strengths: dict[str, float],
     ) -> Tensor:
         generator, noise = self.generator, seed_noise(seeds.ravel().tolist())
         if adapter is None:

@@ -19,6 +19,14 @@ NOT_MEASURED = "not measured"
 LEAST_WINS, LEAST_DROP, MOST_LOST, LEAST_DIVERSITY = 0.80, 0.20, 0.03, 0.80
 """What the shipped adapter has to reach: wins over plain, how far these fall with another's embedding, the obedience
 that may be lost, and the share of plain's diversity that stays."""
+MOVES = {
+    "CLIP-Text, prompt": "clip_text",
+    "CLIP-Text, favourites": "clip_favourites",
+    "CLIP-Img": "clip_img",
+    "style": "style",
+    "utility": "utility",
+}
+"""What a swap may move: its name in the table, and in `Measured`."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class Found:
             "score": over_users(measured.score),
             "clip_img": over_users(measured.clip_img),
             "clip_text": over_users(measured.clip_text),
+            "clip_favourites": over_users(measured.clip_favourites),
             "style": over_users(measured.style),
         }
 
@@ -98,35 +107,33 @@ def tables(found: dict[str, Found]) -> list[Table]:
             EVERY[name].label,
             f"{row.fid:.2f}",
             f"{row.cmmd:.3f}",
-            *(row.told[what].text() for what in ("clip_img", "clip_text", "style")),
+            *(row.told[what].text() for what in ("clip_img", "clip_text", "clip_favourites", "style")),
             NOT_MEASURED,
             NOT_MEASURED if row.published is None else f"{row.published:.3f}",
             NOT_MEASURED,
         )
         for name, row in found.items()
     ]
-    eyes = [f"{name} (pocket CLIP)" for name in ("FID", "CMMD", "CLIP-Img", "CLIP-Text", "style")]
+    seen = ("FID", "CMMD", "CLIP-Img", "CLIP-Text, prompt", "CLIP-Text, favourites", "style")
+    eyes = [f"{name} (pocket CLIP)" for name in seen]
     published = ("FID (Inception)", "CMMD (published CLIP)", "CSD")
     made = [Table("Wins", columns, main), Table("PrefBench's measures", ("row", *eyes, *published), bench)]
     swapped = swaps(found)
     if swapped:
         rows = [(part, *(estimate.text(sign=True) for estimate in moved.values())) for part, moved in swapped.items()]
-        made.append(
-            Table("Swaps: what moves when one part is another's", ("part", *next(iter(swapped.values()))), rows)
-        )
+        made.append(Table("Swaps: what moves when one part is another's", ("part", *MOVES), rows))
     return made
 
 
 def swaps(found: dict[str, Found]) -> dict[str, dict[str, Estimate]]:
-    """For each part that was exchanged: how CLIP-Text, style, CLIP-Img and utility move from the full embedding's."""
+    """For each part that was exchanged, how much every one of `MOVES` differs from the full embedding's, paired."""
     moved = {}
     for part in PARTS:
         if "full" in found and SWAPS[part] in found:
             row, full = found[SWAPS[part]], found["full"]
             before = full.measured.some(np.flatnonzero(np.isin(full.agents, row.agents)))
-            names = {"CLIP-Text": "clip_text", "style": "style", "CLIP-Img": "clip_img", "utility": "utility"}
             moved[part] = {
-                told: paired(getattr(row.measured, name), getattr(before, name)) for told, name in names.items()
+                told: paired(getattr(row.measured, name), getattr(before, name)) for told, name in MOVES.items()
             }
     return moved
 
@@ -167,7 +174,7 @@ def bars(found: dict[str, Found]) -> dict[str, bool]:
     if "full" in found:
         full = found["full"]
         met["wins"] = full.win.value >= LEAST_WINS
-        met["obedience"] = abs(full.obedience.value - found["plain"].obedience.value) <= MOST_LOST
+        met["obedience"] = found["plain"].obedience.value - full.obedience.value <= MOST_LOST
         met["diversity"] = full.diversity.value >= LEAST_DIVERSITY
         if "other" in found:
             met["other_person"] = full.win.value - found["other"].win.value >= LEAST_DROP
@@ -187,7 +194,7 @@ def notes(found: dict[str, Found], drawn: float, agents: Agents) -> list[str]:
             )
             told.append(f"With another's embedding it wins {gap.text()} less often, paired (bar: {LEAST_DROP}).")
         lost = paired(full.measured.obeyed, plain.measured.obeyed)
-        told.append(f"Obedience less plain's: {lost.text(sign=True)}, paired (bar: within {MOST_LOST}).")
+        told.append(f"Obedience less plain's: {lost.text(sign=True)}, paired (bar: at most {MOST_LOST} lost).")
         told.append(
             f"Diversity across seeds is {full.diversity.text(2)} of plain's in CLIP's space (bar: {LEAST_DIVERSITY}), "
             f"{full.pixels.text(2)} in pixels."

@@ -22,12 +22,12 @@ from train.evaluate.draws import draws
 from train.evaluate.generation.agents import PROMPTS, SEEDS, WORDINGS, Agents, draw_agents
 from train.evaluate.generation.eyes import PocketEyes, PublishedEyes
 from train.evaluate.generation.measures import cmmd
-from train.evaluate.generation.measuring import Instruments, Measured
+from train.evaluate.generation.measuring import Instruments
 from train.evaluate.generation.painting import Painting, minutes
 from train.evaluate.generation.picture import draw
 from train.evaluate.generation.report import Found, bars, figures, find, notes, tables
 from train.evaluate.generation.rows import ABLATION, EVERY, ROWS
-from train.evaluate.generation.sheet import Shown, choose, draw_sheet
+from train.evaluate.generation.sheet import LINES, Shown, choose, draw_sheet
 from train.evaluate.generation.variants import STEPS, Trainings
 from train.evaluate.judge import load_judge
 from train.evaluate.trials import Gallery
@@ -75,32 +75,11 @@ def measure(options: Options) -> Report:
     given, (agents, eyes) = options.given, unseen_agents(options)
     instruments = Instruments(options.model(), load_judge(), eyes)
     painting = Painting(instruments.model, given.folder / "pictures", given.strength)
-    trainings = Trainings(given.folder / "variants", given.steps, given.align_steps)
     asked = given.rows or [*ROWS, *(ABLATION if given.ablations else ())]
     names = [name for name in EVERY if name == "plain" or name in asked]
     fewer = np.unique(np.linspace(0, len(agents) - 1, min(given.fewer, len(agents))).round().astype(int))
     _tell_cost(names, agents, len(fewer), painting)
-    reference = eyes.embed(agents.posters[fewer]).reshape(len(fewer) * agents.seeds.shape[1], -1)
-    published = PublishedEyes(given.networks) if given.networks else None
-    real = published and published.embed(agents.posters[fewer].flatten(0, 1))
-    plain: Measured | None = None
-    found: dict[str, Found] = {}
-    shown: dict[str, Shown] = {}
-    for name in names:
-        row = EVERY[name]
-        rows = fewer if row.fewer else np.arange(len(agents))
-        trained = trainings.model(row.adapter) if row.adapter else None
-        images = painting.paint(agents, name, row, rows, trained)
-        measured = instruments.measure(images, agents.some(rows), name)
-        plain = plain or measured
-        common = np.flatnonzero(np.isin(rows, fewer))
-        rng = np.random.default_rng(options.seeds)
-        found[name] = find(measured, plain.some(rows), rows, reference, common, rng)
-        if published:
-            other = cmmd(published.embed(images[common].flatten(0, 1)), real)
-            found[name] = replace(found[name], published=other)
-        if name in ("plain", "full", "other"):
-            shown[name] = Shown(images, measured.utility)
+    found, shown = compare(options, agents, instruments, painting, names, fewer)
     drawn = float((instruments.read(agents.posters) == agents.known).mean())
     result = {
         **figures(found),
@@ -116,7 +95,41 @@ def measure(options: Options) -> Report:
     sheets = {"sheet": draw_sheet(agents, shown, choose(agents))}
     text = describe(options, painting, len(fewer), [name for name in names if name in ABLATION])
     told = notes(found, drawn, agents)
-    return Report("Pictures for people", text, first.columns, first.rows, result, draw(found), told, more, sheets)
+    return Report("Personalised pictures", text, first.columns, first.rows, result, draw(found), told, more, sheets)
+
+
+def compare(
+    options: Options,
+    agents: Agents,
+    instruments: Instruments,
+    painting: Painting,
+    names: list[str],
+    fewer: np.ndarray,
+) -> tuple[dict[str, Found], dict[str, Shown]]:
+    """Every row beside plain, which is the first, and the pictures of those that the sheet shows. fewer: the agents
+    that every row has, by index."""
+    given, eyes = options.given, instruments.eyes
+    trainings = Trainings(given.folder / "variants", given.steps, given.align_steps)
+    published = PublishedEyes(given.networks) if given.networks else None
+    posters = agents.posters[fewer].flatten(0, 1)
+    reference, real = eyes.embed(posters), published and published.embed(posters)
+    found, shown, plain = {}, {}, None
+    for name in names:
+        row = EVERY[name]
+        rows = fewer if row.fewer else np.arange(len(agents))
+        trained = trainings.model(row.adapter) if row.adapter else None
+        images = painting.paint(agents, name, row, rows, trained)
+        measured = instruments.measure(images, agents.some(rows), name)
+        plain = plain or measured
+        common = np.flatnonzero(np.isin(rows, fewer))
+        rng = np.random.default_rng(options.seeds)
+        found[name] = find(measured, plain.some(rows), rows, reference, common, rng)
+        if published:
+            distance = cmmd(published.embed(images[common].flatten(0, 1)), real)
+            found[name] = replace(found[name], published=distance)
+        if name in LINES:
+            shown[name] = Shown(images, measured.utility)
+    return found, shown
 
 
 def _tell_cost(names: list[str], agents: Agents, fewer: int, painting: Painting) -> None:
