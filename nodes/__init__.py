@@ -4,10 +4,18 @@ from comfy_api.latest import ComfyExtension, io
 
 
 class PrefGenExtension(ComfyExtension):
-    """All nodes of the pack, in the order in which a graph uses them."""
+    """All nodes of the pack, in the order in which a graph uses them, and its HTTP routes."""
+
+    async def on_load(self) -> None:
+        from server import PromptServer
+
+        from . import owner, routes
+
+        routes.add_routes(PromptServer.instance)
+        owner.note_users(PromptServer.instance)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        from . import adapter, embedding, history, ip_adapter, model, people, pocket_generator, reno, score
+        from . import adapter, embedding, history, ip_adapter, model, people, pocket_generator, record, reno, score
 
-        families = (pocket_generator, model, ip_adapter, history, embedding, people, adapter, reno, score)
+        families = (pocket_generator, model, ip_adapter, history, record, embedding, people, adapter, reno, score)
         return [node for family in families for node in family.NODES]

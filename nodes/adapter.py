@@ -165,6 +165,18 @@ def turned_away(adapter: PreferenceAdapter, embedding: UserEmbedding, name: str)
     return replace(embedding, img=embedding.disliked_img)
 
 
+def with_silent_parts(
+    adapter: PreferenceAdapter, embedding: UserEmbedding, strengths: dict[str, float]
+) -> tuple[UserEmbedding, dict[str, float]]:
+    """Of a user who disliked nothing yet only `img` is known: `sem` and `core` are there as parts of strength 0. Any
+    other part that is missing is the adapter's to refuse."""
+    parts = adapter.config.parts
+    if list(embedding.vectors) != ["img"] or "img" not in parts:
+        return embedding, strengths
+    silent = {part: torch.zeros(adapter.config.dim(part)) for part in ("sem", "core") if part in parts}
+    return replace(embedding, **silent), strengths | dict.fromkeys(silent, 0.0)
+
+
 def user_keys_values(
     adapter: PreferenceAdapter,
     embedding: UserEmbedding,
@@ -178,6 +190,7 @@ def user_keys_values(
     for weights of the adapter that hold NaN.
     """
     with torch.inference_mode(False), torch.no_grad():
+        embedding, strengths = with_silent_parts(adapter, embedding, strengths)
         made = adapter.keys_values(adapter.user_tokens(embedding), strengths)
         for block, pair in made.items():
             if not all(math.isfinite(half.sum()) for half in pair):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
@@ -10,11 +11,18 @@ from comfy_api.latest import io
 
 from ..prefgen.embedding import UserEmbedding, extract
 from ..prefgen.errors import EmbeddingError
-from ..prefgen.history import UserHistory
+from ..prefgen.history import LikedImages, UserHistory
 from ..prefgen.preference import PreferenceModel
 from .images import to_comfy
 from .types import EmbeddingType, HistoryType, PreferenceModelType
 from .weights import ready
+
+ONLY_LIKED = (
+    "{name} has {count} liked images and no disliked one: the embedding tells what the liked images look like (img), "
+    "and nothing of what sets them apart (sem, core). Dislike an image to have those."
+)
+
+log = logging.getLogger(__name__)
 
 
 class EncodeUserHistory(io.ComfyNode):
@@ -48,11 +56,15 @@ class EncodeUserHistory(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: PreferenceModel, history: UserHistory, clip_vision: ClipVisionModel | None = None
+        cls, model: PreferenceModel, history: UserHistory | LikedImages, clip_vision: ClipVisionModel | None = None
     ) -> io.NodeOutput:
         embedding = extract(ready(model), history, clip_vision and image_embedder(clip_vision))
         if clip_vision is not None:
             _require_tower(model, embedding)
+        if isinstance(history, LikedImages):
+            text = ONLY_LIKED.format(name=history.name, count=len(history.liked))
+            log.warning(text)
+            return io.NodeOutput(embedding, ui={"text": [text]})
         return io.NodeOutput(embedding)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
+from comfy.utils import common_upscale
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..prefgen.history import PAIRS_FILE, UserHistory
-from ..prefgen.pocket import shapes
+from ..prefgen.errors import ProfileError
+from ..prefgen.history import LikedImages, UserHistory
+from ..prefgen.profile import RULES, Profile, Selection, choose, read_history
 from .images import from_comfy, to_comfy
+from .owner import OWNER, people, people_folder, profiles_asked_for, profiles_of_node
 from .types import HistoryType
 
 HISTORY_TIP = "Connect to Encode User History, Preference Score or ReNO Optimize."
@@ -50,41 +52,131 @@ class BuildUserHistory(io.ComfyNode):
         return io.NodeOutput(UserHistory.from_images(*images, lines, name))
 
 
-def people_folder() -> Path:
-    """Where the bundled people are: a folder each."""
-    return shapes.FOLDER / "people"
-
-
-def people() -> list[str]:
-    """The bundled people, by name."""
-    return sorted(path.parent.name for path in people_folder().glob(f"*/{PAIRS_FILE}"))
-
-
 class LoadUserHistory(io.ComfyNode):
-    """The history of one of the bundled people."""
+    """The history of a profile that was rated, or of one of the bundled people."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        mine = profiles_asked_for()
         return io.Schema(
             node_id="LoadUserHistory",
             display_name="Load User History",
             category="PrefGen",
-            description="The pairs of one of the bundled people, to try things with before you have your own.",
-            search_aliases=["prefgen", "example user", "ada", "bo", "taste"],
-            inputs=[io.Combo.Input("user", options=people(), tooltip="Whose history: the people in the pack.")],
+            description="The pairs of somebody whose ratings Record Preference keeps, or of the people in the pack.",
+            search_aliases=["prefgen", "example user", "ada", "bo", "taste", "profile", "my ratings"],
+            inputs=[
+                io.Combo.Input(
+                    "user",
+                    options=people() + (mine.names() if mine else []),
+                    tooltip="Whose history: the people in the pack, then the profiles that were rated here. "
+                    "Refresh (R) shows new ones.",
+                ),
+                io.Int.Input(
+                    "max_pairs",
+                    default=8,
+                    min=1,
+                    max=64,
+                    optional=True,
+                    tooltip="Pairs at most. Preference models are trained on 8; more take longer to read, once.",
+                ),
+                io.Combo.Input(
+                    "select",
+                    options=list(RULES),
+                    default=RULES[0],
+                    optional=True,
+                    tooltip="Which pairs of a profile, where there are more: the newest, those that look least alike, "
+                    "or first those whose two images were made for the same prompt.",
+                ),
+                io.Float.Input(
+                    "half_life_days",
+                    default=0.0,
+                    min=0.0,
+                    max=3650.0,
+                    step=1.0,
+                    optional=True,
+                    tooltip="After so many days a rating counts half when pairs are chosen (diverse, same prompt). "
+                    "0: age does not count.",
+                ),
+            ],
             outputs=[
                 HistoryType.Output(display_name="history", tooltip=HISTORY_TIP),
                 io.Image.Output(display_name="liked", tooltip="The images they liked, to look at."),
-                io.Image.Output(display_name="disliked", tooltip="The images they disliked, pair by pair."),
+                io.Image.Output(
+                    display_name="disliked",
+                    tooltip="The images they disliked, pair by pair. Nodes behind it wait until there is one.",
+                ),
             ],
+            accept_all_inputs=True,  # see owner.py
         )
 
     @classmethod
-    def execute(cls, user: str) -> io.NodeOutput:
-        history = UserHistory.from_folder(people_folder() / user)
-        liked = torch.stack([pair.liked for pair in history.pairs])
-        disliked = torch.stack([pair.disliked for pair in history.pairs])
-        return io.NodeOutput(history, to_comfy(liked), to_comfy(disliked))
+    def validate_inputs(cls, user: str) -> bool | str:
+        # Not held to the list: a profile may begin in this very prompt, or have been rated since the page was loaded.
+        profiles = profiles_asked_for()
+        if user in people() or profiles is None:
+            return True
+        try:
+            profiles.profile(user)
+        except ProfileError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, user: str, max_pairs: int = 8, select: str = RULES[0], half_life_days: float = 0.0, **owner: str
+    ) -> str:
+        """What is chosen, not all that is rated: a rating that changes no pair re-runs nothing."""
+        if user in people():
+            return user
+        return choose(_profile(user, owner), Selection(max_pairs, select, half_life_days)).digest
+
+    @classmethod
+    def execute(
+        cls, user: str, max_pairs: int = 8, select: str = RULES[0], half_life_days: float = 0.0, **owner: str
+    ) -> io.NodeOutput:
+        selection = Selection(max_pairs, select, half_life_days)
+        if user in people():
+            whole = UserHistory.from_folder(people_folder() / user)
+            history, told = UserHistory(whole.pairs[-selection.most :], whole.name), ""
+        else:
+            profile = _profile(user, owner)
+            history = read_history(profile, choose(profile, selection))
+            told = summary(profile, history)
+        if isinstance(history, LikedImages):
+            liked, disliked = to_comfy(batch(history.liked)), ExecutionBlocker(None)
+        else:
+            liked, disliked = (
+                to_comfy(batch([getattr(pair, side) for pair in history.pairs])) for side in ("liked", "disliked")
+            )
+        return io.NodeOutput(history, liked, disliked, ui={"text": [told]} if told else None)
+
+
+def _profile(name: str, owner: dict[str, str]) -> Profile:
+    return profiles_of_node({OWNER: owner.get(OWNER, "")}).existing(name)
+
+
+def summary(profile: Profile, history: UserHistory | LikedImages) -> str:
+    """What a profile holds and what of it is used, in one line."""
+    liked = sum(rating.liked for rating in profile.ratings)
+    told = f"{profile.name}: {liked} liked, {len(profile.ratings) - liked} disliked"
+    if isinstance(history, LikedImages):
+        told += f"; the liked images alone ({len(history.liked)}), until there is a disliked one"
+    else:
+        told += f"; {len(history)} pairs"
+    return told + (f"; {profile.skipped} lines of its file cannot be read" if profile.skipped else "")
+
+
+def batch(images) -> torch.Tensor:
+    """Images (3, H, W) of any sizes as one batch (N, 3, H, W): all in the size of the largest, cut where they have
+    other proportions. To look at; a history keeps its images as they are."""
+    height, width = max((tuple(image.shape[1:]) for image in images), key=lambda size: size[0] * size[1])
+    fitted = [
+        image[None]
+        if image.shape[1:] == (height, width)
+        else common_upscale(image[None], width, height, "area", "center")
+        for image in images
+    ]
+    return torch.cat(fitted)
 
 
 NODES = [BuildUserHistory, LoadUserHistory]

@@ -21,6 +21,10 @@ class ProfileMissing(ProfileError):
     """A profile, or an image of one, that is not there."""
 
 
+class ProfileUnwritable(ProfileError):
+    """A profile that cannot be read or written now, through no fault of what was asked: no room, no right, or busy."""
+
+
 class NothingToUndo(ProfileError):
     """There is no rating to take back."""
 

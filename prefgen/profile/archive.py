@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ImageError, ProfileError
+from ..errors import ImageError, ProfileError, ProfileUnwritable
 from .pictures import DIGEST, MOST_BYTES, kept_ending
 from .ratings import Rating, RatingLog, as_line, header, sync_folder
 from .store import IMAGES, RATINGS, STAGING, Profile, Profiles
@@ -65,7 +65,7 @@ def export_profile(profile: Profile, file: BinaryIO, progress: Progress | None =
             lines = "".join(json.dumps(as_line(rating)) + "\n" for rating in written)
             archive.writestr(RATINGS, header() + lines.encode(), zipfile.ZIP_DEFLATED)
     except OSError as error:
-        raise ProfileError(f"{profile.name!r} could not be exported ({error.strerror}): try again.") from error
+        raise ProfileUnwritable(f"{profile.name!r} could not be exported ({error.strerror}): try again.") from error
     if not written:
         raise ProfileError(f"There is nothing to export in the profile {profile.name!r}: rate an image first.")
     return len(written)
@@ -100,7 +100,9 @@ def import_profile(profiles: Profiles, name: str, file: BinaryIO, progress: Prog
             raise
         raise ProfileError(f"The file is no .zip that can be read ({error}): export the profile again.") from error
     except OSError as error:
-        raise ProfileError(f"The profile could not be written ({error.strerror}): make room, or free it.") from error
+        raise ProfileUnwritable(
+            f"The profile could not be written ({error.strerror}): make room, or free it."
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

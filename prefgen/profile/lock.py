@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import ProfileError
+from ..errors import ProfileUnwritable
 
 PATIENCE = 20.0
 """Seconds to wait for another writer. One rating takes hundredths of a second, a large import a few (default ours)."""
@@ -41,14 +41,17 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Hold the lock file at `path`, made where it is not there and never removed: whoever waits for a removed file
     would hold a lock that nobody else sees. Not to be taken twice by one thread.
 
-    Raises ProfileError where another writer holds it for longer than `patience` seconds, or the file cannot be made.
+    Raises ProfileUnwritable where another writer holds it for longer than `patience` seconds, or the file cannot be
+    made.
     """
     end = time.monotonic() + patience
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise ProfileError(f"{path} could not be made ({error.strerror}): let ComfyUI write to that folder.") from error
+        raise ProfileUnwritable(
+            f"{path} could not be made ({error.strerror}): let ComfyUI write to that folder."
+        ) from error
     try:
         while True:
             try:
@@ -56,7 +59,7 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
                 break
             except OSError as error:
                 if time.monotonic() > end:
-                    raise ProfileError(
+                    raise ProfileUnwritable(
                         f"Another program has been writing to {path.parent} for {patience:g} seconds: wait until it is "
                         "done (a large import takes a while), or stop it."
                     ) from error

@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import RLock
 from typing import NamedTuple
 
-from ..errors import ProfileError
+from ..errors import ProfileError, ProfileUnwritable
 from .pictures import DIGEST
 
 FORMAT = 1
@@ -66,7 +66,7 @@ class RatingLog:
 
     def refresh(self) -> RatingLog:
         """Take in what others have written; returns itself. A file that is not there is one without ratings. Raises
-        ProfileError where it cannot be read, or is of a newer format."""
+        ProfileUnwritable where it cannot be read, ProfileError where it is of a newer format."""
         with self._guard:
             try:
                 with self.path.open("rb") as file:
@@ -81,7 +81,9 @@ class RatingLog:
             except FileNotFoundError:
                 self._forget()
             except OSError as error:
-                raise ProfileError(f"{self.path} could not be read ({error.strerror}): check that file.") from error
+                raise ProfileUnwritable(
+                    f"{self.path} could not be read ({error.strerror}): check that file."
+                ) from error
             return self
 
     @property
@@ -153,8 +155,8 @@ class RatingLog:
             )
 
     def append(self, lines: Iterable[dict]) -> None:
-        """Write lines, and return when they are on the disk. Raises ProfileError where they cannot be; what of them was
-        written is taken back."""
+        """Write lines, and return when they are on the disk. Raises ProfileUnwritable where they cannot be; what of
+        them was written is taken back."""
         text = "".join(json.dumps(line) + "\n" for line in lines).encode()
         if not self.path.exists():
             write_whole(self.path, header() + text)
@@ -177,7 +179,7 @@ class RatingLog:
             finally:
                 os.close(file)
         except OSError as error:
-            raise ProfileError(
+            raise ProfileUnwritable(
                 f"{self.path} could not be written ({error.strerror}): make room, or free it."
             ) from error
         self.refresh()
@@ -204,8 +206,8 @@ def header() -> bytes:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all; once its folder is synced it is on the disk. For the
-    lock's holder: a folder has one unfinished file at most, which the next one replaces. Raises ProfileError where it
-    cannot be written."""
+    lock's holder: a folder has one unfinished file at most, which the next one replaces. Raises ProfileUnwritable
+    where it cannot be written."""
     part = path.with_name(".part")
     try:
         if not path.parent.is_dir():
@@ -220,7 +222,7 @@ def write_whole(path: Path, data: bytes) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise ProfileError(f"{path} could not be written ({error.strerror}): make room, or free it.") from error
+        raise ProfileUnwritable(f"{path} could not be written ({error.strerror}): make room, or free it.") from error
 
 
 def sync_folder(folder: Path) -> None:

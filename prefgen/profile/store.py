@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from ..errors import NothingToUndo, ProfileError, ProfileMissing
+from ..errors import NothingToUndo, ProfileError, ProfileMissing, ProfileUnwritable
 from .lock import PATIENCE, locked
 from .pictures import DIGEST, ENDINGS, Picture
 from .ratings import MOST_PROMPT, Rating, RatingLog, as_line, sync_folder, write_whole
@@ -76,7 +76,9 @@ class Profiles:
             except FileNotFoundError as error:
                 raise ProfileMissing(f"There is no profile {name!r} any more.") from error
             except OSError as error:
-                raise ProfileError(f"{profile.folder} could not be removed ({error.strerror}): try again.") from error
+                raise ProfileUnwritable(
+                    f"{profile.folder} could not be removed ({error.strerror}): try again."
+                ) from error
             self._sweep()
         profile.log.refresh()
 
