@@ -35,6 +35,26 @@ def test_weighted_rewards_add_up_and_bad_weights_are_refused():
     images = torch.rand(2, 3, 4, 4)
     total = WeightedRewards([(2.0, lambda x: x.flatten(1).mean(1)), (0.5, lambda x: x.flatten(1).amax(1))])
     assert torch.allclose(total(images), 2 * images.flatten(1).mean(1) + 0.5 * images.flatten(1).amax(1))
-    for weights in ([], [0.0], [1.0, -1.0]):
+    for weights in ([], [0.0], [1.0, -1.0], [float("nan")], [float("inf")]):
         with pytest.raises(RewardError, match="weights are"):
             WeightedRewards([(weight, lambda x: x.flatten(1).mean(1)) for weight in weights])
+
+
+def test_the_papers_weights_are_the_default():
+    images = torch.rand(2, 3, 4, 4)
+    total = WeightedRewards.of(
+        {"preference": lambda x: x.flatten(1).mean(1), "pickscore": lambda x: x.flatten(1).sum(1)}
+    )
+    assert torch.allclose(total(images), 0.75 * images.flatten(1).mean(1) + 0.05 * images.flatten(1).sum(1))
+    own = WeightedRewards.of({"clip": lambda x: x.flatten(1).mean(1)}, {"clip": 3.0})
+    assert torch.allclose(own(images), 3 * images.flatten(1).mean(1))
+    with pytest.raises(RewardError, match="no weight for beauty"):
+        WeightedRewards.of({"beauty": lambda x: x})
+
+
+def test_a_reward_of_weight_zero_is_not_computed():
+    def fails(images):
+        raise AssertionError("computed")
+
+    total = WeightedRewards([(0.0, fails), (1.0, lambda x: x.flatten(1).mean(1))])
+    assert total(torch.ones(1, 3, 2, 2)).tolist() == [1.0]

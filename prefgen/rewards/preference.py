@@ -1,29 +1,23 @@
-"""Rewards of an image, differentiable in its pixels. A person's preference is one of them."""
+"""A person's preference as a reward (METHOD section 4)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from .errors import RewardError
+from ..errors import RewardError
 
 if TYPE_CHECKING:
-    from .prefdisc.model import PrefDisc
-    from .prefdisc.prefix import HistoryPrefix
+    from ..prefdisc.model import PrefDisc
+    from ..prefdisc.prefix import HistoryPrefix
 
 
 Sense = Literal["like", "dislike"]
 By = Literal["score", "margin"]
-
-
-class Reward(Protocol):
-    """Images (B, 3, H, W) in [0, 1] -> rewards (B,), higher is better, each of its own image alone."""
-
-    def __call__(self, images: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -52,23 +46,7 @@ class PreferenceReward:
             )
 
     def __call__(self, images: Tensor) -> Tensor:
-        liked, disliked = self.prefdisc.logits(self.prefix, images, self.prompt).float().unbind(-1)
+        logits = self.prefdisc.logits(self.prefix, images, self.prompt)
+        liked, disliked = logits.to(torch.promote_types(logits.dtype, torch.float32)).unbind(-1)
         margin = liked - disliked if self.sense == "like" else disliked - liked
         return margin.sigmoid() if self.by == "score" else margin
-
-
-class WeightedRewards:
-    """A weighted sum of rewards, as ReNO takes several at once.
-
-    Raises:
-        RewardError: no reward, a negative weight, or all weights zero.
-    """
-
-    def __init__(self, rewards: Sequence[tuple[float, Reward]]) -> None:
-        if not rewards or any(weight < 0 for weight, _ in rewards) or not any(weight for weight, _ in rewards):
-            weights = ", ".join(f"{weight:g}" for weight, _ in rewards) or "none"
-            raise RewardError(f"The rewards' weights are {weights}; expected none negative and at least one above 0.")
-        self.rewards = tuple((weight, reward) for weight, reward in rewards if weight)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return torch.stack([weight * reward(images) for weight, reward in self.rewards]).sum(0)
