@@ -35,13 +35,14 @@ CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 """On a machine with other work only the processor's time says what one's own took; give it one thread then."""
 
 
-def published(prefdisc: PrefDisc, history: UserHistory, candidates: Tensor) -> Tensor:
+def published(prefdisc: PrefDisc, history: UserHistory | None, candidates: Tensor) -> Tensor:
     """(M+, M-) of every candidate (B, 2), by the published procedure, with our token ids and preference tokens."""
     turns, base = prefdisc.turns, prefdisc.base
+    pairs = history.pairs if history else ()
     before = list(turns.opening)
-    for pair in history.pairs:
+    for pair in pairs:
         before += [*turns.rated(pair.prompt, True), *turns.rated(pair.prompt, False)]
-    shown = [image for pair in history.pairs for image in (pair.liked, pair.disliked)]
+    shown = [image for pair in pairs for image in (pair.liked, pair.disliked)]
     ids = torch.tensor([[*before, *turns.open(PROMPT)]])
     read = []
     for candidate in candidates:

@@ -57,7 +57,7 @@ def attend(
     shared_prefix: HistoryPrefix | None = None,
     **options,
 ) -> tuple[Tensor, None]:
-    """An attention function of transformers'. query (B, heads, L, d), key, value (B, kv_heads, L, d) -> (B, L, heads, d).
+    """transformers' attention function. query (B, heads, L, d), key, value (B, kv_heads, L, d) -> (B, L, heads, d).
 
     With a shared prefix the candidates' own tokens are causal and unmasked, so padding stands on the right.
     """
