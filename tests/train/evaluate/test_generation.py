@@ -155,7 +155,7 @@ def test_style_is_of_the_style():
     other_style[:, 0] = first[:, 0]
     drawn = [(draw_all(rows, rng) * 255).byte() for rows in (first, other_subject, other_style)]
     eyes = PocketEyes(torch.cat(drawn))
-    seen = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in map(eyes.style, drawn)]
+    seen = [x / np.linalg.norm(x, axis=1, keepdims=True) for _, x in map(eyes.look, drawn)]
     same_style, same_subject = ((seen[0] * other).sum(1).mean() for other in seen[1:])
     assert same_style > same_subject + 0.2
 

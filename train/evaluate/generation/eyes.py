@@ -36,14 +36,14 @@ class PocketEyes:
         """uint8 or [0, 1] images (..., 3, H, W) -> CLIP embeddings (..., D)."""
         return self._see(images)[0]
 
-    def style(self, images: Tensor) -> np.ndarray:
-        """The same -> styles (..., 4 hidden): over the patches of two layers, the mean and deviation of every channel.
+    def look(self, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The same -> CLIP embeddings (..., D) and styles (..., 4 hidden).
 
-        What CSD learns from artists is here what the statistics of style transfer keep (Huang & Belongie 2017), in
-        standard deviations of drawn posters.
+        A style is, over the patches of two layers, the mean and deviation of every channel, in standard deviations of
+        drawn posters: in place of what CSD learns from artists, what style transfer keeps (Huang & Belongie 2017).
         """
-        mean, deviation = self._scale
-        return (self._see(images)[1] - mean) / deviation
+        (embedded, styles), (mean, deviation) = self._see(images), self._scale
+        return embedded, (styles - mean) / deviation
 
     def text(self, prompts: Sequence[str]) -> np.ndarray:
         """CLIP embeddings of prompts, of length one: (n, D)."""

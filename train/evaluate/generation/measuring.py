@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -51,34 +52,33 @@ class Measured:
 
 @dataclass(frozen=True)
 class Instruments:
-    """What pictures are looked at with. judge: None where something is to be chosen, in which it has no part: then
-    nothing is read, and utility and obedience are NaN."""
+    """What the pictures of some agents are looked at with. judge: None where something is to be chosen, in which it has
+    no part: then nothing is read, and utility and obedience are NaN."""
 
     model: PreferenceModel
     judge: Judge | None
     eyes: PocketEyes
+    agents: Agents
 
-    def measure(self, images: Tensor, agents: Agents, desc: str = "") -> Measured:
-        """A row's pictures, uint8 (n, m, 3, 96, 96), each with its own agent's numbers."""
-        (n, m), liked = images.shape[:2], agents.liked
+    def measure(self, images: Tensor, rows: np.ndarray, desc: str = "") -> Measured:
+        """The pictures of some of the agents, by index: uint8 (len(rows), m, 3, 96, 96), each with its own agent's
+        numbers."""
+        (n, m), agents = images.shape[:2], self.agents
+        (embedding, styles), (liked, liked_styles) = self.eyes.look(images), self._liked
+        prompt, favourites = self._texts
         unknown = np.full((n, m), np.nan)
         read = self.read(images) if self.judge else np.zeros((n, m, 0), dtype=int)
-        embedding = self.eyes.embed(images)
-        prompt, favourites = (
-            self.eyes.text([text for own in texts for text in own]).reshape(n, m, -1)
-            for texts in (agents.prompts, agents.written_out())
-        )
         by_prompt = (n, m // SEEDS, SEEDS, -1)
         pixels = images.float().numpy().reshape(by_prompt) / 255
         return Measured(
-            utility=utility_of(agents.utilities[:, None], read) if self.judge else unknown,
+            utility=utility_of(agents.utilities[rows, None], read) if self.judge else unknown,
             read=read,
-            obeyed=read[..., 0] == agents.subjects if self.judge else unknown,
-            score=self._scores(images, agents, desc),
-            clip_img=mean_cosine(embedding, self.eyes.embed(liked)),
-            clip_text=(embedding * prompt).sum(-1),
-            clip_favourites=(embedding * favourites).sum(-1),
-            style=mean_cosine(self.eyes.style(images), self.eyes.style(liked)),
+            obeyed=read[..., 0] == agents.subjects[rows] if self.judge else unknown,
+            score=self._scores(images, rows, desc),
+            clip_img=mean_cosine(embedding, liked[rows]),
+            clip_text=(embedding * prompt[rows]).sum(-1),
+            clip_favourites=(embedding * favourites[rows]).sum(-1),
+            style=mean_cosine(styles, liked_styles[rows]),
             diversity=spread(embedding.reshape(by_prompt)),
             pixels=spread(pixels) / pixels.shape[-1] ** 0.5,
             embedding=embedding,
@@ -90,12 +90,24 @@ class Instruments:
         found = [[read.indices for read in self.judge.read(batch)] for batch in flat.split(BATCH)]
         return np.concatenate(found).reshape(*images.shape[:-3], len(ATTRIBUTES))
 
+    @cached_property
+    def _liked(self) -> tuple[np.ndarray, np.ndarray]:
+        """CLIP embeddings and styles of the histories' liked images, (n, 8, ...)."""
+        return self.eyes.look(self.agents.liked)
+
+    @cached_property
+    def _texts(self) -> tuple[np.ndarray, np.ndarray]:
+        """CLIP embeddings of the prompts, and of the prompts with the favourites written out: (n, m, D)."""
+        told = (self.agents.prompts, self.agents.written_out())
+        return tuple(np.stack([self.eyes.text(own) for own in texts]) for texts in told)
+
     @torch.no_grad()
-    def _scores(self, images: Tensor, agents: Agents, desc: str) -> np.ndarray:
+    def _scores(self, images: Tensor, rows: np.ndarray, desc: str) -> np.ndarray:
         """PrefDisc's score of each picture, after the agent's history and with the prompt: (n, m)."""
         prefdisc, found = self.model.require("prefdisc"), []
-        everyone = zip(agents.prefixes, images, agents.prompts, strict=True)
-        for prefix, own, prompts in tqdm(everyone, desc=f"scoring {desc}", total=len(agents), mininterval=2):
+        everyone = zip(rows.tolist(), images, strict=True)
+        for row, own in tqdm(everyone, desc=f"scoring {desc}", total=len(rows), unit="agents", mininterval=2):
             pictures = (own.float() / 255).to(prefdisc.device)
-            found.append(prefdisc.score(prefix, pictures, prompts).float().cpu().numpy())
+            scores = prefdisc.score(self.agents.prefixes[row], pictures, self.agents.prompts[row])
+            found.append(scores.float().cpu().numpy())
         return np.stack(found)

@@ -73,13 +73,13 @@ def unit_posters(gallery: Gallery) -> Tensor:
 def measure(options: Options) -> Report:
     """Paint every row that is asked for, look at it, compare it with plain."""
     given, (agents, eyes) = options.given, unseen_agents(options)
-    instruments = Instruments(options.model(), load_judge(), eyes)
+    instruments = Instruments(options.model(), load_judge(), eyes, agents)
     painting = Painting(instruments.model, given.folder / "pictures", given.strength)
     asked = given.rows or [*ROWS, *(ABLATION if given.ablations else ())]
     names = [name for name in EVERY if name == "plain" or name in asked]
     fewer = np.unique(np.linspace(0, len(agents) - 1, min(given.fewer, len(agents))).round().astype(int))
     _tell_cost(names, agents, len(fewer), painting)
-    found, shown = compare(options, agents, instruments, painting, names, fewer)
+    found, shown = compare(options, instruments, painting, names, fewer)
     drawn = float((instruments.read(agents.posters) == agents.known).mean())
     result = {
         **figures(found),
@@ -99,16 +99,11 @@ def measure(options: Options) -> Report:
 
 
 def compare(
-    options: Options,
-    agents: Agents,
-    instruments: Instruments,
-    painting: Painting,
-    names: list[str],
-    fewer: np.ndarray,
+    options: Options, instruments: Instruments, painting: Painting, names: list[str], fewer: np.ndarray
 ) -> tuple[dict[str, Found], dict[str, Shown]]:
     """Every row beside plain, which is the first, and the pictures of those that the sheet shows. fewer: the agents
     that every row has, by index."""
-    given, eyes = options.given, instruments.eyes
+    given, eyes, agents = options.given, instruments.eyes, instruments.agents
     trainings = Trainings(given.folder / "variants", given.steps, given.align_steps)
     published = PublishedEyes(given.networks) if given.networks else None
     posters = agents.posters[fewer].flatten(0, 1)
@@ -119,7 +114,7 @@ def compare(
         rows = fewer if row.fewer else np.arange(len(agents))
         trained = trainings.model(row.adapter) if row.adapter else None
         images = painting.paint(agents, name, row, rows, trained)
-        measured = instruments.measure(images, agents.some(rows), name)
+        measured = instruments.measure(images, rows, name)
         plain = plain or measured
         common = np.flatnonzero(np.isin(rows, fewer))
         rng = np.random.default_rng(options.seeds)

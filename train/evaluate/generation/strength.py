@@ -57,13 +57,13 @@ def measure(options: Options) -> Report:
     """Paint plain and every strength; choose."""
     (agents, eyes), given = validation_agents(options), options.given
     # No judge: nothing here is to be chosen by it.
-    instruments = Instruments(options.model(), None, eyes)
+    instruments = Instruments(options.model(), None, eyes, agents)
     everyone, found = np.arange(len(agents)), {}
     for strength in (0.0, *given.strengths):
         painting = Painting(instruments.model, given.folder / "pictures", strength)
         name = "full" if strength else "plain"
         images = painting.paint(agents, name, ROWS[name], everyone)
-        found[strength] = instruments.measure(images, agents, f"at {strength:g}")
+        found[strength] = instruments.measure(images, everyone, f"at {strength:g}")
     scores = {strength: over_users(row.score) for strength, row in found.items()}
     texts = {strength: over_users(row.clip_text) for strength, row in found.items()}
     means = [{s: e.value for s, e in part.items() if s} for part in (scores, texts)]
