@@ -24,7 +24,7 @@ from train.pocket.latents import latent_pool
 
 FILE = FOLDER / "unet.safetensors"
 CONFIG = LoopConfig(
-    steps=9000, learning_rate=1e-3, warmup=300, ema=0.998, save_every=200, log_every=200, bfloat16=True
+    steps=7000, learning_rate=1e-3, warmup=300, ema=0.998, save_every=200, log_every=200, bfloat16=True
 )
 BATCH = 16
 SHIFT = 2.0

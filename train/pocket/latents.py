@@ -34,12 +34,12 @@ class LatentPool:
         return LatentPool(self.latents[torch.from_numpy(kept)], self.indices[kept])
 
 
-def latent_pool(folder: Path, count: int = 49_152, seed: int = 41, batch: int = 64) -> LatentPool:
+def latent_pool(folder: Path, count: int = 40_960, seed: int = 41, batch: int = 64) -> LatentPool:
     """Read the pool from `folder`, or draw, encode and write it there."""
     path = folder / f"latents-{SIZE}px-{seed}-{count}.safetensors"
     if not path.exists():
         model, rows = vae.load(), []
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             for step in trange(count // batch, desc="encoding posters", mininterval=10):
                 images, indices = drawn_batch(batch, seed, step)
                 latents = model.encode(images.contiguous(memory_format=torch.channels_last))
