@@ -111,17 +111,14 @@ def _decoded(data: bytes, what: str, formats: tuple[str, ...]) -> tuple[Image, s
         raise ImageError(f"{what} is {len(data):,} bytes, expected at most {MOST_BYTES:,}: save it smaller.")
     try:
         with Images.open(io.BytesIO(data), formats=formats) as opened:
-            width, height = opened.size
-            if width * height > MOST_PIXELS:
-                raise ImageError(
-                    f"{what} is {width} x {height}, expected at most {MOST_PIXELS:,} pixels: scale it down."
-                )
+            if opened.width * opened.height > MOST_PIXELS:
+                raise Images.DecompressionBombError
             opened.draft("RGB", (LONGEST, LONGEST))
             opened.load()
             return upright_rgb(opened), opened.format
-    except ImageError:
-        raise
-    except (*BROKEN, Images.DecompressionBombError) as error:
+    except Images.DecompressionBombError as error:
+        raise ImageError(f"{what} unpacks to more than {MOST_PIXELS:,} pixels: scale it down.") from error
+    except BROKEN as error:
         raise ImageError(
             f"{what} is no image that can be read, expected {', '.join(formats)}: choose another."
         ) from error

@@ -3,7 +3,8 @@ import torch
 
 from prefgen.checkpoint import Checkpoint
 from prefgen.embedding import UserEmbedding, extract
-from prefgen.errors import CheckpointError, EmbeddingError
+from prefgen.errors import CheckpointError, EmbeddingError, HistoryError
+from prefgen.history import LikedImages
 from prefgen.preference import PreferenceModel
 from tests.prefgen import tiny
 
@@ -31,6 +32,20 @@ def test_the_parts_are_means_over_their_layers_and_images(model):
 
 def test_without_an_image_tower_there_is_no_img(model):
     assert extract(model, tiny.history()).img is None
+
+
+def test_liked_images_alone_give_img_alone(model):
+    """The same `img` as a history's with these liked images, and nothing that only pairs can tell."""
+    history = tiny.history(3)
+    alone = LikedImages(tuple(pair.liked for pair in history.pairs), "ada")
+    embedding = extract(model, alone, embed)
+    assert list(embedding.vectors) == ["img"]
+    assert torch.equal(embedding.img, extract(model, history, embed).img)
+    embedding.require_from(model)
+    with pytest.raises(EmbeddingError, match=r"'ada' has disliked no image yet.*connect a CLIP_VISION, or dislike"):
+        extract(model, alone)
+    with pytest.raises(HistoryError, match="dislike an image at least"):
+        model.read(alone)
 
 
 def test_made_in_inference_mode_it_serves_training(model):

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from prefgen.errors import HistoryError, ImageError
-from prefgen.history import PreferencePair, UserHistory
+from prefgen.history import LikedImages, PreferencePair, UserHistory
 
 
 @pytest.fixture
@@ -107,3 +107,16 @@ def test_batches_that_do_not_pair_are_refused(liked, disliked, prompts, message)
 def test_images_that_cannot_be_used_are_refused(image, message):
     with pytest.raises(ImageError, match=message):
         PreferencePair(torch.rand(3, 4, 4), image)
+
+
+def test_liked_images_are_no_history():
+    """They may stand where one is expected, and whoever asks them for pairs is told what is missing."""
+    images = torch.rand(2, 3, 4, 4)
+    liked = LikedImages(tuple(images), "ada")
+    for asked in (len, bool, lambda it: it.pairs):
+        with pytest.raises(HistoryError, match="'ada' has 2 liked images and has disliked none"):
+            asked(liked)
+    assert liked.digest == LikedImages(tuple(images.clone())).digest
+    assert liked.digest != LikedImages(tuple(images.flip(0))).digest
+    with pytest.raises(HistoryError, match="'ada' has liked no image"):
+        LikedImages((), "ada")
