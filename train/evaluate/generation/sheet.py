@@ -15,9 +15,9 @@ from torch import Tensor
 from train.evaluate.generation.agents import SEEDS, Agents
 
 PAPER, INK, GREY, LINE, OWN, CONTROL = "#f7f4ee", "#24211d", "#8d877c", "#ddd6c9", "#0f766e", "#b4532a"
-PICTURE, THUMB, GAP, MARGIN, LABEL, GUTTER = 144, 66, 8, 60, 78, 70
+PICTURE, THUMB, GAP, MARGIN, LABEL, GUTTER = 144, 96, 8, 60, 82, 70
 ROW = PICTURE + 30
-BLOCK = (2 * (THUMB + GAP) + LABEL + 20 + 4 * (PICTURE + GAP), 3 * ROW + 66)
+BLOCK = (2 * (THUMB + GAP) + LABEL + 20 + 4 * (PICTURE + GAP), 3 * ROW + 44)
 LINES = {
     "plain": ("for", "nobody", GREY),
     "full": ("for this", "person", OWN),
@@ -46,7 +46,10 @@ def draw_sheet(agents: Agents, shown: Mapping[str, Shown], chosen: Sequence[int]
     for place, agent in enumerate(chosen):
         at = (MARGIN + place % 2 * (BLOCK[0] + GUTTER), 140 + place // 2 * (BLOCK[1] + 30))
         _draw_agent(sheet, at, agents, shown, agent)
-    told = "Under each picture: the person's true utility of what a judge, trained on drawings alone, reads in it."
+    told = (
+        "Under each picture: the person's true utility of what a judge, trained on drawings alone, reads in it; bold "
+        "where it is higher than for nobody."
+    )
     pen.text((MARGIN, sheet.height - 46), told, GREY, font(13))
     return sheet
 
@@ -81,7 +84,13 @@ def _draw_agent(
             sheet.paste(to_image(picture, PICTURE), (right, above))
             better = name != "plain" and "plain" in shown and utility > shown["plain"].utility[agent, i]
             face = font(12, "Sans-Bold" if better else "Sans")
-            pen.text((right + PICTURE // 2, above + PICTURE + 4), f"{utility:+.1f}", colour, face, anchor="ma")
+            pen.text(
+                (right + PICTURE // 2, above + PICTURE + 4),
+                f"{round(utility, 1) + 0.0:+.1f}",
+                colour,
+                face,
+                anchor="ma",
+            )
 
 
 def to_image(picture: Tensor, size: int) -> Image.Image:
