@@ -186,7 +186,7 @@ def test_a_writer_that_does_not_let_go_is_named(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ProfileUnwritable, match="could not be made .*: let ComfyUI write to that folder"):
+    with pytest.raises(ProfileUnwritable, match=r"could not be made .*: let ComfyUI write to that folder"):
         Profiles(tmp_path / "file" / "profiles").profile("me").rate(picture(1), True)
 
 
