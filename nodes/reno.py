@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import get_args
 
 import comfy.model_management
@@ -15,12 +17,22 @@ from comfy_api.latest import io
 from ..prefgen.errors import ModelError
 from ..prefgen.history import UserHistory
 from ..prefgen.preference import PreferenceModel
-from ..prefgen.reno import RenoConfig, RenoResult, RenoStep, optimise
-from ..prefgen.rewards import By, PreferenceReward, Sense
+from ..prefgen.reno import Optimiser, RenoConfig, RenoResult, RenoStep, optimise
+from ..prefgen.rewards import By, PreferenceReward, Reward, Sense
 from .curve import curve_image
-from .sampling import DifferentiableEuler, FewSteps, Render, gradients, load_decoder, make_differentiable
+from .rewards import summed, weight_inputs
+from .sampling import FewSteps, Render, check_decoder, compute_dtype, gradients, load_decoder, make_differentiable
+from .trouble import enough_memory, notice_of
 from .types import HistoryType, PreferenceModelType
 from .weights import ready
+
+LOSS_SCALE = 2.0**12
+"""Where something computes in float16, whose least number is 6e-8 (default ours; see `RenoConfig.loss_scale`)."""
+
+LESS_MEMORY = "lower the latent's width, height or batch, or the steps, or turn checkpointing on"
+
+
+log = logging.getLogger(__name__)
 
 
 class OptimisedNoise:
@@ -116,6 +128,32 @@ class ReNOOptimize(io.ComfyNode):
                     optional=True,
                     tooltip="Optimise the score itself, or its logit margin, whose gradient does not fade at the ends.",
                 ),
+                *weight_inputs(),
+                io.Combo.Input(
+                    "optimiser",
+                    options=list(get_args(Optimiser)),
+                    optional=True,
+                    tooltip="SGD with Nesterov momentum, as published, or Adam, with a learning rate of 0.01 to 0.1.",
+                ),
+                io.Int.Input(
+                    "patience",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    optional=True,
+                    tooltip="End once no image of the batch has become better in so many iterations; 0 never does.",
+                ),
+                io.Boolean.Input(
+                    "checkpointing",
+                    default=False,
+                    optional=True,
+                    tooltip="Gradient checkpointing: several times less memory, for about a third more time.",
+                ),
+                io.Sigmas.Input(
+                    "sigmas",
+                    optional=True,
+                    tooltip="In place of steps and scheduler: from SDTurboScheduler, say.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The optimised image."),
@@ -148,14 +186,25 @@ class ReNOOptimize(io.ComfyNode):
         scheduler: str = "simple",
         sense: Sense = "like",
         reward: By = "score",
+        optimiser: Optimiser = "sgd",
+        patience: int = 0,
+        checkpointing: bool = False,
+        sigmas: torch.Tensor | None = None,
+        **weights: float,
     ) -> io.NodeOutput:
-        prefdisc = ready(preference_model).require("prefdisc")
-        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
-        graph = FewSteps(model, positive, negative, latent, sigmas, cfg, seed)
-        with gradients():
+        config = RenoConfig(iterations, learning_rate, optimiser=optimiser, patience=patience)
+        check_decoder(vae, model)
+        if sigmas is None:
+            sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+        graph = FewSteps(model, positive, negative, latent, sigmas, cfg, seed, checkpointing)
+        size = " x ".join(map(str, graph.start.shape))
+        with enough_memory(f"optimising noise of {size} in {len(sigmas) - 1} steps", LESS_MEMORY), gradients():
+            prefdisc = ready(preference_model).require("prefdisc")
             make_differentiable(prefdisc)
-            judge = PreferenceReward(prefdisc, preference_model.read(history), prompt, sense, reward)
-            result = climb(graph, vae, judge, RenoConfig(iterations, learning_rate))
+            liked = PreferenceReward(prefdisc, preference_model.read(history), prompt, sense, reward)
+            if torch.float16 in (compute_dtype(model), vae.vae_dtype, prefdisc.dtype):
+                config = replace(config, loss_scale=LOSS_SCALE)
+            result, notice = climb(graph, vae, summed(liked, weights, prompt), config)
         samples = graph.paint(result.noise)
         out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio")}
         return io.NodeOutput(
@@ -168,33 +217,37 @@ class ReNOOptimize(io.ComfyNode):
                 "rewards": result.curve.mT.tolist(),
                 "best": result.rewards.tolist(),
                 "best_iteration": result.iterations.tolist(),
+                "notice": [notice] if notice else [],
             },
         )
 
 
-def climb(graph: FewSteps, vae: VAE, reward: PreferenceReward, config: RenoConfig) -> RenoResult:
-    """Optimise the graph's noise, with progress and previews; an interrupt ends it."""
+def climb(graph: FewSteps, vae: VAE, reward: Reward, config: RenoConfig) -> tuple[RenoResult, str]:
+    """Optimise the graph's noise, with progress and previews; an interrupt ends it. With it goes a notice about the
+    MODEL, "" where there is none to give."""
     show = latent_preview.prepare_callback(graph.model, config.iterations)
+    notice = ""
 
     def work(noise: torch.Tensor, render: Render) -> RenoResult:
-        decode = load_decoder(vae)
+        decode = load_decoder(vae, graph.recompute)
         painted = noise  # the latents of the last image, for the preview
 
         def generate(noise: torch.Tensor) -> torch.Tensor:
             nonlocal painted
             latents = render(noise)
-            painted = latents.detach()
+            painted = graph.model.model.process_latent_in(latents.detach())
             return decode(latents)
 
         def on_step(step: RenoStep) -> None:
+            nonlocal notice
             comfy.model_management.throw_exception_if_processing_interrupted()
-            show(step.index, graph.model.model.process_latent_in(painted), None, step.total)
+            if step.index == 0 and (notice := notice_of(painted, len(graph.sigmas) - 1)):
+                log.warning(notice)
+            show(step.index, painted, None, step.total)
 
         return optimise(noise, generate, reward, config, on_step)
 
-    sampler = DifferentiableEuler(work)
-    graph.sample(graph.seed_noise().clone(), sampler)
-    return sampler.answer.cpu()
+    return graph.differentiate(graph.seed_noise().clone(), work).cpu(), notice
 
 
 NODES = [ReNOOptimize]

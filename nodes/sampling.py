@@ -20,6 +20,7 @@ from comfy.sd import VAE
 from torch import Tensor, nn
 
 from ..prefgen.errors import ModelError
+from .checkpointing import checkpointed
 
 Render = Callable[[Tensor], Tensor]
 
@@ -61,6 +62,7 @@ class FewSteps:
         latent: the LATENT to start from; an empty one for text to image.
         sigmas: (steps + 1,), falling.
         seed: handed to samplers that ask for one; Euler does not.
+        recompute: whether blocks run again in the backward pass, to save the memory of what they would keep.
     """
 
     model: ModelPatcher
@@ -70,6 +72,7 @@ class FewSteps:
     sigmas: Tensor
     cfg: float = 1.0
     seed: int = 0
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         if self.negative is None and self.cfg != 1.0:
@@ -96,7 +99,17 @@ class FewSteps:
 
     def sample(self, noise: Tensor, sampler: comfy.samplers.Sampler) -> Tensor:
         """Run a sampler through core's guider; returns latents as a LATENT holds them."""
-        guider = comfy.samplers.CFGGuider(self.model)
+        return self._sample(self.model, noise, sampler)
+
+    def differentiate(self, noise: Tensor, work: Callable[[Tensor, Render], object]) -> object:
+        """The answer of `work` (see `DifferentiableEuler`), given the noise. To be called inside `gradients`."""
+        model = whole(self.model)
+        sampler = DifferentiableEuler(work)
+        self._sample(checkpointed(model) if self.recompute else model, noise, sampler)
+        return sampler.answer
+
+    def _sample(self, model: ModelPatcher, noise: Tensor, sampler: comfy.samplers.Sampler) -> Tensor:
+        guider = comfy.samplers.CFGGuider(model)
         prompts = {"positive": self.positive} | ({} if self.negative is None else {"negative": self.negative})
         guider.inner_set_conds(prompts)
         guider.set_cfg(self.cfg)
@@ -152,17 +165,43 @@ def euler(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor, arguments: di
     return x
 
 
-def load_decoder(vae: VAE) -> Render:
-    """Load the VAE and return latents -> images (B, 3, H, W) in [0, 1], differentiable.
+def whole(patcher: ModelPatcher) -> ModelPatcher:
+    """The same model with weights that stay on the device, where core would else move them in and out by itself. One
+    that core cannot build anew is left to it."""
+    if patcher.is_dynamic() and patcher.cached_patcher_init is not None:
+        return patcher.clone(disable_dynamic=True)
+    return patcher
+
+
+def compute_dtype(model: ModelPatcher) -> torch.dtype:
+    """What the MODEL computes in."""
+    return model.get_model_object("manual_cast_dtype") or model.model_dtype()
+
+
+def check_decoder(vae: VAE, model: ModelPatcher) -> None:
+    """Raises ModelError for a VAE that cannot belong to the MODEL."""
+    channels = model.get_model_object("latent_format").latent_channels
+    if vae.latent_channels != channels or vae.latent_dim != 2:
+        found = f"{vae.latent_channels} channels" + ("" if vae.latent_dim == 2 else f" in {vae.latent_dim} dimensions")
+        raise ModelError(
+            f"The VAE decodes latents of {found} and the MODEL makes ones of {channels}: connect the VAE that belongs "
+            "to the MODEL."
+        )
+
+
+def load_decoder(vae: VAE, recompute: bool = False) -> Render:
+    """Load the VAE and return latents -> images (B, 3, H, W) in [0, 1], differentiable. recompute: as in `FewSteps`.
 
     Values beyond 0 and 1 are clamped as core does it, but keep their gradient: a poster's flat colours lie at the
     edges, and would never move again.
     """
-    comfy.model_management.load_models_gpu([vae.patcher])
-    make_differentiable(vae.first_stage_model)
+    patcher = whole(vae.patcher)
+    patcher = checkpointed(patcher) if recompute else patcher
+    comfy.model_management.load_models_gpu([patcher], force_full_load=True)
+    make_differentiable(patcher.model)
 
     def decode(latents: Tensor) -> Tensor:
-        decoded = vae.first_stage_model.decode(latents.to(vae.device, vae.vae_dtype)).float()
+        decoded = patcher.model.decode(latents.to(vae.device, vae.vae_dtype)).float()
         images = (decoded + 1) / 2
         return images + (images.clamp(0, 1) - images).detach()
 

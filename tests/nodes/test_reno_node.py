@@ -5,6 +5,7 @@ import pytest
 
 from tests.comfyui import Interrupted, NodeError
 from tests.nodes.graphs import Pocket
+from tests.prefgen import rewards_files
 
 pytestmark = pytest.mark.server
 
@@ -100,3 +101,75 @@ def test_without_a_negative_prompt_cfg_must_be_one(comfy):
         optimised(comfy, negative=None)
     image, *_ = optimised(comfy, negative=None, cfg=1.0)
     assert image.shape == (1, 96, 96, 3)
+
+
+def test_published_rewards_are_added_by_their_weights(comfy, server):
+    """CLIP as small as it can be, put where a person would put the published one."""
+    rewards_files.write_clip(server.base / "models" / "prefgen" / "rewards")
+    first = []
+    for weight in (0.0, 1.0, 2.0):
+        image, shown, _ = optimised(comfy, iterations=2, steps=1, clip_weight=weight, preference_weight=0.75)
+        first.append(shown["rewards"][0][0])
+        assert np.isfinite(image).all()
+    plain, once, twice = first
+    assert abs(once - plain) > 1e-3, "a cosine of random towers"
+    assert twice - plain == pytest.approx(2 * (once - plain), rel=1e-3)
+    _, score, _ = optimised(comfy, iterations=1, steps=1)
+    assert plain == pytest.approx(0.75 * score["rewards"][0][0], rel=1e-4)
+
+
+def test_adam_and_the_plateau(comfy):
+    _, shown, _ = optimised(comfy, optimiser="adam", learning_rate=0.05, iterations=3)
+    assert max(shown["rewards"][0]) > shown["rewards"][0][0]
+    # nothing moves at a rate of 0, so nothing gets better
+    _, still, _ = optimised(comfy, learning_rate=0.0, iterations=50, patience=2, batch=2)
+    assert np.array(still["rewards"]).shape == (2, 3)
+
+
+def test_checkpointing_changes_the_memory_and_not_the_image(comfy):
+    plain, shown, _ = optimised(comfy, iterations=3, learning_rate=20.0)
+    recomputed, again, _ = optimised(comfy, iterations=3, learning_rate=20.0, checkpointing=True)
+    # the same operations twice; only sums of gradients may come in another order
+    assert again["rewards"][0] == pytest.approx(shown["rewards"][0], rel=1e-3)
+    assert np.abs(plain - recomputed).max() < 0.02
+
+
+def test_sigmas_take_the_place_of_steps_and_scheduler(comfy):
+    graph = Pocket()
+    sigmas = graph.add("SDTurboScheduler", model=graph.model, steps=2, denoise=1.0)
+    node = graph.optimised(graph.preference(), graph.history(), sigmas=sigmas, iterations=2, steps=1, cfg=1.0)
+    guider = graph.add("BasicGuider", model=graph.model, conditioning=graph.positive)
+    euler = graph.add("KSamplerSelect", sampler_name="euler")
+    inputs = {"guider": guider, "sampler": euler, "sigmas": sigmas, "latent_image": graph.latent}
+    latent = graph.add("SamplerCustomAdvanced", noise=node[2], **inputs)
+    ours, theirs = graph.save(node), graph.save(graph.add("VAEDecode", samples=latent, vae=graph.vae))
+    result = comfy.run(graph.graph)
+    assert np.array_equal(result.tensor(ours), result.tensor(theirs))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_gives_no_nan(comfy, precision):
+    """The UNet and PrefDisc in half precision; the VAE's is the device's own."""
+    graph = Pocket()
+    name = {"fp16": "float16", "bf16": "bfloat16"}[precision]
+    preference = graph.add("LoadPreferenceModel", checkpoint="pocket", precision=name)
+    model = graph.add("ModelComputeDtype", model=graph.model, dtype=precision)
+    node = graph.optimised(preference, graph.history(), model, steps=1, cfg=1.0, learning_rate=20.0)
+    save = graph.save(node)
+    result = comfy.run(graph.graph)
+    rewards = result.of(node)["rewards"][0]
+    assert np.isfinite(rewards).all()
+    assert len(set(rewards)) > 1, "a gradient that vanished would leave the noise where it is"
+    assert np.isfinite(result.tensor(save)).all()
+
+
+def test_a_model_not_made_for_few_steps_is_named_and_painted_with(comfy, server):
+    graph = Pocket()
+    soft = graph.add("ProbeModel", model=graph.model, fault="soft")
+    node = graph.optimised(graph.preference(), graph.history(), soft, iterations=1, steps=1, cfg=1.0)
+    save = graph.save(node)
+    result = comfy.run(graph.graph)
+    (notice,) = result.of(node)["notice"]
+    assert "not distilled for few steps" in notice
+    assert notice in server.log.read_text()
+    assert result.tensor(save).shape == (1, 96, 96, 3)

@@ -15,7 +15,7 @@ def sampling(pack):
 def few_steps(pocket, sampling):
     """A function that sets a graph up as nodes do: in inference mode, all of it."""
 
-    def make(steps=2, cfg=2.0, batch=2, negative=True):
+    def make(steps=2, cfg=2.0, batch=2, negative=True, recompute=False):
         import comfy.samplers
 
         with torch.inference_mode():
@@ -24,7 +24,8 @@ def few_steps(pocket, sampling):
             positive, empty = ([[torch.randn(1, 77, 192), {"pooled_output": torch.randn(1, 128)}]] for _ in range(2))
             latent = {"samples": torch.zeros(batch, 4, 12, 12)}
             sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", steps)
-            return sampling.FewSteps(model, positive, empty if negative else None, latent, sigmas, cfg, seed=7)
+            prompts = positive, empty if negative else None
+            return sampling.FewSteps(model, *prompts, latent, sigmas, cfg, seed=7, recompute=recompute)
 
     return make
 
@@ -32,9 +33,7 @@ def few_steps(pocket, sampling):
 @torch.inference_mode()
 def work_inside(sampling, graph, work):
     with sampling.gradients():
-        sampler = sampling.DifferentiableEuler(work)
-        graph.sample(graph.seed_noise().clone(), sampler)
-    return sampler.answer
+        return graph.differentiate(graph.seed_noise().clone(), work)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -110,3 +109,44 @@ def test_a_batch_is_optimised_and_the_noise_reproduces_it(sampling, few_steps, p
     with torch.inference_mode():
         images = vae.decode(graph.paint(result.noise)).movedim(-1, 1)
     assert torch.allclose(images, result.images, atol=1e-4)
+
+
+def test_checkpointing_keeps_little_and_gives_the_same_gradient(sampling, few_steps):
+    """Beside patches that do something else in every block: a block that is run again must know which it is."""
+    found = {}
+    for recompute in (False, True):
+        graph = few_steps(recompute=recompute)
+        for place in [("input", 2), ("input", 4), ("middle", 0), ("output", 0), ("output", 2), ("output", 4)]:
+
+            def patch(q, k, v, options):
+                place, index = options["block"], options["block_index"]
+                return q * (1 + 0.1 * place[1] + 0.3 * index + 0.7 * (place[0] == "output"))
+
+            graph.model.set_model_attn2_replace(patch, "attn2", *place)
+
+        def slope(noise, render):
+            kept = {}
+
+            def keep(tensor):
+                kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+                return tensor
+
+            noise.requires_grad_()
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                painted = render(noise)
+            return torch.autograd.grad(painted.square().sum(), noise)[0], sum(kept.values())
+
+        found[recompute] = work_inside(sampling, graph, slope)
+    (plain, kept), (recomputed, fewer) = found[False], found[True]
+    assert torch.allclose(recomputed, plain, rtol=1e-4, atol=1e-4 * plain.abs().max())
+    assert fewer < kept / 2
+
+
+def test_the_model_is_left_as_it_was(sampling, few_steps):
+    graph = few_steps(recompute=True)
+    with torch.inference_mode():
+        before = graph.paint(graph.seed_noise())
+    work_inside(sampling, graph, lambda noise, render: torch.autograd.grad(render(noise.requires_grad_()).sum(), noise))
+    assert not graph.model.object_patches
+    with torch.inference_mode():
+        assert torch.equal(graph.paint(graph.seed_noise()), before)

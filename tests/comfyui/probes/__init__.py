@@ -81,4 +81,26 @@ class ProbeClipVision:
         return (tower,)
 
 
-NODE_CLASS_MAPPINGS = {"ProbeImage": ProbeImage, "ProbeSave": ProbeSave, "ProbeClipVision": ProbeClipVision}
+class ProbeModel:
+    """A MODEL with a fault: it asks for more memory than any machine has, or paints as good as nothing."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probes", "run", ("MODEL",)
+    FAULTS = ("out of memory", "soft")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "fault": (list(cls.FAULTS),)}}
+
+    def run(self, model, fault):
+        def paint(apply, given):
+            if fault == "soft":
+                return 1e-4 * given["input"]
+            return torch.empty(2**60, dtype=torch.uint8)
+
+        model = model.clone()
+        model.set_model_unet_function_wrapper(paint)
+        return (model,)
+
+
+PROBES = (ProbeImage, ProbeSave, ProbeClipVision, ProbeModel)
+NODE_CLASS_MAPPINGS = {probe.__name__: probe for probe in PROBES}
