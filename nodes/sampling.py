@@ -97,9 +97,9 @@ class FewSteps:
         """The noise that core's samplers draw for this seed, so that the unoptimised image is KSampler's."""
         return comfy.sample.prepare_noise(self.start, self.seed, self.latent.get("batch_index"))
 
-    def sample(self, noise: Tensor, sampler: comfy.samplers.Sampler) -> Tensor:
-        """Run a sampler through core's guider; returns latents as a LATENT holds them."""
-        return self._sample(self.model, noise, sampler)
+    def paint(self, noise: Tensor) -> Tensor:
+        """What a stock graph paints from this noise, to the bit; latents as a LATENT holds them."""
+        return self._sample(self.model, noise, comfy.samplers.sampler_object("euler"))
 
     def differentiate(self, noise: Tensor, work: Callable[[Tensor, Render], object]) -> object:
         """The answer of `work` (see `DifferentiableEuler`), given the noise. To be called inside `gradients`."""
@@ -118,10 +118,6 @@ class FewSteps:
             noise, self.start, sampler, self.sigmas, denoise_mask=mask, disable_pbar=True, seed=self.seed
         )
         return samples.to(comfy.model_management.intermediate_device())
-
-    def paint(self, noise: Tensor) -> Tensor:
-        """What a stock graph paints from this noise, to the bit."""
-        return self.sample(noise, comfy.samplers.sampler_object("euler"))
 
 
 class DifferentiableEuler(comfy.samplers.Sampler):
