@@ -7,10 +7,10 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from comfy.cli_args import args
+from yarl import URL
 
 from ..prefgen.errors import ImageError, NothingToUndo, ProfileError, ProfileMissing, ProfileUnwritable
 from ..prefgen.profile import Profiles
@@ -88,19 +88,22 @@ def require_own_origin(request: web.Request) -> None:
     origin, allowed = request.headers.get("Origin"), args.enable_cors_header
     if origin is None or allowed in ("*", origin):
         return
-    # A browser leaves the port out where it is the scheme's own.
-    asked, host = urlsplit(origin), urlsplit(f"//{request.host}")
-    standard = {"http": 80, "https": 443}.get(asked.scheme)
-    try:
-        same = (asked.hostname, asked.port or standard) == (host.hostname, host.port or standard)
-    except ValueError:
-        same = False
-    if not same or request.headers.get("Sec-Fetch-Site") == "cross-site":
+    if not _same_place(origin, request.host) or request.headers.get("Sec-Fetch-Site") == "cross-site":
         raise Refused(
             403,
             f"A page of {origin[:100]} may not use this ComfyUI: open ComfyUI itself, or start it with "
             "--enable-cors-header.",
         )
+
+
+def _same_place(origin: str, host: str) -> bool:
+    """The same name and port, where the scheme's own port may be left out."""
+    try:
+        asked = URL(origin)
+        own = URL(f"{asked.scheme}://{host}")
+        return (asked.host, asked.port) == (own.host, own.port) != (None, None)
+    except ValueError:
+        return False
 
 
 async def body(request: web.Request, most: int) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from typing import BinaryIO
-from urllib.parse import quote
 
 from aiohttp import web
+from yarl import URL
 
 from ..prefgen.profile import Picture, Profile, Profiles, Rating, export_profile, import_profile
 from ..prefgen.profile.pictures import MOST_BYTES, thumbnail
@@ -134,7 +134,7 @@ async def export(request: web.Request, mine: Profiles) -> web.StreamResponse:
     with tempfile.TemporaryFile() as file:
         await aside(lambda: export_profile(named(request, mine), file))
         size = file.tell()
-        name = quote(f"{request.match_info['profile']}.prefgen.zip")
+        name = URL.build(path=f"/{request.match_info['profile']}.prefgen.zip").raw_name  # percent-encoded
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Content-Length": str(size)}
         response = web.StreamResponse(headers=headers | {"Content-Type": "application/zip"})
         await response.prepare(request)

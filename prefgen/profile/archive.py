@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from ..errors import ImageError, ProfileError, ProfileUnwritable
 from .pictures import DIGEST, MOST_BYTES, kept_ending
-from .ratings import Rating, RatingLog, as_line, header, sync_folder
+from .ratings import Rating, RatingLog, as_line, header, make_folder, sync_folder
 from .store import IMAGES, RATINGS, STAGING, Profile, Profiles
 
 MEMBER = re.compile(rf"{IMAGES}/({DIGEST.pattern})\.(webp|png)")
@@ -184,7 +184,7 @@ def _merge(profile: Profile, ratings: list[Rating], staging: Path) -> Imported:
             ours = standing.rating(rating.image)
             if ours is None or (rating.time > ours.time and (rating.liked, rating.prompt) != (ours.liked, ours.prompt)):
                 new.append(rating)
-        profile.images.mkdir(parents=True, exist_ok=True)
+        make_folder(profile.images)
         kept, images = profile.kept_images(), 0
         for path in staging.iterdir():
             if path.stem not in kept:

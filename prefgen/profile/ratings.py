@@ -30,6 +30,9 @@ HEAD = 64
 MOST_PROMPT = 4000
 """Characters of a prompt that are kept: PrefDisc reads 100 tokens of them (default ours)."""
 
+UNFINISHED = ".part"
+"""What a file is called until it is whole."""
+
 SYNC = getattr(os, "fdatasync", os.fsync)
 
 log = logging.getLogger(__name__)
@@ -208,11 +211,9 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all; once its folder is synced it is on the disk. For the
     lock's holder: a folder has one unfinished file at most, which the next one replaces. Raises ProfileUnwritable
     where it cannot be written."""
-    part = path.with_name(".part")
+    part = path.with_name(UNFINISHED)
     try:
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sync_folder(path.parent.parent)
+        make_folder(path.parent)
         try:
             with part.open("wb") as file:
                 file.write(data)
@@ -223,6 +224,14 @@ def write_whole(path: Path, data: bytes) -> None:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise ProfileUnwritable(f"{path} could not be written ({error.strerror}): make room, or free it.") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, on the disk. Raises OSError where it cannot be made."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

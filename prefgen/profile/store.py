@@ -15,7 +15,7 @@ from threading import Lock
 from ..errors import NothingToUndo, ProfileError, ProfileMissing, ProfileUnwritable
 from .lock import PATIENCE, locked
 from .pictures import DIGEST, ENDINGS, Picture
-from .ratings import MOST_PROMPT, Rating, RatingLog, as_line, sync_folder, write_whole
+from .ratings import MOST_PROMPT, UNFINISHED, Rating, RatingLog, as_line, sync_folder, write_whole
 
 RATINGS, IMAGES, LOCK = "ratings.jsonl", "images", ".lock"
 GONE, STAGING = ".gone-", ".import-"
@@ -198,6 +198,7 @@ class Profile:
                 raise ProfileMissing(
                     f"The profile {self.name!r} has no image {image[:12]!r}: it may be forgotten already."
                 )
+            (self.images / UNFINISHED).unlink(missing_ok=True)  # what a killed writer left may be of this image
             if file is not None:
                 file.unlink()  # first of all: a rating without its image is left out, an image without a rating stays
             if (self.folder / RATINGS).exists():
