@@ -12,6 +12,7 @@ PACK = ("prefgen", "nodes")
 FOLDERS = (*PACK, "train", "demo", "benchmarks", "scripts", "tests")
 HEAVY = {"torch", "transformers", "diffusers", "peft", "open_clip", "bitsandbytes", "imscore", "accelerate", "datasets"}
 OPTIONAL = {"peft", "bitsandbytes", "open_clip", "imscore", "diffusers"}
+UNPICKLER = ROOT / "prefgen" / "convert" / "pickled.py"  # reads what others published as pickles, tensors alone
 LONGEST = 300
 PUBLIC_ARCHIVE_LIMIT = 40 * 2**20  # bytes of shipped weights
 
@@ -105,6 +106,10 @@ def test_files_are_short(path):
 def test_the_pack_prints_evaluates_and_unpickles_nothing(path):
     tree = ast.parse(path.read_text())
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    found = imports(tree)
+    if path == UNPICKLER:
+        calls -= {"torch.load"}
+        found -= {"pickle"}
     assert not calls & {
         "print",
         "eval",
@@ -116,7 +121,7 @@ def test_the_pack_prints_evaluates_and_unpickles_nothing(path):
         "pickle.loads",
         "torch.load",
     }
-    assert not imports(tree) & {
+    assert not found & {
         "pickle",
         "subprocess",
         "requests",
@@ -127,6 +132,15 @@ def test_the_pack_prints_evaluates_and_unpickles_nothing(path):
         "importlib",
     }
     assert "os.environ[" not in ast.unparse(tree)
+
+
+def test_the_converter_unpickles_tensors_alone():
+    tree = ast.parse(UNPICKLER.read_text())
+    loads = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call) and "load" in ast.unparse(node.func)]
+    assert [call for call in loads if call.startswith("torch.load")]
+    assert all("weights_only=True" in call for call in loads if call.startswith("torch."))
+    brought = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "pickle"]
+    assert [alias.name for node in brought for alias in node.names] == ["UnpicklingError"], "an error's name, no reader"
 
 
 @named(sources(*PACK))

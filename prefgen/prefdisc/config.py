@@ -32,6 +32,10 @@ class PrefDiscSpec:
     num_tokens: preference tokens L_p (METHOD.md: 10). sem_layers, core_layers: indices into the hidden states, where 0
     is the embedding and n the n-th layer's output. longest_edge, shortest_edge (pixels), mean, std: preprocessing.
     max_prompt_tokens: prompts are cut there (METHOD.md section 2: 100). lora: None where the base is used as it is.
+    disliked_first: a pair of the history is read disliked image first, as published procedures score (default ours:
+    liked first).
+
+    A turn without `{prompt}` reads no prompts, whatever it is given.
     """
 
     base: str
@@ -49,11 +53,12 @@ class PrefDiscSpec:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     max_prompt_tokens: int = 100
     lora: LoraSpec | None = None
+    disliked_first: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as JSON values, for the header; without a LoRA there is no word of one."""
-        values = asdict(self)
-        return values if self.lora else {name: value for name, value in values.items() if name != "lora"}
+        """The spec as JSON values, for the header; without a LoRA, and with the usual order, there is no word of it."""
+        unsaid = {"lora": None, "disliked_first": False}
+        return {name: value for name, value in asdict(self).items() if name not in unsaid or value != unsaid[name]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PrefDiscSpec:

@@ -120,8 +120,9 @@ class PrefDisc(nn.Module):
             images = []
             context = positions_of(self.base.config.text_config)
             for pair in newest_that_fit(history, self.turns, context).pairs if history else ():
-                ids += self.turns.rated(pair.prompt, True) + self.turns.rated(pair.prompt, False)
-                images += [pair.liked, pair.disliked]
+                for liked in self.turns.in_order(True, False):
+                    ids += self.turns.rated(pair.prompt, liked)
+                images += self.turns.in_order(pair.liked, pair.disliked)
             read = self._features_of(images) if images else None
             embedded = self._behind_tokens(self._embed(torch.tensor([ids], dtype=torch.long), read))
             length = embedded.shape[1]
@@ -165,13 +166,16 @@ class PrefDisc(nn.Module):
     def forward(self, packed: Packed, features: Tensor, every_layer: bool = False) -> PackedStates:
         """One training forward over packed sequences (see packing.py).
 
-        features (B, images, latents, D), from `features`, each user's in the order of the sequence; a user with fewer
-        images than others has theirs first, and anything after. every_layer: keep the states of every layer, for
-        probes and auxiliary losses. Raises ValueError where features are too few.
+        features (B, images, latents, D), from `features`: of each history pair the liked image's and then the disliked
+        one's, then those of the targets; a user with fewer images than others has theirs first, and anything after.
+        every_layer: keep the states of every layer, for probes and auxiliary losses. Raises ValueError where features
+        are too few.
         """
         batch = len(packed.ids)
         if features.shape[0] != batch or features.shape[1] < packed.images:
             raise ValueError(f"features of shape {tuple(features.shape)} for {batch} users of {packed.images} images")
+        if self.spec.disliked_first:
+            features = packed.disliked_first(features)
         embedded = self._behind_tokens(self._embed(packed.ids, features))
         output = self._text(
             embedded,

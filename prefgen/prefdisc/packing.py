@@ -29,7 +29,7 @@ class Packed:
 
     ids (B, S - L_p) token ids; positions (B, S); mask (B or 1, 1, S, S), 0 where attended and very negative elsewhere;
     reads (B, T, 2): where the labels of each target's two images are predicted; marks (B, n, 2): where the labels of
-    each history pair's two images stand. A user's images are in the order of the sequence: history, then targets.
+    each history pair's two images stand, in the order in which they are read. A user's images: history, then targets.
 
     Where users differ, T and n are the most that one of them has: `judged` (B, T) and `told` (B, n) say which targets
     and pairs are there. What is read at the places of others (all 0) means nothing. images: the most that a user has.
@@ -48,6 +48,13 @@ class Packed:
         """The same on another device."""
         moved = {field.name: getattr(self, field.name).to(device) for field in fields(self) if field.name != "images"}
         return replace(self, **moved)
+
+    def disliked_first(self, features: Tensor) -> Tensor:
+        """Features (B, images, ...) with the two images of every history pair exchanged; targets stay."""
+        place = torch.arange(features.shape[1], device=features.device)
+        in_history = place < 2 * self.told.sum(1, keepdim=True).to(place.device)
+        rows = torch.arange(len(features), device=features.device)[:, None]
+        return features[rows, torch.where(in_history, place ^ 1, place)]
 
 
 def pack(turns: Turns, histories: Sequence[Sequence[str]], targets: Sequence[Sequence[Target]]) -> Packed:
@@ -106,7 +113,7 @@ def _lay_out(turns: Turns, history: Sequence[str], targets: Sequence[Target]) ->
     ends, marks = [offset + len(ids)], []
     for prompt in history:
         marks.append([])
-        for liked in (True, False):
+        for liked in turns.in_order(True, False):
             ids += turns.rated(prompt, liked)
             marks[-1].append(offset + len(ids) + turns.label_offset)
         ends.append(offset + len(ids))

@@ -7,13 +7,16 @@ The target's turn is left open: it ends just before its label, wherever the toke
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import CheckpointError
 from .config import PrefDiscSpec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+
+Image = TypeVar("Image")
 
 
 class Turns:
@@ -50,6 +53,10 @@ class Turns:
         """Token ids of the target's turn, up to where the label is to be predicted."""
         return self.rated(prompt, True)[: -self._tail]
 
+    def in_order(self, liked: Image, disliked: Image) -> tuple[Image, Image]:
+        """What belongs to the two images of a pair, in the order in which a history reads them."""
+        return (disliked, liked) if self.spec.disliked_first else (liked, disliked)
+
     @property
     def label_offset(self) -> int:
         """Where a whole turn's label is, counted from the turn's end (negative)."""
@@ -58,7 +65,9 @@ class Turns:
     def _text(self, prompt: str, label: str) -> str:
         before, between = self.spec.turn.split("<image>", 1)
         # The prompt goes in last, so that braces and tokens inside it are never read as the template's own.
-        question, answer = between.split("{prompt}", 1)
+        question, place, answer = between.partition("{prompt}")
+        if not place:
+            return before + self.spec.image + between.replace("{label}", label)
         return before + self.spec.image + question + self._prompt(prompt) + answer.replace("{label}", label)
 
     def _prompt(self, prompt: str) -> str:
