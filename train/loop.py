@@ -49,6 +49,11 @@ def generator_of(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model in training lies, for its batches to be moved to."""
+    return next(model.parameters()).device
+
+
 def fit(
     model: nn.Module, loss_of: Callable[[nn.Module, int], dict[str, Tensor]], config: LoopConfig, folder: Path
 ) -> nn.Module:
@@ -58,7 +63,7 @@ def fit(
         loss_of: (model, step) -> scalars by name; "loss" is minimised, the others are logged.
         folder: where `state.pt` and `log.jsonl` are kept.
     Returns:
-        the moving average of the weights, in eval mode.
+        the moving average of the weights, on the CPU, in eval mode.
     """
     accelerator = Accelerator()
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +97,7 @@ def fit(
             sums = {}
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
             _save(folder / "state.pt", step + 1, accelerator.unwrap_model(model), average, optimiser, schedule)
-    return average.module.eval()
+    return average.module.cpu().eval()
 
 
 def _rate(step: int, config: LoopConfig) -> float:

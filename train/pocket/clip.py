@@ -16,7 +16,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from prefgen.image_tower import load_image_tower
 from prefgen.pocket.shapes import CLIP_G, CLIP_L, FOLDER, IMAGE_SIZE
 from train.data.posters import ATTRIBUTES, Attributes, random_caption
-from train.loop import LoopConfig, fit, generator_of
+from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket import text
 from train.pocket.batches import drawn_batch, soften
 
@@ -53,7 +53,7 @@ class PocketCLIP(nn.Module):
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
     """CLIP's symmetric cross entropy over a batch (Radford et al. 2021). Embeddings (B, D), not normalised."""
     logits = F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T * scale.exp().clamp(max=100)
-    labels = torch.arange(len(logits))
+    labels = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
@@ -70,11 +70,13 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 31) -> dict[str
     def loss_of(model, step):
         images, indices = drawn_batch(BATCH, seed, step)
         rng = np.random.default_rng([seed, step, 1])
-        tokens = text.tokenize([_caption(row, rng) for row in indices], LENGTH)
-        seen = model.vision(soften(images, generator_of(seed, step)) * 2 - 1).image_embeds.float()
+        device = device_of(model)
+        tokens = text.tokenize([_caption(row, rng) for row in indices], LENGTH).to(device)
+        softened = soften(images, generator_of(seed, step)).to(device)
+        seen = model.vision(softened * 2 - 1).image_embeds.float()
         loss = contrastive_loss(seen, model.clip_g(tokens).text_embeds.float(), model.scale)
         low = contrastive_loss(model.to_l(seen), model.clip_l(tokens).text_embeds, model.scale)
-        heads = zip(model.heads.values(), torch.from_numpy(indices).T, strict=True)
+        heads = zip(model.heads.values(), torch.from_numpy(indices).T.to(device), strict=True)
         read = sum(F.cross_entropy(head(seen), target) for head, target in heads)
         return {"loss": loss + low + 0.3 * read, "clip": loss, "read": read}
 

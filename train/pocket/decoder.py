@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from train.loop import LoopConfig, fit, generator_of
+from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket import vae
 from train.pocket.batches import drawn_batch
 
@@ -36,10 +36,10 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 22) -> dict[str
     def loss_of(decoder, step):
         generator = generator_of(seed, step)
         images, _ = drawn_batch(BATCH, seed, step)
-        real = vae.crops(images, CROP, generator).contiguous(memory_format=torch.channels_last)
+        real = vae.crops(images, CROP, generator).to(device_of(decoder), memory_format=torch.channels_last)
         with torch.no_grad():
-            latents = whole.encode(real).float()
-        latents = latents + 0.05 * torch.randn(latents.shape, generator=generator)
+            latents = whole.to(real.device).encode(real).float()
+        latents = latents + (0.05 * torch.randn(latents.shape, generator=generator)).to(latents)
         made = decoder(latents).float()
         return {"loss": vae.reconstruction_loss(made, real), "mse": F.mse_loss(made, real)}
 

@@ -17,15 +17,13 @@ from torch import Tensor, nn
 from prefgen.pocket.shapes import FOLDER, SIZE_CONDITION, UNET
 from train.data.posters import Attributes, random_caption
 from train.diffusion import Painted, diffusion_loss
-from train.loop import LoopConfig, fit, generator_of
+from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket import text
 from train.pocket.bfloat16 import quicken
 from train.pocket.latents import latent_pool
 
 FILE = FOLDER / "unet.safetensors"
-CONFIG = LoopConfig(
-    steps=7000, learning_rate=1e-3, warmup=300, ema=0.998, save_every=200, log_every=200, bfloat16=True
-)
+CONFIG = LoopConfig(steps=7000, learning_rate=1e-3, warmup=300, ema=0.998, save_every=200, log_every=200, bfloat16=True)
 BATCH = 16
 SHIFT = 2.0
 NO_CAPTION, SUBJECT_ALONE = 0.1, 0.35  # shares of captions that are empty, and that name the subject alone
@@ -79,9 +77,10 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, from_shippe
         rng = np.random.default_rng([seed, step])
         chosen = rng.integers(len(pool), size=BATCH)
         captions = [training_caption(pool.indices[i], rng) for i in chosen]
-        context, pooled = text.TextEncoders(painter.clip_l, encode.clip_g)(captions)
+        device = device_of(painter)
+        context, pooled = text.TextEncoders(painter.clip_l, encode.clip_g.to(device))(captions)
         latents = pool.latents[torch.from_numpy(chosen)].float()
-        painted = Painted(latents, context, pooled, sizes(BATCH))
+        painted = Painted(latents, context, pooled, sizes(BATCH)).to(device, torch.float32)
         return {"loss": diffusion_loss(painter.unet, scheduler, painted, generator_of(seed, step), SHIFT)}
 
     painter = fit(painter, loss_of, config, folder / "generator")

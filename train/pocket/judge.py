@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from train.data.posters import ATTRIBUTES
 from train.evaluate.judge import SHAPES, WEIGHTS, Judge
-from train.loop import LoopConfig, fit, generator_of
+from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket.batches import drawn_batch, soften
 
 CONFIG = LoopConfig(steps=500, learning_rate=2e-3, ema=0.99)
@@ -25,8 +25,9 @@ def train(folder: Path, name: str = "judge", config: LoopConfig = CONFIG) -> dic
 
     def loss_of(model, step):
         images, indices = drawn_batch(BATCH, seed, step)
-        logits = model(soften(images, generator_of(seed, step)))
-        targets = torch.from_numpy(indices).T
+        device = device_of(model)
+        logits = model(soften(images, generator_of(seed, step)).to(device))
+        targets = torch.from_numpy(indices).T.to(device)
         return {"loss": sum(F.cross_entropy(v, t) for v, t in zip(logits.values(), targets, strict=True))}
 
     judge = fit(judge, loss_of, config, folder / name)

@@ -66,7 +66,7 @@ class TextEncoders:
 
     def __call__(self, captions: list[str]) -> tuple[Tensor, Tensor]:
         """Captions -> context (B, 77, 192), the penultimate states side by side; pooled clip_g (B, 128)."""
-        ids = tokenize(captions)
+        ids = tokenize(captions).to(next(self.clip_g.parameters()).device)
         end = vocabulary().index(END)
         after_end = (ids == end).long().cumsum(-1).bool()
         low = self.clip_l(ids.masked_fill(after_end, end), output_hidden_states=True)

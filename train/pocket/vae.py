@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prefgen.pocket.shapes import FOLDER, SDXL_LATENT_SCALE
-from train.loop import LoopConfig, fit, generator_of
+from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket.batches import drawn_batch
 from train.pocket.taesd import ThinTAESD
 
@@ -40,12 +40,11 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str
     def loss_of(model, step):
         generator = generator_of(seed, step)
         images, _ = drawn_batch(BATCH, seed, step)
-        real = crops(images, CROP, generator).contiguous(memory_format=torch.channels_last)
+        real = crops(images, CROP, generator).to(device_of(model), memory_format=torch.channels_last)
         latents = model.encode(real).float()
         # A decoder that forgives small errors is what a diffusion model's latents need; default ours.
-        noisy = latents + 0.1 * torch.rand(len(latents), 1, 1, 1, generator=generator) * torch.randn(
-            latents.shape, generator=generator
-        )
+        size = 0.1 * torch.rand(len(latents), 1, 1, 1, generator=generator)
+        noisy = latents + (size * torch.randn(latents.shape, generator=generator)).to(latents)
         made = model.decode(noisy).float()
         reconstruction = reconstruction_loss(made, real)
         mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
