@@ -174,11 +174,13 @@ def mean(values: list[float]) -> float | None:
 
 
 def run(kills: int, ratings: int, servers: int, seed: int) -> dict:
-    """All faults; `faultless` says that nothing was lost or doubled."""
-    dice = random.Random(seed)
+    """As many faults of each kind as asked for; `faultless` says that nothing was lost or doubled."""
+    dice, result = random.Random(seed), {}
     with tempfile.TemporaryDirectory(prefix="prefgen-faults-") as folder:
-        result = {"killed": kill_writers(Path(folder) / "killed", kills, dice)}
-        result["at_once"] = write_at_once(Path(folder) / "at_once", ratings)
+        if kills:
+            result["killed"] = kill_writers(Path(folder) / "killed", kills, dice)
+        if ratings:
+            result["at_once"] = write_at_once(Path(folder) / "at_once", ratings)
     if servers:
         result["servers"] = kill_servers(servers, dice)
     faults = [part.get(kind, 0) for part in result.values() for kind in ("lost", "doubled", "writers_failed")]
