@@ -136,7 +136,9 @@ def test_the_pack_prints_evaluates_and_unpickles_nothing(path):
 
 def test_the_converter_unpickles_tensors_alone():
     tree = ast.parse(UNPICKLER.read_text())
-    loads = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call) and "load" in ast.unparse(node.func)]
+    loads = [
+        ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call) and "load" in ast.unparse(node.func)
+    ]
     assert [call for call in loads if call.startswith("torch.load")]
     assert all("weights_only=True" in call for call in loads if call.startswith("torch."))
     brought = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "pickle"]

@@ -24,7 +24,8 @@ TARGETS = (
     "(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj).*$"
 )
 SPECIAL = ["[UNK]", "<s>", "<image>", "<fake_token_around_image>", "<end_of_utterance>"]
-WORDS = "User : Assistant + - The prompt is ' Score for this image ? a red cat house on the dog".split()
+WORDS = ["User", "Assistant", ":", "?", "'", "+", "-", "The", "prompt", "is", "Score", "for", "this", "image"]
+WORDS += ["a", "red", "cat", "house", "on", "the", "dog"]
 TOKENS = 5
 IMAGE = "<fake_token_around_image><image><image><fake_token_around_image>"
 
@@ -124,7 +125,8 @@ def turn(prompt: str | None, answer: str) -> str:
 def published_scores(lora: Path, pool: torch.Tensor | None, pairs, candidates, prompts) -> list[float]:
     """The published procedure: peft's wrappers over the base, transformers' own image processor and forward, one whole
     sequence for every candidate (disliked, liked, ..., candidate), the pool before all of it, attention on everything,
-    and a softmax over two logits of the vocabulary at the last position. The candidate's turn ends as in their training.
+    and a softmax over two logits of the vocabulary at the last position. The candidate's turn ends as in the authors'
+    training.
 
     pairs: (liked, disliked, prompt or None).
     """

@@ -1,0 +1,95 @@
+"""People are found wherever their histories are kept."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from prefgen.errors import HistoryError, ImageError, PrefGenError
+from prefgen.history import UserHistory
+from prefgen.offline.errors import OfflineError
+from prefgen.offline.people import find_people
+from prefgen.profile import Picture, Profiles
+from tests.prefgen.offline import material
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return {name: UserHistory.from_folder(material.PEOPLE / name) for name in ("ada", "bo")}
+
+
+def digests(people):
+    return {person.name: person.read().digest for person in people}
+
+
+@pytest.mark.parametrize("form", ["folders", "set", "table", "tables"])
+def test_the_same_people_out_of_every_form(bundled, tmp_path, form):
+    if form == "set":
+        source = material.write_set(tmp_path / "set")
+    elif form == "folders":
+        source = material.PEOPLE
+    else:
+        source = material.write_table(tmp_path / "people.parquet")
+        source = source if form == "table" else source.parent
+    people = find_people([source])
+    assert [person.name for person in people] == ["ada", "bo"]
+    assert digests(people) == {name: history.digest for name, history in bundled.items()}
+
+
+def test_the_newest_pairs_and_one_split(bundled, tmp_path):
+    source = material.write_set(tmp_path / "set")
+    newest = {name: UserHistory(history.pairs[-2:]).digest for name, history in bundled.items()}
+    for place in (source, material.PEOPLE, material.write_table(tmp_path / "people.parquet")):
+        assert digests(find_people([place], most=2)) == newest
+    (ada,) = find_people([source], split="train")
+    assert ada.read().digest == UserHistory(bundled["ada"].pairs[:3]).digest
+
+
+def test_profiles_are_people(tmp_path):
+    profile = Profiles(tmp_path / "profiles").profile("eve")
+    for i, liked in enumerate([True, False, True]):
+        path = tmp_path / f"{i}.png"
+        Image.new("RGB", (32, 32), (90 * i, 40, 200)).save(path)
+        profile.rate(Picture.decode(path.read_bytes(), path.name), liked, "a cat")
+    for place in (tmp_path / "profiles", tmp_path / "profiles" / "eve"):
+        (eve,) = find_people([place])
+        assert eve.name == "eve"
+        assert len(eve.read()) == 2, "two likes share the dislike"
+        assert {pair.prompt for pair in eve.read().pairs} == {"a cat"}
+
+
+def test_nobody_and_two_of_one_name(tmp_path):
+    with pytest.raises(OfflineError, match="is not there, expected a person's folder"):
+        find_people([tmp_path / "none"])
+    with pytest.raises(OfflineError, match="holds nobody, expected pairs"):
+        find_people([tmp_path])
+    with pytest.raises(OfflineError, match="holds nobody of the split 'validation'"):
+        find_people([material.write_set(tmp_path / "set")], split="validation")
+    with pytest.raises(OfflineError, match="There are 2 people called 'ada'"):
+        find_people([material.PEOPLE, material.PEOPLE / "ada"])
+
+
+@pytest.mark.parametrize("form", ["folder", "set"])
+def test_a_history_that_cannot_be_read_says_so_when_it_is_read(tmp_path, form):
+    if form == "folder":
+        shutil.copytree(material.PEOPLE / "ada", tmp_path / "people" / "ada")
+        (tmp_path / "people" / "ada" / "liked_0.png").write_bytes(b"no picture")
+        (person,) = find_people([tmp_path / "people"])
+        error = ImageError
+    else:
+        pairs = [{"liked": "../../secret.png", "disliked": "x.png", "prompt": ""}]
+        (tmp_path / "users.jsonl").write_text(json.dumps({"user": "ada", "split": "test", "pairs": pairs}))
+        (person,) = find_people([tmp_path])
+        error = HistoryError
+    with pytest.raises(error):
+        person.read()
+
+
+@pytest.mark.parametrize("line", ["{", '{"user": "ada"}', "[1]"])
+def test_a_broken_set_names_the_line(tmp_path, line):
+    good = json.dumps({"user": "bo", "split": "test", "pairs": []})
+    Path(tmp_path / "users.jsonl").write_text(f"{good}\n{line}\n")
+    with pytest.raises(PrefGenError, match="line 2 is not a user"):
+        find_people([tmp_path])
