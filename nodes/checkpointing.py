@@ -5,34 +5,39 @@ Through core's object patches, on a clone: the MODEL and VAE that others hold st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from .out_of_place import out_of_place
 
 
 class Recomputed:
     """A block's forward that is run again in the backward pass.
 
     The dictionaries it is given (core's transformer_options, which say what block this is) are kept as they were at the
-    first run: core writes the next block's into the same ones. Tensors are handed over as copies, since some blocks
-    add to their input in place.
+    first run: core writes the next block's into the same ones.
     """
 
-    def __init__(self, forward: Callable) -> None:
-        self.forward = forward
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+        forward = block.forward
+        # A run that was interrupted has left its own behind.
+        self.forward = forward.forward if isinstance(forward, Recomputed) else forward
 
     def __call__(self, *args, **kwargs):
         if not torch.is_grad_enabled():
             return self.forward(*args, **kwargs)
         live = [kwargs]
-        kept = {name: dict(value) if isinstance(value, dict) else value for name, value in kwargs.items()}
+        kept = _own(kwargs)
 
         def run(*args):
             options = live.pop() if live else _own(kept)
-            return self.forward(*map(_copied, args), **{name: _copied(value) for name, value in options.items()})
+            with out_of_place(self.block):
+                return self.forward(*args, **options)
 
         return checkpoint(run, *args, use_reentrant=False, preserve_rng_state=False)
 
@@ -41,7 +46,7 @@ def checkpointed(patcher: ModelPatcher) -> ModelPatcher:
     """A clone whose blocks are recomputed in a backward pass; its weights are the same."""
     clone = patcher.clone()
     for name, block in blocks(patcher.model):
-        clone.add_object_patch(f"{name}.forward", Recomputed(block.forward))
+        clone.add_object_patch(f"{name}.forward", Recomputed(block))
     return clone
 
 
@@ -61,9 +66,5 @@ def _is_list(module: nn.Module) -> bool:
     )
 
 
-def _copied(value):
-    return value.clone() if isinstance(value, Tensor) and value.requires_grad else value
-
-
-def _own(kept: dict) -> dict:
-    return {name: dict(value) if isinstance(value, dict) else value for name, value in kept.items()}
+def _own(options: dict) -> dict:
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in options.items()}

@@ -21,15 +21,24 @@ from torch import Tensor, nn
 
 from ..prefgen.errors import ModelError
 from .checkpointing import checkpointed
+from .out_of_place import out_of_place
 
 Render = Callable[[Tensor], Tensor]
 
 
 @contextmanager
 def gradients() -> Iterator[None]:
-    """Inside, tensors can carry gradients, as they cannot where ComfyUI runs a node."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
+    """Inside, tensors can carry gradients, as they cannot where ComfyUI runs a node.
+
+    Core is told so by the switch of its own trainer: it then leaves out fused kernels that have no gradient (Flux's).
+    """
+    management = comfy.model_management
+    before, management.in_training = getattr(management, "in_training", False), True
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        management.in_training = before
 
 
 def make_differentiable(module: nn.Module) -> None:
@@ -145,7 +154,9 @@ class DifferentiableEuler(comfy.samplers.Sampler):
 
         def render(noise: Tensor) -> Tensor:
             model.noise = noise
-            x = euler(model, base.model_sampling.noise_scaling(sigmas[0], noise, latent, full), sigmas, arguments)
+            start = base.model_sampling.noise_scaling(sigmas[0], noise, latent, full)
+            with out_of_place(base):
+                x = euler(model, start, sigmas, arguments)
             return base.process_latent_out(base.model_sampling.inverse_noise_scaling(sigmas[-1], x))
 
         self.answer = self.work(noise, render)
