@@ -40,8 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PrefGenError as error:
         sys.stderr.write(f"prefgen: {error}\n")
         return 1
+    except OSError as error:
+        sys.stderr.write(f"prefgen: {error.filename or 'a file'}: {error.strerror or error}.\n")
+        return 1
     except KeyboardInterrupt:
-        sys.stderr.write("prefgen: stopped.\n")
+        sys.stderr.write("prefgen: stopped; score and encode go on when the same command is given again.\n")
         return 130
     return 0
 

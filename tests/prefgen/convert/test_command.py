@@ -52,7 +52,7 @@ def test_convert_and_inspect(tmp_path, capsys):
     assert main(["inspect", out]) == 0
     assert capsys.readouterr().out == said
     made = read_checkpoint(out)
-    for fact in (made.fingerprint, "MIT", published.ID, "5 x 32", "MiB", "r 8, alpha 8.0"):
+    for fact in (made.fingerprint, "MIT", published.ID, "5 x 32", "MiB", "alpha 8.0, r 8"):
         assert fact in said
     assert main(["inspect", out, "--json"]) == 0
     described = json.loads(capsys.readouterr().out)

@@ -148,9 +148,8 @@ def test_parquet_with_prompts_and_names_of_its_own(unbroken, images, tmp_path, c
 
     names = ["01.png", "02.png", "deep/00.jpg", "broken.png"]
     table = [{"jpg_0": (images / name).read_bytes(), "caption": PROMPT, "uid": name} for name in names]
-    pq.write_table(
-        pa.Table.from_pylist([*table, {"jpg_0": None, "caption": None, "uid": "none"}]), tmp_path / "a.parquet"
-    )
+    table.append({"jpg_0": None, "caption": None, "uid": "none"})
+    pq.write_table(pa.Table.from_pylist(table), tmp_path / "a.parquet", row_group_size=2)
     out = tmp_path / "out.jsonl"
     columns = ["--image-column", "jpg_0", "--prompt-column", "caption", "--id-column", "uid"]
     people = ["--users", str(material.PEOPLE / "ada"), "--device", "cpu"]
@@ -178,7 +177,7 @@ def test_parquet_with_prompts_and_names_of_its_own(unbroken, images, tmp_path, c
 def test_what_cannot_be_scored_says_why(tmp_path, capsys, images, out, message):
     (tmp_path / "empty").mkdir()
     if out == "out.csv":
-        material.write_images(tmp_path / "empty", 3)
+        material.write_images(tmp_path / "empty", 5)
     assert main(["score", str(tmp_path / images), str(tmp_path / out), *OPTIONS]) == 1
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("out*"))
