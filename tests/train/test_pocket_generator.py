@@ -11,6 +11,7 @@ from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig, fit
 from train.pocket.bfloat16 import FullPrecisionGroupNorm, quicken
 from train.pocket.latents import LatentPool
+from train.pocket.taesd import ThinTAESD
 
 
 @pytest.fixture
@@ -66,3 +67,12 @@ def test_a_pool_without_some_subjects_has_every_other_poster():
     kept = pool.without(["fish", "boat"])
     assert [names[i] for i in kept.indices[:, 0]] == [name for name in names if name not in ("fish", "boat")]
     assert kept.latents[:, 0, 0, 0].tolist() == kept.indices[:, 0].tolist()
+
+
+def test_a_vae_of_any_width_is_read_back_as_it_was():
+    torch.manual_seed(0)
+    images = torch.rand(1, 3, 32, 32)
+    for widths in ((8, 8, 16, 16), (24, 48, 64, 64)):
+        model = ThinTAESD(widths)
+        again = ThinTAESD.of(model.state_dict() | {"vae_scale": torch.tensor(1.0)})
+        assert torch.equal(again.decode(again.encode(images)), model.decode(model.encode(images)))

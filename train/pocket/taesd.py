@@ -7,13 +7,16 @@ what is trained is the part that is not zero, a small part of the work.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WIDTHS = (24, 48, 64, 64)  # channels at full, half, quarter and eighth size
+WIDTHS = (24, 48, 64, 64)  # channels at full, half, quarter and eighth size, of one that is trained anew
 ENCODER_BLOCKS = (0, 1, 2, 3)  # residual blocks at each size; core has 1, 3, 3, 3
 DECODER_BLOCKS = (1, 2, 2, 3)
+_FIRST = (0, 2, 6, 10)  # the encoder's first convolution at each size
 
 
 class Block(nn.Module):
@@ -43,9 +46,9 @@ def _blocks(channels: int, present: int, places: int) -> list[nn.Module]:
 class ThinTAESD(nn.Module):
     """Encoder and decoder with core's layer numbering. Images (B,3,H,W) in [0,1], latents (B,4,H/8,W/8)."""
 
-    def __init__(self):
+    def __init__(self, widths: Sequence[int] = WIDTHS):
         super().__init__()
-        w = WIDTHS
+        w = widths
         encoder: list[nn.Module] = [nn.Conv2d(3, w[0], 3, padding=1), *_blocks(w[0], ENCODER_BLOCKS[0], 1)]
         for level in (1, 2, 3):
             encoder.append(nn.Conv2d(w[level - 1], w[level], 3, stride=2, padding=1, bias=False))
@@ -57,6 +60,13 @@ class ThinTAESD(nn.Module):
             decoder += [nn.Upsample(scale_factor=2), nn.Conv2d(w[level], w[level - 1], 3, padding=1, bias=False)]
         decoder += [*_blocks(w[0], DECODER_BLOCKS[0], 1), nn.Conv2d(w[0], 3, 3, padding=1)]
         self.taesd_decoder = nn.Sequential(*decoder)
+
+    @classmethod
+    def of(cls, state: dict[str, Tensor]) -> ThinTAESD:
+        """The one whose weights these are, as wide as they are."""
+        model = cls([len(state[f"taesd_encoder.{first}.weight"]) for first in _FIRST])
+        model.load_state_dict({k: v.float() for k, v in state.items() if k.startswith("taesd_")})
+        return model
 
     def encode(self, images: Tensor) -> Tensor:
         return self.taesd_encoder(images)

@@ -64,10 +64,7 @@ def to_core(model: ThinTAESD) -> dict[str, Tensor]:
 
 def load() -> ThinTAESD:
     """The shipped VAE, thin and frozen; its latents have about unit deviation."""
-    model = ThinTAESD()
-    model.load_state_dict(
-        {k: v.float() for k, v in load_file(FOLDER / "vae.safetensors").items() if k.startswith("taesd_")}
-    )
+    model = ThinTAESD.of(load_file(FOLDER / "vae.safetensors"))
     return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
 
