@@ -130,7 +130,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="where base models are, such as ComfyUI/models/prefgen/base; may be given again",
     )
     parser.add_argument("--device", choices=("cpu",), help="stay off the accelerator")
-    help_text = "what PrefDisc computes in (default: auto, bfloat16 on an accelerator, else float32)"
+    help_text = "what PrefDisc computes in (default: auto, bfloat16 on an accelerator but for pocket, else float32)"
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help=help_text)
 
 

@@ -1,0 +1,43 @@
+"""Candidates out of folders: names, prompts, and the size at which PrefDisc reads them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+from prefgen.images import read_image
+from prefgen.offline.errors import OfflineError
+from prefgen.offline.images import Undecoded, decode, open_source
+from prefgen.prefdisc.pixels import preprocess
+from tests.prefgen import tiny
+from tests.prefgen.offline import material
+
+
+def test_captions_stand_beside_their_images(tmp_path):
+    for name in ("b.png", "a.JPG", ".hidden.png", "notes.md"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name, format="PNG")
+    (tmp_path / ".cache").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / ".cache" / "thumbnail.png")
+    (tmp_path / "b.txt").write_text(" a red house \n")
+    source = open_source(tmp_path, prompt="a cat", captions=True)
+    assert list(source.names) == ["a.JPG", "b.png"]
+    assert [found.prompt for found in source.read([1, 0])] == ["a red house", "a cat"]
+    assert [found.prompt for found in open_source(tmp_path, prompt="a cat").read([0, 1])] == ["a cat", "a cat"]
+
+
+@pytest.mark.parametrize("size", [(96, 96), (150, 120), (31, 200), (40, 17)])
+@pytest.mark.parametrize("edges", [(48, 40), (24, 6), (40, 48)])
+def test_the_pixels_are_those_of_prefdiscs_own_preprocessing(tmp_path, size, edges):
+    spec = replace(tiny.SPEC, longest_edge=edges[0], shortest_edge=edges[1])
+    path = tmp_path / "image.png"
+    Image.effect_noise(size, 80).convert("RGB").save(path)
+    candidate = decode(Undecoded("image.png", path.read_bytes()), spec)
+    assert torch.equal(preprocess(candidate.image[None], spec), preprocess(read_image(path)[None], spec))
+
+
+def test_a_folder_of_two_kinds(tmp_path):
+    material.write_images(tmp_path, 5)
+    material.write_table(tmp_path / "people.parquet")
+    with pytest.raises(OfflineError, match="holds 5 images and 1 Parquet files"):
+        open_source(tmp_path)
