@@ -59,8 +59,7 @@ def spec_for(config: RunConfig, base: Base) -> PrefDiscSpec:
     if not config.what.prompts:
         if not config.turn_without_prompt:
             raise SettingsError(f"Mode {config.mode!r} has turns without a prompt: give turn_without_prompt.")
-        # Turns want a place for the prompt; in these modes every prompt that fills it is empty.
-        values["turn"] = config.turn_without_prompt.replace("<image>", "<image>{prompt}")
+        values["turn"] = config.turn_without_prompt
     if not config.what.tokens:
         values["num_tokens"] = 0
     try:

@@ -197,3 +197,10 @@ def test_a_lora_that_fits_nothing_is_refused(folder):
 def test_the_configuration_is_kept_beside_the_run(folder, first):
     kept = json.loads((folder / "out" / "full" / "stage1" / "config.json").read_text())
     assert kept["data"]["history"] == 3
+
+
+def test_a_mode_without_prompts_reads_none_whoever_gives_one(folder):
+    turns = build_prefdisc(config(folder, mode="base")).turns
+    assert turns.open("a cat") == turns.open("")
+    with_prompts = build_prefdisc(config(folder)).turns
+    assert with_prompts.open("a cat") != with_prompts.open("")
