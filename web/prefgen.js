@@ -1,0 +1,44 @@
+/** The pack's door in the browser: Record Preference gets its rating widget. No other node is touched. */
+
+import { app } from "../../scripts/app.js";
+import { lastOutputs, outputOf } from "./rating/batch.js";
+import { RatingWidget } from "./rating/widget.js";
+
+const NODE = "RecordPreference";
+const CATEGORY = "PrefGen";
+
+/** The widgets of all Record Preference nodes that are in a graph now. */
+const widgets = new Set();
+
+app.registerExtension({
+  name: "prefgen.RecordPreference",
+
+  nodeCreated(node) {
+    // The category too, since another pack may call a node by the same name.
+    if (node.constructor.comfyClass !== NODE || node.constructor.nodeData?.category !== CATEGORY) return;
+    const widget = new RatingWidget(node);
+    widgets.add(widget);
+    widget.onRemoved = () => widgets.delete(widget);
+  },
+
+  /** A workflow was opened, or the page was loaded again: show what its last run showed. */
+  afterConfigureGraph() {
+    const empty = [...widgets].filter((widget) => !widget.batch);
+    const workflow = (app.rootGraph ?? app.graph)?.id;
+    if (!empty.length || !workflow) return;
+    // Not awaited: the graph need not wait for it.
+    lastOutputs(workflow)
+      .then((outputs) => empty.filter((widget) => !widget.batch).forEach((widget) => showIn(widget, outputs)))
+      .catch((error) => console.warn("PrefGen: the last run could not be asked for:", error));
+  },
+
+  /** Another tab's workflow came to the front, or a job of the queue was opened. */
+  onNodeOutputsUpdated(outputs) {
+    widgets.forEach((widget) => showIn(widget, outputs));
+  },
+});
+
+function showIn(widget, outputs) {
+  const output = outputOf(outputs, widget.node);
+  if (output) widget.show(output);
+}

@@ -1,0 +1,78 @@
+/** The pack's routes (docs/routes.md), by ComfyUI's own `fetchApi`, which says whose request it is. */
+
+import { api } from "../../../scripts/api.js";
+
+/** Digests in one address: a server takes about 8,000 characters. */
+const DIGESTS_A_REQUEST = 64;
+
+/** Tells every widget what was rated: "change" events whose `detail` is {profile, image, rating, liked, disliked}. */
+export const changes = new EventTarget();
+
+/** A route refused, or did not answer (status 0). `message` is for the person. */
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Like or dislike an image that was shown. When this returns, the rating is on the server's disk. */
+export async function rate(profile, image, liked, prompt) {
+  const told = await asJson(await send(`${named(profile)}/ratings`, { image, liked, prompt }));
+  tell(profile, told.rating.image, told.rating, told);
+  return told;
+}
+
+/** Take back the last rating: of the profile, or of one image. */
+export async function undo(profile, image) {
+  const told = await asJson(await send(`${named(profile)}/undo`, image ? { image } : {}));
+  tell(profile, told.undone.image, told.rating, told);
+  return told;
+}
+
+/** What is rated of some images: {ratings, liked, disliked}. A profile that is not there yet has no ratings. */
+export async function ratingsOf(profile, digests) {
+  const found = { ratings: [], liked: 0, disliked: 0 };
+  for (let from = 0; from < digests.length; from += DIGESTS_A_REQUEST) {
+    const images = digests.slice(from, from + DIGESTS_A_REQUEST).join(",");
+    const answer = await send(`${named(profile)}/ratings?limit=${DIGESTS_A_REQUEST}&images=${images}`);
+    if (answer.status === 404) return found;
+    const { ratings, liked, disliked } = await asJson(answer);
+    found.ratings.push(...ratings);
+    Object.assign(found, { liked, disliked });
+  }
+  return found;
+}
+
+/** An image as a blob: from where ComfyUI showed it, else the small one of the profile; null if both are gone. */
+export async function imageBlob(profile, { digest, file }) {
+  const places = [`/prefgen/profiles/${named(profile)}/images/${digest}?size=1024`];
+  if (file) places.unshift(`/view?${new URLSearchParams(file)}`);
+  for (const place of places) {
+    const answer = await api.fetchApi(place);
+    if (answer.ok) return answer.blob();
+  }
+  return null;
+}
+
+const named = (profile) => encodeURIComponent(profile);
+
+async function send(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  const options = body ? { method: "POST", headers, body: JSON.stringify(body) } : {};
+  try {
+    return await api.fetchApi(`/prefgen/profiles/${path}`, options);
+  } catch {
+    throw new Refused("ComfyUI does not answer.", 0);
+  }
+}
+
+async function asJson(answer) {
+  const told = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused(told.error ?? `ComfyUI answered with status ${answer.status}.`, answer.status);
+  return told;
+}
+
+function tell(profile, image, rating, { liked, disliked }) {
+  changes.dispatchEvent(new CustomEvent("change", { detail: { profile, image, rating, liked, disliked } }));
+}

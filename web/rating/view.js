@@ -1,0 +1,155 @@
+/** The widget's elements: what is seen, and which buttons there are. It knows neither ComfyUI nor the routes. */
+
+import { columns } from "./fit.js";
+import { texts } from "./texts.js";
+
+const GAP = 6;
+const BUTTONS = 34;
+const THUMB =
+  "M3.5 10.5h3a.5.5 0 0 1 .5.5v8.5a.5.5 0 0 1-.5.5h-3a.5.5 0 0 1-.5-.5V11a.5.5 0 0 1 .5-.5Z" +
+  "M9 20V10.6l3.2-7c.2-.4.6-.6 1-.6 1.2 0 2 1 1.8 2.2L14.3 9h4.9c1.3 0 2.2 1.2 1.9 2.4l-1.6 7c-.2.9-1 1.6-2 1.6Z";
+
+addStyle();
+
+export class RatingView {
+  /** @param actions what the buttons do: {rate(image, liked), undo(), retry()} */
+  constructor(actions) {
+    this.actions = actions;
+    this.cards = [];
+    this.aspect = 1;
+    this.grid = element("div", "prefgen-grid");
+    this.empty = element("p", "prefgen-empty", { textContent: texts.empty });
+    this.message = element("span", "prefgen-message", { role: "status" });
+    this.retry = button("prefgen-retry", texts.retry, () => actions.retry());
+    this.counts = element("span", "prefgen-counts");
+    this.undo = button("prefgen-undo", texts.undo, () => actions.undo());
+    this.undo.title = texts.undoTip;
+    const told = element("div", "prefgen-told");
+    told.append(this.message, this.retry);
+    const footer = element("div", "prefgen-footer");
+    footer.append(this.counts, this.undo);
+    this.element = element("section", "prefgen-rating");
+    this.element.append(this.empty, this.grid, told, footer);
+    this.resizing = new ResizeObserver(() => this.arrange());
+    this.resizing.observe(this.grid);
+    this.setImages([], "");
+  }
+
+  /** Put other images here, without pictures and marks yet. images: [{digest}]. */
+  setImages(images, prompt) {
+    this.cards.forEach((card) => card.forget());
+    this.cards = images.map((image, place) => new Card(image, place, images.length, prompt, this.actions));
+    this.grid.replaceChildren(...this.cards.map((card) => card.element));
+    this.element.classList.toggle("prefgen-has-images", images.length > 0);
+    this.arrange();
+  }
+
+  /** Show a picture on every card of an image; null where there is none any more. */
+  setPicture(digest, blob) {
+    for (const card of this.cards.filter((card) => card.image.digest === digest)) {
+      card.setPicture(blob, (aspect) => {
+        this.aspect = aspect;
+        this.arrange();
+      });
+    }
+  }
+
+  /**
+   * Show what is known. state: {profile, marks: Map digest -> liked, unsaved: Set of digests, liked, disliked, message,
+   * failed: whether something is to be tried again}
+   */
+  render({ profile, marks, unsaved, liked, disliked, message, failed }) {
+    this.element.setAttribute("aria-label", texts.title(profile));
+    this.cards.forEach((card) => card.mark(marks.get(card.image.digest), unsaved.has(card.image.digest)));
+    this.counts.textContent = texts.counts(profile, liked, disliked);
+    const advice = (liked && !disliked && texts.needsDislike) || (disliked && !liked && texts.needsLike) || "";
+    this.message.textContent = message || advice;
+    this.element.classList.toggle("prefgen-failed", failed);
+    this.retry.hidden = !failed;
+    this.undo.disabled = !(liked + disliked + unsaved.size);
+  }
+
+  /** Choose the columns that show the images largest. */
+  arrange() {
+    const { clientWidth: width, clientHeight: height } = this.grid;
+    if (!this.cards.length || !width || !height) return;
+    const across = columns(this.cards.length, width, height, this.aspect, BUTTONS, GAP);
+    this.grid.style.setProperty("--prefgen-columns", across);
+  }
+
+  /** Give back what it holds. */
+  remove() {
+    this.resizing.disconnect();
+    this.cards.forEach((card) => card.forget());
+    this.element.remove();
+  }
+}
+
+/** One image with its two buttons. */
+class Card {
+  constructor(image, place, count, prompt, actions) {
+    this.image = image;
+    this.picture = element("img", "prefgen-picture", { alt: texts.image(place, count, prompt), draggable: false });
+    this.gone = element("span", "prefgen-gone", { textContent: texts.gone, hidden: true });
+    this.like = thumb("prefgen-like", texts.like(place, count), () => actions.rate(image, true));
+    this.dislike = thumb("prefgen-dislike", texts.dislike(place, count), () => actions.rate(image, false));
+    const frame = element("div", "prefgen-frame");
+    frame.append(this.picture, this.gone);
+    const buttons = element("div", "prefgen-buttons");
+    buttons.append(this.like, this.dislike);
+    this.element = element("figure", "prefgen-card");
+    this.element.dataset.digest = image.digest;
+    this.element.append(frame, buttons);
+  }
+
+  mark(liked, unsaved) {
+    this.element.dataset.mark = liked === undefined ? "none" : liked ? "liked" : "disliked";
+    this.element.classList.toggle("prefgen-unsaved", unsaved);
+    this.like.setAttribute("aria-pressed", liked === true);
+    this.dislike.setAttribute("aria-pressed", liked === false);
+  }
+
+  setPicture(blob, onAspect) {
+    this.forget();
+    this.gone.hidden = Boolean(blob);
+    this.picture.hidden = !blob;
+    if (!blob) return;
+    this.url = URL.createObjectURL(blob);
+    this.picture.onload = () => onAspect(this.picture.naturalWidth / this.picture.naturalHeight);
+    this.picture.src = this.url;
+  }
+
+  forget() {
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.url = undefined;
+  }
+}
+
+function thumb(className, label, onClick) {
+  const made = button(`prefgen-thumb ${className}`, "", onClick);
+  made.setAttribute("aria-label", label);
+  made.title = label;
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", THUMB);
+  svg.append(path);
+  made.append(svg);
+  return made;
+}
+
+function button(className, text, onClick) {
+  const made = element("button", className, { type: "button", textContent: text });
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+function element(tag, className, properties = {}) {
+  return Object.assign(document.createElement(tag), { className }, properties);
+}
+
+function addStyle() {
+  const link = element("link", "", { rel: "stylesheet", href: new URL("./rating.css", import.meta.url).href });
+  document.head.append(link);
+}
