@@ -10,6 +10,7 @@ from prefgen.pocket.shapes import UNET
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig, fit
 from train.pocket.bfloat16 import FullPrecisionGroupNorm, quicken
+from train.pocket.generator import training_caption
 from train.pocket.latents import LatentPool
 from train.pocket.taesd import ThinTAESD
 
@@ -76,3 +77,12 @@ def test_a_vae_of_any_width_is_read_back_as_it_was():
         model = ThinTAESD(widths)
         again = ThinTAESD.of(model.state_dict() | {"vae_scale": torch.tensor(1.0)})
         assert torch.equal(again.decode(again.encode(images)), model.decode(model.encode(images)))
+
+
+def test_captions_name_everything_first_and_the_subject_alone_only_later():
+    rng, row = np.random.default_rng(0), np.zeros(6, dtype=np.int64)
+    early = {training_caption(row, rng, done=0.1) for _ in range(200)}
+    late = {training_caption(row, rng, done=0.9) for _ in range(200)}
+    assert early == {"", "a sun over hills, grey colours, plain sky, centred, flat"}
+    assert early < late
+    assert "a sun" in late
