@@ -27,8 +27,8 @@ CONFIG = LoopConfig(steps=9000, learning_rate=1e-3, warmup=300, ema=0.998, save_
 BATCH = 16
 SHIFT = 2.0
 NO_CAPTION = 0.1  # share of captions that are empty
-# Until this share of the training, captions name everything. Where palette and place are open as well, a subject's shape
-# is lost in all it could be: with captions of every kind from the start, 6,000 steps did not learn what 700 do so.
+# Until this share of the training, captions name everything. Where palette and place are open as well, a subject's
+# shape is lost in all it could be: with captions of every kind from the start, 6,000 steps did not learn what 700 do so.
 WHOLE_UNTIL = 0.65
 SUBJECT_ALONE, WHOLE = 0.35, 0.3  # afterwards: shares of captions that name the subject alone, and that name everything
 
@@ -60,13 +60,13 @@ def sizes(batch: int) -> Tensor:
 
 
 def training_caption(row: np.ndarray, rng: np.random.Generator, done: float) -> str:
-    """A caption of a poster's attribute indices (6,), at a share `done` of the training: empty, or everything, and later
-    also the subject alone or with a random few of the other attributes."""
+    """A caption of a poster's attribute indices (6,), at a share `done` of the training: empty, or everything, and
+    later also the subject alone or with a random few of the other attributes."""
     if rng.random() < NO_CAPTION:
         return ""
-    each = (
-        1.0 if done < WHOLE_UNTIL else rng.choice([0.0, 1.0, 0.6], p=[SUBJECT_ALONE, WHOLE, 1 - SUBJECT_ALONE - WHOLE])
-    )
+    each = 1.0
+    if done >= WHOLE_UNTIL:
+        each = rng.choice([0.0, 1.0, 0.6], p=[SUBJECT_ALONE, WHOLE, 1 - SUBJECT_ALONE - WHOLE])
     return random_caption(Attributes.from_indices(row), rng, each=each)
 
 
