@@ -28,7 +28,7 @@ BATCH = 16
 SHIFT = 2.0
 NO_CAPTION = 0.1  # share of captions that are empty
 # Until this share of the training, captions name everything. Where palette and place are open as well, a subject's
-# shape is lost in all it could be: with captions of every kind from the start, 6,000 steps did not learn what 700 do so.
+# shape is lost in all it could be: with captions of every kind, 6,000 steps did not learn what 700 do so.
 WHOLE_UNTIL = 0.65
 SUBJECT_ALONE, WHOLE = 0.35, 0.3  # afterwards: shares of captions that name the subject alone, and that name everything
 
