@@ -42,8 +42,7 @@ class RecordPreference(io.ComfyNode):
                 ),
                 io.String.Input(
                     "prompt",
-                    default="",
-                    multiline=True,
+                    default="",  # on one line: the node's room is for its images
                     optional=True,
                     tooltip="What the images were made for. Pairs are made of images of the same prompt first.",
                 ),

@@ -2,6 +2,8 @@
 
 import { app } from "../../scripts/app.js";
 import { lastOutputs, outputOf } from "./rating/batch.js";
+import { rate } from "./rating/profiles.js";
+import { drop, unsaved } from "./rating/unsaved.js";
 import { RatingWidget } from "./rating/widget.js";
 
 const NODE = "RecordPreference";
@@ -12,6 +14,19 @@ const widgets = new Set();
 
 app.registerExtension({
   name: "prefgen.RecordPreference",
+
+  /** Clicks that were on their way when the page was left. */
+  async setup() {
+    for (const click of unsaved()) {
+      try {
+        await rate(click.profile, click.image, click.liked, click.prompt);
+        drop(click);
+      } catch (error) {
+        if (error.status >= 400 && error.status < 500) drop(click); // for good: the image is gone, say
+        console.warn(`PrefGen: a rating for ${click.profile} is not saved: ${error.message}`);
+      }
+    }
+  },
 
   nodeCreated(node) {
     // The category too, since another pack may call a node by the same name.

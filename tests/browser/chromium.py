@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,16 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
     *("--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0"),
 )
+
+MIDDLE = """selector => {
+  const element = document.querySelector(selector);
+  if (!element) throw new Error(`there is no ${selector}`);
+  const { left, top, width, height } = element.getBoundingClientRect();
+  const [x, y] = [left + width / 2, top + height / 2];
+  const there = document.elementFromPoint(x, y);
+  if (!element.contains(there)) throw new Error(`${selector} is covered by ${there?.outerHTML.slice(0, 200)}`);
+  return [x, y];
+}"""
 
 
 class PageError(RuntimeError):
@@ -59,6 +69,33 @@ class Page:
             if time.monotonic() > end:
                 raise PageError(f"waited {timeout:.0f} s for {expression}; console:\n" + "\n".join(self.console[-20:]))
             time.sleep(0.2)
+
+    def click(self, selector: str) -> None:
+        """Press and release the mouse on the middle of the first such element. Raises PageError where there is none, or
+        where another element lies over it."""
+        x, y = self.evaluate(f"({MIDDLE})({json.dumps(selector)})")
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
+            self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+
+    def press(self, key: str, code: str, number: int, text: str = "") -> None:
+        """Press and release a key: its DOM key and code, its Windows number, and what it types."""
+        named = {"key": key, "code": code, "windowsVirtualKeyCode": number}
+        self.command("Input.dispatchKeyEvent", type="keyDown", **named, **({"text": text} if text else {}))
+        self.command("Input.dispatchKeyEvent", type="keyUp", **named)
+
+    def reload(self, ready: str, timeout: float = 120.0) -> None:
+        """Load the page again, and wait until the expression is truthy in the new one."""
+        self.evaluate("window.left = true")
+        self.command("Page.reload")
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            # An evaluation that the old page took with it has no answer, or the wrong one.
+            with suppress(PageError):
+                if self.evaluate(f"!window.left && Boolean({ready})", timeout=10):
+                    return
+            time.sleep(0.3)
+        raise PageError(f"the page did not come again in {timeout:.0f} s; console:\n" + "\n".join(self.console[-20:]))
 
     def screenshot(self) -> bytes:
         """The visible page as PNG."""

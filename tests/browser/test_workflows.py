@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import find_chromium, open_page
+from tests.browser import find_chromium
+from tests.browser.frontend import load, opened, run
 
 pytestmark = pytest.mark.skipif(not find_chromium(), reason="no chromium on the PATH, nor at CHROMIUM_PATH")
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
@@ -14,27 +15,16 @@ BROWSER = sorted(FOLDER.glob("*.json"))
 
 @pytest.fixture
 def page(comfy):
-    settings = json.dumps({"Comfy.TutorialCompleted": True}).encode()  # else the template gallery covers the canvas
-    comfy.request("/settings", settings, {"Content-Type": "application/json"})
-    with open_page(comfy.server.url) as page:
-        page.wait_for("window.app?.graph && window.app.extensionManager", 120)
+    with opened(comfy) as page:
         yield page
 
 
 @pytest.mark.parametrize("path", BROWSER, ids=[path.stem for path in BROWSER])
-def test_it_opens_and_runs(page, comfy, path):
-    page.evaluate(f"app.loadGraphData({path.read_text()}).then(() => true)")
+def test_it_opens_and_runs(page, path):
+    load(page, path)
     graph = page.evaluate("app.graphToPrompt().then(made => made.output)")
     meant = json.loads((FOLDER / "api" / path.name).read_text())
     assert {node: made["inputs"] for node, made in graph.items()} == {
         node: made["inputs"] for node, made in meant.items()
     }
-    # `void`, since a promise that is handed back is awaited
-    page.evaluate(
-        "void (window.ended = new Promise(done => {"
-        " app.api.addEventListener('execution_success', () => done(''));"
-        " app.api.addEventListener('execution_error', event => done(event.detail.exception_message)); }))"
-    )
-    page.evaluate("app.queuePrompt(0).then(() => true)")
-    assert page.evaluate("window.ended", timeout=180) == ""
-    assert not page.evaluate("Object.keys(app.lastNodeErrors ?? {})")
+    run(page)

@@ -3,6 +3,7 @@
 import { batchOf } from "./batch.js";
 import * as profiles from "./profiles.js";
 import { texts } from "./texts.js";
+import * as kept from "./unsaved.js";
 import { RatingView } from "./view.js";
 
 const NAME = "ratings";
@@ -17,7 +18,7 @@ export class RatingWidget {
     this.node = node;
     this.batch = null;
     this.marks = new Map(); // digest -> liked, as the server has it
-    this.unsaved = new Map(); // digest -> {profile, prompt, liked}, clicked and not yet acknowledged
+    this.unsaved = new Map(); // digest -> {profile, image, liked, prompt}, clicked and not yet acknowledged
     this.counts = { liked: 0, disliked: 0 };
     this.message = "";
     this.failed = false;
@@ -45,20 +46,21 @@ export class RatingWidget {
     node.onDrawBackground = () => {};
     after(node, "onExecuted", (output) => this.show(output, true));
     after(node, "onRemoved", () => this.remove());
-    after(this.nameWidget, "callback", () => {
+    after(this.input("profile"), "callback", () => {
       clearTimeout(this.typing);
       this.typing = setTimeout(() => this.refresh(), TYPING);
     });
   }
 
-  get nameWidget() {
-    return this.node.widgets.find((widget) => widget.name === "profile");
+  /** One of the node's own widgets. */
+  input(name) {
+    return this.node.widgets.find((widget) => widget.name === name);
   }
 
   /** Whose ratings: as the node says now; where another node says it, as it was at the last run. */
   get profile() {
     const linked = this.node.inputs?.find((input) => input.widget?.name === "profile")?.link != null;
-    return (linked && this.batch?.profile) || String(this.nameWidget.value);
+    return (linked && this.batch?.profile) || String(this.input("profile").value);
   }
 
   /**
@@ -114,7 +116,9 @@ export class RatingWidget {
   /** A click. The same again takes it back. */
   rate({ digest }, liked) {
     if (!this.unsaved.has(digest) && this.marks.get(digest) === liked) return this.takeBack(digest);
-    this.unsaved.set(digest, { profile: this.profile, prompt: this.batch.prompt, liked });
+    const click = { profile: this.profile, image: digest, liked, prompt: this.batch.prompt };
+    this.unsaved.set(digest, click);
+    kept.keep(click);
     this.render();
     return this.inTurn(() => this.save(digest));
   }
@@ -129,7 +133,13 @@ export class RatingWidget {
       this.say(texts.notSaved(this.unsaved.size, error.message), true);
       return;
     }
-    if (this.unsaved.get(digest) === clicked) this.unsaved.delete(digest);
+    if (this.unsaved.get(digest) === clicked) this.forget(digest);
+  }
+
+  /** A click is saved, or not wanted any more. */
+  forget(digest) {
+    kept.drop(this.unsaved.get(digest));
+    this.unsaved.delete(digest);
     if (!this.unsaved.size) this.say("");
   }
 
@@ -142,8 +152,7 @@ export class RatingWidget {
   undo() {
     const waiting = [...this.unsaved.keys()].pop();
     if (waiting === undefined || !this.failed) return this.takeBack();
-    this.unsaved.delete(waiting);
-    if (!this.unsaved.size) this.say("");
+    this.forget(waiting);
     this.render();
   }
 
