@@ -1,6 +1,7 @@
 /** The pack's routes (docs/routes.md), by ComfyUI's own `fetchApi`, which says whose request it is. */
 
 import { api } from "../../../scripts/api.js";
+import { texts } from "./texts.js";
 
 /** Digests in one address: a server takes about 8,000 characters. */
 const DIGESTS_A_REQUEST = 64;
@@ -63,13 +64,13 @@ async function send(path, body) {
   try {
     return await api.fetchApi(`/prefgen/profiles/${path}`, options);
   } catch {
-    throw new Refused("ComfyUI does not answer.", 0);
+    throw new Refused(texts().noAnswer, 0);
   }
 }
 
 async function asJson(answer) {
   const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(told.error ?? `ComfyUI answered with status ${answer.status}.`, answer.status);
+  if (!answer.ok) throw new Refused(told.error ?? texts().status(answer.status), answer.status);
   return told;
 }
 

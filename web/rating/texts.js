@@ -1,18 +1,67 @@
-/** What the widget says. */
+/** What the widget says, in the languages of the pack's node texts (locales/). */
 
-export const texts = {
-  title: (profile) => `Images to rate for ${profile || "nobody"}`,
+import { app } from "../../../scripts/app.js";
+
+const en = {
+  title: (profile) => `Images to rate for ${profile}`,
   empty: "Run the workflow: its images appear here, to like and to dislike.",
-  image: (place, count, prompt) => `Image ${place + 1} of ${count}${prompt ? `: ${prompt}` : ""}`,
-  like: (place, count) => `Like image ${place + 1} of ${count}`,
-  dislike: (place, count) => `Dislike image ${place + 1} of ${count}`,
+  image: (place, count, prompt) => `Image ${place} of ${count}${prompt && `: ${prompt}`}`,
+  like: (place, count) => `Like image ${place} of ${count}`,
+  dislike: (place, count) => `Dislike image ${place} of ${count}`,
   gone: "This image is gone: run again.",
   counts: (profile, liked, disliked) => `${profile}: ${liked} liked, ${disliked} disliked`,
   needsDislike: "Dislike an image too: a taste is read from pairs.",
   needsLike: "Like an image too: a taste is read from pairs.",
   undo: "Undo",
   undoTip: "Take back the last rating of this profile",
-  tookBack: ({ liked, prompt }) => `Took back: ${liked ? "liked" : "disliked"}${prompt ? `, ${prompt}` : ""}`,
-  notSaved: (count, why) => `${count === 1 ? "One rating is" : `${count} ratings are`} not saved. ${why}`,
+  tookBack: (liked, prompt) => `Took back: ${liked ? "liked" : "disliked"}${prompt && `, ${prompt}`}`,
+  notSaved: (count) => (count === 1 ? "One rating is not saved." : `${count} ratings are not saved.`),
   retry: "Try again",
+  noAnswer: "ComfyUI does not answer.",
+  status: (status) => `ComfyUI answered with status ${status}.`,
 };
+
+const zh = {
+  title: (profile) => `为“${profile}”评价的图像`,
+  empty: "运行工作流后，图像会显示在这里，供你选择喜欢或不喜欢。",
+  image: (place, count, prompt) => `第 ${place} 张图像，共 ${count} 张${prompt && `：${prompt}`}`,
+  like: (place, count) => `喜欢第 ${place} 张图像（共 ${count} 张）`,
+  dislike: (place, count) => `不喜欢第 ${place} 张图像（共 ${count} 张）`,
+  gone: "这张图像已不存在：请重新运行。",
+  counts: (profile, liked, disliked) => `${profile}：喜欢 ${liked}，不喜欢 ${disliked}`,
+  needsDislike: "也请选一张不喜欢的图像：品味要从成对的图像中读出。",
+  needsLike: "也请选一张喜欢的图像：品味要从成对的图像中读出。",
+  undo: "撤销",
+  undoTip: "撤销此档案的最后一次评价",
+  tookBack: (liked, prompt) => `已撤销：${liked ? "喜欢" : "不喜欢"}${prompt && `，${prompt}`}`,
+  notSaved: (count) => `有 ${count} 个评价尚未保存。`,
+  retry: "重试",
+  noAnswer: "ComfyUI 没有响应。",
+  status: (status) => `ComfyUI 返回状态 ${status}。`,
+};
+
+const ja = {
+  title: (profile) => `「${profile}」として評価する画像`,
+  empty: "ワークフローを実行すると、ここに画像が表示され、好き・好きでないを選べます。",
+  image: (place, count, prompt) => `画像 ${place}/${count}${prompt && `：${prompt}`}`,
+  like: (place, count) => `画像 ${place}/${count} が好き`,
+  dislike: (place, count) => `画像 ${place}/${count} は好きでない`,
+  gone: "この画像はもうありません。もう一度実行してください。",
+  counts: (profile, liked, disliked) => `${profile}：好き ${liked}、好きでない ${disliked}`,
+  needsDislike: "好きでない画像も選んでください。好みは画像のペアから読み取られます。",
+  needsLike: "好きな画像も選んでください。好みは画像のペアから読み取られます。",
+  undo: "元に戻す",
+  undoTip: "このプロファイルの最後の評価を取り消す",
+  tookBack: (liked, prompt) => `取り消しました：${liked ? "好き" : "好きでない"}${prompt && `、${prompt}`}`,
+  notSaved: (count) => `${count} 件の評価がまだ保存されていません。`,
+  retry: "再試行",
+  noAnswer: "ComfyUI が応答しません。",
+  status: (status) => `ComfyUI がステータス ${status} を返しました。`,
+};
+
+const languages = { en, zh, ja };
+
+/** The texts in ComfyUI's language; English where there are none. Places count from 1. */
+export function texts() {
+  return languages[app.extensionManager?.setting?.get("Comfy.Locale")] ?? en;
+}

@@ -18,12 +18,12 @@ export class RatingView {
     this.cards = [];
     this.aspect = 1;
     this.grid = element("div", "prefgen-grid");
-    this.empty = element("p", "prefgen-empty", { textContent: texts.empty });
+    this.empty = element("p", "prefgen-empty", { textContent: texts().empty });
     this.message = element("span", "prefgen-message", { role: "status" });
-    this.retry = button("prefgen-retry", texts.retry, () => actions.retry());
+    this.retry = button("prefgen-retry", texts().retry, () => actions.retry());
     this.counts = element("span", "prefgen-counts");
-    this.undo = button("prefgen-undo", texts.undo, () => actions.undo());
-    this.undo.title = texts.undoTip;
+    this.undo = button("prefgen-undo", texts().undo, () => actions.undo());
+    this.undo.title = texts().undoTip;
     const told = element("div", "prefgen-told");
     told.append(this.message, this.retry);
     const footer = element("div", "prefgen-footer");
@@ -59,10 +59,10 @@ export class RatingView {
    * failed: whether something is to be tried again}
    */
   render({ profile, marks, unsaved, liked, disliked, message, failed }) {
-    this.element.setAttribute("aria-label", texts.title(profile));
+    this.element.setAttribute("aria-label", texts().title(profile));
     this.cards.forEach((card) => card.mark(marks.get(card.image.digest), unsaved.has(card.image.digest)));
-    this.counts.textContent = texts.counts(profile, liked, disliked);
-    const advice = (liked && !disliked && texts.needsDislike) || (disliked && !liked && texts.needsLike) || "";
+    this.counts.textContent = texts().counts(profile, liked, disliked);
+    const advice = (liked && !disliked && texts().needsDislike) || (disliked && !liked && texts().needsLike) || "";
     this.message.textContent = message || advice;
     this.element.classList.toggle("prefgen-failed", failed);
     this.retry.hidden = !failed;
@@ -89,10 +89,10 @@ export class RatingView {
 class Card {
   constructor(image, place, count, prompt, actions) {
     this.image = image;
-    this.picture = element("img", "prefgen-picture", { alt: texts.image(place, count, prompt), draggable: false });
-    this.gone = element("span", "prefgen-gone", { textContent: texts.gone, hidden: true });
-    this.like = thumb("prefgen-like", texts.like(place, count), () => actions.rate(image, true));
-    this.dislike = thumb("prefgen-dislike", texts.dislike(place, count), () => actions.rate(image, false));
+    this.picture = element("img", "prefgen-picture", { alt: texts().image(place + 1, count, prompt), draggable: false });
+    this.gone = element("span", "prefgen-gone", { textContent: texts().gone, hidden: true });
+    this.like = thumb("prefgen-like", texts().like(place + 1, count), () => actions.rate(image, true));
+    this.dislike = thumb("prefgen-dislike", texts().dislike(place + 1, count), () => actions.rate(image, false));
     const frame = element("div", "prefgen-frame");
     frame.append(this.picture, this.gone);
     const buttons = element("div", "prefgen-buttons");

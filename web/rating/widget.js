@@ -79,7 +79,7 @@ export class RatingWidget {
       this.view.setImages(batch.images, batch.prompt);
       this.loadPictures();
     }
-    if (!before) this.grow();
+    if (!before && fresh) this.grow();
     if (!fresh || !batch.ratings || batch.profile !== this.profile) return this.refresh();
     const rated = batch.images.map(({ digest }, place) => [digest, batch.ratings[place]]);
     this.marks = new Map(rated.filter(([, liked]) => liked !== null));
@@ -130,7 +130,7 @@ export class RatingWidget {
     try {
       await profiles.rate(clicked.profile, digest, clicked.liked, clicked.prompt);
     } catch (error) {
-      this.say(texts.notSaved(this.unsaved.size, error.message), true);
+      this.say(`${texts().notSaved(this.unsaved.size)} ${error.message}`, true);
       return;
     }
     if (this.unsaved.get(digest) === clicked) this.forget(digest);
@@ -161,7 +161,7 @@ export class RatingWidget {
     return this.inTurn(async () => {
       try {
         const { undone } = await profiles.undo(profile, digest);
-        this.say(texts.tookBack(undone));
+        this.say(texts().tookBack(undone.liked, undone.prompt));
       } catch (error) {
         // Whether it was undone is not known where no answer came.
         await this.refresh();
