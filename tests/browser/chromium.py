@@ -84,7 +84,7 @@ class Page:
         self.command("Input.dispatchKeyEvent", type="keyDown", **named, **({"text": text} if text else {}))
         self.command("Input.dispatchKeyEvent", type="keyUp", **named)
 
-    def reload(self, ready: str, timeout: float = 120.0) -> None:
+    def reload(self, ready: str, timeout: float = 300.0) -> None:
         """Load the page again, and wait until the expression is truthy in the new one."""
         self.evaluate("window.left = true")
         self.command("Page.reload")
@@ -92,7 +92,7 @@ class Page:
         while time.monotonic() < end:
             # An evaluation that the old page took with it has no answer, or the wrong one.
             with suppress(PageError):
-                if self.evaluate(f"!window.left && Boolean({ready})", timeout=10):
+                if self.evaluate(f"!window.left && Boolean({ready})", timeout=30):
                     return
             time.sleep(0.3)
         raise PageError(f"the page did not come again in {timeout:.0f} s; console:\n" + "\n".join(self.console[-20:]))

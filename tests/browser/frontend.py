@@ -22,7 +22,7 @@ def opened(comfy: Client, **settings) -> Iterator[Page]:
     chosen = SETTINGS | {name.replace("_", "."): value for name, value in settings.items()}
     comfy.request("/settings", json.dumps(chosen).encode(), {"Content-Type": "application/json"})
     with open_page(comfy.server.url) as page:
-        page.wait_for(READY, 120)
+        page.wait_for(READY, 300)  # minutes, where other work keeps the machine busy
         yield page
 
 

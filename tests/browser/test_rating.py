@@ -135,6 +135,7 @@ def test_clicks_become_ratings_and_the_next_run_knows_them(page, renderer, serve
     look_at_rater(page)
     first, knew = digests(page), taste(server, name)
     assert not set(first) & set(plain), "the same seeds, painted to the taste"
+    picture(page, f"{renderer}-to-taste")
 
     # by keyboard: the next button is a Tab away, and Space presses it
     page.evaluate(f"document.querySelector('{card(0, 'like')}').focus()")
