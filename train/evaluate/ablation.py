@@ -64,6 +64,12 @@ def measure(options: Options) -> Report:
         f"The papers' claim that {CLAIMS[name]}: {verdict(e)} at this size ({e.text(sign=True)})."
         for name, e in steps.items()
     ]
+    if "prompt" in steps:
+        notes.append(
+            "Read with it: these users' prompts name the subject and their tastes are over everything else, so that a "
+            "prompt says nothing of what they like. It can only cost: its words stand between the images, and the "
+            "steps are few. The shipped model, with twelve times the steps, reads turns with and without."
+        )
     columns = (
         "variant",
         "accuracy, unseen",
