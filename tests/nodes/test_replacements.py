@@ -41,6 +41,11 @@ def test_every_entry_fits_its_node(comfy):
         assert all(one["new_idx"] < len(node["output"]) for one in entry["output_mapping"]), old
 
 
+def test_the_packs_table_is_told_to_comfyui(comfy, pack):
+    table = pack("nodes.replacements").RENAMED
+    assert ours(comfy)[1].keys() - {OLD} == {entry.old_node_id for entry in table}
+
+
 def test_a_workflow_with_the_old_name_paints_the_same(comfy):
     graph = Graph()
     graph.add(OLD, person="bo", seed=0.0, max_pairs=3)
