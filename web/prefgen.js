@@ -38,13 +38,14 @@ app.registerExtension({
 
   /** A workflow was opened, or the page was loaded again: show what its last run showed. */
   afterConfigureGraph() {
-    const empty = [...widgets].filter((widget) => !widget.batch);
     const workflow = (app.rootGraph ?? app.graph)?.id;
-    if (!empty.length || !workflow) return;
+    const empty = () => [...widgets].filter((widget) => !widget.batch);
+    if (!empty().length) return;
     // Not awaited: the graph need not wait for it.
     lastOutputs(workflow)
-      .then((outputs) => empty.filter((widget) => !widget.batch).forEach((widget) => showIn(widget, outputs)))
-      .catch((error) => console.warn("PrefGen: the last run could not be asked for:", error));
+      .then((outputs) => empty().forEach((widget) => showIn(widget, outputs)))
+      .catch((error) => console.warn("PrefGen: the last run could not be asked for:", error))
+      .then(() => empty().forEach((widget) => widget.refresh()));
   },
 
   /** Another tab's workflow came to the front, or a job of the queue was opened. */

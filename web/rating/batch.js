@@ -35,6 +35,7 @@ export function outputOf(outputs, node) {
 
 /** The outputs by node of the last job of a workflow that showed images to rate; null if ComfyUI remembers none. */
 export async function lastOutputs(workflow) {
+  if (!workflow) return null;
   const { jobs } = await ask(`/jobs?workflow_id=${encodeURIComponent(workflow)}&limit=${JOBS}`);
   for (const { id, outputs_count: count } of jobs ?? []) {
     if (!count) continue;

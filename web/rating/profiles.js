@@ -31,14 +31,21 @@ export async function undo(profile, image) {
   return told;
 }
 
-/** What is rated of some images: {ratings, liked, disliked}. A profile that is not there yet has no ratings. */
+/**
+ * What is rated of some images, maybe of none, and how much in all: {ratings, liked, disliked}. A profile that is not
+ * there yet has no ratings.
+ */
 export async function ratingsOf(profile, digests) {
   const found = { ratings: [], liked: 0, disliked: 0 };
+  const places = [named(profile)];
   for (let from = 0; from < digests.length; from += DIGESTS_A_REQUEST) {
     const images = digests.slice(from, from + DIGESTS_A_REQUEST).join(",");
-    const answer = await send(`${named(profile)}/ratings?limit=${DIGESTS_A_REQUEST}&images=${images}`);
+    places[from / DIGESTS_A_REQUEST] = `${named(profile)}/ratings?limit=${DIGESTS_A_REQUEST}&images=${images}`;
+  }
+  for (const place of places) {
+    const answer = await send(place);
     if (answer.status === 404) return found;
-    const { ratings, liked, disliked } = await asJson(answer);
+    const { ratings = [], liked, disliked } = await asJson(answer);
     found.ratings.push(...ratings);
     Object.assign(found, { liked, disliked });
   }

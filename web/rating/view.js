@@ -55,13 +55,14 @@ export class RatingView {
   }
 
   /**
-   * Show what is known. state: {profile, marks: Map digest -> liked, unsaved: Set of digests, liked, disliked, message,
-   * failed: whether something is to be tried again}
+   * Show what is known. state: {profile, marks: Map digest -> liked, unsaved: Set of digests, counts: {liked, disliked}
+   * or null, message, failed: whether something is to be tried again}
    */
-  render({ profile, marks, unsaved, liked, disliked, message, failed }) {
+  render({ profile, marks, unsaved, counts, message, failed }) {
+    const { liked, disliked } = counts ?? { liked: 0, disliked: 0 };
     this.element.setAttribute("aria-label", texts().title(profile));
     this.cards.forEach((card) => card.mark(marks.get(card.image.digest), unsaved.has(card.image.digest)));
-    this.counts.textContent = texts().counts(profile, liked, disliked);
+    this.counts.textContent = counts ? texts().counts(profile, liked, disliked) : profile;
     const advice = (liked && !disliked && texts().needsDislike) || (disliked && !liked && texts().needsLike) || "";
     this.message.textContent = message || advice;
     this.element.classList.toggle("prefgen-failed", failed);

@@ -19,7 +19,7 @@ export class RatingWidget {
     this.batch = null;
     this.marks = new Map(); // digest -> liked, as the server has it
     this.unsaved = new Map(); // digest -> {profile, image, liked, prompt}, clicked and not yet acknowledged
-    this.counts = { liked: 0, disliked: 0 };
+    this.counts = null; // {liked, disliked}: how many the profile has, once that is known
     this.message = "";
     this.failed = false;
     this.turn = Promise.resolve();
@@ -88,8 +88,12 @@ export class RatingWidget {
     this.render();
   }
 
-  /** Ask the server what is rated. */
-  async refresh() {
+  /** Ask the server what is rated, after the clicks that are on their way. */
+  refresh() {
+    return this.inTurn(() => this.read());
+  }
+
+  async read() {
     const { batch, profile } = this;
     try {
       const digests = [...new Set(batch?.images.map((image) => image.digest) ?? [])];
@@ -101,7 +105,6 @@ export class RatingWidget {
     } catch (error) {
       this.say(error.message);
     }
-    this.render();
   }
 
   loadPictures() {
@@ -164,7 +167,7 @@ export class RatingWidget {
         this.say(texts().tookBack(undone.liked, undone.prompt));
       } catch (error) {
         // Whether it was undone is not known where no answer came.
-        await this.refresh();
+        await this.read();
         this.say(error.message);
       }
     });
@@ -191,9 +194,11 @@ export class RatingWidget {
   }
 
   render() {
-    const marks = new Map([...this.marks, ...[...this.unsaved].map(([digest, { liked }]) => [digest, liked])]);
     const { profile, counts, message, failed } = this;
-    this.view.render({ profile, marks, unsaved: new Set(this.unsaved.keys()), ...counts, message, failed });
+    const clicks = [...this.unsaved.values()].filter((click) => click.profile === profile);
+    const marks = new Map([...this.marks, ...clicks.map(({ image, liked }) => [image, liked])]);
+    const unsaved = new Set(clicks.map(({ image }) => image));
+    this.view.render({ profile, marks, unsaved, counts, message, failed });
   }
 
   /** Room for the first images, where the node has less. */
