@@ -13,12 +13,12 @@ from train.data.agents import random_indices, utility_of
 from train.data.posters import ATTRIBUTES
 from train.evaluate import generation
 from train.evaluate.generation import run, strength, variants
-from train.evaluate.generation.agents import Agents, draw_agents
-from train.evaluate.generation.eyes import PocketEyes, PublishedEyes
 from train.evaluate.generation.painting import Painting
 from train.evaluate.generation.rows import EVERY
 from train.evaluate.generation.variants import Trainings
 from train.evaluate.judge import Judge
+from train.evaluate.pictures.agents import Agents, draw_agents
+from train.evaluate.pictures.eyes import PocketEyes, PublishedEyes
 from train.pocket import adapter, align
 from train.pocket.batches import draw_all
 from train.pocket.people import HELD_BACK

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from train.evaluate.generation.measures import cmmd, frechet, mean_cosine, spread, wins
 from train.evaluate.generation.strength import choose
+from train.evaluate.pictures.measures import cmmd, frechet, mean_cosine, spread, wins
 
 rng = np.random.default_rng(0)
 

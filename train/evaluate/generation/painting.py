@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
-from prefgen.pocket.shapes import weights_path
 from prefgen.preference import PreferenceModel
-from train.evaluate.generation.agents import Agents
 from train.evaluate.generation.rows import Row
+from train.evaluate.pictures.agents import Agents
+from train.evaluate.pictures.kept import kept, key_of, weights_digests
 from train.pocket.sampling import PocketGenerator, Sampling, seed_noise
 
 BATCH = 8
@@ -52,19 +49,15 @@ class Painting:
         model = (model or self.model) if row.personal else None
         adapter = model and model.require("adapter")
         folder = self.folder / f"{name}-{self._key(agents, row, rows, model)}"
-        folder.mkdir(parents=True, exist_ok=True)
         prompts = agents.written_out() if row.written else agents.prompts
         users, parts = row.users(agents.users, agents.others()), []
         for start in tqdm(range(0, len(rows), BATCH), desc=f"painting {name}", unit_scale=BATCH, unit="agents"):
             file, some = folder / f"{start}.safetensors", rows[start : start + BATCH]
-            if not file.exists():
-                own = UserParts(*(part[some] for part in users))
-                texts = [prompt for i in some for prompt in prompts[i]]
-                images = self._images(texts, agents.seeds[some], adapter, own, row.strengths(self.strength))
-                beside = file.with_suffix(".tmp")
-                save_file({"images": (images * 255).round().byte().contiguous()}, beside)
-                beside.replace(file)
-            parts.append(load_file(file)["images"].unflatten(0, (len(some), -1)))
+            own = UserParts(*(part[some] for part in users))
+            texts = [prompt for i in some for prompt in prompts[i]]
+            given = texts, agents.seeds[some], adapter, own, row.strengths(self.strength)
+            made = kept(file, lambda given=given: {"images": (self._images(*given) * 255).round().byte()})
+            parts.append(made["images"].unflatten(0, (len(some), -1)))
         return torch.cat(parts)
 
     def _images(
@@ -91,12 +84,11 @@ class Painting:
         told = {"agents": agents.digest, "sampling": asdict(self.sampling), "files": self._weights}
         told |= {"written": row.written, "parts": [row.sem, row.core, row.img], "rows": rows.tolist()}
         told |= {"strength": self.strength, "checkpoint": model.fingerprint} if model else {}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        return key_of(told)
 
     @cached_property
     def _weights(self) -> list[str]:
-        files = [weights_path(part).read_bytes() for part in ("unet", "text_encoders", "vae")]
-        return [hashlib.sha256(file).hexdigest() for file in files]
+        return weights_digests()
 
 
 def minutes(pictures: int, sampling: Sampling) -> float:

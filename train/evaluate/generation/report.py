@@ -9,13 +9,12 @@ import numpy as np
 from prefgen.adapter import PARTS
 from train.data.agents import by_attribute
 from train.evaluate.command import Table
-from train.evaluate.generation.agents import Agents
-from train.evaluate.generation.measures import cmmd, frechet, wins
-from train.evaluate.generation.measuring import Measured
 from train.evaluate.generation.rows import EVERY, SWAPS
+from train.evaluate.pictures.agents import Agents
+from train.evaluate.pictures.measures import NOT_MEASURED, cmmd, frechet, wins
+from train.evaluate.pictures.measuring import Measured
 from train.evaluate.statistics import Estimate, bootstrap, over_users, paired
 
-NOT_MEASURED = "not measured"
 LEAST_WINS, LEAST_DROP, MOST_LOST, LEAST_DIVERSITY = 0.80, 0.20, 0.03, 0.80
 """What the shipped adapter has to reach: wins over plain, how far these fall with another's embedding, the obedience
 that may be lost, and the share of plain's diversity that stays."""

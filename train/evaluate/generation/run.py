@@ -12,25 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from train.data.agents import World
 from train.data.posters import ATTRIBUTES
 from train.evaluate.command import CLUSTERED, Options, Report, command
-from train.evaluate.draws import draws
-from train.evaluate.generation.agents import PROMPTS, SEEDS, WORDINGS, Agents, draw_agents
-from train.evaluate.generation.eyes import PocketEyes, PublishedEyes
-from train.evaluate.generation.measures import cmmd
-from train.evaluate.generation.measuring import Instruments
 from train.evaluate.generation.painting import Painting, minutes
 from train.evaluate.generation.picture import draw
 from train.evaluate.generation.report import Found, bars, figures, find, notes, tables
 from train.evaluate.generation.rows import ABLATION, EVERY, ROWS
-from train.evaluate.generation.sheet import LINES, Shown, choose, draw_sheet
+from train.evaluate.generation.sheet import LINES, Shown, draw_sheet
 from train.evaluate.generation.variants import STEPS, Trainings
 from train.evaluate.judge import load_judge
-from train.evaluate.trials import Gallery
+from train.evaluate.pictures.agents import PROMPTS, SEEDS, WORDINGS, Agents
+from train.evaluate.pictures.drawn import unseen_agents
+from train.evaluate.pictures.eyes import PublishedEyes
+from train.evaluate.pictures.measures import cmmd
+from train.evaluate.pictures.measuring import Instruments
+from train.evaluate.pictures.sheets import choose
 from train.pocket import align
 from train.pocket.people import HELD_BACK
 
@@ -39,8 +36,6 @@ USERS, FEWER = 200, 100
 STRENGTH = 1.5
 """Of the adapter, as in the demo and the quickstart."""
 FOLDER = Path("out/generation")
-DRAWN = 200
-"""Posters of a seed, about, that the unit of styles is taken of."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -53,21 +48,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--align-steps", type=int, default=align.CONFIG.steps, help="and of its alignment")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where pictures and trainings are kept")
     parser.add_argument("--networks", type=Path, help="a CLIP in Hugging Face's layout, for the published CMMD")
-
-
-def unseen_agents(options: Options) -> tuple[Agents, PocketEyes]:
-    """The agents of all seeds, and eyes whose styles are in units of the seeds' drawn posters."""
-    world, model, parts, posters = World.load(), options.model(), [], []
-    for place in draws(world, options.users, options.seeds, options.posters):
-        first = 10_000 * (1 + place.seed)
-        parts.append(draw_agents(model, world, place.gallery, place.unseen, place.groups, place.rng, first_seed=first))
-        posters.append(unit_posters(place.gallery))
-    return Agents.joined(parts), PocketEyes(torch.cat(posters))
-
-
-def unit_posters(gallery: Gallery) -> Tensor:
-    """About `DRAWN` of a gallery's posters, evenly spread over its subjects: uint8 (n, 3, 96, 96)."""
-    return gallery.images[:: max(1, len(gallery.images) // DRAWN)]
 
 
 def measure(options: Options) -> Report:

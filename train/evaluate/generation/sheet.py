@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-from train.evaluate.generation.agents import SEEDS, Agents
+from train.evaluate.pictures.agents import SEEDS, Agents
+from train.evaluate.pictures.sheets import CONTROL, GREY, INK, LINE, OWN, PAPER, font, to_image
 
-PAPER, INK, GREY, LINE, OWN, CONTROL = "#f7f4ee", "#24211d", "#8d877c", "#ddd6c9", "#0f766e", "#b4532a"
 PICTURE, THUMB, GAP, MARGIN, LABEL, GUTTER = 144, 96, 8, 60, 82, 70
 ROW = PICTURE + 30
 BLOCK = (2 * (THUMB + GAP) + LABEL + 20 + 4 * (PICTURE + GAP), 3 * ROW + 44)
@@ -54,13 +51,6 @@ def draw_sheet(agents: Agents, shown: Mapping[str, Shown], chosen: Sequence[int]
     return sheet
 
 
-def choose(agents: Agents, count: int = 4) -> list[int]:
-    """Agents to show: the first of each group, so that tastes differ; none by how its pictures came out."""
-    firsts = np.unique(agents.groups, return_index=True)[1].tolist()
-    rest = [i for i in range(len(agents)) if i not in firsts]
-    return sorted((sorted(firsts) + rest)[:count])
-
-
 def _draw_agent(
     sheet: Image.Image, at: tuple[int, int], agents: Agents, shown: Mapping[str, Shown], agent: int
 ) -> None:
@@ -91,14 +81,3 @@ def _draw_agent(
                 face,
                 anchor="ma",
             )
-
-
-def to_image(picture: Tensor, size: int) -> Image.Image:
-    """uint8 (3, H, W) -> a square picture of `size` pixels a side."""
-    return Image.fromarray(picture.permute(1, 2, 0).numpy()).resize((size, size), Image.Resampling.LANCZOS)
-
-
-@cache
-def font(size: int, style: str = "Sans") -> ImageFont.FreeTypeFont:
-    """DejaVu, as matplotlib ships it: the same letters on every machine."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVu{style}.ttf", size)

@@ -9,24 +9,19 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
-from train.data.agents import World
 from train.evaluate import style
 from train.evaluate.command import CLUSTERED, Options, Report, command
-from train.evaluate.generation.agents import PROMPTS, SEEDS, Agents, draw_agents
-from train.evaluate.generation.eyes import PocketEyes
-from train.evaluate.generation.measuring import Instruments, Measured
 from train.evaluate.generation.painting import Painting
 from train.evaluate.generation.rows import ROWS
-from train.evaluate.generation.run import FOLDER, unit_posters
+from train.evaluate.generation.run import FOLDER
+from train.evaluate.pictures.agents import PROMPTS, SEEDS
+from train.evaluate.pictures.drawn import SUBJECTS, validation_agents
+from train.evaluate.pictures.measuring import Instruments, Measured
 from train.evaluate.statistics import over_users
-from train.evaluate.trials import STREAM, draw_gallery
 
 USERS, STRENGTHS = 48, (0.5, 1.0, 1.5, 2.0, 2.5)
-SUBJECTS = ("house", "tree", "fish")
-"""What validation prompts name: none of the test's, and in no validation history."""
 LEAST_TEXT = 0.9
 """Of plain's CLIP-Text, what has to stay (default ours): a stronger adapter may please by forgetting the prompt."""
 
@@ -38,19 +33,6 @@ def choose(scores: dict[float, float], texts: dict[float, float], plain: float) 
     """
     kept = [strength for strength in scores if texts[strength] >= LEAST_TEXT * plain]
     return max(kept, key=scores.__getitem__) if kept else min(scores)
-
-
-def validation_agents(options: Options) -> tuple[Agents, PocketEyes]:
-    """Agents and posters of validation combinations, from streams of their own."""
-    world, model, parts, posters = World.load(), options.model(), [], []
-    for seed, share in zip(options.seeds, np.array_split(np.arange(options.users), len(options.seeds)), strict=True):
-        rng = np.random.default_rng([STREAM, 8, seed])
-        gallery = draw_gallery(rng, options.posters, "validation")
-        utilities, groups = world.sample(len(share), rng)
-        first = 1_000_000 + 10_000 * seed
-        parts.append(draw_agents(model, world, gallery, utilities, groups, rng, SUBJECTS, first))
-        posters.append(unit_posters(gallery))
-    return Agents.joined(parts), PocketEyes(torch.cat(posters))
 
 
 def measure(options: Options) -> Report:

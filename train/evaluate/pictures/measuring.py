@@ -13,10 +13,10 @@ from tqdm import tqdm
 from prefgen.preference import PreferenceModel
 from train.data.agents import utility_of
 from train.data.posters import ATTRIBUTES
-from train.evaluate.generation.agents import SEEDS, Agents
-from train.evaluate.generation.eyes import PocketEyes
-from train.evaluate.generation.measures import mean_cosine, spread
 from train.evaluate.judge import Judge
+from train.evaluate.pictures.agents import SEEDS, Agents
+from train.evaluate.pictures.eyes import PocketEyes
+from train.evaluate.pictures.measures import mean_cosine, spread
 
 BATCH = 128
 

@@ -6,6 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
+NOT_MEASURED = "not measured"
+"""Said of a published network whose weights are not at hand."""
 SIGMA, SCALE = 10.0, 1000.0
 """CMMD's bandwidth and the factor it is told with (Jayasumana et al. 2024)."""
 

@@ -1,0 +1,33 @@
+"""What contact sheets share: their colours and letters, whom they show, and a picture as an image."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageFont
+from torch import Tensor
+
+from train.evaluate.pictures.agents import Agents
+
+PAPER, INK, GREY, LINE, OWN, CONTROL = "#f7f4ee", "#24211d", "#8d877c", "#ddd6c9", "#0f766e", "#b4532a"
+
+
+def choose(agents: Agents, count: int = 4) -> list[int]:
+    """Agents to show: the first of each group, so that tastes differ; none by how its pictures came out."""
+    firsts = np.unique(agents.groups, return_index=True)[1].tolist()
+    rest = [i for i in range(len(agents)) if i not in firsts]
+    return sorted((sorted(firsts) + rest)[:count])
+
+
+def to_image(picture: Tensor, size: int) -> Image.Image:
+    """uint8 (3, H, W) -> a square picture of `size` pixels a side."""
+    return Image.fromarray(picture.permute(1, 2, 0).numpy()).resize((size, size), Image.Resampling.LANCZOS)
+
+
+@cache
+def font(size: int, style: str = "Sans") -> ImageFont.FreeTypeFont:
+    """DejaVu, as matplotlib ships it: the same letters on every machine."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVu{style}.ttf", size)
