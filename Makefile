@@ -3,16 +3,20 @@ PYTHON ?= python3
 RUN = $(PYTHON) scripts/environment.py run --
 ARGS ?=
 
-.PHONY: help demo test python lint lock
+.PHONY: help demo learn-demo test python lint lock
 
 help:
 	@echo "make demo                 paint three prompts for two people in a real ComfyUI; see out/demo/sheet.png"
+	@echo "make learn-demo           agents rate what they get, round after round; see out/learn/plot.png and strip.png"
 	@echo "make test                 lint and tests"
 	@echo "make python ARGS='-m x'   Python in the same environment, for every other command"
 	@echo "make lock                 resolve requirements/environment.lock anew (needs uv)"
 
 demo:
 	$(RUN) -m demo
+
+learn-demo:
+	$(RUN) -m demo.learn $(ARGS)
 
 test:
 	$(RUN) -m ruff check .

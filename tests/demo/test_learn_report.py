@@ -1,0 +1,127 @@
+"""The learning demo's bookkeeping: who is asked what, what they like, and what the report makes of it."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from demo.learn.__main__ import parse
+from demo.learn.agents import draw_critics, opinions
+from demo.learn.loop import Round, round_graph
+from demo.learn.plan import LearnPlan
+from demo.learn.report import summarise
+from demo.learn.strip import DISLIKED, LIKED, draw_strip
+from demo.plan import ROOT
+from train.data.agents import World, training_users
+from train.data.posters import TASTE
+from train.evaluate.judge import load_judge
+
+PLAN = LearnPlan()
+
+
+@pytest.mark.parametrize(
+    ("utilities", "said"),
+    [
+        ([1.0, -2.0, 3.0, 0.0], {0: True, 1: False, 2: True, 3: False}),
+        ([1.0, 1.0, 3.0, 0.0], {2: True, 3: False}),
+        ([1.0, 1.0, 1.0, 2.0], {3: True}),
+        ([1.0, 1.0, 1.0, 1.0], {}),
+    ],
+)
+def test_the_better_half_is_liked_and_the_middle_left_alone(utilities, said):
+    assert opinions(np.array(utilities)) == said
+
+
+def test_every_round_has_its_own_prompt_and_noise():
+    for agent in range(PLAN.agents):
+        assert len({PLAN.prompt(agent, turn) for turn in range(PLAN.rounds)}) == PLAN.rounds
+    for turn in range(PLAN.rounds):
+        assert len({PLAN.prompt(agent, turn) for agent in range(PLAN.agents)}) == 12, (
+            "no round has a subject of its own"
+        )
+    plans = (PLAN, LearnPlan(seed=1))
+    noises = [p.noise(agent, turn) for p in plans for agent in range(p.agents) for turn in range(p.rounds)]
+    assert len(set(noises)) == len(noises)
+
+
+def test_agents_are_in_no_training_and_the_same_in_every_run():
+    eyes, world = load_judge(), World.load()
+    first, again, others = (draw_critics(LearnPlan(agents=3, seed=seed), eyes) for seed in (0, 0, 1))
+    assert [critic.agent for critic in first] == [critic.agent for critic in again]
+    assert first[0].agent.weights != others[0].agent.weights
+    trained = training_users(world)
+    for critic in first:
+        taste = np.concatenate([list(critic.agent.weights[name].values()) for name in TASTE])
+        assert np.abs(trained - taste).max(1).min() > 0.1  # the same user would be 0 apart
+        assert len(critic.likes) == len(critic.dislikes) == 3
+
+
+def test_the_graph_paints_as_the_quickstart_does():
+    quickstart = json.loads((ROOT / "workflows" / "api" / "quickstart.json").read_text())
+
+    def settings(nodes, kind):
+        """A node's own values, without its links and its seed."""
+        found = [node["inputs"] for node in nodes.values() if node["class_type"] == kind]
+        own = [{k: v for k, v in inputs.items() if not isinstance(v, list) and k != "seed"} for inputs in found]
+        assert all(values == own[0] for values in own)
+        return own[0]
+
+    nodes = round_graph(PLAN, 0, 3, knows=True).graph.api()
+    assert settings(nodes, "KSampler") == settings(quickstart, "KSampler")
+    adapter = settings(quickstart, "ApplyPreferenceAdapter")
+    assert settings(nodes, "ApplyPreferenceAdapter").items() <= adapter.items()
+    assert settings(nodes, "LoadUserHistory") == {"user": "agent 01"}
+    record = settings(nodes, "RecordPreference")
+    assert record == {"profile": "agent 01", "prompt": PLAN.prompt(0, 3)}
+
+
+def test_a_profile_without_ratings_is_not_read():
+    nodes = round_graph(PLAN, 0, 0, knows=False).graph.api().values()
+    kinds = [node["class_type"] for node in nodes]
+    assert "LoadUserHistory" not in kinds
+    assert kinds.count("KSampler") == 1
+
+
+def test_the_report_tells_a_gain_from_chance():
+    rng = np.random.default_rng(0)
+    plain = rng.normal(size=(20, 8))
+    learned = plain + np.linspace(0, 2, 8) + np.where(np.arange(8) == 0, 0, rng.normal(0, 0.1, (20, 8)))
+    report = summarise(PLAN, learned, plain)
+    assert report["above_plain"]
+    assert report["last_gain_in_standard_errors"] > 50  # 2 over 0.1 / sqrt(20)
+    assert report["gain"][0]["value"] == 0
+    assert report["gain"][-1]["value"] == pytest.approx(2, abs=0.1)
+    assert report["growth"]["value"] == pytest.approx(2 / 7, abs=0.02)
+    assert report["growth_once_rated"]["value"] == pytest.approx(2 / 7, abs=0.02)
+    assert report["mean_true_utility"] == pytest.approx(learned.mean(0), abs=1e-4)
+
+    chance = plain + rng.normal(0, 1, (20, 8))
+    report = summarise(PLAN, chance, plain)
+    assert not report["above_plain"]
+    assert report["growth"]["low"] < 0 < report["growth"]["high"]
+    assert json.loads(json.dumps(summarise(PLAN, plain[:2, :2], plain[:2, :2])))["growth_once_rated"] is None
+
+
+def test_the_strip_marks_what_was_liked():
+    critic = draw_critics(LearnPlan(agents=1), load_judge())[0]
+    pictures = tuple(Image.new("RGB", (96, 96), "gold") for _ in range(4))
+    plain = Round("a sun", pictures, pictures, np.zeros(4), np.zeros(4), {})
+    rated = Round("a sun", pictures, pictures, np.ones(4), np.zeros(4), {0: True, 1: False, 3: False})
+
+    def marks(rounds):
+        """How many bars of each colour lie across the pictures."""
+        pixels = np.asarray(draw_strip(critic, rounds))[190:]  # below the agent's tastes, which have these colours too
+        return [
+            int((pixels == tuple(bytes.fromhex(colour[1:]))).all(-1).sum()) // (96 * 5) for colour in (LIKED, DISLIKED)
+        ]
+
+    assert marks([plain, plain]) == [0, 0]
+    assert marks([plain, rated]) == [1, 2]
+
+
+@pytest.mark.parametrize("asked", [["--agents", "1"], ["--rounds", "1"], ["--seed", "-1"]])
+def test_what_cannot_be_measured_is_refused(asked, capsys):
+    with pytest.raises(SystemExit):
+        parse(asked)
+    assert "expected 2 or more agents" in capsys.readouterr().err
