@@ -172,7 +172,7 @@ def test_undo_and_what_is_there_when_the_page_is_loaded_again(page, renderer, se
     assert rated(server, name) == {shown[1]: True}
 
     page.reload(READY)
-    page.wait_for(f"{CARDS}.length === 4", 120)
+    page.wait_for(f"{CARDS}.length === 4", 300)
     look_at_rater(page)
     wait_for_marks(page, "none", "liked", "none", "none")
     assert digests(page) == shown
@@ -185,6 +185,7 @@ def test_a_rating_that_cannot_be_saved_is_shown_kept_and_tried_again(page, rende
     load(page, workflow(name))
     run(page)
     look_at_rater(page)
+    shown = digests(page)
     folder = Path(server.base) / "user/default/prefgen/profiles" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.write_text("a file where the profile's folder should be")
@@ -196,8 +197,20 @@ def test_a_rating_that_cannot_be_saved_is_shown_kept_and_tried_again(page, rende
     folder.unlink()
     page.click(".prefgen-retry")
     wait_for_marks(page, "liked", "none", "none", "none")
-    assert rated(server, name) == {digests(page)[0]: True}
-    assert page.evaluate("sessionStorage.getItem('prefgen.unsaved')") == "[]"
+    assert rated(server, name) == {shown[0]: True}
+
+    # and where the page is left before anybody tries again
+    aside = folder.rename(Path(server.base) / f"aside-{renderer}")
+    folder.write_text("once more")
+    page.click(card(1, "dislike"))
+    page.wait_for("!document.querySelector('.prefgen-retry').hidden")
+    folder.unlink()
+    aside.rename(folder)
+    page.reload(READY)
+    page.wait_for(f"{CARDS}.length === 4", 300)
+    look_at_rater(page)
+    wait_for_marks(page, "liked", "disliked", "none", "none")
+    assert rated(server, name) == {shown[0]: True, shown[1]: False}
 
 
 def test_no_other_node_is_touched(page):
