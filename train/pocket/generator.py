@@ -23,7 +23,7 @@ from train.pocket.bfloat16 import quicken
 from train.pocket.latents import latent_pool
 
 FILE = FOLDER / "unet.safetensors"
-CONFIG = LoopConfig(steps=9000, learning_rate=1e-3, warmup=300, ema=0.998, save_every=200, log_every=200, bfloat16=True)
+CONFIG = LoopConfig(steps=9000, learning_rate=5e-4, warmup=300, ema=0.998, save_every=200, log_every=200, bfloat16=True)
 BATCH = 16
 SHIFT = 2.0
 NO_CAPTION = 0.1  # share of captions that are empty
