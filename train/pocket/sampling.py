@@ -5,7 +5,7 @@ The numbers are those of workflows/api/quickstart.json and the demo; a test comp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,6 +39,20 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class FewSteps(Sampling):
+    """What the ReNO node samples with: few steps of core's `simple` scheduler, and no guidance."""
+
+    steps: int = 4
+    cfg: float = 1.0
+
+    def sigmas(self) -> Tensor:
+        """Noise levels (steps + 1,), falling to 0: every so many of the schedule's (core's `simple` scheduler)."""
+        every = _sigmas()
+        chosen = [-(1 + int(i * len(every) / self.steps)) for i in range(self.steps)]
+        return torch.cat([every[chosen], every.new_zeros(1)])
+
+
+@dataclass(frozen=True)
 class PocketGenerator:
     """The pocket's UNet, text encoders and VAE, frozen, on one device."""
 
@@ -61,30 +75,54 @@ class PocketGenerator:
         branch: UserBranch | None = None,
         users: KeysValues | None = None,
     ) -> Tensor:
-        """Images (B, 3, 96, 96) in [0, 1], on the CPU.
+        """Images (B, 3, 96, 96) in [0, 1], on the CPU, from noise (B, 4, 12, 12) of unit deviation (`seed_noise`).
+        The rest is as in `painter`."""
+        return self.painter(prompts, sampling, branch, users)(noise).cpu()
+
+    def painter(
+        self,
+        prompts: Sequence[str],
+        sampling: Sampling | None = None,
+        branch: UserBranch | None = None,
+        users: KeysValues | None = None,
+    ) -> Callable[[Tensor], Tensor]:
+        """Noise (B, 4, 12, 12) -> images (B, 3, 96, 96) in [0, 1] on the generator's device, differentiable.
 
         Args:
-            noise: (B, 4, 12, 12) of unit deviation; see `seed_noise`.
+            prompts: B of them, read once, here.
             branch: the adapter's hold on this UNet (`install_in_diffusers`), where there are users.
             users: the users' keys and values, (B, T, width) a block. They go to the prompted rows alone, as the node's
                 do; None paints for nobody.
         """
         device, sampling = self.unet.device, sampling or Sampling()
-        context, pooled = (part.to(device) for part in self.encode([*prompts, *[""] * len(prompts)]))
-        sizes = generator.sizes(2 * len(prompts)).to(device)
+        # At cfg 1 core leaves the empty prompt out, whose weight is 0.
+        guided = sampling.cfg != 1
+        texts = [*prompts, *[""] * len(prompts)] if guided else list(prompts)
+        with torch.no_grad():
+            context, pooled = (part.to(device) for part in self.encode(texts))
+        sizes = generator.sizes(len(texts)).to(device)
         given = {"encoder_hidden_states": context, "added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}}
         sigmas = sampling.sigmas()
-        x = noise.to(device) * (1 + sigmas[0] ** 2).sqrt()
-        with branch.keys_values(_prompted_rows_alone(users)) if branch and users else nullcontext():
-            for sigma, following in pairwise(sigmas.tolist()):
-                scaled = torch.cat([x, x]) / (1 + sigma**2) ** 0.5
-                v = self.unet(scaled, _timestep(sigma), **given, return_dict=False)[0]
-                # What core calls the denoised latent, of v-prediction: Salimans & Ho 2022, in k-diffusion's scale.
-                denoised = torch.cat([x, x]) / (1 + sigma**2) - v * sigma / (1 + sigma**2) ** 0.5
-                prompted, empty = denoised.chunk(2)
-                denoised = empty + (prompted - empty) * sampling.cfg
-                x = x + (x - denoised) / sigma * (following - sigma)
-        return self.vae.decode(x.contiguous(memory_format=torch.channels_last)).clamp(0, 1).cpu()
+        steps = [(sigma, following, _timestep(sigma)) for sigma, following in pairwise(sigmas.tolist())]
+        users = _prompted_rows_alone(users) if users and guided else users
+
+        def generate(noise: Tensor) -> Tensor:
+            x = noise.to(device) * (1 + sigmas[0] ** 2).sqrt()
+            with branch.keys_values(users) if branch and users else nullcontext():
+                for sigma, following, time in steps:
+                    rows = torch.cat([x, x]) if guided else x
+                    v = self.unet(rows / (1 + sigma**2) ** 0.5, time, **given, return_dict=False)[0]
+                    # What core calls the denoised latent, of v-prediction: Salimans & Ho 2022, in k-diffusion's scale.
+                    denoised = rows / (1 + sigma**2) - v * sigma / (1 + sigma**2) ** 0.5
+                    if guided:
+                        prompted, empty = denoised.chunk(2)
+                        denoised = empty + (prompted - empty) * sampling.cfg
+                    x = x + (x - denoised) / sigma * (following - sigma)
+            images = self.vae.decode(x.contiguous(memory_format=torch.channels_last))
+            # Clamped, but with the gradient: flat colours lie at the edges, and would never move again.
+            return images + (images.clamp(0, 1) - images).detach()
+
+        return generate
 
 
 def seed_noise(seeds: Sequence[int]) -> Tensor:

@@ -128,6 +128,6 @@ def test_everything_in_one_command(monkeypatch):
         module = importlib.import_module(f"train.evaluate.{name}")
         monkeypatch.setattr(module, "main", lambda argv, name=name: asked.append((name, argv)))
     everything.main(["--skip-training", "--users", "12"])
-    assert asked == [(name, ["--users", "12"]) for name in (*SMALL, "generation")]
+    assert asked == [(name, ["--users", "12"]) for name in (*SMALL, "generation", "reno")]
     everything.main(["--only", "tokens", "generation"])
     assert asked[-2:] == [("tokens", []), ("generation", ["--ablations"])]

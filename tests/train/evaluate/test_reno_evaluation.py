@@ -1,0 +1,209 @@
+"""Optimised noise for unseen agents, on a few of them and two iterations: what is climbed, kept, measured and told."""
+
+import json
+from dataclasses import replace
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from prefgen.errors import ModelError, RewardError
+from train.evaluate import reno
+from train.evaluate.judge import Judge
+from train.evaluate.pictures.agents import draw_agents
+from train.evaluate.reno import run, sweep
+from train.evaluate.reno.lora import merge_lora
+from train.evaluate.reno.painting import Painted, Painting
+from train.evaluate.reno.report import Found, bars, figures
+from train.evaluate.reno.rewards import LabelReward, Scores, without_prompts
+from train.evaluate.reno.rows import EVERY
+from train.evaluate.reno.setting import Setting
+from train.evaluate.reno.viper import Viper
+from train.evaluate.statistics import Estimate
+from train.pocket.prefdisc.shapes import new_prefdisc
+from train.pocket.sampling import FewSteps, PocketGenerator, seed_noise
+
+REQUIRED = (
+    *("win_rate", "win_rate_best_of_n", "win_rate_adapter_reno", "obedience", "obedience_plain", "hacking_fraction"),
+    *("agents", "stderr"),
+)
+
+
+@pytest.fixture(scope="session")
+def two(model, world, gallery):
+    rng = np.random.default_rng(5)
+    utilities, groups = world.sample(2, rng)
+    return draw_agents(model, world, gallery, utilities, groups, rng, first_seed=500)
+
+
+def small(folder, *more):
+    """A command's arguments: the smallest that has an interval."""
+    where = ["--folder", str(folder / "kept"), "--out", str(folder / "out"), "--document", str(folder / "e.md")]
+    return ["--users", "2", "--seeds", "1", "--posters", "4", "--steps", "1", "--iterations", "2", *where, *more]
+
+
+def test_the_command_shows_what_it_must(tmp_path, capsys, monkeypatch):
+    told = small(tmp_path, "--rows", "best_of_n", "reno", "adapter_reno")
+    result = reno.main(told)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == json.loads(json.dumps(result))
+    assert not set(REQUIRED) - set(result)
+    assert set(result["stderr"]) <= set(result)
+    assert list(result["rows"]) == ["plain", "best_of_n", "reno", "adapter", "adapter_reno"], "what it starts from too"
+    assert result["rows"]["plain"]["win_rate"]["value"] == 0.5, "plain ties with itself"
+    assert result["rows"]["reno"]["image_reward"] == "not measured"
+    document = (tmp_path / "e.md").read_text()
+    assert "<!-- reno -->" in document
+    assert "ImageReward" in document
+    for picture in ("e/reno.png", "e/reno-sheet.jpg"):
+        assert f"({picture})" in document
+        assert matplotlib.image.imread(tmp_path / picture).shape[0] > 200
+    # A second run finds every picture painted, and measures the same.
+    monkeypatch.setattr(PocketGenerator, "load", lambda *_: pytest.fail("nothing is left to paint"))
+    assert reno.main(told)["rows"] == result["rows"]
+
+
+def test_a_setting_is_chosen_by_the_validation_judge_alone(tmp_path, monkeypatch):
+    judges, load = [], sweep.load_judge
+    monkeypatch.setattr(sweep, "load_judge", lambda name="judge": judges.append(name) or load(name))
+    one = ("--learning-rates", "5", "--clips", "1", "--readings", "score")
+    result = sweep.main(small(tmp_path, *one))
+    assert judges == ["validation_judge"]
+    assert result["setting"] == Setting().told()
+    assert len(result["settings"]) == 1
+    assert "<!-- reno.sweep -->" in (tmp_path / "e.md").read_text()
+
+
+def test_a_wrong_setting_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "unseen_agents", lambda *_: pytest.fail("hours of work"))
+    with pytest.raises(RewardError, match="weights"):
+        reno.main(small(tmp_path, "--preference", "-1"))
+    with pytest.raises(RewardError, match="at least 1"):
+        reno.main(small(tmp_path, "--iterations", "0"))
+
+
+def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
+    painting = Painting(model, tmp_path, 1.5, iterations=3, sampling=FewSteps(1))
+    plain = painting.paint(two, "plain", EVERY["plain"])
+    assert plain.images.shape == (2, 4, 3, 96, 96)
+    made = {name: painting.paint(two, name, EVERY[name]) for name in ("best_of_n", "reno", "general")}
+    for row in made.values():
+        assert row.curve.shape == (2, 4, 3)
+        assert (np.diff(row.curve) >= 0).all()
+        assert (row.score >= row.first).all()
+    assert (made["reno"].score > made["reno"].first).any()
+    # Both start from plain's picture, by the same score. 1e-3: a batch with a graph sums in another order.
+    assert made["reno"].first == pytest.approx(made["best_of_n"].first, abs=1e-3)
+    assert np.abs(made["general"].first - made["reno"].first).max() > 1e-2
+    # What is said to be the score is the score of the picture, but for its rounding to eight bits.
+    reward = Scores(model.prefdisc).of("preference", two, painting.setting)
+    with torch.no_grad():
+        again = reward(made["reno"].images.flatten(0, 1).float() / 255)
+    assert again.numpy() == pytest.approx(made["reno"].score.ravel(), abs=0.03)
+
+
+def test_each_agent_is_read_with_their_own_history(model, two):
+    images = two.posters.flatten(0, 1).float() / 255
+    scores, how = Scores(model.prefdisc, model.prefdisc), Setting(preference=1.0, clip=0.0, by="margin")
+    with torch.no_grad():
+        ours = scores.of("preference", two, how)(images)
+        parts = [model.prefdisc.logits(two.prefixes[i], images[4 * i : 4 * i + 4], two.prompts[i]) for i in (0, 1)]
+        likes, dislikes = (scores.of(name, two, how)(images) for name in ("likes", "dislikes"))
+        wordless = scores.of("viper", two, how)(images)
+    logits = torch.cat(parts)
+    # float32; the same forwards.
+    assert torch.allclose(ours, logits[:, 0] - logits[:, 1], atol=1e-4)
+    assert torch.allclose(likes, logits[:, 0], atol=1e-4)
+    assert torch.allclose(dislikes, -logits[:, 1], atol=1e-4)
+    assert (wordless - ours).abs().max() > 1e-3, "without its prompts a history reads otherwise"
+    assert {pair.prompt for pair in without_prompts(two.histories[0]).pairs} == {""}
+    assert LabelReward(model.prefdisc, two.prefixes[0], two.prompts[0], "likes")(images[:4]).shape == (4,)
+
+
+def test_the_few_step_painter_has_a_gradient():
+    generator = PocketGenerator.load()
+    noise, sampling = seed_noise([3]), FewSteps(2)
+    generate = generator.painter(["a lighthouse"], sampling)
+    leaf = noise.clone().requires_grad_()
+    images = generate(leaf)
+    assert torch.allclose(images.detach(), generator.paint(["a lighthouse"], noise, sampling), atol=1e-5)
+    assert images.min() >= 0
+    assert images.max() <= 1 + 1e-6
+    (gradient,) = torch.autograd.grad(images.square().mean(), leaf)
+    assert gradient.abs().max() > 0
+    sigmas = sampling.sigmas()
+    assert len(sigmas) == 3
+    assert sigmas[0] > sigmas[1] > sigmas[2] == 0
+
+
+def test_a_lora_is_merged_or_refused(tmp_path):
+    module = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 4), "b": torch.nn.Conv2d(3, 4, 3)}).requires_grad_(False)
+    before, file = {name: w.clone() for name, w in module.state_dict().items()}, tmp_path / "lora.safetensors"
+    down, up, kernel, out = torch.randn(2, 3), torch.randn(4, 2), torch.randn(2, 3, 3, 3), torch.randn(4, 2, 1, 1)
+    told = {"unet.a.lora_A.weight": down, "unet.a.lora_B.weight": up, "unet.a.alpha": torch.tensor(1.0)}
+    save_file(told | {"unet.b.lora_A.weight": kernel, "unet.b.lora_B.weight": out}, file)
+    first = merge_lora(module, file)
+    x, image = torch.randn(5, 3), torch.randn(1, 3, 6, 6)
+    assert torch.allclose(module["a"](x), x @ (before["a.weight"] + up @ down / 2).T + before["a.bias"], atol=1e-5)
+    convolved = torch.nn.functional.conv2d(image, before["b.weight"], before["b.bias"])
+    convolved += torch.nn.functional.conv2d(torch.nn.functional.conv2d(image, kernel), out)
+    assert torch.allclose(module["b"](image), convolved, atol=1e-4)
+    assert len(first) == 64
+    for wrong in ({"c.lora_A.weight": down, "c.lora_B.weight": up}, {"a.lora_A.weight": down}, {"a.weight": down}):
+        save_file(wrong, file)
+        with pytest.raises(ModelError, match="pocket UNet"):
+            merge_lora(module, file)
+    with pytest.raises(ModelError, match="cannot be read"):
+        merge_lora(module, tmp_path / "none.safetensors")
+
+
+class Read:
+    """What is read of a Measured here."""
+
+    def __init__(self, utility):
+        self.utility = np.array(utility, dtype=float)
+        for name in ("obeyed", "score", "clip_text", "clip_img", "style"):
+            setattr(self, name, np.ones_like(self.utility))
+
+
+def test_hacking_is_a_score_that_rose_while_utility_fell():
+    plain = Read([[0, 0, 0, 0], [0, 0, 0, 0]])
+    painted = Painted(None, np.array([[1, 1, 0, 0]] * 2), np.zeros((2, 4)), np.zeros((2, 4, 1)))
+    row = Found(painted, Read([[1, -1, -1, 1], [1, -1, 0, 0]]), plain, plain)
+    assert row.hacked.tolist() == [[False, True, False, False]] * 2
+    assert row.wins.tolist() == [[1, 0, 0, 1], [1, 0, 0.5, 0.5]]
+    found = {"plain": replace(row, measured=plain), "reno": row}
+    assert figures(found)["hacking_fraction"] == 0.25
+    assert bars(found) == {"wins": False, "obedience": True, "hacking": False}
+
+
+def test_the_setting_that_wins_most_without_hacking_is_chosen():
+    def row(win, hacking, obedience):
+        values = {"win_rate": win, "hacking_fraction": hacking, "obedience": obedience}
+        return {name: Estimate(value, 0, value, value, 2) for name, value in values.items()}
+
+    hacks, forgets, fair, timid = (Setting(learning_rate=rate) for rate in (1, 2, 3, 4))
+    told = {hacks: row(0.9, 0.2, 1), forgets: row(0.9, 0.1, 0.9), fair: row(0.8, 0.1, 0.98), timid: row(0.6, 0.01, 1)}
+    assert sweep.choose(told, plain=1.0) == fair
+    assert sweep.choose({hacks: told[hacks], forgets: row(0.9, 0.3, 1)}, plain=1.0) == hacks
+
+
+def test_the_viper_like_model_is_trained_once(tmp_path, monkeypatch):
+    viper = Viper(tmp_path, steps=1)
+    assert viper.file.parent.parent == tmp_path
+    trained, made = [], new_prefdisc(0)
+    monkeypatch.setattr("train.evaluate.reno.viper.variants.shipped_eyes", lambda *_: (None, None))
+    monkeypatch.setattr(
+        "train.evaluate.reno.viper.variants.train_variant", lambda name, *_, **__: trained.append(name) or made
+    )
+    found = viper.prefdisc()
+    assert viper.prefdisc().spec.num_tokens == 0
+    assert trained == ["viper"]
+    assert all(torch.equal(tensor, found.state_dict()[name]) for name, tensor in made.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in found.parameters())
+
+
+def test_the_judge_has_no_part_in_painting(tmp_path, model, two, monkeypatch):
+    monkeypatch.setattr(Judge, "forward", lambda *_: pytest.fail("the judge rewards nothing"))
+    Painting(model, tmp_path, 1.5, iterations=2, sampling=FewSteps(1)).paint(two, "reno", EVERY["reno"])

@@ -1,0 +1,152 @@
+"""`python -m train.evaluate.reno`: optimised noise for unseen agents, by their true utility, beside best-of-N.
+
+METHOD.md section 4 (ReNO; 001 section 4.2, 003 section 4.2.2). Every row begins with the same prompts and noise.
+Without --ablations nothing is trained; painting takes some hours on one processor core, and is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from train.evaluate.command import CLUSTERED, Options, Report, command
+from train.evaluate.judge import load_judge
+from train.evaluate.pictures.agents import PROMPTS, SEEDS
+from train.evaluate.pictures.drawn import unseen_agents
+from train.evaluate.pictures.measuring import Instruments
+from train.evaluate.pictures.sheets import choose
+from train.evaluate.reno import setting
+from train.evaluate.reno.painting import Painting, minutes
+from train.evaluate.reno.picture import draw
+from train.evaluate.reno.published import PublishedScores
+from train.evaluate.reno.report import Found, bars, figures, notes, tables
+from train.evaluate.reno.rows import EVERY, ROWS
+from train.evaluate.reno.setting import ITERATIONS, Setting, setting_of
+from train.evaluate.reno.sheet import draw_sheet
+from train.evaluate.reno.viper import POSTERS, Viper
+from train.evaluate.variants import STEPS
+from train.pocket.sampling import FewSteps
+
+USERS = 120
+"""Agents (default ours)."""
+STRENGTH = 1.5
+"""Of the adapter, as in the demo and the quickstart."""
+FOLDER = Path("out/reno")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What optimising needs to be told."""
+    add_generator(parser)
+    setting.add_options(parser)
+    parser.add_argument("--rows", nargs="+", choices=list(EVERY), help="paint these beside the plain ones")
+    parser.add_argument("--ablations", action="store_true", help="train the ViPer-like model and paint its row")
+    parser.add_argument("--training-steps", type=int, default=STEPS, help="of the ViPer-like model")
+    parser.add_argument("--training-posters", type=int, default=POSTERS, help="what it sees; a multiple of 12")
+    parser.add_argument("--rewards", type=Path, nargs="+", default=[], help="folders that hold published rewards")
+
+
+def add_generator(parser: argparse.ArgumentParser) -> None:
+    """The generator, how often it runs, and where pictures are kept."""
+    parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of ReNO, and the N of best-of-N")
+    parser.add_argument("--steps", type=int, default=FewSteps.steps, help="of the sampler, for every picture")
+    parser.add_argument("--cfg", type=float, default=FewSteps.cfg, help="guidance; 1 is none")
+    parser.add_argument("--lora", type=Path, help="a few-step LoRA on the pocket UNet, in diffusers' names")
+    parser.add_argument("--strength", type=float, default=STRENGTH, help="of the adapter, as the node's")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where pictures and trainings are kept")
+
+
+def painting_of(options: Options, how: Setting, viper: Viper | None = None) -> Painting:
+    """What paints, as asked for."""
+    given = options.given
+    return Painting(
+        options.model(),
+        given.folder / "pictures",
+        given.strength,
+        how,
+        given.iterations,
+        FewSteps(given.steps, given.cfg),
+        given.lora,
+        viper,
+    )
+
+
+def measure(options: Options) -> Report:
+    """Paint every row that is asked for, look at it, compare it with plain."""
+    given, how = options.given, setting_of(options.given)
+    how.config(given.iterations)  # what is wrong with it is said before hours of work
+    asked = {"plain", *(given.rows or ROWS), *(["viper"] if given.ablations else [])}
+    # A row is measured against the one that it starts from.
+    asked |= {EVERY[name].base for name in asked}
+    names = [name for name in EVERY if name in asked]
+    trains = any(EVERY[name].trained for name in names)
+    viper = Viper(given.folder / "viper", given.training_steps, given.training_posters) if trains else None
+    agents, eyes = unseen_agents(options)
+    painting = painting_of(options, how, viper)
+    _tell_cost(names, agents.seeds.size, painting)
+    instruments, published = Instruments(painting.model, load_judge(), eyes, agents), PublishedScores(given.rewards)
+    found = compare(instruments, painting, names, published)
+    drawn = float((instruments.read(agents.posters) == agents.known).mean())
+    result = {
+        **figures(found),
+        "agents": len(agents),
+        "pictures_each": int(agents.seeds.shape[1]),
+        "bars": bars(found),
+        "judge_on_drawn": round(drawn, 5),
+        "setting": how.told(),
+        "iterations": given.iterations,
+        "sampling": vars(painting.sampling),
+        "lora": given.lora and given.lora.name,
+        "strength": given.strength,
+        "checkpoint": options.checkpoint,
+    }
+    first, *more = tables(found)
+    sheets = {"sheet": draw_sheet(agents, found, choose(agents))}
+    text = describe(options, painting)
+    picture, told = draw(found), notes(found, drawn)
+    return Report("Optimised noise", text, first.columns, first.rows, result, picture, told, more, sheets)
+
+
+def compare(
+    instruments: Instruments, painting: Painting, names: list[str], published: PublishedScores | None = None
+) -> dict[str, Found]:
+    """Every row beside plain and what it starts from, which are among `names` and come before it."""
+    agents, found = instruments.agents, {}
+    for name in names:
+        row = EVERY[name]
+        painted = painting.paint(agents, name, row)
+        measured = instruments.measure(painted.images, np.arange(len(agents)), name)
+        plain = found["plain"].measured if found else measured
+        base = found[row.base].measured if row.base in found else measured
+        scores = published.measure(painted.images, agents) if published else {}
+        found[name] = Found(painted, measured, plain, base, scores)
+    return found
+
+
+def _tell_cost(names: list[str], pictures: int, painting: Painting) -> None:
+    """Before it begins: how many pictures, and about how long."""
+    took = minutes([EVERY[name] for name in names], pictures, painting.iterations, painting.sampling)
+    told = f"{pictures:,} pictures in each of {len(names)} rows: about {took:.0f} minutes on one processor core"
+    print(f"{told}, less what is kept in {painting.folder}", file=sys.stderr)
+
+
+def describe(options: Options, painting: Painting) -> str:
+    """What was measured, for the table's text."""
+    sampling, given = painting.sampling, options.given
+    generator = f"The pocket generator with the LoRA {given.lora.name}" if given.lora else "The pocket generator"
+    return (
+        f"{options.users:,} unseen agents over {options.told_seeds}, 8 pairs of test posters each, {PROMPTS} prompts "
+        f"at {SEEDS} seeds each: {options.users * PROMPTS * SEEDS:,} pictures a row, which begin with the same noise "
+        f"in every row. {generator}, Euler, {sampling.steps} steps, cfg {sampling.cfg:g}. ReNO: {given.iterations} "
+        f"iterations, {painting.setting.text()}; best-of-N: the best of {given.iterations} noises by ReNO's score. "
+        f"Adapter strength {given.strength:g}. Wins: the share of the pictures of higher true utility than plain's, "
+        "ties half; obedience: the judge reads the named subject; hacking: the row's own score rose while true utility "
+        f"fell. {CLUSTERED}"
+    )
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """The command."""
+    return command("reno", measure, USERS, argv, add_options, __doc__)

@@ -1,0 +1,55 @@
+"""How the noise is optimised, and by which sum of rewards: what the sweep chooses between."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, dataclass
+
+from prefgen.reno import RenoConfig
+from prefgen.rewards import PAPER_WEIGHTS, By, check_weights
+
+ITERATIONS = 30
+"""METHOD.md section 4 (the seeds' 30 steps)."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """learning_rate, regulariser: see `RenoConfig`. preference, clip: the rewards' weights, the pocket CLIP's cosine
+    with the prompt being all of the general rewards. by: the preference's score or its logit margin. Defaults: the
+    published ones."""
+
+    learning_rate: float = RenoConfig.learning_rate
+    regulariser: float = RenoConfig.regulariser
+    preference: float = PAPER_WEIGHTS["preference"]
+    clip: float = PAPER_WEIGHTS["clip"]
+    by: By = "score"
+
+    def __post_init__(self) -> None:
+        check_weights([self.preference, self.clip])
+
+    def config(self, iterations: int) -> RenoConfig:
+        """The optimiser's. Raises RewardError for numbers that cannot be."""
+        return RenoConfig(iterations, self.learning_rate, regulariser=self.regulariser)
+
+    def told(self) -> dict:
+        """As JSON values."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """For a sentence or a table."""
+        return f"learning rate {self.learning_rate:g}, {self.by}, CLIP {self.clip:g}, regulariser {self.regulariser:g}"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """One setting, on the command line."""
+    default = Setting()
+    parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="of SGD on the noise")
+    parser.add_argument("--regulariser", type=float, default=default.regulariser, help="weight of the noise's norm")
+    parser.add_argument("--preference", type=float, default=default.preference, help="weight of the preference")
+    parser.add_argument("--clip", type=float, default=default.clip, help="weight of the pocket CLIP's cosine")
+    parser.add_argument("--by", choices=("score", "margin"), default=default.by, help="how the preference is read")
+
+
+def setting_of(given: argparse.Namespace) -> Setting:
+    """What was asked for."""
+    return Setting(given.learning_rate, given.regulariser, given.preference, given.clip, given.by)
