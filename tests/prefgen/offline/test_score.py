@@ -1,13 +1,8 @@
 """Offline scores are PreferenceModel's own; a killed run goes on; two processes do what one does."""
 
-import json
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +12,7 @@ from prefgen.__main__ import main
 from prefgen.history import UserHistory
 from prefgen.images import read_image
 from prefgen.preference import load_preference_model
+from tests.forked import launching, wait_for
 from tests.prefgen.offline import material
 
 ROOT = Path(__file__).parents[3]
@@ -40,33 +36,9 @@ def unbroken(images, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def launch():
-    """Starts the command in so many processes; gives their ids and the file of what they say."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    with subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("forked.py")],
-        **{"env": environment, "cwd": ROOT, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True},
-    ) as server:
-
-        def start(said, processes, *arguments):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            said.touch()
-            job = {"processes": processes, "port": port, "arguments": list(map(str, arguments)), "said": str(said)}
-            server.stdin.write(json.dumps(job) + "\n")
-            server.stdin.flush()
-            return json.loads(server.stdout.readline())
-
-        yield start
-        server.stdin.close()
-
-
-def wait_for(happened, said):
-    until = time.monotonic() + 300
-    while not happened():
-        assert time.monotonic() < until, said.read_text()
-        assert "Traceback" not in said.read_text(), said.read_text()
-        time.sleep(0.02)
+    """Starts the command in so many processes; gives their ids."""
+    with launching("prefgen.__main__", "prefgen.offline.score", "prefgen.preference") as start:
+        yield lambda said, processes, *arguments: start(said, processes, arguments)
 
 
 def same(rows, expected):

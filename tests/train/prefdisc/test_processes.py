@@ -3,14 +3,11 @@
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.forked import launching, wait_for
 from tests.train.prefdisc.sets import write_config
 from train.prefdisc.config import load_config
 from train.prefdisc.run import run
@@ -30,38 +27,18 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def launch():
     """Starts the command in so many processes; gives their ids and the file of what they say."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    script = ROOT / "tests" / "train" / "prefdisc" / "forked.py"
-    with subprocess.Popen(
-        [sys.executable, script], env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
+    with launching("train.prefdisc.__main__") as start:
 
-        def start(folder, processes, output, *overrides):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
+        def run(folder, processes, output, *overrides):
             said = folder / f"{output}.txt"
-            said.touch()
-            arguments = ["--config", str(folder / "run.yaml"), *overrides, f"output={folder / output}"]
-            job = {"processes": processes, "port": port, "arguments": arguments, "said": str(said)}
-            server.stdin.write(json.dumps(job) + "\n")
-            server.stdin.flush()
-            return json.loads(server.stdout.readline()), said
+            arguments = ["--config", folder / "run.yaml", *overrides, f"output={folder / output}"]
+            return start(said, processes, arguments), said
 
-        yield start
-        server.stdin.close()
+        yield run
 
 
 def config(folder, output, *overrides):
     return load_config(str(folder / "run.yaml"), [*overrides, f"output={folder / output}"])
-
-
-def wait_for(happened, said):
-    until = time.monotonic() + 300
-    while not happened():
-        assert time.monotonic() < until, said.read_text()
-        assert "Traceback" not in said.read_text(), said.read_text()
-        time.sleep(0.02)
 
 
 def test_two_processes_learn_what_one_learns(folder, launch):
