@@ -37,7 +37,7 @@ def parse(arguments: list[str] | None = None) -> tuple[LearnPlan, Path]:
     parser.add_argument("--agents", type=int, default=default.agents, help="simulated users (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=default.rounds, help="each agent's (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=default.seed, help="of agents and noise (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=OUT, help="a folder that is written anew (default: out/learn)")
+    parser.add_argument("--out", type=Path, default=OUT, help="the folder of the results (default: out/learn)")
     given = parser.parse_args(arguments)
     if given.agents < 2 or given.rounds < 2 or given.seed < 0:
         parser.error(

@@ -62,13 +62,12 @@ def round_graph(plan: LearnPlan, agent: int, turn: int, knows: bool) -> Queued:
             **{"sem_strength": 1.0, "core_strength": 1.0, "img_strength": 1.0, "start": 0.0, "end": 1.0},
         )
 
-    plain = painted(pocket)
-    own = painted(adapted()) if knows else plain
-    return Queued(
-        graph,
-        add("RecordPreference", images=own, profile=profile, prompt=prompt),
-        add("PreviewImage", images=plain),
-    )
+    def shown(images: Node) -> Node:
+        # Plain pictures are shown by the same node, and not rated: PreviewImage would round them otherwise.
+        return add("RecordPreference", images=images, profile=profile, prompt=prompt)
+
+    plain = shown(painted(pocket))
+    return Queued(graph, shown(painted(adapted())) if knows else plain, plain)
 
 
 def rate(client: Client, profile: str, digest: str, liked: bool, prompt: str) -> dict:

@@ -18,7 +18,7 @@ def draw_strip(critic: Critic, rounds: list[Round]) -> Image.Image:
     block = lines * (PICTURE + GAP) + CAPTION
     column = ACROSS * PICTURE + GAP + COLUMN_GAP
     width = 2 * MARGIN + LABEL + len(rounds) * column - COLUMN_GAP
-    strip = Image.new("RGB", (width, TOP + HEADING + 2 * block + BETWEEN + 56), PAPER)
+    strip = Image.new("RGB", (width, TOP + HEADING + 2 * block + BETWEEN + 72), PAPER)
     pen = ImageDraw.Draw(strip)
     pen.text((MARGIN, 30), "Rate, queue again", INK, font(34, "Serif"))
     pen.text((MARGIN, 80), f"likes {', '.join(critic.likes)}", LIKED, font(15))
@@ -38,10 +38,10 @@ def draw_strip(critic: Critic, rounds: list[Round]) -> Image.Image:
             words = f"utility {round(float(values.mean()), 1) + 0.0:+.1f}"
             pen.text((x, above + block - CAPTION + 2), words, ink, font(14, "Sans-Bold" if ink == INK else "Sans"))
     words = (
-        "Bars: what the agent liked and disliked of the four, which is all that is learned from. Utility: the mean of "
-        "its true utility of what a judge, trained on drawings only, sees in them."
+        "Bars: what the agent liked and disliked, which is all that is learned from.\n"
+        "Utility: its true utility of what a judge, trained on drawings, reads; means."
     )
-    pen.text((MARGIN, strip.height - 42), words, GREY, font(13))
+    pen.multiline_text((MARGIN, strip.height - 56), words, GREY, font(13), spacing=5)
     return strip
 
 
