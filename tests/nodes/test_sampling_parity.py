@@ -15,13 +15,14 @@ def adapter_of(kind):
     return adapter.requires_grad_(False).eval()
 
 
-@pytest.mark.parametrize("for_user", [False, True])
-def test_the_painter_paints_what_ksampler_paints(for_user, pack):
+@pytest.mark.parametrize(("for_user", "few"), [(False, False), (True, False), (True, True)])
+def test_the_painter_paints_what_ksampler_paints(for_user, few, pack):
     import comfy.sample
 
-    from train.pocket.sampling import PocketGenerator, Sampling, seed_noise
+    from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise
 
-    prompts, seeds, settings = ["a lighthouse", "a cactus, neon colours"], [7, 8], Sampling(steps=3, cfg=2.5)
+    prompts, seeds = ["a lighthouse", "a cactus, neon colours"], [7, 8]
+    settings, scheduler = (FewSteps(3), "simple") if few else (Sampling(3, 2.5), "normal")
     painter, adapter = PocketGenerator.load(), adapter_of(PreferenceAdapter)
     branch = install_in_diffusers(painter.unet, adapter)
     pairs = adapter.keys_values(adapter.user_tokens(USER)) if for_user else None
@@ -37,7 +38,7 @@ def test_the_painter_paints_what_ksampler_paints(for_user, pack):
             latent = torch.zeros(1, 4, 12, 12)
             noise = comfy.sample.prepare_noise(latent, seed)
             positive = clip.encode_from_tokens_scheduled(clip.tokenize(prompt))
-            how = (settings.steps, settings.cfg, "euler", "normal", positive, empty, latent)
+            how = (settings.steps, settings.cfg, "euler", scheduler, positive, empty, latent)
             samples = comfy.sample.sample(model, noise, *how, disable_pbar=True, seed=seed)
             theirs = vae.decode(samples)[0].permute(2, 0, 1)
             # Half a grey level: two implementations in float32, whose difference guidance and steps multiply.
