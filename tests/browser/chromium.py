@@ -117,6 +117,9 @@ class Page:
                 if "error" in said:
                     raise PageError(f"{method}: {said['error']['message']}")
                 return said["result"]
+            if said.get("method") == "Page.javascriptDialogOpening":  # "leave this page?": yes
+                yes = {"id": next(self._numbers), "method": "Page.handleJavaScriptDialog", "params": {"accept": True}}
+                await self._socket.send_json(yes)
             if said.get("method") == "Runtime.consoleAPICalled":
                 words = (str(part.get("value", part.get("description", ""))) for part in said["params"]["args"])
                 self.console.append(f"{said['params']['type']}: {' '.join(words)}")
@@ -142,6 +145,7 @@ def open_page(url: str, width: int = 1600, height: int = 1000) -> Iterator[Page]
             session, socket = loop.run_until_complete(connect(port, url))
             page = Page(loop, socket)
             page.command("Runtime.enable")
+            page.command("Page.enable")
             yield page
         finally:
             if session is not None:
