@@ -117,6 +117,7 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         if not strength or not any(shares[part] for part in adapter.config.parts) or not any(weights.values()):
             return io.NodeOutput(model)  # nothing to add, and so the very same image
         strengths = {part: strength * share for part, share in shares.items()}
+        embedding, strengths = with_silent_parts(adapter, embedding, strengths)
         name = preference_model.name
         liked = user_keys_values(adapter, embedding, strengths, weights, name)
         disliked = None
@@ -190,7 +191,6 @@ def user_keys_values(
     for weights of the adapter that hold NaN.
     """
     with torch.inference_mode(False), torch.no_grad():
-        embedding, strengths = with_silent_parts(adapter, embedding, strengths)
         made = adapter.keys_values(adapter.user_tokens(embedding), strengths)
         for block, pair in made.items():
             if not all(math.isfinite(half.sum()) for half in pair):
