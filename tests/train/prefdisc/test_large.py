@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from prefgen.prefdisc.base import TOKENIZER
+from prefgen.prefdisc.base import TOKENIZER, build_base
 from prefgen.preference import load_preference_model
 from tests.prefgen import tiny
 from tests.train.prefdisc.sets import write_config
@@ -56,9 +56,25 @@ def test_recomputed_activations_change_nothing(folder):
     assert list(again["losses"].values()) == pytest.approx(list(once["losses"].values()), abs=1e-5)
 
 
-def test_four_bits_are_laid_under_the_lora(folder):
+@pytest.fixture
+def broad(folder):
+    """The tiny base with all widths multiples of 64, as the real one's are: on processors with AVX512-BF16 bitsandbytes
+    packs weights in blocks and refuses others."""
+    wide = {"hidden_size": 64, "intermediate_size": 64}
+    changes = {
+        "vision_config": wide,
+        "perceiver_config": {"hidden_size": 64, "resampler_head_dim": 32, "num_key_value_heads": 2},
+        "text_config": {**wide, "num_key_value_heads": 4},
+    }
+    base = build_base(tiny.CONFIG | {name: tiny.CONFIG[name] | values for name, values in changes.items()})
+    base.save_pretrained(folder / "hub" / "broad")
+    tiny.tokenizer().save(str(folder / "hub" / "broad" / TOKENIZER))
+    return folder / "hub" / "broad"
+
+
+def test_four_bits_are_laid_under_the_lora(folder, broad):
     bitsandbytes = pytest.importorskip("bitsandbytes")
-    options = ["base.quantize=nf4", "base.dtype=bfloat16", "training.bf16=true"]
+    options = [f"base.path={broad}", "base.quantize=nf4", "base.dtype=bfloat16", "training.bf16=true"]
     prefdisc = build_prefdisc(config(folder, "four", *options))
     four = {n for n, m in prefdisc.base.named_modules() if isinstance(m, bitsandbytes.nn.Linear4bit)}
     assert any("text_model" in name for name in four)
