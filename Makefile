@@ -3,12 +3,13 @@ PYTHON ?= python3
 RUN = $(PYTHON) scripts/environment.py run --
 ARGS ?=
 
-.PHONY: help demo learn-demo test python lint lock
+.PHONY: help demo learn-demo test bars python lint lock
 
 help:
 	@echo "make demo                 paint three prompts for two people in a real ComfyUI; see out/demo/sheet.png"
 	@echo "make learn-demo           agents rate what they get, round after round; see out/learn/plot.png and strip.png"
 	@echo "make test                 lint and tests"
+	@echo "make bars                 every measurement that the project has set itself a bar for; hours; see out/bars/bars.md"
 	@echo "make python ARGS='-m x'   Python in the same environment, for every other command"
 	@echo "make lock                 resolve requirements/environment.lock anew (needs uv)"
 
@@ -26,6 +27,9 @@ test:
 lint:
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+bars:
+	$(RUN) -m benchmarks.bars $(ARGS)
 
 python:
 	$(RUN) $(ARGS)

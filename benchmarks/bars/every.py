@@ -1,0 +1,161 @@
+"""The bars, issue by issue, and the commands that show them."""
+
+from __future__ import annotations
+
+from benchmarks.bars.bar import Bar
+from benchmarks.bars.command import Command, of_tests
+from benchmarks.bars.reading import Reader, at, count, difference, estimate, interval, less, over, row
+
+PREDICTION, SCORING, TRAINING = "prediction", "scoring", "training"
+GENERATION, ADAPTER, RENO, RENO_COST = "generation", "adapter", "reno", "reno-cost"
+LEARN, FAULTS, FULL_SIZE = "learn-demo", "rating-faults", "full-size"
+
+
+def commands(peer: str | None = None) -> tuple[Command, ...]:
+    """Every command, in the issues' order. peer: a checkout of ComfyUI_IPAdapter_plus for benchmarks.adapter."""
+    beside = ("--peer", peer) if peer else ()
+    return (
+        Command("startup", 2, ("-m", "benchmarks.startup", "--repeats", "3"), minutes=4),
+        Command("demo", 2, ("-m", "demo"), minutes=2),
+        Command(PREDICTION, 3, ("-m", "train.evaluate.prediction", "--checkpoint", "pocket"), minutes=5),
+        Command(SCORING, 3, ("-m", "benchmarks.scoring"), minutes=30),
+        Command(TRAINING, 3, ("-m", "benchmarks.training"), minutes=5),
+        of_tests("tests-processes", 3, "tests/train/prefdisc/test_processes.py", minutes=2),
+        Command(GENERATION, 4, ("-m", "train.evaluate.generation", "--checkpoint", "pocket"), minutes=40),
+        Command(ADAPTER, 4, ("-m", "benchmarks.adapter", *beside), minutes=15),
+        of_tests("tests-adapter", 4, "tests/nodes/test_adapter_node.py", "tests/nodes/test_attention.py", minutes=2),
+        Command(RENO, 5, ("-m", "train.evaluate.reno", "--checkpoint", "pocket"), minutes=60),
+        Command(RENO_COST, 5, ("-m", "benchmarks.reno"), minutes=5),
+        of_tests(
+            "tests-reno",
+            5,
+            "tests/nodes/test_reno_node.py",
+            "tests/nodes/test_sampling_models.py",
+            "tests/prefgen/test_reno_gradient.py",
+            minutes=3,
+        ),
+        of_tests("tests-browser", 6, "tests/browser", minutes=3),
+        Command(LEARN, 6, ("-m", "demo.learn"), report="out/learn/report.json", minutes=20),
+        # It ends with 1 where something was lost, and says what.
+        Command(FAULTS, 6, ("-m", "benchmarks.rating_faults"), statuses=(0, 1), minutes=5),
+        of_tests("tests-routes", 6, "tests/nodes/test_routes.py", minutes=1),
+        Command(FULL_SIZE, 7, ("-m", "benchmarks.full_size", "--device", "auto"), minutes=30),
+        of_tests("tests-converted", 7, "tests/prefgen/convert", minutes=1),
+    )
+
+
+def bars() -> tuple[Bar, ...]:
+    """Every bar, in the commands' order."""
+    return (*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh())
+
+
+def _second() -> tuple[Bar, ...]:
+    def right(method: str) -> Reader:
+        return at(f"{method}.right.true_utility")
+
+    def wrong(method: str) -> Reader:
+        return at(f"{method}.wrong.true_utility")
+
+    return (
+        Bar("startup", "what the pack adds to ComfyUI's start, s", at("added.answer"), "<", 1),
+        Bar("demo", "true utility: adapter above plain", less(right("adapter"), right("plain")), ">", 0),
+        Bar("demo", "true utility: adapter, the right person above the wrong", _apart("adapter", right, wrong), ">", 0),
+        Bar("demo", "true utility: ReNO above plain_reno", less(right("reno"), right("plain_reno")), ">", 0),
+        Bar("demo", "true utility: ReNO, the right person above the wrong", _apart("reno", right, wrong), ">", 0),
+    )
+
+
+def _apart(method, right, wrong) -> Reader:
+    return less(right(method), wrong(method))
+
+
+def _third() -> tuple[Bar, ...]:
+    real = {"geometry": "idefics2-tokens", "candidates": 32}
+    at_32 = "real token counts, 32 candidates"
+    return (
+        Bar(PREDICTION, "share of what 8 pairs can tell", interval("share_of_possible"), ">=", 0.85, aim=0.95),
+        Bar(PREDICTION, "accuracy above Bradley-Terry", interval("unseen_minus_bradley_terry"), ">", 0),
+        Bar(PREDICTION, "the same in standard errors", _errors("unseen_minus_bradley_terry"), ">", 3),
+        Bar(PREDICTION, "accuracy, seen less unseen: from below", interval("seen_minus_unseen"), ">", -0.01),
+        Bar(PREDICTION, "accuracy, seen less unseen: from above", interval("seen_minus_unseen"), "<", 0.01),
+        Bar(PREDICTION, "accuracy, another's history less none", interval("wrong_minus_no_history"), "<=", 0),
+        Bar(PREDICTION, "users of each kind", at("users"), ">=", 5000),
+        Bar(SCORING, f"times faster than published, {at_32}", row("rows", "ratio", **real), ">=", 20),
+        Bar(SCORING, f"the same, history read too, {at_32}", row("rows", "ratio_with_prefix", **real), ">=", 14),
+        Bar(SCORING, f"seconds over the limit's, {at_32}", row("rows", "ours_over_limit", **real), "<=", 1.5, aim=1.1),
+        Bar(SCORING, f"largest difference of a logit, {at_32}", row("rows", "max_abs_diff", **real), "<=", 1e-3),
+        Bar(TRAINING, "samples/s over two full forwards', the worst row", at("ratio"), ">=", 1.6),
+        _tests("tests-processes", "several processes as one, killed and resumed"),
+    )
+
+
+def _errors(path: str) -> Reader:
+    return over(at(f"{path}.value"), at(f"{path}.stderr"))
+
+
+def _fourth() -> tuple[Bar, ...]:
+    ours = row("rows", "share", model="sdxl", **{"with": "ours"})
+    peers = row("rows", "share", model="sdxl", **{"with": "peer"})
+    return (
+        Bar(GENERATION, "wins over plain by true utility", estimate("win_rate"), ">=", 0.8, aim=0.9),
+        Bar(
+            GENERATION,
+            "wins, less with another's embedding",
+            difference("win_rate", "win_rate_other_person"),
+            ">=",
+            0.2,
+        ),
+        Bar(GENERATION, "prompt obedience less plain's", difference("obedience", "obedience_plain"), ">=", -0.03),
+        Bar(GENERATION, "diversity across seeds, share of plain's", estimate("diversity_ratio"), ">=", 0.8),
+        Bar(GENERATION, "unseen agents", at("agents"), ">=", 200),
+        Bar(ADAPTER, "time in the branch, share of a plain step at SDXL size", ours, "<=", 0.02),
+        Bar(ADAPTER, "the same, share of the peer's (--peer PATH)", over(ours, peers), "<=", 0.5),
+        _tests("tests-adapter", "off is bit-identical, K/V once, 70 branches"),
+    )
+
+
+def _fifth() -> tuple[Bar, ...]:
+    best, both = "win_rate_best_of_n", "win_rate_adapter_reno"
+    cost = "ratios.idefics2-tokens"
+    return (
+        Bar(RENO, "wins over plain by true utility", estimate("win_rate"), ">=", 0.85),
+        Bar(RENO, "wins, above best-of-N's at equal evaluations", difference("win_rate", best), ">", 0),
+        Bar(RENO, "wins, adapter + ReNO above ReNO's", difference(both, "win_rate"), ">", 0),
+        Bar(RENO, "wins, adapter + ReNO above best-of-N's", difference(both, best), ">", 0),
+        Bar(RENO, "prompt obedience less plain's", difference("obedience", "obedience_plain"), ">=", -0.03),
+        Bar(RENO, "runs whose score rose while true utility fell", estimate("hacking_fraction"), "<", 0.15),
+        Bar(RENO, "unseen agents", at("agents"), ">=", 100),
+        Bar(RENO_COST, "memory, whole sequence over prefix, 8 pairs", at(f"{cost}.memory_ratio"), ">=", 14),
+        Bar(RENO_COST, "time, whole sequence over prefix, 8 pairs", at(f"{cost}.time_ratio"), ">=", 10),
+        Bar(RENO_COST, "pixel gradients differ by", at(f"{cost}.gradient_difference"), "<=", 1e-6),
+        Bar(RENO_COST, "memory over that of 0 pairs", at(f"{cost}.memory_over_no_pairs"), "<=", 2, aim=1.1),
+        _tests("tests-reno", "NOISE gives the very image, gradients by finite differences, half precision"),
+    )
+
+
+def _sixth() -> tuple[Bar, ...]:
+    return (
+        _tests("tests-browser", "rating in a real Chromium on the real frontend"),
+        Bar(LEARN, "true utility gained on plain, a round", interval("growth"), ">", 0),
+        Bar(LEARN, "last round above plain, standard errors", at("last_gain_in_standard_errors"), ">", 3),
+        Bar(LEARN, "agents", at("agents"), ">=", 20),
+        Bar(LEARN, "rounds", count("rounds"), ">=", 8),
+        Bar(FAULTS, "writers killed while they rate", at("killed.kills"), ">=", 100),
+        Bar(FAULTS, "acknowledged ratings lost to kills", at("killed.lost"), "<=", 0),
+        Bar(FAULTS, "ratings of two writers at once", at("at_once.ratings"), ">=", 1000),
+        Bar(FAULTS, "of those lost", at("at_once.lost"), "<=", 0),
+        Bar(FAULTS, "of those doubled", at("at_once.doubled"), "<=", 0),
+        _tests("tests-routes", "path tricks, foreign origins, oversized bodies, non-images refused"),
+    )
+
+
+def _seventh() -> tuple[Bar, ...]:
+    return (
+        Bar(FULL_SIZE, "scoring, ratio to the arithmetic limit", row("rows", "ratio", row="score"), ">=", 0.4),
+        Bar(FULL_SIZE, "adapter step, ratio to the arithmetic limit", row("rows", "ratio", row="adapter"), ">=", 0.4),
+        _tests("tests-converted", "converted files score as published"),
+    )
+
+
+def _tests(command: str, what: str) -> Bar:
+    return Bar(command, f"tests not passed: {what}", at("not_passed"), "<=", 0)

@@ -1,0 +1,103 @@
+"""Reads values out of a command's answer. Each function gives a reader: an answer -> Measured, or MissingError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.bars.bar import NORMAL, Answer, Measured, MissingError, NotMeasuredError
+
+Reader = Callable[[Answer], Measured]
+
+
+def at(path: str) -> Reader:
+    """The number, or truth value, at a path of keys ("added.answer"), its error unknown."""
+    return lambda answer: Measured(_number(_found(answer, path), path))
+
+
+def count(path: str) -> Reader:
+    """How many things a list has."""
+    return lambda answer: Measured(float(len(_found(answer, path))))
+
+
+def interval(path: str) -> Reader:
+    """An estimate as train.evaluate.statistics writes it: value, low, high."""
+
+    def read(answer: Answer) -> Measured:
+        parts = (_number(_found(answer, f"{path}.{name}"), f"{path}.{name}") for name in ("value", "low", "high"))
+        return Measured(*parts)
+
+    return read
+
+
+def estimate(key: str) -> Reader:
+    """A value on top of the answer whose standard error is under `stderr`: the interval is the normal one."""
+
+    def read(answer: Answer) -> Measured:
+        value, error = _number(_found(answer, key), key), _error(answer, key)
+        return Measured(value, value - NORMAL * error, value + NORMAL * error)
+
+    return read
+
+
+def difference(first: str, second: str) -> Reader:
+    """first - second, two such values. Their errors are added as if they had nothing to do with each other, although
+    both are of the same agents: a wider interval than the paired one where they go together."""
+
+    def read(answer: Answer) -> Measured:
+        value = _number(_found(answer, first), first) - _number(_found(answer, second), second)
+        error = (_error(answer, first) ** 2 + _error(answer, second) ** 2) ** 0.5
+        return Measured(value, value - NORMAL * error, value + NORMAL * error)
+
+    return read
+
+
+def less(first: Reader, second: Reader) -> Reader:
+    """first - second, errors unknown."""
+    return lambda answer: Measured(first(answer).value - second(answer).value)
+
+
+def over(first: Reader, second: Reader) -> Reader:
+    """first / second, errors unknown."""
+
+    def read(answer: Answer) -> Measured:
+        below = second(answer).value
+        if not below:
+            raise MissingError("its divisor is 0")
+        return Measured(first(answer).value / below)
+
+    return read
+
+
+def row(path: str, what: str, **where: Any) -> Reader:
+    """A value of the one row in a list of rows whose keys are as said."""
+
+    def read(answer: Answer) -> Measured:
+        rows = _found(answer, path)
+        fitting = [r for r in rows if all(r.get(key) == value for key, value in where.items())]
+        named = ", ".join(f"{key} {value}" for key, value in where.items())
+        if not fitting:
+            raise MissingError(f"no row in {path!r} with {named}")
+        return Measured(_number(_found(fitting[0], what), f"{what} of {named}"))
+
+    return read
+
+
+def _error(answer: Answer, key: str) -> float:
+    return _number(_found(answer, f"stderr.{key}"), f"stderr.{key}")
+
+
+def _found(answer: Any, path: str) -> Any:
+    for key in path.split("."):
+        if not isinstance(answer, dict) or key not in answer:
+            raise MissingError(f"the answer has no {path!r}")
+        answer = answer[key]
+    if answer is None:
+        raise NotMeasuredError(f"the answer has null for {path!r}")
+    return answer
+
+
+def _number(value: Any, path: str) -> float:
+    if not isinstance(value, int | float):
+        raise MissingError(f"{path!r} is {value!r}, expected a number")
+    return float(value)
