@@ -10,6 +10,8 @@ from typing import Any
 NORMAL = 1.96
 """Standard errors on each side of a 95 % interval (train.evaluate.statistics has the same)."""
 
+NOT_RUN = "not run"
+
 Answer = dict[str, Any]
 
 
@@ -84,9 +86,9 @@ class Verdict:
 
 
 def judge(bar: Bar, answer: Answer | None, failed: str | None = None) -> Verdict:
-    """Hold an answer against a bar. failed: why there is no answer."""
+    """Hold an answer against a bar. failed: why there is no answer; None where the command was not run."""
     if answer is None:
-        return Verdict(bar, failed=f"failed: {failed or 'no answer'}")
+        return Verdict(bar, failed=f"failed: {failed}" if failed else NOT_RUN)
     try:
         measured = bar.read(answer)
     except NotMeasuredError as missing:

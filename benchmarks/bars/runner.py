@@ -25,8 +25,10 @@ GRACE = 10
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a command. version: of the code that it ran. seconds: how long it took. answer: None where it
-    failed, and `failed` then says why; both None where it was not run. kept: from an earlier run of the same version.
+    """What came of a command.
+
+    version: of the code that it ran. seconds: how long it took. answer: None where it failed, and `failed` then says
+    why; both None where it was not run. kept: from an earlier run of the same version.
     """
 
     command: Command
@@ -35,11 +37,6 @@ class Result:
     failed: str | None = None
     seconds: float | None = None
     kept: bool = False
-
-    @property
-    def why(self) -> str | None:
-        """Why there is no answer."""
-        return self.failed or (None if self.answer is not None else "not run")
 
 
 def run_all(
@@ -101,6 +98,8 @@ def run_one(command: Command, folder: Path, root: Path, version: str, bar: tqdm)
         result = Result(command, version, command.answer(running.returncode, "".join(said), root), seconds=seconds)
     except UnansweredError as error:
         result = Result(command, version, failed=f"{error}; see {log.name}", seconds=seconds)
+    if version_of(root) != version:
+        result = Result(command, version, failed="the code was changed while it ran: run it again", seconds=seconds)
     keep(result, folder)
     return result
 

@@ -10,11 +10,15 @@ from benchmarks.bars.runner import Result
 
 COLUMNS = ("issue", "command", "bar", "measured (95 %)", "wanted", "holds", "as an interval", "aim")
 
+KINDS = ("hold", "hold_as_a_point_only", "fall_short", "failed", "not_measured", "not_run")
+
 
 def verdicts(bars: Sequence[Bar], results: Sequence[Result]) -> list[tuple[Result, Verdict]]:
     """Every bar's verdict, beside the result that it reads."""
     by_name = {result.command.name: result for result in results}
-    return [(by_name[bar.command], judge(bar, by_name[bar.command].answer, by_name[bar.command].why)) for bar in bars]
+    return [
+        (by_name[bar.command], judge(bar, by_name[bar.command].answer, by_name[bar.command].failed)) for bar in bars
+    ]
 
 
 def markdown(told: Sequence[tuple[Result, Verdict]], version: str) -> str:
@@ -41,9 +45,7 @@ def markdown(told: Sequence[tuple[Result, Verdict]], version: str) -> str:
 def summary(told: Sequence[tuple[Result, Verdict]]) -> dict[str, int]:
     """How many bars hold as far as can be told, hold as a point alone, fall short, and have nothing to judge."""
     found = [_kind(verdict) for _, verdict in told]
-    return {
-        kind: found.count(kind) for kind in ("hold", "hold_as_a_point_only", "fall_short", "failed", "not_measured")
-    }
+    return {kind: found.count(kind) for kind in KINDS}
 
 
 def to_json(told: Sequence[tuple[Result, Verdict]], version: str) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def to_json(told: Sequence[tuple[Result, Verdict]], version: str) -> dict[str, A
 
 def _kind(verdict: Verdict) -> str:
     if verdict.failed:
-        return "not_measured" if verdict.failed.startswith("not measured") else "failed"
+        return next((kind for kind in KINDS if verdict.failed.startswith(kind.replace("_", " "))), "failed")
     if not verdict.point:
         return "fall_short"
     return "hold_as_a_point_only" if verdict.interval is False else "hold"

@@ -8,16 +8,17 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 
 from accelerate import PartialState
 
 from train.prefdisc.config import CONFIGS, load_config
 from train.prefdisc.modes import MODES
-from train.prefdisc.run import run
+from train.prefdisc.run import ProcessLostError, run
 
 
-def main() -> None:
-    """Read the command line and run one stage."""
+def main() -> int:
+    """Read the command line and run one stage. Returns the exit status: 1 where another process was lost."""
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
@@ -26,10 +27,16 @@ def main() -> None:
     parser.add_argument("--stage", type=int, choices=(1, 2), help="1: the LoRA and P_v; 2: P_v alone")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="over the file, such as data.folder=out/set")
     given = parser.parse_intermixed_args()
-    reached = run(load_config(given.config, given.overrides, mode=given.mode, stage=given.stage))
+    config = load_config(given.config, given.overrides, mode=given.mode, stage=given.stage)
+    try:
+        reached = run(config)
+    except ProcessLostError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
     if PartialState().is_main_process:
         print(json.dumps({key: value for key, value in reached.items() if key != "losses"}))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,6 +10,7 @@ from prefgen.errors import CheckpointError
 from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.lora import OUTER, PREFIX
 from train.prefdisc.config import LoraConfig
+from train.prefdisc.sharded import fill
 from train.settings import SettingsError
 
 
@@ -48,13 +49,18 @@ def lora_tensors(base: nn.Module) -> dict[str, Tensor]:
 
 def load_lora(base: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Fill a laid LoRA from a prefdisc part's tensors. Raises CheckpointError where they are not the very same ones."""
-    from peft import set_peft_model_state_dict
-
-    given = {name.removeprefix(PREFIX + OUTER): t for name, t in tensors.items() if name.startswith(PREFIX)}
-    differing = {name.removeprefix(PREFIX + OUTER) for name in lora_tensors(base)} ^ set(given)
+    given = {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+    laid = lora_tensors(base)
+    differing = set(laid) ^ set(given)
     if differing:
         raise CheckpointError(
             f"The checkpoint's LoRA and the one that is laid differ in {len(differing)} tensors "
             f"(such as {min(differing)}): it was made for another base, or with other lora settings."
         )
-    set_peft_model_state_dict(base, given)
+    for name, tensor in laid.items():
+        if tensor.shape != given[name].shape:
+            raise CheckpointError(
+                f"The checkpoint's {name} is {tuple(given[name].shape)}, the LoRA that is laid has "
+                f"{tuple(tensor.shape)}: it was made for another base, or with another lora.r."
+            )
+        fill(tensor, given[name])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from transformers import TrainingArguments
 
+from prefgen.errors import PrefGenError
 from train.prefdisc.base import build_prefdisc
 from train.prefdisc.batches import Collator
-from train.prefdisc.checkpoints import FILE, last_complete, save_prefdisc
+from train.prefdisc.checkpoints import FILE, last_complete
 from train.prefdisc.config import RunConfig
 from train.prefdisc.dataset import check_disjoint, read_users
 from train.prefdisc.features import encode_all, images_of
@@ -29,6 +33,10 @@ FREE = ("training", "per_device", "cache_features", "cache_folder", "checkpointi
 VALIDATION_SEED = 1_000_003  # added to the run's: other draws than the training's, the same in every evaluation
 
 
+class ProcessLostError(PrefGenError):
+    """A process of a run has ended while this one went on."""
+
+
 def run(config: RunConfig) -> dict[str, Any]:
     """Train one stage, or go on where it was killed; write `preference.safetensors` into its folder.
 
@@ -39,14 +47,14 @@ def run(config: RunConfig) -> dict[str, Any]:
     if PartialState().is_main_process:
         remember(config)
     trainer = make_trainer(config)
-    resumed = last_complete(config.folder, trainer.args.world_size)
+    resumed = last_complete(config.folder, trainer.args.world_size, trainer.optimizer_kind)
     if resumed:
         log.info("resuming %s", resumed)
-    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    measured = trainer.evaluate()
+    with reported(config, trainer):
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+        measured = trainer.evaluate()
     checkpoint = config.folder / FILE
-    if trainer.args.should_save:
-        save_prefdisc(checkpoint, trainer.accelerator.unwrap_model(trainer.model).prefdisc, trainer.summary())
+    trainer.save_model(str(config.folder))
     trainer.accelerator.wait_for_everyone()
     losses = {row["step"]: row["loss"] for row in trainer.state.log_history if "loss" in row}
     return {
@@ -76,7 +84,7 @@ def make_trainer(config: RunConfig) -> PrefDiscTrainer:
         folder = Path(config.cache_folder) if config.cache_folder else config.folder / "features"
         table = encode_all(prefdisc, images_of(train, validation), config.data.image_size, folder)
     prompts, count = config.what.prompts, config.now.steps * config.batch
-    return PrefDiscTrainer(
+    return _trainer(
         Learner(prefdisc, config.loss, apart=not config.checkpointing),
         config,
         Collator(prefdisc.turns, config.data.image_size, table),
@@ -84,6 +92,16 @@ def make_trainer(config: RunConfig) -> PrefDiscTrainer:
         Trials(validation, config.data, config.data.validation, config.seed + VALIDATION_SEED, prompts),
         args,
     )
+
+
+def _trainer(*arguments: Any) -> PrefDiscTrainer:
+    """Raises SettingsError where a reporter (training.report_to) is not installed: transformers says which."""
+    try:
+        return PrefDiscTrainer(*arguments)
+    except (ImportError, RuntimeError) as error:
+        if "report_to" in str(error) or "install" in str(error):
+            raise SettingsError(f"training.report_to cannot be used: {error}") from error
+        raise
 
 
 def training_arguments(config: RunConfig) -> TrainingArguments:
@@ -113,6 +131,30 @@ def training_arguments(config: RunConfig) -> TrainingArguments:
         return TrainingArguments(**defaults | config.training | decided)
     except TypeError as error:
         raise SettingsError(f"training: {error}; expected arguments of transformers' TrainingArguments.") from error
+
+
+@contextmanager
+def reported(config: RunConfig, trainer: PrefDiscTrainer) -> Iterator[None]:
+    """Raises ProcessLostError, which says what is to be done, where another process of the run has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        if trainer.args.world_size == 1 or not _is_of_communication(error):
+            raise
+        last = last_complete(config.folder, trainer.args.world_size, trainer.optimizer_kind)
+        raise ProcessLostError(
+            f"Process {trainer.args.process_index} of {trainer.args.world_size} found another one gone, after step "
+            f"{trainer.state.global_step} of {trainer.args.max_steps} ({' '.join(str(error).split()[:20])}). What the "
+            "other one said, and the launcher, tell which and why. Give the same command again: it goes on from "
+            f"{last.name if last else 'the beginning, as there is no complete checkpoint yet'}."
+        ) from error
+
+
+def _is_of_communication(error: RuntimeError) -> bool:
+    """NCCL's errors have a type of their own; gloo's have not."""
+    return isinstance(error, torch.distributed.DistError) or any(
+        said in str(error) for said in ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
+    )
 
 
 def remember(config: RunConfig) -> None:

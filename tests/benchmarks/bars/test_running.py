@@ -99,13 +99,20 @@ def test_what_has_answered_is_not_run_again_until_the_code_changes(repository):
     before = version_of(repository)
     (repository / "code.py").write_text("2")
     assert version_of(repository) != before
-    assert run(commands, repository, show=True)["one"].why == "not run", "what other code answered is not this code's"
+    assert run(commands, repository, show=True)["one"].answer is None, "what other code answered is not this code's"
     run(commands, repository, only=["bad"])
     assert ran.read_text() == "xx"
     run(commands, repository)
     assert ran.read_text() == "xxx"
     other = [Command("one", 2, says('{"a": 2}'))]
     assert run(other, repository)["one"].answer == {"a": 2}, "other arguments, another answer"
+
+
+def test_code_that_changes_while_a_command_runs_is_nobodys_answer(repository):
+    changes = Command("one", 2, says("{}", "open('code.py', 'w').write('3'); "))
+    found = run([changes], repository)["one"]
+    assert found.answer is None
+    assert "the code was changed while it ran" in found.failed
 
 
 def test_a_kept_answer_that_was_cut_off_is_run_again(repository):
@@ -169,5 +176,5 @@ def test_the_table_says_point_and_interval(repository):
     assert rows["the bare one"][2:4] == ["yes", "-"]
     assert rows["the missing one"][0] == "failed: the answer has no 'nowhere.a'"
     assert rows["the unmeasured one"][0].startswith("not measured")
-    counts = {"hold": 2, "hold_as_a_point_only": 1, "fall_short": 1, "failed": 1, "not_measured": 1}
+    counts = {"hold": 2, "hold_as_a_point_only": 1, "fall_short": 1, "failed": 1, "not_measured": 1, "not_run": 0}
     assert summary(told) == counts

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -41,18 +42,43 @@ def config(folder, output, *overrides):
     return load_config(str(folder / "run.yaml"), [*overrides, f"output={folder / output}"])
 
 
-def test_two_processes_learn_what_one_learns(folder, launch):
-    _, said = launch(folder, 2, "two", *OPTIONS)
-    one = run(config(folder, "one", *OPTIONS))
+def losses(stage, step):
+    rows = json.loads((stage / f"checkpoint-{step}" / "trainer_state.json").read_text())["log_history"]
+    return [row["loss"] for row in rows if "loss" in row]
+
+
+@pytest.fixture(scope="module")
+def one(folder):
+    """What one process learns."""
+    return run(config(folder, "one", *OPTIONS))
+
+
+@pytest.mark.parametrize(("processes", "each"), [(2, 2), (4, 1)])
+def test_several_processes_learn_what_one_learns(folder, launch, one, processes, each):
+    _, said = launch(folder, processes, f"of{processes}", *OPTIONS, f"per_device={each}")
     wait_for(lambda: '"checkpoint":' in said.read_text(), said)
     reached = json.loads(next(line for line in said.read_text().splitlines() if line.startswith('{"stage"')))
-    assert reached["processes"] == 2
-    states = folder / "two" / "full" / "stage1" / f"checkpoint-{STEPS}"
-    rows = json.loads((states / "trainer_state.json").read_text())["log_history"]
-    two = [row["loss"] for row in rows if "loss" in row]
-    # The same batch of 4, summed in two halves: float32 rounds differently, and steps carry it on.
-    assert two == pytest.approx(list(one["losses"].values()), abs=1e-4)
+    assert reached["processes"] == processes
+    stage = folder / f"of{processes}" / "full" / "stage1"
+    # The same batch of 4, summed in parts: float32 rounds differently, and steps carry it on.
+    assert losses(stage, STEPS) == pytest.approx(list(one["losses"].values()), abs=1e-4)
     assert reached["eval_accuracy"] == one["eval_accuracy"]
+
+
+def test_a_process_that_dies_is_reported_and_another_number_of_them_goes_on(folder, launch, one):
+    (_, second), said = launch(folder, 2, "lost", *OPTIONS)
+    stage = folder / "lost" / "full" / "stage1"
+    try:
+        wait_for(lambda: (stage / "checkpoint-4" / "trainer_state.json").exists(), said)
+    finally:
+        os.kill(second, signal.SIGKILL)
+    wait_for(lambda: "ended 1" in said.read_text(), said)
+    assert "Process 0 of 2 found another one gone, after step" in said.read_text()
+    assert re.search(r"Give the same command again: it goes on from checkpoint-\d+", said.read_text())
+    assert not (stage / "preference.safetensors").exists(), "it did not end"
+    resumed = run(config(folder, "lost", *OPTIONS))
+    # One process takes over from two: the trials go on by their numbers.
+    assert list(resumed["losses"].values()) == pytest.approx(list(one["losses"].values()), abs=1e-4)
 
 
 def test_a_killed_run_resumes_to_the_same_end(folder, launch):

@@ -14,7 +14,7 @@ from prefgen.preference import load_preference_model
 from tests.train.prefdisc.sets import write_config
 from train.prefdisc import learner
 from train.prefdisc.base import build_prefdisc
-from train.prefdisc.checkpoints import last_complete, load_prefdisc
+from train.prefdisc.checkpoints import FSDP, last_complete, load_prefdisc
 from train.prefdisc.config import load_config
 from train.prefdisc.learner import trainable
 from train.prefdisc.run import make_trainer, run
@@ -180,7 +180,9 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(folder, first):
         assert last_complete(stage, 1) == stage / "checkpoint-4"
     finally:
         state.write_text(text)
-    assert last_complete(stage, 2) is None, "two processes have a random state each"
+    assert last_complete(stage, 2) == stage / "checkpoint-6", "other processes may go on with it"
+    with pytest.raises(SettingsError, match="was written under DDP or one process, this run is under FSDP"):
+        last_complete(stage, 2, FSDP)
 
 
 def test_a_checkpoint_of_other_settings_is_refused(folder, first):
