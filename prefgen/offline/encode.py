@@ -40,7 +40,7 @@ def encode_people(
         ledger.begin()
         folder.mkdir(parents=True, exist_ok=True)
     processes.wait()
-    done = ledger.done()
+    done = ledger.done(shown=processes.is_main)
     processes.wait()  # nobody writes before everybody has read, so that all share out the same rest
     mine = processes.share([person for person in people if person.name not in done])
     bar = tqdm(mine, desc="encoding", unit="person", disable=not processes.is_main)

@@ -69,9 +69,9 @@ class Ledger:
                 f"{_short(self.about.get(key))}: go on with the same, name another output, or remove that folder."
             )
 
-    def done(self) -> set[str]:
-        """The items that are done."""
-        return {item for item, _, _ in self._lines()}
+    def done(self, shown: bool = False) -> set[str]:
+        """The items that are done. shown: with a progress bar, where there are many."""
+        return {item for item, _, _ in _told(self._lines(), "finding what is done", None, shown)}
 
     @contextmanager
     def writing(self, rank: int) -> Iterator[Writer]:
@@ -85,7 +85,7 @@ class Ledger:
         all are ready. Raises OfflineError where items are missing."""
         order = {item: place for place, item in enumerate(items)}
         places: dict[int, tuple[Path, int]] = {}
-        for item, file, offset in self._lines():
+        for item, file, offset in _told(self._lines(), "finding what is done", None):
             if item in order:
                 places.setdefault(order[item], (file, offset))  # two runs at once may have done one item both
         if len(places) < len(items):
@@ -98,7 +98,8 @@ class Ledger:
 
         def counted() -> Iterator[Row]:
             nonlocal rows, errors
-            for found in self._read(places[place] for place in range(len(items))):
+            read = self._read(places[place] for place in range(len(items)))
+            for found in _told(read, f"writing {self.out.name}", len(items)):
                 rows += len(found)
                 errors += any(row.get("error") for row in found)
                 yield from found
@@ -208,6 +209,13 @@ def _write_whole(path: Path, chunks: Iterable[bytes]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(passing, path)
+
+
+def _told(items: Iterable[Any], what: str, total: int | None, shown: bool = True) -> Iterable[Any]:
+    """The same, with a progress bar once it has taken two seconds: a million items take half a minute."""
+    from tqdm import tqdm
+
+    return tqdm(items, desc=what, total=total, unit="item", delay=2, mininterval=0.5, disable=not shown)
 
 
 def _short(value: Any) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from .errors import OfflineError
+
 if TYPE_CHECKING:
     import torch
     from accelerate import PartialState
@@ -45,8 +47,14 @@ class Processes:
         return items[len(items) * self.rank // count : len(items) * (self.rank + 1) // count]
 
     def wait(self) -> None:
-        """Until every process is here."""
-        self.state.wait_for_everyone()
+        """Until every process is here. Raises OfflineError where one has ended: what it did is kept."""
+        try:
+            self.state.wait_for_everyone()
+        except RuntimeError as error:  # gloo's and NCCL's: both say it in this type
+            raise OfflineError(
+                f"Process {self.rank} of {self.state.num_processes} found another one gone "
+                f"({' '.join(str(error).split()[:20])}): what all have done is kept, give the same command again."
+            ) from error
 
 
 def join(device: str | None = None) -> Processes:

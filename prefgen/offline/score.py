@@ -66,7 +66,7 @@ def score_images(
     if processes.is_main:
         ledger.begin()
     processes.wait()
-    done = ledger.done()
+    done = ledger.done(shown=processes.is_main)
     processes.wait()  # nobody writes before everybody has read, so that all share out the same rest
     mine = processes.share(_rest(source.names, done, config.batch))
     with torch.no_grad(), ledger.writing(processes.rank) as writer:

@@ -10,6 +10,7 @@ from prefgen.embedding import extract, load_embedding
 from prefgen.history import UserHistory
 from prefgen.offline.encode import file_name
 from prefgen.preference import load_preference_model
+from tests.forked import launching, wait_for
 from tests.prefgen.offline import material
 
 
@@ -43,6 +44,20 @@ def test_everybody_has_a_file_and_a_row(people, tmp_path, capsys):
         expected = extract(model, UserHistory.from_folder(material.PEOPLE / row["user"]))
         assert (row["pairs"], row["parts"]) == (8, " ".join(expected.vectors))
         assert all(torch.allclose(found.vectors[part], value, atol=1e-5) for part, value in expected.vectors.items())
+
+
+def test_two_processes_write_the_same_files_and_rows(people, tmp_path, capsys):
+    one, two, said = tmp_path / "one", tmp_path / "two", tmp_path / "said.txt"
+    options = ["--users", str(people), "--device", "cpu"]
+    assert main(["encode", str(one), *options]) == 0
+    with launching("prefgen.__main__", "prefgen.offline.encode", "prefgen.preference") as start:
+        start(said, 2, ["encode", two, *options])
+        wait_for(lambda: said.read_text().count("ended 0") == 2, said)
+    assert said.read_text().count("2 user embeddings in") == 1, "one of them says so"
+    assert material.rows(two / "index.jsonl") == material.rows(one / "index.jsonl")
+    for name in ("ada", "bo"):
+        first, second = (load_embedding(folder / f"{name}.safetensors") for folder in (one, two))
+        assert all(torch.allclose(second.vectors[part], value, atol=1e-5) for part, value in first.vectors.items())
 
 
 def test_who_was_encoded_is_not_encoded_again(people, tmp_path, capsys):

@@ -1,6 +1,8 @@
 """Candidates out of folders: names, prompts, and the size at which PrefDisc reads them."""
 
+import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from PIL import Image
 
 from prefgen.images import read_image
 from prefgen.offline.errors import OfflineError
-from prefgen.offline.images import Undecoded, decode, open_source
+from prefgen.offline.images import AHEAD, Undecoded, decode, decoded, open_source
 from prefgen.prefdisc.pixels import preprocess
 from tests.prefgen import tiny
 from tests.prefgen.offline import material
@@ -34,6 +36,33 @@ def test_the_pixels_are_those_of_prefdiscs_own_preprocessing(tmp_path, size, edg
     Image.effect_noise(size, 80).convert("RGB").save(path)
     candidate = decode(Undecoded("image.png", path.read_bytes()), spec)
     assert torch.equal(preprocess(candidate.image[None], spec), preprocess(read_image(path)[None], spec))
+
+
+@pytest.mark.parametrize("count", [200, 2000])
+def test_however_many_images_a_few_batches_are_in_memory(count):
+    """What is read and decoded waits for its turn, and goes; nothing grows with the number of images."""
+    alive, most = weakref.WeakSet(), []
+
+    class Kept(SimpleNamespace):
+        __hash__ = object.__hash__
+
+    def kept(place):
+        one = Kept(name=str(place))
+        alive.add(one)
+        return one
+
+    class Many:
+        def read(self, places):
+            return [kept(place) for place in places]
+
+    batches = [range(at, at + 8) for at in range(0, count, 8)]
+    seen = 0
+    for batch in decoded(Many(), batches, lambda found: kept(found.name), workers=2):
+        seen += len(batch)
+        most.append(len(alive))
+    assert seen == count
+    # The batch at hand, those ahead and the one being read: undecoded and decoded of each.
+    assert max(most) <= 2 * 8 * (AHEAD + 2)
 
 
 def test_a_folder_of_two_kinds(tmp_path):

@@ -33,6 +33,24 @@ def test_rows_of_several_processes_and_runs_in_the_order_of_the_items(tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
+def test_long_bookkeeping_shows_progress(tmp_path, monkeypatch, capsys):
+    """Half a minute for a million items; here the delay of two seconds is left out."""
+    import tqdm
+
+    shown = tqdm.tqdm
+    monkeypatch.setattr(tqdm, "tqdm", lambda *given, **how: shown(*given, **how | {"delay": 0}))
+    ledger = Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a"})
+    ledger.begin()
+    with ledger.writing(0) as writer:
+        writer.add([done("a"), done("b")])
+    ledger.done()
+    assert not capsys.readouterr().err, "of several processes one shows it"
+    ledger.done(shown=True)
+    assert "finding what is done: 2" in capsys.readouterr().err
+    ledger.finish(["a", "b"])
+    assert "writing out.jsonl: 100%" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_no_output(tmp_path):
     ledger = Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a"})
     ledger.begin()

@@ -115,6 +115,26 @@ def test_two_processes_give_the_same_rows(unbroken, images, tmp_path, launch):
     assert 10 <= int(first) < 20, "the shown one had its share"
 
 
+def test_a_process_that_dies_is_reported_and_another_number_of_them_goes_on(unbroken, images, tmp_path, launch, capsys):
+    said, out = tmp_path / "said.txt", tmp_path / "out.jsonl"
+    arguments = ["score", str(images), str(out), *OPTIONS, "--batch", "1"]
+    _, second = launch(said, 2, *arguments)
+    parts = tmp_path / "out.jsonl.parts"
+    try:
+        wait_for(lambda: any(file.stat().st_size for file in parts.glob("00001-*.jsonl")), said)
+    finally:
+        os.kill(second, signal.SIGKILL)
+    wait_for(lambda: "ended 1" in said.read_text(), said)
+    assert "Process 0 of 2 found another one gone" in said.read_text()
+    assert "give the same command again" in said.read_text()
+    assert not out.exists()
+    done = sum(file.read_bytes().count(b"\n") for file in parts.glob("0*.jsonl"))
+    assert 15 < done < 30, "the first did its share, the second not"
+    assert main(arguments) == 0
+    same(material.rows(out), unbroken)
+    assert re.search(rf"scoring: 100%.* {30 - done}/{30 - done} ", capsys.readouterr().err)
+
+
 def test_parquet_with_prompts_and_names_of_its_own(unbroken, images, tmp_path, capsys):
     import pyarrow as pa
     import pyarrow.parquet as pq
