@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.bars.bar import Bar
 from benchmarks.bars.command import Command, of_tests
-from benchmarks.bars.reading import Reader, at, count, difference, estimate, interval, less, over, row
+from benchmarks.bars.reading import Reader, at, count, difference, estimate, interval, less, on_accelerator, over, row
 
 PREDICTION, SCORING, TRAINING = "prediction", "scoring", "training"
 GENERATION, ADAPTER, RENO, RENO_COST = "generation", "adapter", "reno", "reno-cost"
@@ -40,6 +40,7 @@ def commands(peer: str | None = None) -> tuple[Command, ...]:
         Command(FAULTS, 6, ("-m", "benchmarks.rating_faults"), statuses=(0, 1), minutes=5),
         of_tests("tests-routes", 6, "tests/nodes/test_routes.py", minutes=1),
         Command(FULL_SIZE, 7, ("-m", "benchmarks.full_size", "--device", "auto"), minutes=30),
+        of_tests("tests-memory", 7, "tests/nodes/test_model_memory.py", minutes=2),
         of_tests("tests-converted", 7, "tests/prefgen/convert", minutes=1),
     )
 
@@ -151,8 +152,12 @@ def _sixth() -> tuple[Bar, ...]:
 
 def _seventh() -> tuple[Bar, ...]:
     return (
-        Bar(FULL_SIZE, "scoring, ratio to the arithmetic limit", row("rows", "ratio", row="score"), ">=", 0.4),
-        Bar(FULL_SIZE, "adapter step, ratio to the arithmetic limit", row("rows", "ratio", row="adapter"), ">=", 0.4),
+        Bar(FULL_SIZE, "rows, each measured or with what it needs", count("rows"), ">=", 1),
+        Bar(FULL_SIZE, "scoring on an accelerator, limit / seconds", on_accelerator("score "), ">=", 0.4),
+        Bar(
+            FULL_SIZE, "adapter step on an accelerator, limit / seconds", on_accelerator("with the adapter"), ">=", 0.4
+        ),
+        _tests("tests-memory", "freeing memory frees PrefDisc, the next queue reloads it"),
         _tests("tests-converted", "converted files score as published"),
     )
 

@@ -83,6 +83,26 @@ def row(path: str, what: str, **where: Any) -> Reader:
     return read
 
 
+def on_accelerator(named: str) -> Reader:
+    """The ratio to the limit of full_size's first row whose name has these words; a processor's ratio is not what is
+    asked for."""
+
+    def read(answer: Answer) -> Measured:
+        import torch
+
+        fitting = [row for row in _found(answer, "rows") if named in row.get("row", "")]
+        if not fitting:
+            raise MissingError(f"no row in 'rows' whose name has {named!r}")
+        device = _found(answer, "device")
+        if not torch.cuda.is_available() or device != torch.cuda.get_device_name():
+            raise NotMeasuredError(f"{device} is no accelerator")
+        if "not_run" in fitting[0]:
+            raise NotMeasuredError(f"{fitting[0]['row']}: {fitting[0]['not_run']}")
+        return Measured(_number(_found(fitting[0], "ratio"), "ratio"))
+
+    return read
+
+
 def _error(answer: Answer, key: str) -> float:
     return _number(_found(answer, f"stderr.{key}"), f"stderr.{key}")
 
