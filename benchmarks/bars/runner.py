@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def run_all(
     results = {command.name: kept(command, folder, version) for command in commands}
     wanted = [] if show else [command for command in commands if not only or command.name in only]
     todo = [command for command in wanted if again or results[command.name].answer is None]
-    with tqdm(total=len(todo), desc="bars", unit="command", disable=None) as bar:
+    with _stoppable(), tqdm(total=len(todo), desc="bars", unit="command", disable=None) as bar:
         for command in todo:
             results[command.name] = run_one(command, folder, root, version, bar)
             bar.update()
@@ -139,6 +140,16 @@ def version_of(root: Path) -> str:
     except (OSError, subprocess.CalledProcessError):
         return f"unknown at {time.time():.0f}"
     return commit + (f"+{hashlib.sha256(changed).hexdigest()[:8]}" if changed else "")
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """A polite kill unwinds like Ctrl-C, so that a command that is running is stopped too."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(running: subprocess.Popen) -> None:

@@ -127,8 +127,9 @@ def test_without_git_nothing_is_taken_for_the_same_code(tmp_path):
     assert version_of(tmp_path).startswith("unknown")
 
 
-def test_a_stopped_run_stops_its_command(repository):
-    """As Ctrl-C does it; and the child's child goes too."""
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_stops_its_command(repository, how):
+    """By Ctrl-C or a polite kill; and the child's child goes too."""
     sleeper = "import subprocess, sys, time; "
     sleeper += "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
     sleeper += "print(p.pid, flush=True); time.sleep(600)"
@@ -146,7 +147,7 @@ def test_a_stopped_run_stops_its_command(repository):
         assert time.monotonic() < until
         time.sleep(0.05)
     grandchild = int(log.read_text().splitlines()[1])
-    running.send_signal(signal.SIGINT)
+    running.send_signal(how)
     running.wait(60)
     until = time.monotonic() + 30
     while Path(f"/proc/{grandchild}").exists() and "Z" not in Path(f"/proc/{grandchild}/stat").read_text().split()[2]:
