@@ -3,11 +3,12 @@ PYTHON ?= python3
 RUN = $(PYTHON) scripts/environment.py run --
 ARGS ?=
 
-.PHONY: help demo learn-demo test bars python lint lock
+.PHONY: help demo learn-demo pictures test bars python lint lock
 
 help:
 	@echo "make demo                 paint three prompts for two people in a real ComfyUI; see out/demo/sheet.png"
 	@echo "make learn-demo           agents rate what they get, round after round; see out/learn/plot.png and strip.png"
+	@echo "make pictures             the pictures of the README and of the workflows, anew (needs chromium)"
 	@echo "make test                 lint and tests"
 	@echo "make bars                 every measurement that the project has set itself a bar for; hours; see out/bars/bars.md"
 	@echo "make python ARGS='-m x'   Python in the same environment, for every other command"
@@ -18,6 +19,10 @@ demo:
 
 learn-demo:
 	$(RUN) -m demo.learn $(ARGS)
+
+pictures: demo
+	$(RUN) -m demo.pictures
+	$(RUN) -m tests.browser.pictures
 
 test:
 	$(RUN) -m ruff check .

@@ -97,9 +97,15 @@ class Page:
             time.sleep(0.3)
         raise PageError(f"the page did not come again in {timeout:.0f} s; console:\n" + "\n".join(self.console[-20:]))
 
-    def screenshot(self) -> bytes:
-        """The visible page as PNG."""
-        return base64.b64decode(self.command("Page.captureScreenshot", format="png")["data"])
+    def screenshot(self, clip: tuple[float, float, float, float] | None = None) -> bytes:
+        """The visible page, or a part of it (left, top, width, height), as PNG."""
+        part = {} if clip is None else {"clip": dict(zip(("x", "y", "width", "height"), clip, strict=True)) | {"scale": 1}}
+        return base64.b64decode(self.command("Page.captureScreenshot", 120.0, format="png", **part)["data"])
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the page as large as this, whatever the window."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.command("Emulation.setDeviceMetricsOverride", **size)
 
     def command(self, method: str, timeout: float = 60.0, /, **parameters: Any) -> dict:
         """Send one protocol command and return its result."""

@@ -1,32 +1,90 @@
-"""Make the picture of the workflow that rates, as the tests of rating saw it.
+"""Make the pictures of the workflows: each one opened in the real frontend, run, and photographed.
 
-    make test ARGS=tests/browser/test_rating.py && make python ARGS="-m tests.browser.pictures"
+    make pictures                                                  # and the README's, from what `make demo` painted
+    make python ARGS="-m tests.browser.pictures quickstart"        # some of them
 
-Writes workflows/rate_and_learn.jpg: the node when it was rated, and after the next run.
+Writes workflows/<name>.jpg. Where a workflow names big models, pocket models paint in their place, as the picture shows.
 """
 
-from PIL import Image, ImageDraw
+import argparse
+import io
+import json
+from pathlib import Path
 
-from demo.sheet import GREY, INK, PAPER, font
-from tests.browser.test_rating import OUT
+from PIL import Image
+
+from tests.browser.chromium import Page
+from tests.browser.frontend import load, opened, run
+from tests.comfyui import Client, running_server
 from tests.comfyui.server import PACK
+from tests.workflows import stand_ins
 
-SIDE = 640
-NODE = (446, 84, 874, 830)  # where the tests put the node, in a picture of the page
-WIDTH, TOP = 304, 92
+FOLDER = PACK / "workflows"
+WIDEST = 1400  # pixels of a picture
+EDGE = 20  # graph units around the graph
+LEFT, TOP, RIGHT, BOTTOM = 100, 120, 60, 100  # pixels of the page that the frontend's own bars cover
+
+AROUND = """(() => {
+  const boxes = [
+    ...app.graph.nodes.map(({ pos, size }) => [pos[0], pos[1] - 30, pos[0] + size[0], pos[1] + size[1]]),
+    ...app.graph.groups.map(({ pos, size }) => [pos[0], pos[1], pos[0] + size[0], pos[1] + size[1]]),
+  ];
+  const corner = (place, best) => best(...boxes.map(box => box[place]));
+  return [corner(0, Math.min), corner(1, Math.min), corner(2, Math.max), corner(3, Math.max)].map(Math.round);
+})()"""
+SHOWN = "app.graph.nodes.every(node => (node.imgs ?? []).every(image => image.complete))"
+FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+
+
+def photograph(page: Page) -> Image.Image:
+    """The whole graph, at a pixel a unit, so that the frontend draws every letter."""
+    left, top, right, bottom = page.evaluate(AROUND)
+    width, height = right - left + 2 * EDGE, bottom - top + 2 * EDGE
+    page.resize(LEFT + width + RIGHT, TOP + height + BOTTOM)
+    page.evaluate(f"""(() => {{
+      app.canvas.ds.scale = 1;
+      app.canvas.ds.offset = [{LEFT + EDGE - left}, {TOP + EDGE - top}];
+      app.canvas.setDirty(true, true);
+    }})()""")
+    page.wait_for(SHOWN)
+    for _ in range(3):
+        page.evaluate(FRAMES)
+    return Image.open(io.BytesIO(page.screenshot((LEFT, TOP, width, height)))).convert("RGB")
+
+
+def rate(page: Page) -> None:
+    """Like the first image of Record Preference and dislike the second."""
+    page.wait_for("document.querySelectorAll('.prefgen-card img').length")
+    for place, button in ((1, "like"), (2, "dislike")):
+        page.click(f".prefgen-card:nth-child({place}) .prefgen-{button}")
+    page.wait_for("!document.querySelector('.prefgen-unsaved')")
+    page.evaluate("document.activeElement?.blur()")
+
+
+def make(page: Page, path: Path) -> None:
+    """Open, run and photograph one workflow."""
+    workflow = stand_ins.in_small(json.loads(path.read_text(encoding="utf-8")))
+    load(page, workflow)
+    run(page)
+    made = photograph(page)
+    if any(node["type"] == "RecordPreference" for node in workflow["nodes"]):
+        rate(page)
+        made = photograph(page)
+    made.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
+    made.save(path.with_suffix(".jpg"), quality=88)
 
 
 def main() -> None:
-    made = Image.new("RGB", (SIDE, SIDE), PAPER)
-    pen = ImageDraw.Draw(made)
-    pen.text((SIDE // 2, 40), "rate, run again", INK, font(30, "Serif"), anchor="mm")
-    pen.text((SIDE // 2, 72), "one prompt, the same seeds", GREY, font(15), anchor="mm")
-    height = WIDTH * (NODE[3] - NODE[1]) // (NODE[2] - NODE[0])
-    for name, x in (("canvas-rated", 10), ("canvas-to-taste", SIDE - 10 - WIDTH)):
-        with Image.open(OUT / f"{name}.png") as page:
-            node = page.convert("RGB").crop(NODE).resize((WIDTH, height), Image.Resampling.LANCZOS)
-        made.paste(node, (x, TOP))
-    made.save(PACK / "workflows" / "rate_and_learn.jpg", quality=90)
+    names = sorted(path.stem for path in FOLDER.glob("*.json"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*names, []], default=names, help="workflows; all by default")
+    wanted = parser.parse_args().names
+    with running_server() as server:
+        stand_ins.place(server.base)
+        with opened(Client(server)) as page:
+            for name in wanted:
+                make(page, FOLDER / f"{name}.json")
+                print(f"workflows/{name}.jpg")
 
 
 if __name__ == "__main__":

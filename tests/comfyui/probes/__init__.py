@@ -1,12 +1,15 @@
 """Nodes that only tests use: images that no honest node makes, and outputs at full precision."""
 
+import json
 import os
 import uuid
+from pathlib import Path
 
 import folder_paths
 import numpy as np
 import torch
 
+PACK = Path(__file__).resolve().parents[3]
 FAULTS = {
     "none": lambda image: image,
     "nan": lambda image: image.index_fill(1, torch.tensor([1]), float("nan")),
@@ -81,6 +84,29 @@ class ProbeClipVision:
         return (tower,)
 
 
+class ProbePocketClipVision:
+    """The pocket image tower as core's own CLIP_VISION."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probes", "run", ("CLIP_VISION",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def run(self):
+        import comfy.clip_vision
+        from safetensors import safe_open
+
+        with safe_open(PACK / "prefgen" / "pocket" / "clip_vision.safetensors", "pt") as file:
+            shape = json.loads(file.metadata()["config"])
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
+        shape |= {"num_channels": 3, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+        shape |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "model_type": "clip_vision_model"}
+        tower = comfy.clip_vision.ClipVisionModel(shape)
+        tower.load_sd(state)
+        return (tower,)
+
+
 class ProbeModel:
     """A MODEL with a fault: it asks for more memory than any machine has, or paints as good as nothing."""
 
@@ -102,5 +128,5 @@ class ProbeModel:
         return (model,)
 
 
-PROBES = (ProbeImage, ProbeSave, ProbeClipVision, ProbeModel)
+PROBES = (ProbeImage, ProbeSave, ProbeClipVision, ProbePocketClipVision, ProbeModel)
 NODE_CLASS_MAPPINGS = {probe.__name__: probe for probe in PROBES}

@@ -1,0 +1,78 @@
+"""Pocket models in the place of the big ones that a workflow names, so that every workflow can be run anywhere.
+
+Files go by the very names that the workflows have. A core loader that knows full-size files only is replaced by the
+node that puts out the pocket model. Sizes, steps and cfg become the pocket models'.
+"""
+
+import copy
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from prefgen.pocket.shapes import UNET, weights_path
+from tests.comfyui.server import PACK
+
+PREFERENCE, IP_ADAPTER = "learn-user-pref.safetensors", "ip-adapter_sdxl_vit-h.safetensors"
+FOLDER = "to_sort"
+NODES = {
+    "CheckpointLoaderSimple": "LoadPocketGenerator",  # the same outputs in the same order
+    "CLIPVisionLoader": "ProbePocketClipVision",
+}
+"""Core loaders, and what puts out the pocket model in their place."""
+VALUES = {
+    "EmptyLatentImage": {0: 96, 1: 96},
+    "ResizeAndPadImage": {0: 96, 1: 96},
+    "KSampler": {2: 12, 3: 2.5},
+    "SDTurboScheduler": {0: 4},
+    "ReNOOptimize": {3: 12},
+}
+"""What the pocket models want, or what is enough to see: node type -> place of a widget -> its value."""
+
+
+def place(base: Path) -> None:
+    """Put the files that workflows name into a server's folders: models, and pictures to sort."""
+    models = base / "models"
+    write_ip_adapter(models / "ipadapter" / IP_ADAPTER)
+    (models / "prefgen").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(weights_path("preference"), models / "prefgen" / PREFERENCE)
+    folder = base / "input" / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for person in ("ada", "bo"):
+        for place in range(4):
+            source = PACK / "prefgen" / "pocket" / "people" / person / f"liked_{place}.png"
+            shutil.copyfile(source, folder / f"{person}_{place}.png")
+
+
+def write_ip_adapter(path: Path) -> None:
+    """What the pocket adapter does with `img`, in the published layout of an IP-Adapter."""
+    held = load_file(weights_path("preference"))
+    ours = "adapter.projections.img."
+    made = {
+        "image_proj.proj.weight": held[f"{ours}linear.weight"],
+        "image_proj.proj.bias": held[f"{ours}linear.bias"],
+        "image_proj.norm.weight": held[f"{ours}norm.weight"],
+        "image_proj.norm.bias": held[f"{ours}norm.bias"],
+    }
+    # diffusers lists down, up, middle; attn1 and attn2 take turns
+    blocks = sorted(UNET.attention_blocks(), key=lambda block: block[0].startswith("middle"))
+    for place, (name, _) in enumerate(blocks):
+        for kind in ("k", "v"):
+            block = f"adapter.blocks.{name.replace('.', '_')}.to_{kind}.weight"
+            made[f"ip_adapter.{2 * place + 1}.to_{kind}_ip.weight"] = held[block]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in made.items()}, path)
+
+
+def in_small(workflow: dict) -> dict:
+    """A workflow of the browser's format with pocket models in the place of those that are not there."""
+    made = copy.deepcopy(workflow)
+    loaders = {node["type"] for node in made["nodes"]} & set(NODES)
+    for node in made["nodes"]:
+        if node["type"] in NODES:
+            node["type"] = NODES[node["type"]]
+            node["widgets_values"] = []
+            node["properties"] = {"Node name for S&R": node["type"]}
+        for place, value in VALUES.get(node["type"], {}).items() if loaders else ():
+            node["widgets_values"][place] = value
+    return made
