@@ -99,7 +99,9 @@ class Page:
 
     def screenshot(self, clip: tuple[float, float, float, float] | None = None) -> bytes:
         """The visible page, or a part of it (left, top, width, height), as PNG."""
-        part = {} if clip is None else {"clip": dict(zip(("x", "y", "width", "height"), clip, strict=True)) | {"scale": 1}}
+        part = (
+            {} if clip is None else {"clip": dict(zip(("x", "y", "width", "height"), clip, strict=True)) | {"scale": 1}}
+        )
         return base64.b64decode(self.command("Page.captureScreenshot", 120.0, format="png", **part)["data"])
 
     def resize(self, width: int, height: int) -> None:

@@ -22,7 +22,7 @@ from tests.workflows import stand_ins
 FOLDER = PACK / "workflows"
 WIDEST = 1400  # pixels of a picture
 EDGE = 20  # graph units around the graph
-LEFT, TOP, RIGHT, BOTTOM = 100, 120, 60, 100  # pixels of the page that the frontend's own bars cover
+LEFT, TOP, RIGHT, BOTTOM = 100, 200, 60, 100  # pixels of the page that the frontend's own bars cover
 
 AROUND = """(() => {
   const boxes = [
@@ -61,8 +61,14 @@ def rate(page: Page) -> None:
     page.evaluate("document.activeElement?.blur()")
 
 
+def forget(page: Page) -> None:
+    """Every picture begins with nobody's ratings."""
+    page.evaluate("app.api.fetchApi('/prefgen/profiles/me', { method: 'DELETE' }).then(() => true)")
+
+
 def make(page: Page, path: Path) -> None:
     """Open, run and photograph one workflow."""
+    forget(page)
     workflow = stand_ins.in_small(json.loads(path.read_text(encoding="utf-8")))
     load(page, workflow)
     run(page)
@@ -77,11 +83,13 @@ def make(page: Page, path: Path) -> None:
 def main() -> None:
     names = sorted(path.stem for path in FOLDER.glob("*.json"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*names, []], default=names, help="workflows; all by default")
-    wanted = parser.parse_args().names
+    parser.add_argument("names", nargs="*", help=f"all by default: {', '.join(names)}")
+    wanted = parser.parse_args().names or names
+    if unknown := sorted(set(wanted) - set(names)):
+        parser.error(f"there is no workflow {unknown[0]!r}, there are {', '.join(names)}")
     with running_server() as server:
         stand_ins.place(server.base)
-        with opened(Client(server)) as page:
+        with opened(Client(server), Comfy_VueNodes_Enabled=True) as page:
             for name in wanted:
                 make(page, FOLDER / f"{name}.json")
                 print(f"workflows/{name}.jpg")

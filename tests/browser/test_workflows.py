@@ -1,5 +1,7 @@
-"""The shipped workflows in the real frontend: they open as they are, run, and mean the same as their API twins."""
+"""The shipped workflows in the real frontend, in both of its node renderers: they open as they are, nothing lies over
+anything else, they mean the same as their API twins, and they run."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -7,24 +9,82 @@ import pytest
 
 from tests.browser import find_chromium
 from tests.browser.frontend import load, opened, run
+from tests.comfyui import Client
+from tests.workflows import stand_ins
 
-pytestmark = pytest.mark.skipif(not find_chromium(), reason="no chromium on the PATH, nor at CHROMIUM_PATH")
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(not find_chromium(), reason="no chromium on the PATH, nor at CHROMIUM_PATH"),
+]
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 BROWSER = sorted(FOLDER.glob("*.json"))
+named = pytest.mark.parametrize("path", BROWSER, ids=[path.stem for path in BROWSER])
+CANVAS = "app.graph.nodes.map(({ id, pos, size }) => [id, pos[0], pos[1] - 30, size[0], size[1] + 30])"
+VUE = """[...document.querySelectorAll('[data-node-id]')].map(element => {
+  const { x, y, width, height } = element.getBoundingClientRect();
+  const scale = app.canvas.ds.scale;
+  return [element.dataset.nodeId, x / scale, y / scale, width / scale, height / scale];
+})"""
+FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
 
 
-@pytest.fixture
-def page(comfy):
-    with opened(comfy) as page:
+@pytest.fixture(scope="module", params=["canvas", "vue"])
+def renderer(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def page(server, renderer):
+    """One page a renderer: starting one is most of a test's time."""
+    stand_ins.place(server.base)
+    with opened(Client(server), Comfy_VueNodes_Enabled=renderer == "vue") as page:
         yield page
 
 
-@pytest.mark.parametrize("path", BROWSER, ids=[path.stem for path in BROWSER])
-def test_it_opens_and_runs(page, path):
+def drawn(page, renderer) -> list[tuple]:
+    """Every node as it is drawn: id, left, top, width, height."""
+    page.wait_for(f"{VUE}.length === app.graph.nodes.length" if renderer == "vue" else "true")
+    for _ in range(2):
+        page.evaluate(FRAMES)
+    return [tuple(box) for box in page.evaluate(VUE if renderer == "vue" else CANVAS)]
+
+
+def overlapping(boxes) -> list[tuple]:
+    def over(a, b):
+        return a[1] < b[1] + b[3] and b[1] < a[1] + a[3] and a[2] < b[2] + b[4] and b[2] < a[2] + a[4]
+
+    return [(a, b) for a, b in itertools.combinations(boxes, 2) if over(a, b)]
+
+
+@named
+def test_it_opens_as_it_is(page, renderer, path):
     load(page, path)
     graph = page.evaluate("app.graphToPrompt().then(made => made.output)")
     meant = json.loads((FOLDER / "api" / path.name).read_text())
     assert {node: made["inputs"] for node, made in graph.items()} == {
         node: made["inputs"] for node, made in meant.items()
     }
+    assert not overlapping(drawn(page, renderer))
+
+
+@named
+@pytest.mark.parametrize("renderer", ["vue"], indirect=True)  # what runs does not depend on how nodes are drawn
+def test_it_runs_and_its_pictures_have_room(page, renderer, path):
+    load(page, stand_ins.in_small(json.loads(path.read_text())))
     run(page)
+    assert not overlapping(drawn(page, renderer))
+
+
+def test_models_that_are_missing_are_offered(page):
+    load(page, FOLDER / "personalise_sdxl.json")
+    page.wait_for(
+        "[...document.querySelectorAll('button')].some(button => button.textContent.includes('View details'))"
+    )
+    page.evaluate(
+        "[...document.querySelectorAll('button')].find(button => button.textContent.includes('View details')).click()"
+    )
+    page.wait_for("document.querySelectorAll('[data-testid=missing-model-download]').length === 2")
+    said = page.evaluate("document.querySelector('[data-testid=error-group-missing-model]').textContent")
+    assert "sd_xl_base_1.0.safetensors" in said
+    assert "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors" in said
+    assert "ip-adapter" not in said, "it is there"

@@ -22,7 +22,6 @@ NODES = {
 """Core loaders, and what puts out the pocket model in their place."""
 VALUES = {
     "EmptyLatentImage": {0: 96, 1: 96},
-    "ResizeAndPadImage": {0: 96, 1: 96},
     "KSampler": {2: 12, 3: 2.5},
     "SDTurboScheduler": {0: 4},
     "ReNOOptimize": {3: 12},
@@ -64,15 +63,19 @@ def write_ip_adapter(path: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in made.items()}, path)
 
 
+def needed(workflow: dict) -> bool:
+    """Whether a workflow names models that are not here."""
+    return any(node["type"] in NODES for node in workflow["nodes"])
+
+
 def in_small(workflow: dict) -> dict:
-    """A workflow of the browser's format with pocket models in the place of those that are not there."""
+    """A workflow of the browser's format with pocket models in the place of those that are not here."""
     made = copy.deepcopy(workflow)
-    loaders = {node["type"] for node in made["nodes"]} & set(NODES)
-    for node in made["nodes"]:
+    for node in made["nodes"] if needed(workflow) else ():
         if node["type"] in NODES:
             node["type"] = NODES[node["type"]]
             node["widgets_values"] = []
             node["properties"] = {"Node name for S&R": node["type"]}
-        for place, value in VALUES.get(node["type"], {}).items() if loaders else ():
+        for place, value in VALUES.get(node["type"], {}).items():
             node["widgets_values"][place] = value
     return made
