@@ -3,7 +3,7 @@
     make pictures                                                  # and the README's, from what `make demo` painted
     make python ARGS="-m tests.browser.pictures quickstart"        # some of them
 
-Writes workflows/<name>.jpg. Where a workflow names big models, pocket models paint in their place, as the picture shows.
+Writes workflows/<name>.jpg. Where a workflow names big models, pocket models paint in their place: the picture shows it.
 """
 
 import argparse
