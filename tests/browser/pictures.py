@@ -3,7 +3,8 @@
     make pictures                                                  # and the README's, from what `make demo` painted
     make python ARGS="-m tests.browser.pictures quickstart"        # some of them
 
-Writes workflows/<name>.jpg. Where a workflow names big models, pocket models paint in their place: the picture shows it.
+Writes workflows/<name>.jpg. Where a workflow names big models, pocket models paint in their
+place, as the picture shows.
 """
 
 import argparse
