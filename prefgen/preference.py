@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,10 @@ from torch import nn
 from .checkpoint import Checkpoint, read_checkpoint
 from .errors import CheckpointError
 from .pocket import shapes
-from .prefdisc.bases import POCKET_BASE, find_base
+from .prefdisc import hub
+from .prefdisc.bases import POCKET_BASE, BasePlace, BaseReading, locate_base
 from .prefdisc.kept import KeptPrefixes
+from .prefdisc.quantized import settle
 from .safefile import fingerprint
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .history import UserHistory
     from .image_tower import ImageTower
     from .prefdisc.config import PrefDiscSpec
+    from .prefdisc.huggingface import Progress
     from .prefdisc.model import PrefDisc
     from .prefdisc.prefix import HistoryPrefix
 
@@ -111,34 +114,48 @@ def load_preference_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     bases: Sequence[Path] = (),
+    reading: Callable[[BasePlace], BaseReading] | None = None,
+    download: Progress | None = None,
 ) -> PreferenceModel:
     """Load a preference checkpoint and the base model it names.
 
-    path: a file, or "pocket" for the bundled one. dtype: what PrefDisc computes in; the other parts, which are small,
-    stay float32. bases: folders that hold base models (see `find_base`). Raises CheckpointError: see `read_checkpoint`;
-    and for a base that is not here, is of another revision, or does not fit.
+    path: a file, or "pocket" for the bundled one. device: where all of it goes in the end. dtype: what PrefDisc
+    computes in; the other parts, which are small, stay float32. bases: folders that hold base models (see
+    `locate_base`). reading: decides by the base's size how it is read, in place of `dtype`; what it raises ends the
+    loading before anything large is read. download: allows to download a base that is not here, and is told of bytes;
+    without it no network is touched.
+
+    Raises CheckpointError: see `read_checkpoint`; and for a base that is not here, is of another revision, or does not
+    fit.
     """
     # Ordinary tensors even where the caller runs in inference mode: gradients go through these weights later.
     with torch.inference_mode(False):
         checkpoint = read_checkpoint(shapes.weights_path("preference") if path == POCKET else path)
         try:
-            model = _assemble(checkpoint, bases, dtype)
+            model = _assemble(checkpoint, bases, reading or (lambda _: BaseReading(dtype)), download)
         except RuntimeError as error:
             # What load_state_dict raises: a title, then a line for every key.
             detail = " ".join(str(error).split()[:40])
             raise CheckpointError(
                 f"{checkpoint.path.name} has tensors that do not fit its header ({detail}): get the file again."
             ) from error
-        return model.to(device).requires_grad_(False).eval()
+        model = model.to(device).requires_grad_(False).eval()
+        settle(model)
+        return model
 
 
-def _assemble(checkpoint: Checkpoint, bases: Sequence[Path], dtype: torch.dtype) -> PreferenceModel:
+def _assemble(
+    checkpoint: Checkpoint,
+    bases: Sequence[Path],
+    reading: Callable[[BasePlace], BaseReading],
+    download: Progress | None,
+) -> PreferenceModel:
     from .adapter import AdapterConfig, PreferenceAdapter
     from .alignment import Alignment, AlignmentConfig
 
     model = PreferenceModel(checkpoint)
     if checkpoint.has("prefdisc"):
-        model.prefdisc = _prefdisc(checkpoint, bases, dtype)
+        model.prefdisc = _prefdisc(checkpoint, bases, reading, download)
     if checkpoint.header.get("image_tower") == POCKET_BASE:
         from .image_tower import load_image_tower
 
@@ -159,19 +176,27 @@ def _assemble(checkpoint: Checkpoint, bases: Sequence[Path], dtype: torch.dtype)
     return model
 
 
-def _prefdisc(checkpoint: Checkpoint, bases: Sequence[Path], dtype: torch.dtype) -> PrefDisc:
+def _prefdisc(
+    checkpoint: Checkpoint,
+    bases: Sequence[Path],
+    reading: Callable[[BasePlace], BaseReading],
+    download: Progress | None,
+) -> PrefDisc:
     from .prefdisc.config import PrefDiscSpec
     from .prefdisc.lora import PREFIX, merge_lora
     from .prefdisc.model import PrefDisc
 
     name, tensors = checkpoint.path.name, checkpoint.part("prefdisc")
     spec = PrefDiscSpec.from_json(checkpoint.header["prefdisc"])
-    base = find_base(spec.base, bases, dtype)
-    if base is None:
+    place = locate_base(spec.base, bases, spec.revision)
+    if place is None and download is None:
         raise CheckpointError(
             f"{name} was made for the base model {spec.base!r}, which is not here (bundled: {POCKET_BASE!r}): "
-            "put that base model into models/prefgen/base/, or choose another checkpoint."
+            "put that base model into models/prefgen/base/, allow its download, or choose another checkpoint."
         )
+    place = place or BasePlace(hub.download(spec.base, spec.revision, download), spec.base)
+    how = reading(place)
+    base = place.load(how)
     if base.revision not in ("", spec.revision):
         raise CheckpointError(
             f"{name} was made for revision {spec.revision!r} of the base model {spec.base!r}, found {base.revision!r}: "
@@ -191,4 +216,5 @@ def _prefdisc(checkpoint: Checkpoint, bases: Sequence[Path], dtype: torch.dtype)
             f"{'one' if spec.lora else 'none'}, expected both or neither: the file is damaged, get it again."
         )
     model = merge_lora(base.model, spec.lora, lora, name) if spec.lora else base.model
-    return PrefDisc(model, base.tokenizer, spec, tokens.to(dtype))
+    # Ends where the base is, which after quantising is not the CPU.
+    return PrefDisc(model, base.tokenizer, spec, tokens.to(model.device, how.dtype))

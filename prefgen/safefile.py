@@ -47,7 +47,7 @@ def read_safefile(path: str | Path, kind: str, device: str = "cpu") -> SafeFile:
 
 def read_header(path: Path, kind: str) -> dict[str, Any]:
     """The header alone, without reading tensors. Raises as `read_safefile` does."""
-    listing = _listing(Path(path))
+    listing = read_listing(path)
     found = listing.get("__metadata__", {}).get(KEY)
     try:
         header = json.loads(found) if found is not None else None
@@ -95,8 +95,13 @@ def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str
     return digest.hexdigest()
 
 
-def _listing(path: Path) -> dict[str, Any]:
-    """The safetensors header, checked against the file's length (what a broken download fails)."""
+def read_listing(path: str | Path) -> dict[str, Any]:
+    """Any safetensors file's own header: for each tensor its dtype, shape and data_offsets; `__metadata__` beside them.
+
+    Raises CheckpointError where the file is missing, no safetensors, or shorter than its header says (what a broken
+    download fails).
+    """
+    path = Path(path)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

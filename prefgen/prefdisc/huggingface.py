@@ -4,15 +4,22 @@ in one. Read from the disk only."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from ..errors import CheckpointError
 from .base import TOKENIZER, Base, read_tokenizer, with_full_attention
+from .quantized import Quantize, keep_differentiable, quantizer
+from .shards import bytes_needed, listed_tensors
 
 CONFIG = "config.json"
 MODEL_TYPE = "idefics2"
+
+Progress = Callable[[int, int], None]
+"""Told what is done, and of how much."""
 
 
 def is_folder(path: Path) -> bool:
@@ -20,15 +27,34 @@ def is_folder(path: Path) -> bool:
     return (path / CONFIG).is_file()
 
 
-def load_folder(path: Path, base_id: str, dtype: torch.dtype = torch.float32) -> Base:
+def weigh_folder(path: Path, dtype: torch.dtype, quantize: Quantize = "none") -> int:
+    """The bytes that a base model will take, by its files' headers. Raises CheckpointError; see `listed_tensors`."""
+    return bytes_needed(listed_tensors(path), dtype, quantize)
+
+
+def load_folder(
+    path: Path,
+    base_id: str,
+    dtype: torch.dtype = torch.float32,
+    quantize: Quantize = "none",
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Base:
     """Read a base model in `dtype`. Its revision is unknown (""): a folder does not say it.
 
-    Raises CheckpointError where it is no Idefics2, or a file is missing, damaged or of other shapes.
+    quantize: read tensor by tensor into 4 or 8 bits, so that memory never holds more, on `device`, where the model then
+    is; without it, it is on the CPU. progress: called with tensors read and tensors in all, and may raise to stop.
+
+    Raises CheckpointError where it is no Idefics2; where a file is missing, damaged or of other shapes (found before
+    any tensor is read, but for the shapes); and where bitsandbytes is missing, or does not take the shapes.
     """
     from safetensors import SafetensorError
     from transformers import Idefics2Config, Idefics2ForConditionalGeneration
 
     tokenizer = read_tokenizer(path / TOKENIZER)
+    options = {}
+    if quantize != "none":
+        options = {"quantization_config": quantizer(quantize, dtype), "device_map": {"": device}}
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         if config.get("model_type") != MODEL_TYPE:
@@ -36,14 +62,17 @@ def load_folder(path: Path, base_id: str, dtype: torch.dtype = torch.float32) ->
                 f"{path} holds a model of the type {config.get('model_type')!r}, expected {MODEL_TYPE!r}: "
                 "choose a folder with an Idefics2 model."
             )
-        model, found = Idefics2ForConditionalGeneration.from_pretrained(
-            path,
-            config=Idefics2Config(**with_full_attention(config)),
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        listed_tensors(path)
+        with _told(progress):
+            model, found = Idefics2ForConditionalGeneration.from_pretrained(
+                path,
+                config=Idefics2Config(**with_full_attention(config)),
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
+            )
     except CheckpointError:
         raise
     except (
@@ -56,11 +85,48 @@ def load_folder(path: Path, base_id: str, dtype: torch.dtype = torch.float32) ->
         RuntimeError,
         SafetensorError,
     ) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         detail = " ".join(str(error).split()[:40])
-        raise CheckpointError(f"{path} cannot be read as a base model ({detail}): download its files again.") from error
+        how = "" if quantize == "none" else f" in {quantize}"
+        raise CheckpointError(
+            f"{path} cannot be read as a base model{how} ({detail}): download its files again"
+            f"{'.' if not how else ', or choose another precision.'}"
+        ) from error
     # transformers draws at random what a file does not have, and goes on.
     if missing := sorted(found["missing_keys"]):
         raise CheckpointError(
             f"{path} lacks {len(missing)} tensors of its base model (the first is {missing[0]}): download it again."
         )
+    keep_differentiable(model)
     return Base(model.eval(), tokenizer, base_id, "")
+
+
+@contextmanager
+def _told(progress: Progress | None) -> Iterator[None]:
+    """Inside, what transformers would draw as a bar of tensors goes to `progress`; nothing if it has no hook."""
+    from transformers.utils import logging
+
+    hook = getattr(logging, "set_tqdm_hook", None)
+    if progress is None or hook is None:
+        yield
+        return
+
+    def bar(_, args: tuple, kwargs: dict) -> Iterable:
+        return _counted(args[0] if args else kwargs.get("iterable", ()), progress)
+
+    before = hook(bar)
+    try:
+        yield
+    finally:
+        hook(before)
+
+
+def _counted(items: Iterable, progress: Progress) -> Iterator:
+    total = len(items) if hasattr(items, "__len__") else 0
+    for done, item in enumerate(items):
+        if total:
+            progress(done, total)
+        yield item
+    if total:
+        progress(total, total)

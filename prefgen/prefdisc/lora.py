@@ -1,4 +1,5 @@
-"""A checkpoint's LoRA, laid over its base by peft and merged into the weights: scoring costs what the base costs."""
+"""A checkpoint's LoRA, laid over its base by peft, and merged into the weights where those can take it: scoring then
+costs what the base costs."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from .config import LoraSpec
+from .quantized import is_quantized
 
 if TYPE_CHECKING:
     from transformers import Idefics2ForConditionalGeneration
@@ -21,7 +23,8 @@ OUTER = "base_model.model."
 def merge_lora(
     base: Idefics2ForConditionalGeneration, lora: LoraSpec, tensors: Mapping[str, Tensor], name: str
 ) -> Idefics2ForConditionalGeneration:
-    """Merge a LoRA into `base`, which is changed.
+    """Merge a LoRA into `base`, which is changed. Over a quantised base it stays beside the weights, as it was trained:
+    4 or 8 bits would round it away.
 
     tensors: as peft names them. name: the checkpoint's, for messages. Raises CheckpointError where peft is missing, or
     the tensors are not those that the LoRA has on this base.
@@ -49,4 +52,4 @@ def merge_lora(
             f"first that differs is {odd[0]}): it was made for another base, or the file is damaged."
         )
     set_peft_model_state_dict(wrapped, given)
-    return wrapped.merge_and_unload()
+    return wrapped.get_base_model() if is_quantized(base) else wrapped.merge_and_unload()

@@ -87,6 +87,14 @@ class PrefDisc(nn.Module):
         layers quantised; the embedding is neither."""
         return self.base.get_input_embeddings().weight.dtype
 
+    def working_bytes(self, images: int) -> int:
+        """About what reading or judging so many images takes beside the weights, at most: the widest layer's states of
+        a forward's images, four times (default ours)."""
+        vision, text = self.base.config.vision_config, self.base.config.text_config
+        patches = (self.spec.longest_edge // vision.patch_size) ** 2
+        widest = max(vision.intermediate_size, text.intermediate_size)
+        return 4 * min(images, CHUNK) * patches * widest * self.dtype.itemsize
+
     def features(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] -> what stands for each in the text: (N, latents, D). Differentiable."""
         return self.connect(self.patches(images))

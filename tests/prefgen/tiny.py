@@ -44,6 +44,16 @@ CONFIG = {
     },
 }
 
+_WIDE = {"hidden_size": 64, "intermediate_size": 64}
+BROAD = CONFIG | {
+    "vision_config": CONFIG["vision_config"] | _WIDE,
+    "perceiver_config": CONFIG["perceiver_config"]
+    | {"hidden_size": 64, "resampler_head_dim": 32, "num_key_value_heads": 2},
+    "text_config": CONFIG["text_config"] | _WIDE | {"num_key_value_heads": 4},
+}
+"""All widths multiples of 64, as the real one's are: on processors with AVX512-BF16 bitsandbytes packs weights in
+blocks and refuses others."""
+
 SPEC = PrefDiscSpec(
     base="tests/tiny",
     revision="1",
@@ -69,10 +79,10 @@ def tokenizer() -> Tokenizer:
     return made
 
 
-def prefdisc(seed: int = 0) -> PrefDisc:
+def prefdisc(seed: int = 0, config: dict = CONFIG) -> PrefDisc:
     """A PrefDisc of 40 thousand parameters with random weights large enough that everything matters."""
     torch.manual_seed(seed)
-    model = PrefDisc(build_base(CONFIG), tokenizer(), SPEC)
+    model = PrefDisc(build_base(config), tokenizer(), SPEC)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 
-from prefgen.errors import CheckpointError
 from prefgen.pocket.shapes import weights_path
-from prefgen.prefdisc.base import TOKENIZER, Base, load_base, read_tokenizer, with_full_attention
+from prefgen.prefdisc.base import Base, load_base
 from prefgen.prefdisc.config import PrefDiscSpec
-from prefgen.prefdisc.huggingface import CONFIG, is_folder, load_folder
+from prefgen.prefdisc.huggingface import is_folder, load_folder
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.preference import POCKET
 from train.prefdisc.checkpoints import FILE, load_prefdisc
@@ -75,35 +73,8 @@ def read_base(config: BaseConfig) -> Base:
     if config.quantize != "none":
         if not is_folder(path):
             raise SettingsError(f"base.quantize is {config.quantize!r}, which needs a folder in Hugging Face's format.")
-        return _quantised(path, config, dtype)
+        return load_folder(path, config.id or path.name, dtype, quantize=config.quantize, device=PartialState().device)
     if is_folder(path):
         return load_folder(path, config.id or path.name, dtype)
     base = load_base(path, dtype)
     return replace(base, id=config.id) if config.id else base
-
-
-def _quantised(path: Path, config: BaseConfig, dtype: torch.dtype) -> Base:
-    """A Hugging Face folder read into 4-bit NF4 by bitsandbytes, tensor by tensor, so that memory never holds more."""
-    from transformers import BitsAndBytesConfig, Idefics2Config, Idefics2ForConditionalGeneration
-
-    # The language model and the connector (METHOD.md section 2); the tower, which 003 trains too, stays whole.
-    four_bits = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=["lm_head", "model.vision_model"],
-    )
-    try:
-        shapes = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-        model = Idefics2ForConditionalGeneration.from_pretrained(
-            path,
-            config=Idefics2Config(**with_full_attention(shapes)),
-            quantization_config=four_bits,
-            device_map={"": PartialState().device},
-            dtype=dtype,
-            local_files_only=True,
-        )
-    except (OSError, ValueError, ImportError) as error:
-        detail = " ".join(str(error).split()[:40])
-        raise CheckpointError(f"{path} is not readable in 4 bits ({detail}): install bitsandbytes.") from error
-    return Base(model.eval(), read_tokenizer(path / TOKENIZER), config.id or path.name, "")
