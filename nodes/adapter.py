@@ -109,7 +109,7 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         check_numbers(
             {"strength": strength} | {f"{part}_strength": share for part, share in shares.items()}, start, end
         )
-        adapter = ready(preference_model).require("adapter")
+        adapter = ready(preference_model, "adapter").require("adapter")
         embedding.require_from(preference_model)
         check_fits(model, adapter.config)
         weights = chosen_blocks(adapter, blocks, block_weights)

@@ -58,7 +58,12 @@ class EncodeUserHistory(io.ComfyNode):
     def execute(
         cls, model: PreferenceModel, history: UserHistory | LikedImages, clip_vision: ClipVisionModel | None = None
     ) -> io.NodeOutput:
-        embedding = extract(ready(model), history, clip_vision and image_embedder(clip_vision))
+        images = 2 * len(history) if isinstance(history, UserHistory) else 0
+        # Neither the alignment nor the adapter reads a history.
+        ready(model, "image_tower")
+        if images and model.prefdisc is not None:
+            ready(model, "prefdisc", memory=model.prefdisc.working_bytes(images))
+        embedding = extract(model, history, clip_vision and image_embedder(clip_vision))
         if clip_vision is not None:
             _require_tower(model, embedding)
         if isinstance(history, LikedImages):

@@ -199,7 +199,7 @@ class ReNOOptimize(io.ComfyNode):
         graph = FewSteps(model, positive, negative, latent, sigmas, cfg, seed, checkpointing)
         size = " x ".join(map(str, graph.start.shape))
         with enough_memory(f"optimising noise of {size} in {len(sigmas) - 1} steps", LESS_MEMORY), gradients():
-            prefdisc = ready(preference_model).require("prefdisc")
+            prefdisc = ready(preference_model, "prefdisc", whole=True).require("prefdisc")
             make_differentiable(prefdisc)
             liked = PreferenceReward(prefdisc, preference_model.read(history), prompt, sense, reward)
             if torch.float16 in (compute_dtype(model), vae.vae_dtype, prefdisc.dtype):

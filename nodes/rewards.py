@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import comfy.model_management
 import folder_paths
 from comfy_api.latest import io
 
@@ -20,8 +21,9 @@ from ..prefgen.rewards import (
     load_reward_model,
 )
 from .model import FOLDER
+from .room import AUTO, precision_of
 from .sampling import make_differentiable
-from .weights import managed, precision_of, ready
+from .weights import managed, ready
 
 REWARDS = "rewards"
 PREFERENCE = "preference_weight"
@@ -65,8 +67,9 @@ def summed(preference: PreferenceReward, weights: Mapping[str, float], prompt: s
     wanted = [name for name in PUBLISHED if weights.get(f"{name}_weight")]
     for name in set(_kept) - set(wanted):
         del _kept[name]
+    on_cpu = comfy.model_management.is_device_cpu(comfy.model_management.text_encoder_device())
     for name in set(wanted) - set(_kept):
-        _kept[name] = managed(load_reward_model(name, folders(), precision_of("auto", small=False)))
+        _kept[name] = managed(load_reward_model(name, folders(), precision_of(AUTO, small=on_cpu)))
     rewards: list[tuple[float, Reward]] = [(weights[PREFERENCE], preference)]
     for name in wanted:
         make_differentiable(ready(_kept[name]))

@@ -50,7 +50,8 @@ class PreferenceScore(io.ComfyNode):
     @classmethod
     def execute(cls, model: PreferenceModel, history: UserHistory, images: torch.Tensor, prompt: str) -> io.NodeOutput:
         candidates = from_comfy(images, "images")
-        prefdisc = ready(model).require("prefdisc")
+        prefdisc = model.require("prefdisc")
+        ready(model, "prefdisc", memory=prefdisc.working_bytes(len(candidates)))
         progress = comfy.utils.ProgressBar(len(candidates))
         prefix = model.read(history)
         parts = []

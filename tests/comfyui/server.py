@@ -121,7 +121,7 @@ def start(comfyui: Path, base: Path, arguments: Sequence[str], environment: dict
             stdout=sink,
             stderr=subprocess.STDOUT,
             cwd=comfyui,
-            env=os.environ | ENVIRONMENT | environment,
+            env=os.environ | ENVIRONMENT | {"HF_HOME": str(base / "huggingface")} | environment,
             start_new_session=True,
         )
     try:
