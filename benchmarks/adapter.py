@@ -74,12 +74,13 @@ class Way:
     clocks: tuple[Spent, ...] = ()
 
 
-def load_pack() -> Callable[[str], ModuleType]:
-    """ComfyUI's modules and the pack's nodes in this process: a function that imports one of the pack's modules."""
+def load_pack(cpu: bool = True) -> Callable[[str], ModuleType]:
+    """ComfyUI's modules and the pack's nodes in this process: a function that imports one of the pack's modules. cpu:
+    as ComfyUI's --cpu."""
     sys.path.append(str(find_comfyui()))
     import comfy.cli_args
 
-    comfy.cli_args.args.cpu = True
+    comfy.cli_args.args.cpu = cpu
     spec = importlib.util.spec_from_file_location(NAME, PACK / "__init__.py", submodule_search_locations=[str(PACK)])
     sys.modules[NAME] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[NAME])

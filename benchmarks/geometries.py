@@ -81,24 +81,27 @@ def pocket() -> Geometry:
     return Geometry("pocket", load_preference_model(POCKET).require("prefdisc"), 96)
 
 
+SPEC = PrefDiscSpec(
+    base="benchmarks/narrow",
+    revision="1",
+    turn="User: <image>The prompt is '{prompt}' Score for this image?<end_of_utterance> Assistant: {label}"
+    "<end_of_utterance>",
+    image="<fake_token_around_image>" + "<image>" * LATENTS + "<fake_token_around_image>",
+    labels=("+", "-"),
+    num_tokens=10,
+    sem_layers=(3, 4),
+    core_layers=(1, 2),
+    longest_edge=448,
+    shortest_edge=378,
+)
+"""How Idefics2-8B reads, in words of our own tokenizer."""
+
+
 def real_tokens(name: str = "idefics2-tokens", patch: int = 28) -> Geometry:
     """A narrow Idefics2 of random weights with the real token counts."""
     torch.manual_seed(0)
-    spec = PrefDiscSpec(
-        base="benchmarks/narrow",
-        revision="1",
-        turn="User: <image>The prompt is '{prompt}' Score for this image?<end_of_utterance> Assistant: {label}"
-        "<end_of_utterance>",
-        image="<fake_token_around_image>" + "<image>" * LATENTS + "<fake_token_around_image>",
-        labels=("+", "-"),
-        num_tokens=10,
-        sem_layers=(3, 4),
-        core_layers=(1, 2),
-        longest_edge=448,
-        shortest_edge=378,
-    )
     base = build_base(NARROW | {"vision_config": NARROW["vision_config"] | {"patch_size": patch}})
-    model = PrefDisc(base, _tokenizer(), spec).requires_grad_(False).eval()
+    model = PrefDisc(base, word_tokenizer(), SPEC).requires_grad_(False).eval()
     # Weights of the usual 0.02 would give logits of hardly any size; a difference would then say nothing.
     for parameter in model.parameters():
         if parameter.ndim > 1:
@@ -115,7 +118,7 @@ def real_patches() -> Geometry:
 GEOMETRIES = {"pocket": pocket, "idefics2-tokens": real_tokens, "idefics2-patches": real_patches}
 
 
-def _tokenizer() -> Tokenizer:
+def word_tokenizer() -> Tokenizer:
     """A word tokenizer of the prompt's and the turn's words: about as many tokens as Idefics2's own gives."""
     words = list(dict.fromkeys([*SPECIAL, *WORDS.split()]))
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 import shutil
@@ -53,8 +54,10 @@ def download(base_id: str, revision: str = "", progress: Progress | None = None)
         )
     commit = _commit(revision)
     try:
-        files = snapshot_download(base_id, revision=commit, allow_patterns=FILES, dry_run=True)
-        missing = sum(file.file_size or 0 for file in files if file.will_download)
+        missing = 0
+        if "dry_run" in inspect.signature(snapshot_download).parameters:  # huggingface_hub has it from 1.0 on
+            files = snapshot_download(base_id, revision=commit, allow_patterns=FILES, dry_run=True)
+            missing = sum(file.file_size or 0 for file in files if file.will_download)
         cache = Path(constants.HF_HUB_CACHE)
         cache.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(cache).free
@@ -63,7 +66,7 @@ def download(base_id: str, revision: str = "", progress: Progress | None = None)
                 f"{base_id} is {missing / 2**30:.1f} GiB to download and {cache} has {free / 2**30:.1f} GiB free: make "
                 "room there, or set HF_HOME to a folder on another disk."
             )
-        log.info("PrefGen downloads %s: %.1f GiB.", base_id, missing / 2**30)
+        log.info("PrefGen downloads %s%s.", base_id, f": {missing / 2**30:.1f} GiB" if missing else "")
         return Path(
             snapshot_download(
                 base_id, revision=commit, allow_patterns=FILES, tqdm_class=_reporting(progress) if progress else None

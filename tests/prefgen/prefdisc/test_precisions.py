@@ -73,8 +73,9 @@ def test_eight_bits_score_nearly_as_the_whole_base(folder, checkpoint):
     history = tiny.history(2)
     whole, made = loaded(checkpoint, folder, "none"), loaded(checkpoint, folder, "int8")
     expected, found = (margins(model.prefdisc, model.read(history)) for model in (whole, made))
-    # Weights and activations are rounded to 1/254 of the largest of a row, through eight layers
-    assert 0 < (found - expected).abs().max() < 0.1 * expected.abs().max()
+    # Weights and activations are rounded to 1/254 of the largest of a row, through eight layers of weights that are few
+    # and six times the usual; other scales, or another layer's, would be off by more than the whole.
+    assert 0 < (found - expected).abs().max() < 0.3 * expected.abs().max()
     assert quantized.is_quantized(made.prefdisc)
     assert not quantized.is_quantized(whole.prefdisc)
     assert [name for name, _ in made.named_modules() if "lora" in name], "it is not rounded into few bits"

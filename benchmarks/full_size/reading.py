@@ -1,0 +1,173 @@
+"""The rows of PrefDisc: built, a history encoded, candidates scored, a training step of the paper's recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from benchmarks.full_size.arithmetic import PrefDiscWork
+from benchmarks.full_size.machine import GIB, Machine
+from benchmarks.full_size.models import build_prefdisc, meta_base
+from benchmarks.full_size.row import Work, left_out, measured, most_that_fit
+from benchmarks.full_size.shapes import Shapes
+from benchmarks.geometries import PROMPT, Geometry, word_tokenizer
+from prefgen.losses import preference_loss
+from prefgen.prefdisc.config import LoraSpec
+from prefgen.prefdisc.model import CHUNK, CPU_CHUNK, PrefDisc
+from prefgen.prefdisc.packing import Target, pack
+from prefgen.prefdisc.prefix import HistoryPrefix
+from prefgen.prefdisc.shards import bytes_needed
+from prefgen.prefdisc.turns import Turns
+from train.prefdisc.config import LoraConfig
+from train.prefdisc.learner import Learner, trainable
+from train.prefdisc.lora import lay_lora
+
+SIZE = 512
+"""Pixels of images, as the paper has them; PrefDisc reads them at its spec's."""
+
+
+class Reading:
+    """The rows of one precision."""
+
+    def __init__(self, machine: Machine, shapes: Shapes, quantize: str, seconds: float) -> None:
+        self.machine, self.shapes, self.seconds = machine, shapes, seconds
+        self.quantize = quantize
+        self.precision = "nf4" if quantize == "nf4" else str(machine.dtype).removeprefix("torch.")
+        base = meta_base(shapes, machine.dtype)
+        self.work = PrefDiscWork(base, shapes.spec)
+        self.size = bytes_needed({n: tuple(p.shape) for n, p in base.named_parameters()}, machine.dtype, quantize)
+        text = sum(p.numel() for p in base.model.text_model.layers.parameters())
+        rest = sum(p.numel() for p in (*base.model.vision_model.parameters(), *base.model.connector.parameters()))
+        share = self.size / sum(p.numel() for p in base.parameters())
+        self.text_bytes, self.seen_bytes = text * share, rest * share
+        self.turns = Turns(shapes.spec, word_tokenizer())
+        self.prefdisc: PrefDisc | None = None
+
+    def needs(self, working: float) -> float:
+        """GiB of the weights and of what the work takes beside them."""
+        return self.size / GIB + working
+
+    def build(self) -> dict:
+        """Built on the device from random values: no file is read, so this bounds a loading from below."""
+        name, needs = "build PrefDisc", self.needs(0.2)
+        whole = Work(self._build, 0.0, self.size, said=f"{self.size / GIB:.1f} GiB of weights")
+        if needs * GIB > self.machine.free():
+            return left_out(self.machine, name, self.precision, whole, "does not fit", needs)
+        return measured(self.machine, name, self.precision, whole, whole, 1, warm=False)
+
+    def _build(self) -> None:
+        self.prefdisc = build_prefdisc(self.shapes, self.machine.dtype, self.quantize, self.machine.device)
+
+    def rows(self) -> Iterator[dict]:
+        """Encode and score."""
+        pairs, candidates, working = self.shapes.pairs, self.shapes.candidates, self.working_gib()
+        yield self._row(f"encode a history of {pairs} pairs", self._encode, pairs, self._encode(pairs), working)
+        whole = self._score(candidates, pairs)
+        yield self._row(f"score {candidates} candidates", self._score, candidates, whole, working)
+
+    def _row(self, name: str, make: Callable[[int], Work], most: int, whole: Work, working: float) -> dict:
+        if self.prefdisc is None or working * GIB > self.machine.free():
+            return left_out(self.machine, name, self.precision, whole, "does not fit", self.needs(working))
+        count = most_that_fit(self.machine, make(1), most, self.seconds)
+        if not count:
+            return left_out(self.machine, name, self.precision, whole, "takes too long here", None)
+        work = whole if count == most else make(count)
+        # A third run is so much less noise on a GPU; on a CPU one takes a minute.
+        repeats, warm = (3, True) if self.machine.cuda else (1, False)
+        return measured(self.machine, name, self.precision, work, whole, repeats, warm)
+
+    def working_gib(self) -> float:
+        """What reading a forward's images takes: see `PrefDisc.working_bytes`."""
+        vision, text = self.work.config.vision_config, self.work.config.text_config
+        chunk = min(self.shapes.candidates, CHUNK if self.machine.cuda else CPU_CHUNK)
+        widest = max(vision.intermediate_size, text.intermediate_size)
+        return 4 * chunk * self.work.patches * widest * self.machine.dtype.itemsize / GIB + 0.5
+
+    def open_tokens(self) -> int:
+        """Tokens of a candidate."""
+        return len(self.turns.open(PROMPT))
+
+    def history_tokens(self, pairs: int) -> int:
+        """Tokens of a history, with P_v."""
+        return self.shapes.spec.num_tokens + 2 * pairs * len(self.turns.rated(PROMPT, True))
+
+    def _images(self, count: int) -> torch.Tensor:
+        return Geometry("", self.prefdisc, SIZE).images(count, seed=2)
+
+    @torch.no_grad()
+    def encoded(self, pairs: int) -> HistoryPrefix:
+        """A history of random images, read."""
+        return self.prefdisc.encode(Geometry("", self.prefdisc, SIZE).history(pairs))
+
+    def _encode(self, pairs: int) -> Work:
+        tokens = self.history_tokens(pairs)
+        flops = self.work.seeing(2 * pairs) + self.work.reading(tokens)
+        moved = self.seen_bytes + self.text_bytes
+        return Work(lambda: self.encoded(pairs), flops, moved, tokens, f"{pairs} pairs, {tokens} tokens")
+
+    def _score(self, count: int, pairs: int = 1) -> Work:
+        """Against a history that was read before; a short one serves where not all candidates can be scored either."""
+        before, tokens = self.history_tokens(pairs), self.open_tokens()
+        flops = self.work.seeing(count) + self.work.reading(tokens, before, count)
+        kept: list = []
+
+        @torch.no_grad()
+        def run() -> None:
+            self.prefdisc.score(*kept, PROMPT)
+
+        forwards = -(-count // (CHUNK if self.machine.cuda else CPU_CHUNK))
+        moved = forwards * (self.seen_bytes + self.text_bytes)
+        return Work(
+            run,
+            flops,
+            moved,
+            count * tokens,
+            f"{count} candidates of {tokens} tokens after {before}",
+            lambda: kept.extend([self.encoded(pairs), self._images(count)]),
+        )
+
+    def train(self) -> dict:
+        """A step of stage 1 (METHOD.md section 2): the forward of so many pairs of targets with their histories, the
+        gradient of the LoRA and of P_v, and AdamW. The last row: the model is a training's afterwards."""
+        shapes = self.shapes
+        whole = self._train(shapes.pairs, shapes.per_device)
+        return self._row("train: one QLoRA step", self._train, shapes.pairs, whole, shapes.working[2])
+
+    def _train(self, pairs: int, rows: int = 1) -> Work:
+        tokens = self.history_tokens(pairs) + 2 * self.open_tokens()
+        forward = self.work.seeing(2 * pairs + 2) + self.work.reading(tokens) + self.work.telling(2)
+        # As much again for the gradient of the activations; of the weights it is needed for the small LoRA alone.
+        flops, moved = 2 * rows * forward, 2 * rows * (self.seen_bytes + self.text_bytes)
+        ready: list[Callable[[], None]] = []
+        return Work(
+            lambda: ready[0](),
+            flops,
+            moved,
+            rows * tokens,
+            f"{rows} of {2 * pairs + 2} images, {tokens} tokens each",
+            lambda: ready.append(training_step(self.prefdisc, pairs, rows)),
+        )
+
+
+def training_step(prefdisc: PrefDisc, pairs: int, rows: int) -> Callable[[], None]:
+    """The recipe's step on random images, as train.prefdisc's trainer runs it with recomputed activations."""
+    recipe = LoraConfig(vision=True)
+    lay_lora(prefdisc.base, LoraSpec(recipe.r, recipe.alpha, recipe.targets), recipe.dropout, recipe.init)
+    prefdisc.tokens.data = prefdisc.tokens.data.float()
+    prefdisc.tokens.requires_grad_(True)
+    prefdisc.base.gradient_checkpointing_enable({"use_reentrant": False})
+    prefdisc.train()
+    learner = Learner(prefdisc, apart=False)
+    optimiser = torch.optim.AdamW(trainable(prefdisc).values(), lr=1e-5, weight_decay=1e-2)
+    packed = pack(prefdisc.turns, [[PROMPT] * pairs] * rows, [[Target(pairs, PROMPT)]] * rows)
+    count = 2 * pairs + 2
+    images = Geometry("", prefdisc, SIZE).images(count * rows, seed=3).to(prefdisc.device)
+
+    def step() -> None:
+        logits = learner(packed, (count,) * rows, images=images)
+        preference_loss(logits[:, 0], logits[:, 1], prefdisc.turns.label_ids).backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    return step
