@@ -63,6 +63,30 @@ class Machine:
         return int(free if self.cap is None else min(free, self.cap - self.held()))
 
     @contextmanager
+    def held_within(self) -> Iterator[None]:
+        """Inside, this process cannot take more than `free` says: what asks for more gets torch's error for too little
+        memory, and nobody else suffers. Where the system knows no such limit (it is Linux's), nothing is held."""
+        if self.cuda:
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, (self.held() + self.free()) / total), self.device)
+            yield
+            return
+        try:
+            import resource
+
+            with open("/proc/self/status") as file:
+                data = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmData"))
+        except (ImportError, OSError, StopIteration):
+            yield
+            return
+        before = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (data + max(self.free(), 0), before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_DATA, before)
+
+    @contextmanager
     def watched(self) -> Iterator[None]:
         """Inside, `peak` follows what the process holds at most: the allocator's own count on a GPU, and on a CPU the
         resident set, looked at every few milliseconds."""

@@ -165,8 +165,11 @@ def training_step(prefdisc: PrefDisc, pairs: int, rows: int) -> Callable[[], Non
     images = Geometry("", prefdisc, SIZE).images(count * rows, seed=3).to(prefdisc.device)
 
     def step() -> None:
-        logits = learner(packed, (count,) * rows, images=images)
-        preference_loss(logits[:, 0], logits[:, 1], prefdisc.turns.label_ids).backward()
+        # The recipe's bf16: the LoRA's weights are float32, its products are not.
+        with torch.autocast(prefdisc.device.type, prefdisc.dtype):
+            logits = learner(packed, (count,) * rows, images=images)
+            loss = preference_loss(logits[:, 0], logits[:, 1], prefdisc.turns.label_ids)
+        loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
+import torch
+
 from benchmarks.full_size.machine import GIB, Machine
 
 PATIENCE = 3
@@ -40,11 +42,17 @@ def limit(machine: Machine, work: Work) -> float:
 def measured(machine: Machine, name: str, precision: str, work: Work, whole: Work, repeats: int, warm: bool) -> dict:
     """A row. whole: the work in full, of which `work` may be a part. warm: run it once before it is timed; where one
     run takes minutes, the first is the one."""
-    work.before()
-    with machine.watched():
-        if warm:
-            machine.timed(work.run)
-        seconds = median(machine.timed(work.run) for _ in range(repeats))
+    try:
+        with machine.held_within():
+            work.before()
+            with machine.watched():
+                if warm:
+                    machine.timed(work.run)
+                seconds = median(machine.timed(work.run) for _ in range(repeats))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return left_out(machine, name, precision, whole, f"ran out of memory with {work.said}", None)
     least = limit(machine, work)
     part = work.flops != whole.flops
     return {
@@ -61,6 +69,11 @@ def measured(machine: Machine, name: str, precision: str, work: Work, whole: Wor
         "ratio": round(least / seconds, 4),
         "estimated_whole_s": round(seconds * limit(machine, whole) / least, 1) if part else None,
     }
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether this is an allocator's."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def left_out(machine: Machine, name: str, precision: str, whole: Work | None, why: str, needs: float | None) -> dict:

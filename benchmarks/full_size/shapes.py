@@ -95,7 +95,7 @@ FULL = Shapes(
     pairs=8,
     candidates=32,
     per_device=2,
-    working=(3.0, 4.0, 5.0),
+    working=(3.0, 4.0, 8.0),
 )
 _NARROWER = {"hidden_size": 64, "intermediate_size": 128}
 TINY = Shapes(
