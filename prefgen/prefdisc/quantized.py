@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 Quantize = Literal["none", "nf4", "int8"]
 KINDS = get_args(Quantize)
-PACKAGE = "bitsandbytes"
 
 
 def quantizer(quantize: Quantize, dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -27,11 +25,14 @@ def quantizer(quantize: Quantize, dtype: torch.dtype) -> BitsAndBytesConfig:
     """
     if quantize not in KINDS[1:]:
         raise CheckpointError(f"A base cannot be quantised by {quantize!r}: choose {' or '.join(KINDS[1:])}.")
-    if importlib.util.find_spec(PACKAGE) is None:
+    try:
+        import bitsandbytes  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        # The last two: its binaries do not load on every machine.
         raise CheckpointError(
-            f"A base in {quantize} needs the package {PACKAGE}, which is not installed here: install it into ComfyUI's "
-            "Python (pip install bitsandbytes), or choose bfloat16."
-        )
+            f"A base in {quantize} needs the package bitsandbytes, which does not load here ({str(error)[:80]}): "
+            "install it into ComfyUI's Python (pip install bitsandbytes), or choose bfloat16."
+        ) from error
     from transformers import BitsAndBytesConfig
 
     # The modules' whole names, as transformers matches them.
@@ -45,7 +46,7 @@ def quantizer(quantize: Quantize, dtype: torch.dtype) -> BitsAndBytesConfig:
 
 def is_quantized(model: nn.Module) -> bool:
     """Whether layers of it are bitsandbytes'."""
-    return any(type(module).__module__.startswith(f"{PACKAGE}.") for module in model.modules())
+    return any(type(module).__module__.startswith("bitsandbytes.") for module in model.modules())
 
 
 def settle(model: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import sys
 
 import pytest
 import torch
@@ -120,9 +121,10 @@ def test_the_gradient_reaches_the_pixels(folder, checkpoint, quantize):
 
 @pytest.mark.parametrize("quantize", QUANTIZED)
 def test_without_bitsandbytes_it_says_so(folder, checkpoint, quantize, monkeypatch):
-    monkeypatch.setattr(quantized, "PACKAGE", "bitsandbytes_is_not_here")
-    with pytest.raises(CheckpointError, match="needs the package bitsandbytes_is_not_here, which is not installed"):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(CheckpointError, match="needs the package bitsandbytes, which does not load here"):
         loaded(checkpoint, folder, quantize)
+    assert loaded(checkpoint, folder, "none").prefdisc is not None, "what needs no bitsandbytes still loads"
 
 
 def test_reading_tells_how_far_it_is_and_can_be_stopped(folder, checkpoint):
