@@ -132,7 +132,7 @@ class Machine:
 
 @lru_cache
 def _matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    side, repeats = (8192, 10) if device.type == "cuda" else (2048, 4)
+    side, repeats = (8192, 10) if device.type == "cuda" else (2048, 16)
     a, b = torch.randn(2, side, side, device=device).to(dtype)
     machine = Machine(device)
     machine.timed(lambda: a @ b)

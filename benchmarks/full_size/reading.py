@@ -104,7 +104,13 @@ class Reading:
         tokens = self.history_tokens(pairs)
         flops = self.work.seeing(2 * pairs) + self.work.reading(tokens)
         moved = self.seen_bytes + self.text_bytes
-        return Work(lambda: self.encoded(pairs), flops, moved, tokens, f"{pairs} pairs, {tokens} tokens")
+        return Work(
+            lambda: self.encoded(pairs),
+            flops,
+            moved,
+            tokens,
+            f"{pairs} {'pair' if pairs == 1 else 'pairs'}, {tokens} tokens",
+        )
 
     def _score(self, count: int, pairs: int = 1) -> Work:
         """Against a history that was read before; a short one serves where not all candidates can be scored either."""
@@ -123,7 +129,7 @@ class Reading:
             flops,
             moved,
             count * tokens,
-            f"{count} candidates of {tokens} tokens after {before}",
+            f"{count} {'candidate' if count == 1 else 'candidates'} of {tokens} tokens after {before}",
             lambda: kept.extend([self.encoded(pairs), self._images(count)]),
         )
 

@@ -25,9 +25,6 @@ def test_every_command_has_a_bar_and_every_bar_a_command():
 
 def test_the_modules_and_tests_that_are_run_are_there():
     for command in commands():
-        # Until benchmarks.full_size and the memory's tests are there.
-        if command.name in ("full-size", "tests-memory"):
-            continue
         if command.tests:
             assert all((ROOT / place).exists() for place in command.arguments if place.startswith("tests/"))
         else:
