@@ -138,6 +138,7 @@ def build_unet(shape: UNetShape, dtype: torch.dtype, device: torch.device):
 
     model = meta_unet(shape, dtype)
     fill(model.diffusion_model, device)
+    model.device = device  # where ComfyUI takes it to be
     return comfy.model_patcher.ModelPatcher(
         model, load_device=comfy.model_management.get_torch_device(), offload_device=torch.device("cpu")
     )
