@@ -8,39 +8,13 @@ from typing import Any
 from benchmarks.geometries import NARROW, SPEC
 from prefgen.pocket.shapes import SDXL_UNET, UNetShape
 from prefgen.prefdisc.config import PrefDiscSpec
+from train.needs.shapes import IDEFICS2_8B as PUBLISHED
 
-IDEFICS2_8B = {
+IDEFICS2_8B = PUBLISHED | {
     "image_token_id": 1,
     "tie_word_embeddings": False,
-    "vision_config": {
-        "hidden_size": 1152,
-        "intermediate_size": 4304,
-        "num_hidden_layers": 27,
-        "num_attention_heads": 16,
-        "image_size": 980,
-        "patch_size": 14,
-    },
-    "perceiver_config": {
-        "hidden_size": 4096,
-        "resampler_n_latents": 64,
-        "resampler_depth": 3,
-        "resampler_n_heads": 16,
-        "resampler_head_dim": 96,
-        "num_key_value_heads": 4,
-    },
-    "text_config": {
-        "model_type": "mistral",
-        "vocab_size": 32_003,
-        "hidden_size": 4096,
-        "intermediate_size": 14_336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "max_position_embeddings": 32_768,
-        "pad_token_id": 0,
-        "bos_token_id": None,
-        "eos_token_id": 2,
-    },
+    "text_config": PUBLISHED["text_config"]
+    | {"max_position_embeddings": 32_768, "bos_token_id": None, "eos_token_id": 2},
 }
 """HuggingFaceM4/idefics2-8b; the id of the image token is that of our words, the rest as published."""
 
