@@ -28,6 +28,11 @@ SDXL_LATENT_SCALE = 0.13025
 SIZE_CONDITION = (IMAGE_SIZE, IMAGE_SIZE, 0, 0, IMAGE_SIZE, IMAGE_SIZE)
 SIZE_EMBEDDING = 256  # values a number of the size condition, fixed by SDXL
 
+LORAS = FOLDER / "loras"
+"""What stands in the list of core's LoRA loaders: nothing else lies here."""
+FEW_STEP_LORA = LORAS / "prefgen_pocket_few_step.safetensors"
+"""Makes the pocket UNet paint in one step to four, at cfg 1."""
+
 PARTS = ("unet", "text_encoders", "vae", "clip_vision", "prefdisc", "preference")
 
 

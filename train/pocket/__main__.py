@@ -12,7 +12,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-# Each part needs those before it: latents need the VAE, captions CLIP, embeddings PrefDisc, the adapter all of them.
+# Each part needs those before it: latents need the VAE, captions CLIP, embeddings PrefDisc, few steps the
+# generator, the adapter all but these.
 PARTS = (
     "people",
     "judge",
@@ -22,6 +23,7 @@ PARTS = (
     "clip",
     "prefdisc",
     "generator",
+    "few_step",
     "align",
     "adapter",
 )

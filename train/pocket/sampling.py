@@ -5,7 +5,7 @@ The numbers are those of workflows/api/quickstart.json and the demo; a test comp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -86,7 +86,25 @@ class PocketGenerator:
         branch: UserBranch | None = None,
         users: KeysValues | None = None,
     ) -> Callable[[Tensor], Tensor]:
-        """Noise (B, 4, 12, 12) -> images (B, 3, 96, 96) in [0, 1] on the generator's device, differentiable.
+        """Noise (B, 4, 12, 12) -> images (B, 3, 96, 96) in [0, 1] on the generator's device, differentiable. The rest
+        is as in `sampler`."""
+        sample = self.sampler(prompts, sampling, branch, users)
+        return lambda noise: self.decode(sample(noise))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, 4, 12, 12) -> images (B, 3, 96, 96) in [0, 1], differentiable."""
+        images = self.vae.decode(latents.contiguous(memory_format=torch.channels_last))
+        # Clamped, but with the gradient: flat colours lie at the edges, and would never move again.
+        return images + (images.clamp(0, 1) - images).detach()
+
+    def sampler(
+        self,
+        prompts: Sequence[str],
+        sampling: Sampling | None = None,
+        branch: UserBranch | None = None,
+        users: KeysValues | None = None,
+    ) -> Callable[[Tensor], Tensor]:
+        """Noise -> latents (B, 4, 12, 12) on the generator's device, differentiable.
 
         Args:
             prompts: B of them, read once, here.
@@ -97,32 +115,39 @@ class PocketGenerator:
         device, sampling = self.unet.device, sampling or Sampling()
         # At cfg 1 core leaves the empty prompt out, whose weight is 0.
         guided = sampling.cfg != 1
-        texts = [*prompts, *[""] * len(prompts)] if guided else list(prompts)
         with torch.no_grad():
-            context, pooled = (part.to(device) for part in self.encode(texts))
-        sizes = generator.sizes(len(texts)).to(device)
-        given = {"encoder_hidden_states": context, "added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}}
+            given = conditions(self.encode, [*prompts, *[""] * len(prompts)] if guided else prompts, device)
         sigmas = sampling.sigmas()
-        steps = [(sigma, following, _timestep(sigma)) for sigma, following in pairwise(sigmas.tolist())]
         users = _prompted_rows_alone(users) if users and guided else users
 
-        def generate(noise: Tensor) -> Tensor:
+        def sample(noise: Tensor) -> Tensor:
             x = noise.to(device) * (1 + sigmas[0] ** 2).sqrt()
             with branch.keys_values(users) if branch and users else nullcontext():
-                for sigma, following, time in steps:
-                    rows = torch.cat([x, x]) if guided else x
-                    v = self.unet(rows / (1 + sigma**2) ** 0.5, time, **given, return_dict=False)[0]
-                    # What core calls the denoised latent, of v-prediction: Salimans & Ho 2022, in k-diffusion's scale.
-                    denoised = rows / (1 + sigma**2) - v * sigma / (1 + sigma**2) ** 0.5
+                for sigma, following in pairwise(sigmas.tolist()):
+                    made = denoised(self.unet, torch.cat([x, x]) if guided else x, sigma, timestep(sigma), given)
                     if guided:
-                        prompted, empty = denoised.chunk(2)
-                        denoised = empty + (prompted - empty) * sampling.cfg
-                    x = x + (x - denoised) / sigma * (following - sigma)
-            images = self.vae.decode(x.contiguous(memory_format=torch.channels_last))
-            # Clamped, but with the gradient: flat colours lie at the edges, and would never move again.
-            return images + (images.clamp(0, 1) - images).detach()
+                        prompted, empty = made.chunk(2)
+                        made = empty + (prompted - empty) * sampling.cfg
+                    x = x + (x - made) / sigma * (following - sigma)
+            return x
 
-        return generate
+        return sample
+
+
+def conditions(encode: text.TextEncoders, prompts: Sequence[str], device: torch.device) -> dict:
+    """What the UNet is given beside latents and time, for B prompts."""
+    context, pooled = (part.to(device) for part in encode(list(prompts)))
+    added = {"text_embeds": pooled, "time_ids": generator.sizes(len(prompts)).to(device)}
+    return {"encoder_hidden_states": context, "added_cond_kwargs": added}
+
+
+def denoised(
+    unet: UNet2DConditionModel, x: Tensor, sigma: float | Tensor, time: int | Tensor, given: Mapping
+) -> Tensor:
+    """What core calls the denoised latents of x (B, 4, 12, 12), of v-prediction: Salimans & Ho 2022, in k-diffusion's
+    scale. sigma and its time: one number each, or (B, 1, 1, 1) and (B,)."""
+    v = unet(x / (1 + sigma**2) ** 0.5, time, **given, return_dict=False)[0]
+    return x / (1 + sigma**2) - v * sigma / (1 + sigma**2) ** 0.5
 
 
 def seed_noise(seeds: Sequence[int]) -> Tensor:
@@ -142,6 +167,6 @@ def _sigmas() -> Tensor:
     return ((1 - kept) / kept).sqrt()
 
 
-def _timestep(sigma: float) -> int:
+def timestep(sigma: float) -> int:
     """The schedule's time whose noise level is nearest, on a log scale, as core looks it up."""
     return int((_sigmas().log() - torch.tensor(sigma).log()).abs().argmin())

@@ -1,0 +1,188 @@
+"""Distils the pocket generator, guidance folded in, into a LoRA that paints in one step, or in up to four.
+
+The teacher's map from noise to picture, many steps with guidance, is kept as pairs. The student learns to go all the way
+at once (Luhman & Luhman 2021, arXiv 2101.02388), from where core's samplers begin: pure noise at the schedule's last
+time. For the further steps of a few it learns to go on from where it got itself, on its own Euler path at the noise
+levels of core's `simple` scheduler, to the same end (default ours).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+from prefgen.pocket.shapes import FEW_STEP_LORA
+from train.data.posters import ATTRIBUTES
+from train.evaluate.judge import Judge, load_judge
+from train.evaluate.pictures.kept import key_of, weights_digests
+from train.evaluate.pictures.sheets import to_image
+from train.loop import LoopConfig, device_of, fit
+from train.pocket import lora, text
+from train.pocket.bfloat16 import quicken
+from train.pocket.pairs import SHARD, Pairs, teacher_pairs
+from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, conditions, denoised, timestep
+
+MOST_STEPS = 4
+
+
+@dataclass(frozen=True)
+class FewStepConfig:
+    """How the LoRA is distilled. Defaults ours.
+
+    Attributes:
+        pairs: of the teacher, to learn from. held_out: further ones, to measure on. Multiples of `SHARD`.
+        rank: of the LoRA, in every layer.
+        batch: pairs a step. again: the share of them that also learn a further step.
+        huber: where the loss turns from square to linear (Huber as in LCM's training; it keeps edges that squares blur).
+    """
+
+    pairs: int = 4096
+    held_out: int = 256
+    rank: int = 8
+    batch: int = 32
+    again: float = 0.5
+    huber: float = 0.001
+    teacher: Sampling = field(default_factory=Sampling)
+    loop: LoopConfig = LoopConfig(
+        steps=1500,
+        learning_rate=2e-3,
+        weight_decay=0.0,
+        warmup=50,
+        ema=0.99,
+        save_every=100,
+        log_every=50,
+        bfloat16=True,
+    )
+
+
+CONFIG = FewStepConfig()
+
+
+def train(folder: Path, config: FewStepConfig = CONFIG, seed: int = 71, out: Path = FEW_STEP_LORA) -> dict:
+    """Train, write the LoRA and, into `folder`, a sheet to look at; returns what was reached on held-out pairs.
+
+    Everything is kept under a name of the generator's weights: with other weights it is distilled anew.
+    """
+    torch.manual_seed(seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    where = folder / f"few_step-{key_of({'files': weights_digests(), 'teacher': vars(config.teacher)})}"
+    teacher = PocketGenerator.load(device)
+    pairs = teacher_pairs(where / "pairs", teacher, config.teacher, config.pairs, seed)
+    student = lora.grow(quicken(PocketGenerator.load(device).unet), config.rank)
+
+    def loss_of(student, step):
+        rng = np.random.default_rng([seed, step])
+        return distillation_loss(student, teacher.encode, pairs, rng, config)
+
+    student = fit(student, loss_of, config.loop, where / f"rank{config.rank}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(lora.written(student), out)
+    held_out = teacher_pairs(where / "pairs", teacher, config.teacher, config.held_out, seed + 1, whole=True)
+    return measure(held_out, out, where / "sheet.png")
+
+
+def distillation_loss(
+    student: UNet2DConditionModel,
+    encode: text.TextEncoders,
+    pairs: Pairs,
+    rng: np.random.Generator,
+    config: FewStepConfig,
+) -> dict[str, Tensor]:
+    """The mean loss of one step from pure noise, and of a further step for a share of the batch."""
+    device, rows = device_of(student), rng.integers(len(pairs), size=config.batch)
+    wanted = pairs.latents[torch.from_numpy(rows)].to(device)
+    with torch.no_grad():
+        given = conditions(encode, [pairs.captions[i] for i in rows], device)
+    highest = FewSteps(1).sigmas()[0].item()
+    start = pairs.noise(rows).to(device) * (1 + highest**2) ** 0.5
+    made = denoised(student, start, highest, timestep(highest), given).float()
+    losses = {"one_step": huber(made, wanted, config.huber)}
+    losses["loss"] = losses["one_step"]
+    if more := round(config.again * len(rows)):
+        sigmas = further_levels(more, rng)
+        times = torch.tensor([timestep(sigma) for sigma in sigmas.tolist()], device=device)
+        sigmas = sigmas.view(-1, 1, 1, 1).to(device)
+        # Euler's step from the start to such a level, with what the student made of it.
+        end = made[:more].detach()
+        there = end + (start[:more] - end) / highest * sigmas
+        again = denoised(student, there, sigmas, times, _first(given, more)).float()
+        losses["further"] = huber(again, wanted[:more], config.huber)
+        losses["loss"] = losses["one_step"] + config.again * losses["further"]
+    return losses
+
+
+def further_levels(count: int, rng: np.random.Generator) -> Tensor:
+    """Noise levels that a sampler of two to four steps stands at after its first step: (count,), drawn."""
+    steps = rng.integers(2, MOST_STEPS + 1, size=count)
+    return torch.stack([FewSteps(int(n)).sigmas()[rng.integers(1, n)] for n in steps])
+
+
+def huber(made: Tensor, wanted: Tensor, bend: float) -> Tensor:
+    """The mean of sqrt(d^2 + bend^2) - bend (pseudo-Huber)."""
+    return ((made - wanted).square() + bend**2).sqrt().mean() - bend
+
+
+def _first(given: dict, count: int) -> dict:
+    """Of what the UNet is given, the first rows."""
+    return {k: _first(part, count) if isinstance(part, dict) else part[:count] for k, part in given.items()}
+
+
+@torch.no_grad()
+def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
+    """What the LoRA reached on pairs that it has not seen, whose captions name everything.
+
+    For the teacher, the student in one, two and four steps, and the generator without LoRA in one: the share of each
+    attribute that the validation judge reads as asked; sharpness, as a share of the teacher's; distance from the
+    teacher's picture, mean of the absolute difference. Writes `sheet`: a row each, the first eight captions.
+    """
+    judge, asked = load_judge("validation_judge"), torch.from_numpy(pairs.indices)
+    student, plain = PocketGenerator.load(), PocketGenerator.load()
+    lora.merge_lora(student.unet, file)
+    noise = pairs.noise(np.arange(len(pairs)))
+    ways = {"one_step": (student, 1), "two_steps": (student, 2), "four_steps": (student, 4), "without_lora": (plain, 1)}
+    pictures = {"teacher": torch.cat([plain.decode(part) for part in pairs.latents.split(SHARD)])}
+    for name, (generator, steps) in ways.items():
+        batches = zip(torch.from_numpy(np.arange(len(pairs))).split(SHARD), noise.split(SHARD), strict=True)
+        painted = [generator.paint([pairs.captions[i] for i in rows], own, FewSteps(steps)) for rows, own in batches]
+        pictures[name] = torch.cat(painted)
+    draw(pictures, sheet)
+    sharp, teacher = {name: sharpness(images) for name, images in pictures.items()}, pictures["teacher"]
+    figures = {
+        name: {
+            **read_right(judge, images, asked),
+            "sharpness": round(sharp[name] / sharp["teacher"], 4),
+            "distance": round((images - teacher).abs().mean().item(), 4),
+        }
+        for name, images in pictures.items()
+    }
+    return {**figures, "held_out": len(pairs), "bytes": file.stat().st_size}
+
+
+def read_right(judge: Judge, images: Tensor, asked: Tensor) -> dict[str, float]:
+    """The share of images (N, 3, 96, 96) whose attributes a judge reads as asked (N, 6), by attribute."""
+    read = torch.tensor([found.indices for part in images.split(SHARD) for found in judge.read(part)])
+    return {name: round(float(r), 4) for name, r in zip(ATTRIBUTES, (read == asked).float().mean(0), strict=True)}
+
+
+def sharpness(images: Tensor) -> float:
+    """How much neighbouring pixels differ: the mean absolute Laplacian of (N, 3, H, W)."""
+    middle = images[..., 1:-1, 1:-1]
+    around = images[..., :-2, 1:-1] + images[..., 2:, 1:-1] + images[..., 1:-1, :-2] + images[..., 1:-1, 2:]
+    return (4 * middle - around).abs().mean().item()
+
+
+def draw(pictures: dict[str, Tensor], sheet: Path, shown: int = 8, size: int = 144) -> None:
+    """Rows of pictures under each other, in the order of `pictures`."""
+    paper = Image.new("RGB", (shown * size, len(pictures) * size))
+    for line, images in enumerate(pictures.values()):
+        for column, image in enumerate((images[:shown] * 255).round().byte()):
+            paper.paste(to_image(image, size), (column * size, line * size))
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    paper.save(sheet)

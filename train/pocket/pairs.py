@@ -1,0 +1,75 @@
+"""What the pocket generator makes of a noise and a caption: the pairs that a few-step student learns from.
+
+Painted once, in the generator's own many steps and with its guidance, and kept: a run that was killed goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import trange
+
+from train.data.agents import random_indices
+from train.data.posters import Attributes, random_caption
+from train.evaluate.pictures.kept import kept
+from train.pocket.bfloat16 import quicken
+from train.pocket.generator import training_caption
+from train.pocket.sampling import PocketGenerator, Sampling, seed_noise
+
+SHARD = 64
+"""Pairs in one forward and in one file."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """latents (N, 4, 12, 12): what the teacher makes of the noise of `seeds` (N,) and a caption. indices (N, 6): the
+    attributes that the caption was drawn from."""
+
+    latents: Tensor
+    seeds: tuple[int, ...]
+    captions: tuple[str, ...]
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def noise(self, rows: np.ndarray) -> Tensor:
+        """The noise of some, (n, 4, 12, 12)."""
+        return seed_noise([self.seeds[i] for i in rows])
+
+
+def teacher_pairs(
+    folder: Path, teacher: PocketGenerator, sampling: Sampling, count: int, seed: int, whole: bool = False
+) -> Pairs:
+    """Pairs from `folder`, painted where they are not there yet. count: a multiple of `SHARD`. whole: captions name all
+    six attributes, so that every one can be judged; otherwise they are of every kind, as in the generator's training.
+
+    The folder's name has to say which weights the teacher has: see `kept`.
+    """
+    latents, seeds, captions, indices = [], [], [], []
+    for shard in trange(count // SHARD, desc="painting with the teacher", unit_scale=SHARD, mininterval=5):
+        rng = np.random.default_rng([seed, shard])
+        rows = random_indices((SHARD,), rng)
+        if whole:
+            told = [random_caption(Attributes.from_indices(row), rng, each=1.0) for row in rows]
+        else:
+            told = [training_caption(row, rng, done=1.0) for row in rows]
+        own = [seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)]
+        file = folder / f"{seed}-{shard}.safetensors"
+        made = kept(file, lambda told=told, own=own: {"latents": _paint(teacher, sampling, told, own).half()})
+        latents.append(made["latents"].float())
+        seeds += own
+        captions += told
+        indices.append(rows)
+    return Pairs(torch.cat(latents), tuple(seeds), tuple(captions), np.concatenate(indices))
+
+
+@torch.no_grad()
+def _paint(teacher: PocketGenerator, sampling: Sampling, captions: list[str], seeds: list[int]) -> Tensor:
+    quicken(teacher.unet)  # changes nothing where it has been done
+    with torch.autocast(teacher.unet.device.type, torch.bfloat16):
+        return teacher.sampler(captions, sampling)(seed_noise(seeds)).float().cpu()
