@@ -4,15 +4,16 @@ from comfy_api.latest import ComfyExtension, io
 
 
 class PrefGenExtension(ComfyExtension):
-    """All nodes of the pack, in the order in which a graph uses them, its HTTP routes, and old names of nodes."""
+    """All nodes of the pack, in the order in which a graph uses them, its HTTP routes, its LoRAs, and old names of nodes."""
 
     async def on_load(self) -> None:
         from server import PromptServer
 
-        from . import owner, replacements, routes
+        from . import owner, pocket_generator, replacements, routes
 
         routes.add_routes(PromptServer.instance)
         owner.note_users(PromptServer.instance)
+        pocket_generator.offer_loras()
         await replacements.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -12,6 +12,7 @@ import comfy.sdxl_clip
 import comfy.supported_models
 import comfy.supported_models_base
 import comfy.utils
+import folder_paths
 import torch
 from comfy_api.latest import io
 
@@ -27,6 +28,11 @@ class PocketSDXL(comfy.supported_models.SDXL):
 
     def model_type(self, state_dict: dict, prefix: str = "") -> comfy.model_base.ModelType:
         return comfy.model_base.ModelType.V_PREDICTION
+
+
+def offer_loras() -> None:
+    """Put the pocket's LoRAs into the list of core's LoRA loaders, behind a person's own."""
+    folder_paths.add_model_folder_path("loras", str(shapes.LORAS))
 
 
 def load_state(part: str) -> dict[str, torch.Tensor]:

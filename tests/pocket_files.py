@@ -50,3 +50,19 @@ def vae() -> dict[str, torch.Tensor]:
     state = {name: tensor.detach() for name, tensor in ThinTAESD().state_dict().items()}
     state["taesd_decoder.19.bias"].fill_(0.5)
     return state | {"vae_scale": torch.tensor(shapes.SDXL_LATENT_SCALE), "vae_shift": torch.tensor(0.0)}
+
+
+def random_lora(unet, file: Path, rank: int = 4, seed: int = 3):
+    """Give a UNet a LoRA that is no longer zero, and write it; returns both, as peft runs it and as the file is: with
+    the same halves."""
+    from train.pocket import lora
+
+    grown = lora.grow(unet, rank)
+    torch.manual_seed(seed)
+    for name, parameter in grown.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.02)
+        if "lora_" in name:
+            parameter.data.copy_(parameter.data.half())
+    save_file(lora.written(grown), file)
+    return grown, file

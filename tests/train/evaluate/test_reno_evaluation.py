@@ -14,7 +14,6 @@ from train.evaluate import reno
 from train.evaluate.judge import Judge
 from train.evaluate.pictures.agents import draw_agents
 from train.evaluate.reno import run, sweep
-from train.evaluate.reno.lora import merge_lora
 from train.evaluate.reno.painting import Painted, Painting
 from train.evaluate.reno.report import Found, bars, figures
 from train.evaluate.reno.rewards import LabelReward, Scores, without_prompts
@@ -135,27 +134,6 @@ def test_the_few_step_painter_has_a_gradient():
     sigmas = sampling.sigmas()
     assert len(sigmas) == 3
     assert sigmas[0] > sigmas[1] > sigmas[2] == 0
-
-
-def test_a_lora_is_merged_or_refused(tmp_path):
-    module = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 4), "b": torch.nn.Conv2d(3, 4, 3)}).requires_grad_(False)
-    before, file = {name: w.clone() for name, w in module.state_dict().items()}, tmp_path / "lora.safetensors"
-    down, up, kernel, out = torch.randn(2, 3), torch.randn(4, 2), torch.randn(2, 3, 3, 3), torch.randn(4, 2, 1, 1)
-    told = {"unet.a.lora_A.weight": down, "unet.a.lora_B.weight": up, "unet.a.alpha": torch.tensor(1.0)}
-    save_file(told | {"unet.b.lora_A.weight": kernel, "unet.b.lora_B.weight": out}, file)
-    first = merge_lora(module, file)
-    x, image = torch.randn(5, 3), torch.randn(1, 3, 6, 6)
-    assert torch.allclose(module["a"](x), x @ (before["a.weight"] + up @ down / 2).T + before["a.bias"], atol=1e-5)
-    convolved = torch.nn.functional.conv2d(image, before["b.weight"], before["b.bias"])
-    convolved += torch.nn.functional.conv2d(torch.nn.functional.conv2d(image, kernel), out)
-    assert torch.allclose(module["b"](image), convolved, atol=1e-4)
-    assert len(first) == 64
-    for wrong in ({"c.lora_A.weight": down, "c.lora_B.weight": up}, {"a.lora_A.weight": down}, {"a.weight": down}):
-        save_file(wrong, file)
-        with pytest.raises(ModelError, match="pocket UNet"):
-            merge_lora(module, file)
-    with pytest.raises(ModelError, match="cannot be read"):
-        merge_lora(module, tmp_path / "none.safetensors")
 
 
 class Read:

@@ -19,11 +19,11 @@ from prefgen.reno import optimise
 from prefgen.rewards import Reward
 from train.evaluate.pictures.agents import Agents
 from train.evaluate.pictures.kept import kept, key_of, weights_digests
-from train.evaluate.reno.lora import merge_lora
 from train.evaluate.reno.rewards import Scores
 from train.evaluate.reno.rows import Row
 from train.evaluate.reno.setting import ITERATIONS, Setting
 from train.evaluate.reno.viper import Viper
+from train.pocket.lora import merge_lora
 from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise
 
 BATCH = 4
