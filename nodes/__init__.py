@@ -4,7 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 
 class PrefGenExtension(ComfyExtension):
-    """All nodes of the pack, in the order in which a graph uses them, its HTTP routes, its LoRAs, and old names of nodes."""
+    """All nodes of the pack, in the order in which a graph uses them, its routes, LoRAs, and old names of nodes."""
 
     async def on_load(self) -> None:
         from server import PromptServer

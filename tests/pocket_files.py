@@ -57,11 +57,11 @@ def random_lora(unet, file: Path, rank: int = 4, seed: int = 3):
     the same halves."""
     from train.pocket import lora
 
-    grown = lora.grow(unet, rank)
     torch.manual_seed(seed)
+    grown = lora.grow(unet, rank)
     for name, parameter in grown.named_parameters():
         if "lora_B" in name:
-            parameter.data.normal_(std=0.02)
+            parameter.data.normal_(std=0.04)
         if "lora_" in name:
             parameter.data.copy_(parameter.data.half())
     save_file(lora.written(grown), file)

@@ -47,7 +47,7 @@ def test_core_paints_with_it_what_peft_does(comfy, server, random_file, steps):
     plain = PocketGenerator.load().paint(prompts, noise, FewSteps(steps))[0]
     # A grey level: peft adds the LoRA's output and core its weights, in float32; and two implementations of the UNet.
     assert (theirs - ours).abs().max() < 1 / 255
-    assert (plain - ours).abs().max() > 0.05, "the LoRA shows"
+    assert (plain - ours).abs().max() > 5 / 255, "the LoRA shows"
     assert "lora key not loaded" not in server.log.read_text()[before:]
 
 

@@ -1,9 +1,9 @@
 """Distils the pocket generator, guidance folded in, into a LoRA that paints in one step, or in up to four.
 
-The teacher's map from noise to picture, many steps with guidance, is kept as pairs. The student learns to go all the way
-at once (Luhman & Luhman 2021, arXiv 2101.02388), from where core's samplers begin: pure noise at the schedule's last
-time. For the further steps of a few it learns to go on from where it got itself, on its own Euler path at the noise
-levels of core's `simple` scheduler, to the same end (default ours).
+The teacher's map from noise to picture, many steps with guidance, is kept as pairs. The student learns to go all the
+way at once (Luhman & Luhman 2021, arXiv 2101.02388), from where core's samplers begin: pure noise at the schedule's
+last time. For further steps it learns to go on from where it got itself, on its own Euler path at the noise levels of
+core's `simple` scheduler, to the same end (default ours).
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from train.pocket.pairs import SHARD, Pairs, teacher_pairs
 from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, conditions, denoised, timestep
 
 MOST_STEPS = 4
+LOOP = LoopConfig(
+    steps=1500, learning_rate=2e-3, weight_decay=0.0, warmup=50, ema=0.99, save_every=100, log_every=50, bfloat16=True
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class FewStepConfig:
         pairs: of the teacher, to learn from. held_out: further ones, to measure on. Multiples of `SHARD`.
         rank: of the LoRA, in every layer.
         batch: pairs a step. again: the share of them that also learn a further step.
-        huber: where the loss turns from square to linear (Huber as in LCM's training; it keeps edges that squares blur).
+        huber: where the loss turns from square to linear, as in LCM's training: squares blur edges.
     """
 
     pairs: int = 4096
@@ -50,16 +53,7 @@ class FewStepConfig:
     again: float = 0.5
     huber: float = 0.001
     teacher: Sampling = field(default_factory=Sampling)
-    loop: LoopConfig = LoopConfig(
-        steps=1500,
-        learning_rate=2e-3,
-        weight_decay=0.0,
-        warmup=50,
-        ema=0.99,
-        save_every=100,
-        log_every=50,
-        bfloat16=True,
-    )
+    loop: LoopConfig = LOOP
 
 
 CONFIG = FewStepConfig()

@@ -1,8 +1,8 @@
 """A LoRA on the pocket UNet: grown, written as core's LoRA loader reads it, and merged.
 
 Names are kohya's, which every LoRA tool knows: `lora_unet_` and a module's name in diffusers' words with underscores,
-`.lora_down.weight` (rank, in, ...), `.lora_up.weight` (out, rank, ...) and `.alpha` (LoRA, arXiv 2106.09685: W + alpha /
-rank B A).
+`.lora_down.weight` (rank, in, ...), `.lora_up.weight` (out, rank, ...) and `.alpha` (LoRA, arXiv 2106.09685:
+W + alpha / rank B A).
 """
 
 from __future__ import annotations

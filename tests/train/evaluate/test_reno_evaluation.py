@@ -1,15 +1,17 @@
 """Optimised noise for unseen agents, on a few of them and two iterations: what is climbed, kept, measured and told."""
 
+import argparse
 import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from prefgen.errors import ModelError, RewardError
+from prefgen.errors import RewardError
 from train.evaluate import reno
 from train.evaluate.judge import Judge
 from train.evaluate.pictures.agents import draw_agents
@@ -72,6 +74,23 @@ def test_a_setting_is_chosen_by_the_validation_judge_alone(tmp_path, monkeypatch
     assert result["setting"] == Setting().told()
     assert len(result["settings"]) == 1
     assert "<!-- reno.sweep -->" in (tmp_path / "e.md").read_text()
+
+
+def test_the_shipped_lora_is_used_where_there_is_one_in_one_step(tmp_path, monkeypatch):
+    def paints(*arguments):
+        parser = argparse.ArgumentParser()
+        run.add_generator(parser)
+        options = SimpleNamespace(given=parser.parse_args(arguments), model=lambda: None)
+        painting = run.painting_of(options, Setting())
+        return painting.lora, painting.sampling.steps
+
+    lora = tmp_path / "lora.safetensors"
+    monkeypatch.setattr(run, "FEW_STEP_LORA", lora)
+    assert paints() == (None, 4)
+    lora.touch()
+    assert paints() == (lora, 1)
+    assert paints("--no-lora") == (None, 4)
+    assert paints("--lora", "own.safetensors", "--steps", "2") == (Path("own.safetensors"), 2)
 
 
 def test_a_wrong_setting_is_said_before_the_work(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from prefgen.pocket.shapes import FEW_STEP_LORA
 from train.evaluate.command import CLUSTERED, Options, Report, command
 from train.evaluate.judge import load_judge
 from train.evaluate.pictures.agents import PROMPTS, SEEDS
@@ -51,24 +52,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def add_generator(parser: argparse.ArgumentParser) -> None:
     """The generator, how often it runs, and where pictures are kept."""
     parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of ReNO, and the N of best-of-N")
-    parser.add_argument("--steps", type=int, default=FewSteps.steps, help="of the sampler, for every picture")
+    parser.add_argument(
+        "--steps", type=int, help=f"of the sampler, for every picture; 1 with a LoRA, {FewSteps.steps} without"
+    )
     parser.add_argument("--cfg", type=float, default=FewSteps.cfg, help="guidance; 1 is none")
-    parser.add_argument("--lora", type=Path, help="a few-step LoRA on the pocket UNet, in diffusers' names")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--lora", type=Path, help="a few-step LoRA on the pocket UNet; the shipped one if not given")
+    which.add_argument("--no-lora", action="store_true", help="the pocket generator as it is")
     parser.add_argument("--strength", type=float, default=STRENGTH, help="of the adapter, as the node's")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where pictures and trainings are kept")
 
 
+def lora_of(given: argparse.Namespace) -> Path | None:
+    """The LoRA that was asked for, or the shipped one where there is one."""
+    shipped = FEW_STEP_LORA if FEW_STEP_LORA.is_file() else None
+    return None if given.no_lora else given.lora or shipped
+
+
 def painting_of(options: Options, how: Setting, viper: Viper | None = None) -> Painting:
     """What paints, as asked for."""
-    given = options.given
+    given, lora = options.given, lora_of(options.given)
+    usual = 1 if lora else FewSteps.steps
+    steps = usual if given.steps is None else given.steps
     return Painting(
         options.model(),
         given.folder / "pictures",
         given.strength,
         how,
         given.iterations,
-        FewSteps(given.steps, given.cfg),
-        given.lora,
+        FewSteps(steps, given.cfg),
+        lora,
         viper,
     )
 
@@ -98,7 +111,7 @@ def measure(options: Options) -> Report:
         "setting": how.told(),
         "iterations": given.iterations,
         "sampling": vars(painting.sampling),
-        "lora": given.lora and given.lora.name,
+        "lora": painting.lora and painting.lora.name,
         "strength": given.strength,
         "checkpoint": options.checkpoint,
     }
@@ -135,7 +148,8 @@ def _tell_cost(names: list[str], pictures: int, painting: Painting) -> None:
 def describe(options: Options, painting: Painting) -> str:
     """What was measured, for the table's text."""
     sampling, given = painting.sampling, options.given
-    generator = f"The pocket generator with the LoRA {given.lora.name}" if given.lora else "The pocket generator"
+    told = "The pocket generator"
+    generator = f"{told} with the LoRA {painting.lora.name}" if painting.lora else told
     return (
         f"{options.users:,} unseen agents over {options.told_seeds}, 8 pairs of test posters each, {PROMPTS} prompts "
         f"at {SEEDS} seeds each: {options.users * PROMPTS * SEEDS:,} pictures a row, which begin with the same noise "
