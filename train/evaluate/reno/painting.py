@@ -30,8 +30,9 @@ BATCH = 4
 """Agents in one forward, whose graph is kept for the gradient (default ours)."""
 OTHERS = 100_000_000
 """Between the seeds of a picture's noises, which best-of-N chooses from; the first is plain's own."""
-FORWARD, BACKWARD = 0.25 / 32, 2.0
-"""Seconds of one processor core for one row of the UNet at one step, about; and how many of those a gradient takes."""
+UNET, REST, BACKWARD = 0.1 / 16, 0.11 / 16, 1.3
+"""Seconds of one processor core, about: for one row of the UNet at one step; for one picture's VAE, PrefDisc and CLIP;
+and how many times both of these a gradient takes."""
 
 
 @dataclass(frozen=True)
@@ -163,5 +164,5 @@ class Painting:
 def minutes(rows: list[Row], pictures: int, iterations: int, sampling: Sampling) -> float:
     """What painting takes on one processor core, about."""
     forwards = {"plain": 1.0, "best_of_n": iterations, "reno": iterations * (1 + BACKWARD)}
-    each = sampling.steps * (1 if sampling.cfg == 1 else 2) * FORWARD
+    each = sampling.steps * (1 if sampling.cfg == 1 else 2) * UNET + REST
     return sum(forwards[row.way] for row in rows) * pictures * each / 60
