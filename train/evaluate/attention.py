@@ -5,15 +5,12 @@ METHOD.md section 2 (001 figure 4): all users judge one same target; each has fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from prefgen.prefdisc.model import PrefDisc
+from prefgen.prefdisc.attention import attention_kept
 from train.data.agents import World
 from train.data.posters import ATTRIBUTES
 from train.evaluate import style
@@ -28,24 +25,6 @@ from train.pocket.prefdisc.users import centred
 USERS, ORDERS = 450, 5
 """Over all seeds; random orders of every history (the paper's five)."""
 SHOWN = 4
-
-
-@contextmanager
-def attention_kept(prefdisc: PrefDisc) -> Iterator[list[Tensor]]:
-    """While open, every forward leaves its layers' attention weights (B, heads, S, S) in the list, in order.
-
-    Only the plain implementation has weights to give; the one before is put back.
-    """
-    text = prefdisc.base.model.text_model
-    before, kept = text.config._attn_implementation, []
-    text.set_attn_implementation("eager")
-    hooks = [layer.self_attn.register_forward_hook(lambda _, __, out: kept.append(out[1])) for layer in text.layers]
-    try:
-        yield kept
-    finally:
-        for hook in hooks:
-            hook.remove()
-        text.set_attn_implementation(before)
 
 
 def on_tokens(seen: Seen, history: np.ndarray, target: int, desc: str = "attention") -> np.ndarray:

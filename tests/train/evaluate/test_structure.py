@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from prefgen.prefdisc.attention import attention_kept
 from train.evaluate.attention import (
     alike,
-    attention_kept,
     between_users,
     on_tokens,
     patterns_of,
