@@ -16,11 +16,14 @@ from ..prefgen.errors import CheckpointError, EmbeddingError, PrefGenError
 from ..prefgen.preference import PreferenceModel
 from .attention import KeysValues, check_fits, patch_user_branch
 from .mask import SpatialMask
+from .say import say
 from .types import EmbeddingType, PreferenceModelType
 from .weights import ready
 
 IGNORE, PUSH = "ignore", "push away"
 """What becomes of the disliked images."""
+
+PLAIN = "{name} has liked no image yet: the MODEL paints plainly."
 
 
 def strength_input(part: str, tooltip: str) -> io.Float.Input:
@@ -86,6 +89,7 @@ class ApplyPreferenceAdapter(io.ComfyNode):
                 ),
             ],
             outputs=[io.Model.Output(tooltip="The MODEL that paints to this person's taste.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -114,6 +118,10 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         check_fits(model, adapter.config)
         weights = chosen_blocks(adapter, blocks, block_weights)
         where = None if mask is None else SpatialMask(mask)
+        notice = "" if embedding.vectors else PLAIN.format(name=embedding.name)
+        say(cls, notice, f"{embedding.name}: {', '.join(part for part in PARTS if part in embedding.vectors)}")
+        if notice:
+            return io.NodeOutput(model, ui={"text": [notice]})
         if not strength or not any(shares[part] for part in adapter.config.parts) or not any(weights.values()):
             return io.NodeOutput(model)  # nothing to add, and so the very same image
         strengths = {part: strength * share for part, share in shares.items()}

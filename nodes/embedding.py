@@ -11,16 +11,19 @@ from comfy_api.latest import io
 
 from ..prefgen.embedding import UserEmbedding, extract
 from ..prefgen.errors import EmbeddingError
-from ..prefgen.history import LikedImages, UserHistory
+from ..prefgen.history import LikedImages, NothingLiked, UserHistory
 from ..prefgen.preference import PreferenceModel
 from .images import to_comfy
+from .say import say
 from .types import EmbeddingType, HistoryType, PreferenceModelType
 from .weights import ready
 
 ONLY_LIKED = (
-    "{name} has {count} liked images and no disliked one: the embedding tells what the liked images look like (img), "
+    "{name} has {count} and no disliked one: the embedding tells what the liked images look like (img), "
     "and nothing of what sets them apart (sem, core). Dislike an image to have those."
 )
+
+NO_TASTE = "{name} has liked no image yet: the embedding is empty, and what is painted with it is painted plainly."
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +55,15 @@ class EncodeUserHistory(io.ComfyNode):
                     tooltip="The person's taste, for Apply Preference Adapter with the same preference model.",
                 )
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
-        cls, model: PreferenceModel, history: UserHistory | LikedImages, clip_vision: ClipVisionModel | None = None
+        cls,
+        model: PreferenceModel,
+        history: UserHistory | LikedImages | NothingLiked,
+        clip_vision: ClipVisionModel | None = None,
     ) -> io.NodeOutput:
         images = 2 * len(history) if isinstance(history, UserHistory) else 0
         # Neither the alignment nor the adapter reads a history.
@@ -64,13 +71,22 @@ class EncodeUserHistory(io.ComfyNode):
         if images and model.prefdisc is not None:
             ready(model, "prefdisc", memory=model.prefdisc.working_bytes(images))
         embedding = extract(model, history, clip_vision and image_embedder(clip_vision))
-        if clip_vision is not None:
+        if clip_vision is not None and embedding.vectors:
             _require_tower(model, embedding)
-        if isinstance(history, LikedImages):
-            text = ONLY_LIKED.format(name=history.name, count=len(history.liked))
-            log.warning(text)
-            return io.NodeOutput(embedding, ui={"text": [text]})
-        return io.NodeOutput(embedding)
+        notice = notice_of(history)
+        # That nothing is liked yet is for the node to say that paints.
+        say(cls, notice if embedding.vectors else "", f"{history.name}: {', '.join(embedding.vectors)}")
+        if notice:
+            log.warning(notice)
+        return io.NodeOutput(embedding, ui={"text": [notice]} if notice else None)
+
+
+def notice_of(history: UserHistory | LikedImages | NothingLiked) -> str:
+    """What a history that is not whole lets be known; "" for one of pairs."""
+    if isinstance(history, LikedImages):
+        count = len(history.liked)
+        return ONLY_LIKED.format(name=history.name, count=f"{count} liked image{'s' * (count > 1)}")
+    return NO_TASTE.format(name=history.name) if isinstance(history, NothingLiked) else ""
 
 
 def image_embedder(clip_vision: ClipVisionModel) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -7,12 +7,15 @@ from comfy.utils import common_upscale
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..prefgen.errors import ProfileError
-from ..prefgen.history import LikedImages, UserHistory
-from ..prefgen.profile import RULES, Profile, Selection, choose, read_history
+from ..prefgen.errors import ProfileError, ProfileUnwritable
+from ..prefgen.history import LikedImages, NothingLiked, UserHistory
+from ..prefgen.profile import RULES, Choice, Profile, Selection, choose, read_history
 from .images import from_comfy, to_comfy
 from .owner import OWNER, people, people_folder, profiles_asked_for, profiles_of_node
 from .types import HistoryType
+
+STOP, PAINT_PLAINLY = "stop", "paint plainly"
+"""What becomes of a profile of which nothing is liked yet."""
 
 HISTORY_TIP = "Connect to Encode User History, Preference Score or ReNO Optimize."
 
@@ -52,6 +55,51 @@ class BuildUserHistory(io.ComfyNode):
         return io.NodeOutput(UserHistory.from_images(*images, lines, name))
 
 
+def selection_inputs() -> list[io.Input]:
+    """Which pairs of a profile make the history."""
+    return [
+        io.Int.Input(
+            "max_pairs",
+            default=8,
+            min=1,
+            max=64,
+            optional=True,
+            tooltip="Pairs at most. Preference models are trained on 8; more take longer to read, once.",
+        ),
+        io.Combo.Input(
+            "select",
+            options=list(RULES),
+            default=RULES[0],
+            optional=True,
+            tooltip="Which pairs of a profile, where there are more: the newest, those that look least alike, or first "
+            "those whose two images were made for the same prompt.",
+        ),
+        io.Float.Input(
+            "half_life_days",
+            default=0.0,
+            min=0.0,
+            max=3650.0,
+            step=1.0,
+            optional=True,
+            tooltip="After so many days a rating counts half when pairs are chosen (diverse, same prompt). 0: age does "
+            "not count.",
+        ),
+    ]
+
+
+def name_fault(user: str) -> bool | str:
+    """Why a name can be no profile's, else True. Not held to those that are there: a profile may begin in this very
+    prompt, or have been rated since the page was loaded."""
+    profiles = profiles_asked_for()
+    if user in people() or profiles is None:
+        return True
+    try:
+        profiles.profile(user)
+    except ProfileError as error:
+        return str(error)
+    return True
+
+
 class LoadUserHistory(io.ComfyNode):
     """The history of a profile that was rated, or of one of the bundled people."""
 
@@ -71,31 +119,14 @@ class LoadUserHistory(io.ComfyNode):
                     tooltip="Whose history: the people in the pack, then the profiles that were rated here. "
                     "Refresh (R) shows new ones.",
                 ),
-                io.Int.Input(
-                    "max_pairs",
-                    default=8,
-                    min=1,
-                    max=64,
-                    optional=True,
-                    tooltip="Pairs at most. Preference models are trained on 8; more take longer to read, once.",
-                ),
+                *selection_inputs(),
                 io.Combo.Input(
-                    "select",
-                    options=list(RULES),
-                    default=RULES[0],
+                    "when_unrated",
+                    options=[STOP, PAINT_PLAINLY],
+                    default=STOP,
                     optional=True,
-                    tooltip="Which pairs of a profile, where there are more: the newest, those that look least alike, "
-                    "or first those whose two images were made for the same prompt.",
-                ),
-                io.Float.Input(
-                    "half_life_days",
-                    default=0.0,
-                    min=0.0,
-                    max=3650.0,
-                    step=1.0,
-                    optional=True,
-                    tooltip="After so many days a rating counts half when pairs are chosen (diverse, same prompt). "
-                    "0: age does not count.",
+                    tooltip="As long as nothing of the profile is liked: stop, which shows a name that is mistyped, or "
+                    "paint plainly, as if there were no adapter.",
                 ),
             ],
             outputs=[
@@ -111,55 +142,78 @@ class LoadUserHistory(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, user: str) -> bool | str:
-        # Not held to the list: a profile may begin in this very prompt, or have been rated since the page was loaded.
-        profiles = profiles_asked_for()
-        if user in people() or profiles is None:
-            return True
-        try:
-            profiles.profile(user)
-        except ProfileError as error:
-            return str(error)
-        return True
+        return name_fault(user)
 
     @classmethod
     def fingerprint_inputs(
-        cls, user: str, max_pairs: int = 8, select: str = RULES[0], half_life_days: float = 0.0, **owner: str
+        cls,
+        user: str,
+        max_pairs: int = 8,
+        select: str = RULES[0],
+        half_life_days: float = 0.0,
+        when_unrated: str = STOP,
+        **owner: str,
     ) -> str:
         """What is chosen, not all that is rated: a rating that changes no pair re-runs nothing."""
         if user in people():
             return user
-        return choose(_profile(user, owner), Selection(max_pairs, select, half_life_days)).digest
+        chosen = _chosen(user, Selection(max_pairs, select, half_life_days), when_unrated, owner)
+        return chosen.digest
 
     @classmethod
     def execute(
-        cls, user: str, max_pairs: int = 8, select: str = RULES[0], half_life_days: float = 0.0, **owner: str
+        cls,
+        user: str,
+        max_pairs: int = 8,
+        select: str = RULES[0],
+        half_life_days: float = 0.0,
+        when_unrated: str = STOP,
+        **owner: str,
     ) -> io.NodeOutput:
         selection = Selection(max_pairs, select, half_life_days)
         if user in people():
             whole = UserHistory.from_folder(people_folder() / user)
             history, told = UserHistory(whole.pairs[-selection.most :], whole.name), ""
         else:
-            profile = _profile(user, owner)
-            history = read_history(profile, choose(profile, selection))
+            chosen, profile = _chosen(user, selection, when_unrated, owner), _profile(user, owner)
+            history = chosen if isinstance(chosen, NothingLiked) else read_history(profile, chosen)
             told = summary(profile, history)
-        if isinstance(history, LikedImages):
-            liked, disliked = to_comfy(batch(history.liked)), ExecutionBlocker(None)
-        else:
-            liked, disliked = (
-                to_comfy(batch([getattr(pair, side) for pair in history.pairs])) for side in ("liked", "disliked")
-            )
-        return io.NodeOutput(history, liked, disliked, ui={"text": [told]} if told else None)
+        return io.NodeOutput(history, *_looked_at(history), ui={"text": [told]} if told else None)
 
 
 def _profile(name: str, owner: dict[str, str]) -> Profile:
-    return profiles_of_node({OWNER: owner.get(OWNER, "")}).existing(name)
+    return profiles_of_node({OWNER: owner.get(OWNER, "")}).profile(name)
 
 
-def summary(profile: Profile, history: UserHistory | LikedImages) -> str:
+def _chosen(name: str, selection: Selection, when_unrated: str, owner: dict[str, str]) -> Choice | NothingLiked:
+    """What of a profile is read. Raises ProfileError where nothing is liked, unless it may go on without."""
+    profile = _profile(name, owner)
+    try:
+        return choose(profile.profiles.existing(name), selection)
+    except ProfileUnwritable:
+        raise
+    except ProfileError as error:
+        if when_unrated != PAINT_PLAINLY:
+            raise
+        return NothingLiked(profile.name, str(error))
+
+
+def _looked_at(history: UserHistory | LikedImages | NothingLiked) -> tuple[torch.Tensor | ExecutionBlocker, ...]:
+    """The liked and the disliked images; nodes behind a side without any wait."""
+    if isinstance(history, NothingLiked):
+        return ExecutionBlocker(None), ExecutionBlocker(None)
+    if isinstance(history, LikedImages):
+        return to_comfy(batch(history.liked)), ExecutionBlocker(None)
+    return tuple(to_comfy(batch([getattr(pair, side) for pair in history.pairs])) for side in ("liked", "disliked"))
+
+
+def summary(profile: Profile, history: UserHistory | LikedImages | NothingLiked) -> str:
     """What a profile holds and what of it is used, in one line."""
     liked = sum(rating.liked for rating in profile.ratings)
     told = f"{profile.name}: {liked} liked, {len(profile.ratings) - liked} disliked"
-    if isinstance(history, LikedImages):
+    if isinstance(history, NothingLiked):
+        told += "; painted plainly, until an image is liked"
+    elif isinstance(history, LikedImages):
         told += f"; the liked images alone ({len(history.liked)}), until there is a disliked one"
     else:
         told += f"; {len(history)} pairs"

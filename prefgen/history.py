@@ -145,6 +145,31 @@ class LikedImages:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class NothingLiked:
+    """Somebody of whom nothing is known yet, where a history is expected: what they would paint with is painted
+    plainly, and whoever asks for pairs gets the HistoryError that says why there are none.
+
+    why: what is missing and what to do, as a sentence.
+    """
+
+    name: str
+    why: str
+
+    @property
+    def pairs(self) -> tuple[PreferencePair, ...]:
+        """Raises HistoryError."""
+        raise HistoryError(self.why)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (hex): the same for everybody."""
+        return hashlib.sha256(b"nothing liked").hexdigest()
+
+
 def _add_image(digest: hashlib._Hash, image: Tensor) -> None:
     digest.update(str(tuple(image.shape)).encode())
     digest.update(image.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())

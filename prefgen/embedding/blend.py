@@ -54,6 +54,9 @@ def _require_alike(users: Sequence[UserEmbedding]) -> None:
     """The users' numbers mean the same: the same model read them, and the same parts are there, as wide."""
     first = users[0]
     shape = {part: len(vector) for part, vector in first.vectors.items()}
+    unknown = next((user.name for user in users if not user.vectors), None)
+    if unknown is not None:
+        raise EmbeddingError(f"{unknown!r} has liked no image yet, and has no taste to mix or compare: like an image.")
     for user in users[1:]:
         if user.fingerprint != first.fingerprint:
             raise EmbeddingError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import EmbeddingError
-from ..history import LikedImages, UserHistory
+from ..history import LikedImages, NothingLiked, UserHistory
 from ..ip_adapter import ImageAdapterModel
 from .user import UserEmbedding
 
@@ -21,7 +21,7 @@ Embed = Callable[[Tensor], Tensor]
 
 
 def extract(
-    model: PreferenceModel, history: UserHistory | LikedImages, embed_images: Embed | None = None
+    model: PreferenceModel, history: UserHistory | LikedImages | NothingLiked, embed_images: Embed | None = None
 ) -> UserEmbedding:
     """Read a history into a user embedding, in ordinary float32 tensors on the CPU.
 
@@ -29,12 +29,14 @@ def extract(
     come from the prefix that scoring uses: a history that was scored with has been read, and costs no forward here.
     `img` is the mean CLIP embedding of the liked images, `disliked_img` of the disliked ones. A model out of an
     IP-Adapter file (see ip_adapter.py) has no PrefDisc: of it the image parts alone. Liked images without a disliked
-    one give `img` alone, since PrefDisc reads pairs.
+    one give `img` alone, since PrefDisc reads pairs, and nothing liked gives no part at all.
 
     embed_images: the image tower; None takes the checkpoint's own, and leaves `img` out where it has none. Raises
     CheckpointError where the checkpoint has no PrefDisc, HistoryError as `PreferenceModel.read` does, EmbeddingError
     for an IP-Adapter, or liked images alone, without a tower.
     """
+    if isinstance(history, NothingLiked):
+        return UserEmbedding(None, None, None, model.reading, history.name, made_by=model.name)
     if isinstance(model, ImageAdapterModel):
         return _images_alone(model, history, embed_images, _mean)
     embed = embed_images or model.image_tower

@@ -12,7 +12,10 @@ KIND = "user embedding"
 
 
 def save_embedding(path: str | Path, embedding: UserEmbedding) -> Path:
-    """Write an embedding; a file that is there is replaced, and kept where writing fails. Returns the path."""
+    """Write an embedding; a file that is there is replaced, and kept where writing fails. Returns the path.
+    Raises EmbeddingError where no part is there."""
+    if not embedding.vectors:
+        raise EmbeddingError(f"There is nothing to keep of {embedding.name!r}, who has liked no image yet: like one.")
     header = {"user": embedding.name, "reading": embedding.fingerprint, "made_by": embedding.made_by}
     tensors = embedding.vectors
     header["fingerprint"] = fingerprint(header, tensors)

@@ -18,7 +18,8 @@ PARTS = ("sem", "core", "img", "disliked_img")
 
 @dataclass(frozen=True, eq=False)
 class UserEmbedding:
-    """One user for the generator. sem, core: (D,). img, disliked_img: (D_img,). A part may be None.
+    """One user for the generator. sem, core: (D,). img, disliked_img: (D_img,). A part may be None; all of them are
+    for somebody who has liked nothing yet.
 
     fingerprint: of what read the history (`PreferenceModel.reading`), not of the whole checkpoint: an embedding
     outlives the training of another adapter. name: the user's. made_by: the checkpoint's file, for messages. Raises

@@ -112,6 +112,35 @@ def taste(server, profile: str) -> dict[str, np.ndarray]:
     return {part: vector.numpy() for part, vector in made.vectors.items()}
 
 
+def said(page, node: str) -> str:
+    """What a node says of its last run, below its widgets."""
+    widget = "node.widgets.find(widget => widget.name === '$$node-text-preview')"
+    return page.evaluate(f"(node => {widget}?.value)(app.graph.nodes.find(node => node.type === '{node}'))")
+
+
+def test_a_newcomer_paints_plainly_then_by_likes_alone_and_is_told_so(page, renderer, server):
+    name = f"newcomer-{renderer}"
+    load(page, workflow(name))
+    run(page)
+    look_at_rater(page)
+    assert said(page, "ApplyPreferenceAdapter") == f"{name} has liked no image yet: the MODEL paints plainly."
+    plain = digests(page)
+    page.click(card(0, "like"))
+    wait_for_marks(page, "liked", "none", "none", "none")
+    run(page)
+    look_at_rater(page)
+    assert said(page, "EncodeUserHistory").startswith(f"{name} has 1 liked image and no disliked one")
+    assert said(page, "ApplyPreferenceAdapter") == f"{name}: img"
+    second = digests(page)
+    assert not set(second) & set(plain)
+    picture(page, f"{renderer}-img-alone")
+    page.click(card(1, "dislike"))
+    wait_for_marks(page, "none", "disliked", "none", "none")
+    run(page)
+    assert said(page, "EncodeUserHistory") == f"{name}: sem, core, img, disliked_img", "nothing is missing any more"
+    assert said(page, "LoadUserHistory") is None, "who has nothing to notice takes no room for it"
+
+
 def test_clicks_become_ratings_and_the_next_run_knows_them(page, renderer, server):
     name = f"clicks-{renderer}"
     load(page, workflow(name))
@@ -130,7 +159,6 @@ def test_clicks_become_ratings_and_the_next_run_knows_them(page, renderer, serve
     assert on_disk(server, name) == {plain[0]: True, plain[1]: True, plain[2]: False}
     assert page.evaluate("document.querySelector('.prefgen-counts').textContent") == f"{name}: 2 liked, 1 disliked"
 
-    page.evaluate("app.graph.nodes.find(node => node.type === 'ComfySwitchNode').widgets[0].value = true")
     run(page)
     look_at_rater(page)
     first, knew = digests(page), taste(server, name)

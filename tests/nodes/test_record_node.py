@@ -129,6 +129,43 @@ def test_the_adapter_paints_with_likes_alone(comfy):
     assert np.array_equal(with_img, other)
 
 
+@pytest.mark.parametrize("disliked", [None, "0"], ids=["nothing rated", "nothing liked"])
+def test_a_profile_of_which_nothing_is_liked_may_be_painted_plainly(comfy, disliked):
+    """And says so; the first like changes the picture, and nothing has to be switched."""
+    name = f"newcomer {disliked}"
+    if disliked:
+        record(comfy, name, disliked=disliked, seed=11)
+    pocket = Pocket()
+    history = loaded(pocket.graph, name, when_unrated="paint plainly")
+    preference = pocket.preference()
+    user = pocket.add("EncodeUserHistory", model=preference, history=history[0])
+    adapted = pocket.adapted(preference, user)
+    mine, plain = (pocket.save(pocket.paint(*model)) for model in ((adapted,), ()))
+    looking = pocket.add("ProbeSave", value=history[1])
+    result = comfy.run(pocket.graph)
+    assert np.array_equal(result.tensor(mine), result.tensor(plain))
+    assert not result.of(looking)
+    assert result.of(history)["text"][0].endswith("disliked; painted plainly, until an image is liked")
+    assert f"{name} has liked no image yet" in result.of(user)["text"][0]
+    assert result.of(adapted)["text"] == [f"{name} has liked no image yet: the MODEL paints plainly."]
+    assert {history.id, user.id, adapted.id} <= set(comfy.run(pocket.graph).cached), "nothing has changed"
+    record(comfy, name, liked="0", seed=12)
+    result = comfy.run(pocket.graph)
+    assert np.abs(result.tensor(mine) - result.tensor(plain)).max() > 1e-3
+
+
+def test_nothing_liked_stops_by_default_and_can_be_neither_scored_for_nor_kept(comfy):
+    graph = Graph()
+    taste.scored(graph, history=loaded(graph, "blank", when_unrated="paint plainly")[0])
+    taste.refused(comfy, graph, "PreferenceScore", "no profile 'blank'", "rate an image first")
+    graph = Graph()
+    model = graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT)
+    history = loaded(graph, "blank", when_unrated="paint plainly")
+    encode = graph.add("EncodeUserHistory", model=model, history=history[0])
+    graph.add("SaveUserEmbedding", embedding=encode, filename="blank")
+    taste.refused(comfy, graph, "SaveUserEmbedding", "nothing to keep of 'blank'")
+
+
 def test_images_of_several_sizes_are_shown_in_one(comfy):
     for size, place in ((24, "liked"), (48, "disliked")):
         graph = Graph()

@@ -4,7 +4,7 @@ import torch
 from prefgen.checkpoint import Checkpoint
 from prefgen.embedding import UserEmbedding, extract
 from prefgen.errors import CheckpointError, EmbeddingError, HistoryError
-from prefgen.history import LikedImages
+from prefgen.history import LikedImages, NothingLiked
 from prefgen.preference import PreferenceModel
 from tests.prefgen import tiny
 
@@ -32,6 +32,16 @@ def test_the_parts_are_means_over_their_layers_and_images(model):
 
 def test_without_an_image_tower_there_is_no_img(model):
     assert extract(model, tiny.history()).img is None
+
+
+def test_nothing_liked_gives_no_part_and_no_tower_is_asked_for(model):
+    nobody = NothingLiked("nobody", "Nothing is rated: like an image.")
+    for tower in (embed, None):
+        embedding = extract(model, nobody, tower)
+        assert (embedding.vectors, embedding.name) == ({}, "nobody")
+        embedding.require_from(model)
+    with pytest.raises(HistoryError, match="Nothing is rated: like an image"):
+        model.read(nobody)
 
 
 def test_liked_images_alone_give_img_alone(model):

@@ -36,6 +36,15 @@ def test_distances_run_from_none_to_opposite():
     assert distance(ada, blend([ada, bo], [1, 1])) < distance(ada, bo)
 
 
+def test_who_has_liked_nothing_cannot_be_mixed_or_compared():
+    nobody = UserEmbedding(None, None, None, "f", "nobody")
+    for users in ([user(), nobody], [nobody, user()], [nobody, nobody]):
+        with pytest.raises(EmbeddingError, match="'nobody' has liked no image yet"):
+            blend(users, [1, 1])
+        with pytest.raises(EmbeddingError, match="'nobody' has liked no image yet"):
+            distance(*users)
+
+
 @pytest.mark.parametrize("weights", [(0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1), (1,)])
 def test_weights_that_are_none(weights):
     with pytest.raises(EmbeddingError, match="weights"):
