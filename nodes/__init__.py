@@ -17,7 +17,20 @@ class PrefGenExtension(ComfyExtension):
         await replacements.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        from . import adapter, embedding, history, ip_adapter, model, people, pocket_generator, record, reno, score
+        from . import (  # one import would take a line a name
+            adapter,
+            embedding,
+            history,
+            ip_adapter,
+            model,
+            people,
+            pocket_generator,
+            record,
+            reno,
+            score,
+            show_profile,
+        )
 
-        families = (pocket_generator, model, ip_adapter, history, record, embedding, people, adapter, reno, score)
+        taste = (history, record, show_profile, embedding, people)
+        families = (pocket_generator, model, ip_adapter, *taste, adapter, reno, score)
         return [node for family in families for node in family.NODES]

@@ -25,7 +25,7 @@ from ..prefgen.profile import Profiles
 OWNER = "prefgen_owner"
 """The input that a prompt's nodes are given."""
 
-NODES_WITH_PROFILES = ("LoadUserHistory", "RecordPreference")
+NODES_WITH_PROFILES = ("LoadUserHistory", "RecordPreference", "ShowUserProfile")
 DEFAULT_USER = "default"
 
 _asking: ContextVar[str | None] = ContextVar("prefgen_user", default=None)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from comfy_api.latest import io
-from PIL import Image
 
 from ..prefgen.errors import ProfileError
 from ..prefgen.profile import Picture, Profile
-from .images import from_comfy
+from .images import from_comfy, to_picture
 from .owner import profiles_asked_for, profiles_of_node
 from .shown import show
 
@@ -112,9 +110,8 @@ def state(person: Profile, pictures: list[Picture]) -> dict[str, list]:
 
 
 def as_pictures(images: torch.Tensor) -> list[Picture]:
-    """(B, 3, H, W) in [0, 1] as pictures of 8 bits, rounded."""
-    pixels = (images.clamp(0, 1) * 255).round().to("cpu", torch.uint8).movedim(1, -1).numpy()
-    return [Picture.of(Image.fromarray(np.ascontiguousarray(image), "RGB")) for image in pixels]
+    """(B, 3, H, W) in [0, 1] as what a profile keeps."""
+    return [Picture.of(to_picture(image)) for image in images]
 
 
 def places(text: str, count: int, what: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from typing import BinaryIO
 
@@ -12,6 +13,8 @@ from ..prefgen.profile import Picture, Profile, Profiles, Rating, export_profile
 from ..prefgen.profile.pictures import MOST_BYTES, thumbnail
 from . import shown
 from .answers import Refused, answering, aside, body, field, json_body, number
+from .panel import draw_panel
+from .rated import on_the_wall, unread
 
 PREFIX = "/prefgen/profiles"
 ONE = PREFIX + "/{profile}"
@@ -19,6 +22,9 @@ IMAGE = ONE + "/images/{image}"
 PAGE, MOST_A_PAGE = 100, 10_000
 SIZE, MOST_SIZE = 256, 1024
 """Pixels of a thumbnail's longest edge."""
+
+WALL, MOST_WALL = 16, 60
+"""Images a side of the picture of a profile."""
 
 CHUNK = 2**20
 
@@ -32,6 +38,7 @@ def add_routes(server) -> None:
     routes.get(f"{ONE}/ratings")(answers(ratings))
     routes.post(f"{ONE}/ratings")(answers(rate))
     routes.post(f"{ONE}/undo")(answers(undo))
+    routes.get(f"{ONE}/picture")(answers(picture))
     routes.get(IMAGE)(answers(image))
     routes.delete(IMAGE)(answers(forget_image))
     routes.get(f"{ONE}/export")(answers(export))
@@ -49,8 +56,9 @@ async def profile(request: web.Request, mine: Profiles) -> web.Response:
 
 
 async def ratings(request: web.Request, mine: Profiles) -> web.Response:
-    """The ratings that count, newest first, a page of them; or those of some images."""
+    """The ratings that count, newest first, a page of them; or those of some images; or likes, or dislikes, alone."""
     limit, offset = number(request, "limit", PAGE, MOST_A_PAGE), number(request, "offset", 0, 10**9)
+    side = liked_of(request) if "liked" in request.query else None
     asked = [image for image in request.query.get("images", "").split(",") if image]
 
     def found() -> dict:
@@ -58,6 +66,8 @@ async def ratings(request: web.Request, mine: Profiles) -> web.Response:
         chosen = person.ratings[::-1]
         if asked:
             chosen = [rating for rating in map(person.rating, asked) if rating]
+        if side is not None:
+            chosen = [rating for rating in chosen if rating.liked is side]
         return about(person) | {"ratings": [told(rating) for rating in chosen[offset : offset + limit]]}
 
     return web.json_response(await aside(found))
@@ -67,9 +77,7 @@ async def rate(request: web.Request, mine: Profiles) -> web.Response:
     """Like or dislike one image: one that is known by its digest, one that ComfyUI saved, or the body itself."""
     person = mine.profile(request.match_info["profile"])
     if request.content_type.startswith("image/"):
-        liked = {"true": True, "false": False}.get(request.query.get("liked", ""))
-        if liked is None:
-            raise Refused(400, "The query has no liked=true or liked=false.")
+        liked = liked_of(request)
         data, prompt = await body(request, MOST_BYTES), request.query.get("prompt", "")
         rating = await aside(lambda: person.rate(Picture.decode(data, "The body"), liked, prompt))
     else:
@@ -102,12 +110,30 @@ async def undo(request: web.Request, mine: Profiles) -> web.Response:
     return web.json_response(await aside(undone))
 
 
+async def picture(request: web.Request, mine: Profiles) -> web.Response:
+    """Counts and walls as one picture: what Show User Profile shows without a model."""
+    most = max(1, number(request, "images", WALL, MOST_WALL))
+
+    def drawn() -> bytes:
+        person = unread(named(request, mine))
+        looks = {image.key: image.small() for image in person.newest(most)}
+        file = io.BytesIO()
+        draw_panel(on_the_wall(person, looks)).save(file, "WEBP", quality=90)
+        return file.getvalue()
+
+    return _webp(await aside(drawn), "no-store")
+
+
 async def image(request: web.Request, mine: Profiles) -> web.Response:
     """An image of the profile, small."""
     size = max(1, number(request, "size", SIZE, MOST_SIZE))
     data = await aside(lambda: thumbnail(named(request, mine).image_path(request.match_info["image"]), size))
     # Private: it may be forgotten, and belongs to one of several users.
-    headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff", "Vary": "Comfy-User"}
+    return _webp(data, "private, max-age=3600")
+
+
+def _webp(data: bytes, keep: str) -> web.Response:
+    headers = {"Cache-Control": keep, "X-Content-Type-Options": "nosniff", "Vary": "Comfy-User"}
     return web.Response(body=data, content_type="image/webp", headers=headers)
 
 
@@ -169,6 +195,14 @@ async def _receive(request: web.Request, file: BinaryIO, most: int) -> None:
             raise Refused(413, f"The body is larger than {most:,} bytes (--max-upload-size).")
         await aside(file.write, part)
     file.seek(0)
+
+
+def liked_of(request: web.Request) -> bool:
+    """`liked` of the query. Raises Refused, 400."""
+    liked = {"true": True, "false": False}.get(request.query.get("liked", ""))
+    if liked is None:
+        raise Refused(400, "The query has no liked=true or liked=false.")
+    return liked
 
 
 def named(request: web.Request, mine: Profiles) -> Profile:

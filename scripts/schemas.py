@@ -19,6 +19,7 @@ FOUND_AT_RUN_TIME = {
     ("LoadPreferenceModel", "checkpoint"),
     ("PreferenceModelFromIPAdapter", "file"),
     ("LoadUserHistory", "user"),
+    ("ShowUserProfile", "user"),
     ("LoadUserEmbedding", "file"),
     ("ReNOOptimize", "scheduler"),
 }

@@ -1,10 +1,13 @@
-/** The pack's door in the browser: Record Preference gets its rating widget. No other node is touched. */
+/** The pack's door in the browser: Record Preference gets its rating widget, and the sidebar a tab that shows a profile.
+ * No other node is touched. */
 
 import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
 import { lastOutputs, outputOf } from "./rating/batch.js";
 import { rate } from "./rating/profiles.js";
 import { drop, unsaved } from "./rating/unsaved.js";
 import { RatingWidget } from "./rating/widget.js";
+import { noteOutput, profileTab } from "./profile/tab.js";
 
 const NODE = "RecordPreference";
 const CATEGORY = "PrefGen";
@@ -15,8 +18,10 @@ const widgets = new Set();
 app.registerExtension({
   name: "prefgen.RecordPreference",
 
-  /** Clicks that were on their way when the page was left. */
+  /** The tab; and clicks that were on their way when the page was left. */
   async setup() {
+    app.extensionManager.registerSidebarTab(profileTab());
+    api.addEventListener("executed", ({ detail }) => noteOutput(detail?.output));
     for (const click of unsaved()) {
       try {
         await rate(click.profile, click.image, click.liked, click.prompt);

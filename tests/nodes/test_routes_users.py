@@ -65,6 +65,18 @@ def test_a_node_reads_the_profile_of_whoever_queued_it(shared, users):
     assert pictures[0] != pictures[1]
 
 
+def test_a_panel_shows_nobody_elses_profile(shared, users):
+    eve, mallory = users
+    graph = Graph()
+    recorded(graph, "secret", liked="0", disliked="1")
+    run(shared, graph, eve)
+    graph = Graph()
+    node = graph.add("ShowUserProfile", user="secret")
+    assert run(shared, graph, eve)["outputs"][node.id]["liked"] == [1]
+    assert run(shared, graph, mallory)["status"]["status_str"] == "error"
+    assert ask(shared, "GET", f"{ROOT}/secret/picture", None, Comfy_User=mallory).status == 404
+
+
 def test_options_are_the_askers(shared, users):
     def offered(**headers):
         info = ask(shared, "GET", "/object_info/LoadUserHistory", None, **headers).json["LoadUserHistory"]

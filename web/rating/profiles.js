@@ -52,9 +52,49 @@ export async function ratingsOf(profile, digests) {
   return found;
 }
 
+/** All profiles of the user, in numbers. */
+export async function list() {
+  return (await asJson(await send(""))).profiles;
+}
+
+/** Some of what is liked, or of what is disliked, newest first. */
+export async function page(profile, liked, offset, limit) {
+  const query = new URLSearchParams({ liked, offset, limit });
+  return (await asJson(await send(`${named(profile)}/ratings?${query}`))).ratings;
+}
+
+/** Forget an image and its ratings, for good. */
+export async function forgetImage(profile, image) {
+  tell(profile, image, null, await asJson(await send(`${named(profile)}/images/${image}`, null, "DELETE")));
+}
+
+/** Forget a profile, for good. */
+export async function forgetProfile(profile) {
+  await asJson(await send(named(profile), null, "DELETE"));
+  tell(profile, "", null, { liked: 0, disliked: 0 });
+}
+
+/** Let the browser save the profile as one .zip. */
+export async function download(profile) {
+  const answer = await send(`${named(profile)}/export`);
+  if (!answer.ok) await asJson(answer);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await answer.blob());
+  link.download = `${profile}.prefgen.zip`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // when the browser has begun to save is not told
+}
+
+/** Add such a .zip to a profile: {imported: {ratings, known, images}}. */
+export async function upload(profile, file) {
+  const told = await asJson(await send(`${named(profile)}/import`, file, "POST", "application/zip"));
+  tell(profile, "", null, told);
+  return told;
+}
+
 /** An image as a blob: from where ComfyUI showed it, else the small one of the profile; null if both are gone. */
-export async function imageBlob(profile, { digest, file }) {
-  const places = [`/prefgen/profiles/${named(profile)}/images/${digest}?size=1024`];
+export async function imageBlob(profile, { digest, file }, size = 1024) {
+  const places = [`/prefgen/profiles/${named(profile)}/images/${digest}?size=${size}`];
   if (file) places.unshift(`/view?${new URLSearchParams(file)}`);
   for (const place of places) {
     const answer = await api.fetchApi(place);
@@ -65,11 +105,14 @@ export async function imageBlob(profile, { digest, file }) {
 
 const named = (profile) => encodeURIComponent(profile);
 
-async function send(path, body) {
-  const headers = { "Content-Type": "application/json" };
-  const options = body ? { method: "POST", headers, body: JSON.stringify(body) } : {};
+async function send(path, body, method = body ? "POST" : "GET", type = "application/json") {
+  const options = { method };
+  if (body) {
+    options.headers = { "Content-Type": type };
+    options.body = type === "application/json" ? JSON.stringify(body) : body;
+  }
   try {
-    return await api.fetchApi(`/prefgen/profiles/${path}`, options);
+    return await api.fetchApi(`/prefgen/profiles${path && `/${path}`}`, options);
   } catch {
     throw new Refused(texts().noAnswer, 0);
   }

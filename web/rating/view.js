@@ -44,6 +44,11 @@ export class RatingView {
     this.arrange();
   }
 
+  /** The digests of images without a picture. */
+  gone() {
+    return new Set(this.cards.filter((card) => !card.url).map((card) => card.image.digest));
+  }
+
   /** Show a picture on every card of an image; null where there is none any more. */
   setPicture(digest, blob) {
     for (const card of this.cards.filter((card) => card.image.digest === digest)) {

@@ -78,6 +78,8 @@ export class RatingWidget {
       this.marks.clear();
       this.view.setImages(batch.images, batch.prompt);
       this.loadPictures();
+    } else if (fresh) {
+      this.loadPictures(this.view.gone()); // forgotten, and shown once more
     }
     if (!before && fresh) this.grow();
     if (!fresh || !batch.ratings || batch.profile !== this.profile) return this.refresh();
@@ -107,8 +109,8 @@ export class RatingWidget {
     }
   }
 
-  loadPictures() {
-    for (const image of this.batch.images) {
+  loadPictures(only = null) {
+    for (const image of this.batch.images.filter(({ digest }) => !only || only.has(digest))) {
       profiles
         .imageBlob(this.profile, image)
         .catch(() => null)
@@ -182,6 +184,7 @@ export class RatingWidget {
   /** Something was rated, here or in another node. */
   changed({ profile, image, rating, liked, disliked }) {
     if (profile !== this.profile) return;
+    if (!image) return void this.refresh(); // all of the profile
     if (rating) this.marks.set(image, rating.liked);
     else this.marks.delete(image);
     this.counts = { liked, disliked };
