@@ -22,6 +22,7 @@ PARTS = (
     "decoder",
     "clip",
     "prefdisc",
+    "probe",
     "generator",
     "few_step",
     "align",

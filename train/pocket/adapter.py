@@ -17,14 +17,15 @@ from train.data.posters import Attributes, random_caption
 from train.diffusion import Painted
 from train.loop import LoopConfig
 from train.pocket import generator, text
+from train.pocket.bfloat16 import quicken
 from train.pocket.encoded import EncodedAgents, encoded_agents
 from train.pocket.latents import LatentPool, latent_pool
 from train.pocket.people import HELD_BACK
 from train.pocket.warm_start import warm_start
 
 FILE = FOLDER / "preference.safetensors"
-CONFIG = LoopConfig(steps=1000, learning_rate=1.5e-3, warmup=30, ema=0.98, save_every=100)
-BATCH, AGENTS, SHOWN = 32, 1000, 16
+CONFIG = LoopConfig(steps=800, learning_rate=1.5e-3, warmup=30, ema=0.99, save_every=100, bfloat16=True)
+BATCH, AGENTS, SHOWN = 64, 4000, 16
 WORDY = 0.25  # share of captions that name further attributes
 NO_USER = 0.1  # share of the rows without user tokens (IP-Adapter's image dropout is 0.05; default ours)
 
@@ -63,7 +64,7 @@ def train(
     agents = encoded_agents(folder, AGENTS, seed)
     adapter = PreferenceAdapter(config_for(agents, fusion))
     adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
-    unet = generator.load().to(memory_format=torch.channels_last)
+    unet = quicken(generator.load())
     warm_start(adapter, unet, encode, agents, world)
 
     def batches(step: int) -> tuple[UserParts, Painted]:

@@ -20,7 +20,7 @@ from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket import text
 from train.pocket.batches import drawn_batch, soften
 
-CONFIG = LoopConfig(steps=3000, learning_rate=1.2e-3, ema=0.995, bfloat16=True)
+CONFIG = LoopConfig(steps=2000, learning_rate=1.2e-3, ema=0.995, bfloat16=True)
 BATCH, LENGTH = 64, 32  # captions here are shorter than 32 tokens, and attention is causal: the rest changes nothing
 # Words no caption knows, so that the "unknown" row learns to mean nothing in particular.
 _FILLERS = ("beautiful", "my", "favourite", "art", "best", "nice", "illustration", "detailed")

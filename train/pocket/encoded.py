@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tqdm import trange
 from prefgen.adapter import UserParts
 from prefgen.embedding import extract
 from prefgen.history import PreferencePair, UserHistory
+from prefgen.pocket.shapes import weights_path
 from prefgen.preference import PreferenceModel, load_preference_model
 from train.data.agents import World, draw_pairs
 from train.data.posters import Attributes, subject_prompt
@@ -59,8 +61,10 @@ def encode_agents(model: PreferenceModel, world: World, count: int, seed: int) -
 def encoded_agents(folder: Path, count: int, seed: int) -> EncodedAgents:
     """The table for the shipped preference model, from `folder` where it was made before."""
     model = load_preference_model("pocket")
-    # Named after the base model's weights: the checkpoint's own fingerprint changes with its other parts too.
-    path = folder / f"agents-{model.prefdisc.spec.revision}-{seed}-{count}.safetensors"
+    # Named after what reads: the checkpoint's own fingerprint changes with its other parts too.
+    read_by = hashlib.sha256(f"{model.reading} {model.spec.revision}".encode())
+    read_by.update(weights_path("clip_vision").read_bytes())
+    path = folder / f"agents-{read_by.hexdigest()[:12]}-{seed}-{count}.safetensors"
     if not path.exists():
         table = encode_agents(model, World.load(), count, seed)
         save_file({"utilities": torch.from_numpy(table.utilities), **table.parts._asdict()}, path)
