@@ -31,7 +31,7 @@ from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, condition
 
 MOST_STEPS = 4
 LOOP = LoopConfig(
-    steps=1500, learning_rate=2e-3, weight_decay=0.0, warmup=50, ema=0.99, save_every=100, log_every=50, bfloat16=True
+    steps=800, learning_rate=2e-3, weight_decay=0.0, warmup=50, ema=0.99, save_every=100, log_every=50, bfloat16=True
 )
 
 
