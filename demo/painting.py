@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from demo.plan import Cell, Plan, cells
+from prefgen.pocket.shapes import FEW_STEP_LORA
 from tests.comfyui import Client, Graph, Node, Result
 
 
@@ -32,6 +33,7 @@ def painting(plan: Plan, prompt: str) -> Painting:
     add = made.graph.add
     pocket = add("LoadPocketGenerator")
     model, clip, vae = pocket[0], pocket[1], pocket[2]
+    quick = add("LoraLoaderModelOnly", model=model, lora_name=FEW_STEP_LORA.name, strength_model=1.0)
     preference = add("LoadPreferenceModel", checkpoint="pocket")
     histories = {person: add("LoadUserHistory", user=person) for person in plan.people}
     prompts = {
@@ -61,7 +63,7 @@ def painting(plan: Plan, prompt: str) -> Painting:
     def optimised(person: str) -> Node:
         return add(
             "ReNOOptimize",
-            **{"model": model, "vae": vae, "latent": noise["latent_image"], **prompts},
+            **{"model": quick, "vae": vae, "latent": noise["latent_image"], **prompts},
             **{"preference_model": preference, "history": histories[person], "prompt": prompt, "seed": noise["seed"]},
             **{"iterations": plan.iterations, "learning_rate": plan.learning_rate},
             **{"steps": plan.reno_steps, "cfg": plan.reno_cfg, "scheduler": plan.reno_scheduler, "sense": "like"},
@@ -70,7 +72,7 @@ def painting(plan: Plan, prompt: str) -> Painting:
     paint: dict[str, Callable[[str | None], Node]] = {
         "plain": lambda _: sampled(model, full),
         "adapter": lambda person: sampled(adapted(person), full),
-        "plain_reno": lambda _: sampled(model, few),
+        "plain_reno": lambda _: sampled(quick, few),
         "reno": optimised,
     }
     images = {cell: paint[cell.method](cell.person)[0] for cell in cells(plan, prompt)}

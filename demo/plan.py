@@ -15,9 +15,9 @@ class Plan:
     Attributes:
         seed: of the first prompt's noise; the next prompts take the next seeds. One prompt's pictures share a noise.
         steps, cfg, sampler, scheduler: of the plain and the adapter's pictures.
-        strength: of the adapter; 2 because PrefDisc scored 1, 1.5 and 2 in that order on other prompts and seeds.
+        strength: of the adapter; `train.evaluate.generation.strength` chose it on validation agents.
         reno_steps, reno_cfg, reno_scheduler, iterations, learning_rate: of the noise optimisation, which samples with
-            Euler; `plain_reno` is the same sampler and steps on the noise it starts from.
+            Euler and the few-step LoRA; `plain_reno` is the same sampler and steps on the noise it starts from.
         size: width and height in pixels.
     """
 
@@ -29,12 +29,12 @@ class Plan:
     cfg: float = 2.5
     sampler: str = "euler"
     scheduler: str = "normal"
-    strength: float = 1.5
-    reno_steps: int = 4
+    strength: float = 1.0
+    reno_steps: int = 1
     reno_cfg: float = 1.0
     reno_scheduler: str = "simple"
     iterations: int = 12
-    learning_rate: float = 5.0
+    learning_rate: float = 15.0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..prefgen.errors import ModelError
 from ..prefgen.history import UserHistory
 from ..prefgen.preference import PreferenceModel
 from ..prefgen.reno import Optimiser, RenoConfig, RenoResult, RenoStep, optimise
-from ..prefgen.rewards import By, PreferenceReward, Reward, Sense
+from ..prefgen.rewards import By, PreferenceReward, Reward, Sense, SeveralViews
 from .curve import curve_image
 from .rewards import summed, weight_inputs
 from .sampling import FewSteps, Render, check_decoder, compute_dtype, gradients, load_decoder, make_differentiable
@@ -154,6 +154,15 @@ class ReNOOptimize(io.ComfyNode):
                     optional=True,
                     tooltip="In place of steps and scheduler: from SDTurboScheduler, say.",
                 ),
+                io.Int.Input(
+                    "views",
+                    default=4,
+                    min=0,
+                    max=64,
+                    optional=True,
+                    tooltip="Views of each image, shifted, blurred and noisy, that the reward is the mean of: fewer "
+                    "tricks that please the score alone. Each takes the rewards' time; 0 is the image itself.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The optimised image."),
@@ -190,6 +199,7 @@ class ReNOOptimize(io.ComfyNode):
         patience: int = 0,
         checkpointing: bool = False,
         sigmas: torch.Tensor | None = None,
+        views: int = 4,
         **weights: float,
     ) -> io.NodeOutput:
         config = RenoConfig(iterations, learning_rate, optimiser=optimiser, patience=patience)
@@ -204,7 +214,8 @@ class ReNOOptimize(io.ComfyNode):
             liked = PreferenceReward(prefdisc, preference_model.read(history), prompt, sense, reward)
             if torch.float16 in (compute_dtype(model), vae.vae_dtype, prefdisc.dtype):
                 config = replace(config, loss_scale=LOSS_SCALE)
-            result, notice = climb(graph, vae, summed(liked, weights, prompt), config)
+            total = summed(liked, weights, prompt)
+            result, notice = climb(graph, vae, SeveralViews(total, views, seed) if views else total, config)
         samples = graph.paint(result.noise)
         out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio")}
         return io.NodeOutput(

@@ -2,6 +2,7 @@
 
 from .preference import By, PreferenceReward, Sense
 from .published import PUBLISHED, PublishedReward, RewardModel, load_reward_model
+from .views import SeveralViews
 from .weighted import PAPER_WEIGHTS, Reward, WeightedRewards, check_weights
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Reward",
     "RewardModel",
     "Sense",
+    "SeveralViews",
     "WeightedRewards",
     "check_weights",
     "load_reward_model",

@@ -16,7 +16,7 @@ from train.evaluate.generation import run, strength, variants
 from train.evaluate.generation.painting import Painting
 from train.evaluate.generation.rows import EVERY
 from train.evaluate.generation.variants import Trainings
-from train.evaluate.judge import Judge
+from train.evaluate.judge import load_judge
 from train.evaluate.pictures.agents import Agents, draw_agents
 from train.evaluate.pictures.eyes import PocketEyes, PublishedEyes
 from train.pocket import adapter, align
@@ -83,11 +83,14 @@ def test_the_command_shows_what_it_must(tmp_path, capsys, quick):
     assert again["rows"] == result["rows"]
 
 
-def test_a_strength_is_chosen_without_the_judge(tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(Judge, "read", lambda *_: pytest.fail("the judge chooses nothing"))
+def test_a_strength_is_chosen_by_the_validation_judge(tmp_path, quick, monkeypatch):
+    asked = []
+    monkeypatch.setattr(strength, "load_judge", lambda name: asked.append(name) or load_judge(name))
     result = strength.main(small(tmp_path, "--strengths", "1", "2"))
+    assert asked == ["validation_judge"], "the test's judge chooses nothing"
     assert result["strength"] in (1, 2)
-    assert set(result["score"]) == {"0.0", "1.0", "2.0"}
+    assert set(result["strengths"]) == {"0.0", "1.0", "2.0"}
+    assert result["strengths"]["0.0"]["win_rate"]["value"] == 0.5
     assert "<!-- generation.strength -->" in (tmp_path / "e.md").read_text()
 
 

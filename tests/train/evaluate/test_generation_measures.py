@@ -51,7 +51,7 @@ def test_cosine_with_each_agents_own():
 
 
 def test_a_strength_is_chosen_that_keeps_the_prompt():
-    scores, texts = {1.0: 0.6, 2.0: 0.8, 3.0: 0.9}, {1.0: 0.50, 2.0: 0.46, 3.0: 0.30}
-    assert choose(scores, texts, plain=0.5) == 2.0
-    assert choose(scores, texts, plain=0.1) == 3.0
-    assert choose(scores, texts, plain=2.0) == 1.0, "none keeps it: the least"
+    wins, obedience = {1.0: 0.6, 2.0: 0.8, 3.0: 0.9}, {1.0: 0.50, 2.0: 0.48, 3.0: 0.30}
+    assert choose(wins, obedience, plain=0.5) == 2.0
+    assert choose(wins, obedience, plain=0.1) == 3.0
+    assert choose(wins, obedience, plain=2.0) == 1.0, "none keeps it: the least"

@@ -33,7 +33,7 @@ from train.pocket.people import HELD_BACK
 
 USERS, FEWER = 200, 100
 """Agents, and those of the rows that are there for a difference (default ours)."""
-STRENGTH = 1.5
+STRENGTH = 1.0
 """Of the adapter, as in the demo and the quickstart."""
 FOLDER = Path("out/generation")
 

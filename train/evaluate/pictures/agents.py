@@ -20,13 +20,14 @@ from prefgen.preference import PreferenceModel
 from train.data.agents import World, by_attribute, utility_of
 from train.data.posters import ATTRIBUTES
 from train.evaluate.trials import Gallery, draw_trials
-from train.pocket.adapter import SHOWN
 from train.pocket.align import favourites
 from train.pocket.people import HELD_BACK
 
 WORDINGS = ("{}", "a poster of {}", "a picture of {}")
 PROMPTS, SEEDS = 2, 2
 """Of each agent (default ours): four pictures in every row."""
+SHOWN = 16
+"""Drawn posters that an agent chooses among, for the one that stands for what they like (default ours)."""
 _SUBJECTS = tuple(ATTRIBUTES["subject"])
 
 
@@ -160,8 +161,8 @@ def draw_agents(
 def liked_posters(
     world: World, gallery: Gallery, utilities: np.ndarray, subjects: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each subject (n, m), the poster of it that the agent chooses among as many as in the adapter's training
-    (Plackett-Luce): rows of the gallery (n, m)."""
+    """For each subject (n, m), the poster of it that the agent chooses among `SHOWN` (Plackett-Luce): rows of the
+    gallery (n, m)."""
     shown = subjects[..., None] * gallery.each + rng.integers(gallery.each, size=(*subjects.shape, SHOWN))
     u = utility_of(utilities[:, None, None], gallery.attributes[shown])
     best = (u / world.temperature + rng.gumbel(size=u.shape)).argmax(-1)

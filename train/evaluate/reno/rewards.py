@@ -15,7 +15,7 @@ from prefgen.image_tower import load_image_tower
 from prefgen.pocket.shapes import weights_path
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.prefdisc.prefix import HistoryPrefix
-from prefgen.rewards import PreferenceReward, Reward, WeightedRewards
+from prefgen.rewards import PreferenceReward, Reward, SeveralViews, WeightedRewards
 from train.evaluate.pictures.agents import Agents
 from train.evaluate.reno.rows import Score
 from train.evaluate.reno.setting import Setting
@@ -38,8 +38,11 @@ class Scores:
         prompts = [prompt for own in agents.prompts for prompt in own]
         clip = PocketClipReward(prompts, self.prefdisc.device)
         if score == "general":
-            return clip
-        return WeightedRewards([(setting.preference, self._preference(score, agents, setting)), (setting.clip, clip)])
+            reward = clip
+        else:
+            preference = self._preference(score, agents, setting)
+            reward = WeightedRewards([(setting.preference, preference), (setting.clip, clip)])
+        return SeveralViews(reward, setting.views) if setting.views else reward
 
     def _preference(self, score: Score, agents: Agents, setting: Setting) -> Reward:
         if score == "viper":

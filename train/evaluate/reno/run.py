@@ -34,7 +34,7 @@ from train.pocket.sampling import FewSteps
 
 USERS = 120
 """Agents (default ours)."""
-STRENGTH = 1.5
+STRENGTH = 1.0
 """Of the adapter, as in the demo and the quickstart."""
 FOLDER = Path("out/reno")
 

@@ -15,14 +15,16 @@ ITERATIONS = 30
 @dataclass(frozen=True)
 class Setting:
     """learning_rate, regulariser: see `RenoConfig`. preference, clip: the rewards' weights, the pocket CLIP's cosine
-    with the prompt being all of the general rewards. by: the preference's score or its logit margin. Defaults: the
-    published ones."""
+    with the prompt being all of the general rewards. by: the preference's score or its logit margin. views: of each
+    image, over which all of it is averaged; 0 takes the image itself. Defaults: the published ones, but for the views.
+    """
 
     learning_rate: float = RenoConfig.learning_rate
     regulariser: float = RenoConfig.regulariser
     preference: float = PAPER_WEIGHTS["preference"]
     clip: float = PAPER_WEIGHTS["clip"]
     by: By = "score"
+    views: int = 4
 
     def __post_init__(self) -> None:
         check_weights([self.preference, self.clip])
@@ -37,7 +39,10 @@ class Setting:
 
     def text(self) -> str:
         """For a sentence or a table."""
-        return f"learning rate {self.learning_rate:g}, {self.by}, CLIP {self.clip:g}, regulariser {self.regulariser:g}"
+        return (
+            f"learning rate {self.learning_rate:g}, {self.by}, CLIP {self.clip:g}, "
+            f"{self.views} views, regulariser {self.regulariser:g}"
+        )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +53,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preference", type=float, default=default.preference, help="weight of the preference")
     parser.add_argument("--clip", type=float, default=default.clip, help="weight of the pocket CLIP's cosine")
     parser.add_argument("--by", choices=("score", "margin"), default=default.by, help="how the preference is read")
+    parser.add_argument("--views", type=int, default=default.views, help="of every image; 0: the image itself")
 
 
 def setting_of(given: argparse.Namespace) -> Setting:
     """What was asked for."""
-    return Setting(given.learning_rate, given.regulariser, given.preference, given.clip, given.by)
+    return Setting(given.learning_rate, given.regulariser, given.preference, given.clip, given.by, given.views)

@@ -25,7 +25,7 @@ from train.evaluate.reno.setting import Setting
 from train.evaluate.statistics import Estimate
 
 USERS = 24
-RATES, CLIPS, READINGS = (1.0, 5.0, 15.0), (0.0, 1.0), ("score", "margin")
+RATES, CLIPS, READINGS, VIEWS = (5.0, 15.0), (1.0, 3.0), ("score", "margin"), (0, 4)
 
 
 def choose(told: Mapping[Setting, Mapping[str, Estimate]], plain: float) -> Setting:
@@ -45,8 +45,8 @@ def measure(options: Options) -> Report:
     """Paint plain and every setting; choose."""
     given = options.given
     settings = [
-        Setting(rate, given.regulariser, clip=clip, by=by)
-        for rate, clip, by in product(given.learning_rates, given.clips, given.readings)
+        Setting(rate, given.regulariser, clip=clip, by=by, views=views)
+        for rate, clip, by, views in product(given.learning_rates, given.clips, given.readings, given.views)
     ]
     agents, eyes = validation_agents(options)
     painting = painting_of(options, settings[0])
@@ -107,6 +107,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rates", type=float, nargs="+", default=RATES, help="to try")
     parser.add_argument("--clips", type=float, nargs="+", default=CLIPS, help="weights of the pocket CLIP to try")
     parser.add_argument("--readings", nargs="+", choices=READINGS, default=READINGS, help="of the preference, to try")
+    parser.add_argument(
+        "--views", type=int, nargs="+", default=VIEWS, help="of every image, to try; 0: the image itself"
+    )
     parser.add_argument("--regulariser", type=float, default=Setting.regulariser, help="weight of the noise's norm")
 
 
