@@ -32,7 +32,7 @@ from train.evaluate.reno.viper import POSTERS, Viper
 from train.evaluate.variants import STEPS
 from train.pocket.sampling import FewSteps
 
-USERS = 120
+USERS = 100
 """Agents (default ours)."""
 STRENGTH = 1.0
 """Of the adapter, as in the demo and the quickstart."""

@@ -16,10 +16,10 @@ ITERATIONS = 30
 class Setting:
     """learning_rate, regulariser: see `RenoConfig`. preference, clip: the rewards' weights, the pocket CLIP's cosine
     with the prompt being all of the general rewards. by: the preference's score or its logit margin. views: of each
-    image, over which all of it is averaged; 0 takes the image itself. Defaults: the published ones, but for the views.
-    """
+    image, over which all of it is averaged; 0 takes the image itself. Defaults: the published
+    ones, but for the learning rate and the views, which the sweep chose for the pocket models."""
 
-    learning_rate: float = RenoConfig.learning_rate
+    learning_rate: float = 15.0
     regulariser: float = RenoConfig.regulariser
     preference: float = PAPER_WEIGHTS["preference"]
     clip: float = PAPER_WEIGHTS["clip"]

@@ -24,7 +24,7 @@ from train.evaluate.reno.run import add_generator, compare, painting_of
 from train.evaluate.reno.setting import Setting
 from train.evaluate.statistics import Estimate
 
-USERS = 24
+USERS = 12
 RATES, CLIPS, READINGS, VIEWS = (5.0, 15.0), (1.0, 3.0), ("score", "margin"), (0, 4)
 
 
