@@ -156,12 +156,12 @@ class ReNOOptimize(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "views",
-                    default=4,
+                    default=0,
                     min=0,
                     max=64,
                     optional=True,
-                    tooltip="Views of each image, shifted, blurred and noisy, that the reward is the mean of: fewer "
-                    "tricks that please the score alone. Each takes the rewards' time; 0 is the image itself.",
+                    tooltip="Views of each image, shifted, blurred and noisy, that the reward is the mean of: with "
+                    "4, fewer tricks that please the score alone. Each takes the rewards' time; 0 is the image itself.",
                 ),
             ],
             outputs=[
@@ -199,7 +199,7 @@ class ReNOOptimize(io.ComfyNode):
         patience: int = 0,
         checkpointing: bool = False,
         sigmas: torch.Tensor | None = None,
-        views: int = 4,
+        views: int = 0,
         **weights: float,
     ) -> io.NodeOutput:
         config = RenoConfig(iterations, learning_rate, optimiser=optimiser, patience=patience)

@@ -90,6 +90,15 @@ def test_the_adapter_and_the_noise_work_together(comfy):
     assert max(result.of(both)["rewards"][0]) > result.of(both)["rewards"][0][0]
 
 
+def test_views_are_drawn_by_the_seed(comfy):
+    _, plain, _ = optimised(comfy, iterations=2)
+    _, seen, _ = optimised(comfy, iterations=2, views=2)
+    _, again, _ = optimised(comfy, iterations=2, views=2, patience=9)
+    assert abs(seen["rewards"][0][0] - plain["rewards"][0][0]) > 1e-4, "the mean of two views is not the image's"
+    # patience makes it run anew; the same operations
+    assert again["rewards"][0] == pytest.approx(seen["rewards"][0], rel=1e-4)
+
+
 def test_dislikes_are_climbed_too_and_the_margin_is_a_reward(comfy):
     _, liked, _ = optimised(comfy, reward="margin")
     _, disliked, _ = optimised(comfy, reward="margin", sense="dislike")

@@ -68,7 +68,7 @@ def test_the_command_shows_what_it_must(tmp_path, capsys, monkeypatch):
 def test_a_setting_is_chosen_by_the_validation_judge_alone(tmp_path, monkeypatch):
     judges, load = [], sweep.load_judge
     monkeypatch.setattr(sweep, "load_judge", lambda name="judge": judges.append(name) or load(name))
-    one = ("--learning-rates", "5", "--clips", "1", "--readings", "score")
+    one = ("--learning-rates", "15", "--clips", "1", "--readings", "score", "--views", "4")
     result = sweep.main(small(tmp_path, *one))
     assert judges == ["validation_judge"]
     assert result["setting"] == Setting().told()
@@ -102,7 +102,8 @@ def test_a_wrong_setting_is_said_before_the_work(tmp_path, monkeypatch):
 
 
 def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
-    painting = Painting(model, tmp_path, 1.5, iterations=3, sampling=FewSteps(1))
+    # Of the image itself: views are drawn anew in every iteration.
+    painting = Painting(model, tmp_path, 1.5, Setting(views=0), iterations=3, sampling=FewSteps(1))
     plain = painting.paint(two, "plain", EVERY["plain"])
     assert plain.images.shape == (2, 4, 3, 96, 96)
     made = {name: painting.paint(two, name, EVERY[name]) for name in ("best_of_n", "reno", "general")}
@@ -123,7 +124,7 @@ def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
 
 def test_each_agent_is_read_with_their_own_history(model, two):
     images = two.posters.flatten(0, 1).float() / 255
-    scores, how = Scores(model.prefdisc, model.prefdisc), Setting(preference=1.0, clip=0.0, by="margin")
+    scores, how = Scores(model.prefdisc, model.prefdisc), Setting(preference=1.0, clip=0.0, by="margin", views=0)
     with torch.no_grad():
         ours = scores.of("preference", two, how)(images)
         parts = [model.prefdisc.logits(two.prefixes[i], images[4 * i : 4 * i + 4], two.prompts[i]) for i in (0, 1)]
