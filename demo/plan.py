@@ -16,8 +16,9 @@ class Plan:
         seed: of the first prompt's noise; the next prompts take the next seeds. One prompt's pictures share a noise.
         steps, cfg, sampler, scheduler: of the plain and the adapter's pictures.
         strength: of the adapter; `train.evaluate.generation.strength` chose it on validation agents.
-        reno_steps, reno_cfg, reno_scheduler, iterations, learning_rate, views: of the noise optimisation, which samples with
-            Euler and the few-step LoRA; `plain_reno` is the same sampler and steps on the noise it starts from.
+        reno_steps, reno_cfg, reno_scheduler, iterations, learning_rate, views: of the noise optimisation, which
+            samples with Euler and the few-step LoRA; `plain_reno` is the same sampler and steps on the noise it starts
+            from.
         size: width and height in pixels.
     """
 
