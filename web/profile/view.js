@@ -1,13 +1,11 @@
 /** The tab's elements. It knows neither ComfyUI nor the routes. */
 
+import { THUMB, addStyle, button, drawnButton, element } from "../elements.js";
 import { texts } from "./texts.js";
 
-const THUMB =
-  "M3.5 10.5h3a.5.5 0 0 1 .5.5v8.5a.5.5 0 0 1-.5.5h-3a.5.5 0 0 1-.5-.5V11a.5.5 0 0 1 .5-.5Z" +
-  "M9 20V10.6l3.2-7c.2-.4.6-.6 1-.6 1.2 0 2 1 1.8 2.2L14.3 9h4.9c1.3 0 2.2 1.2 1.9 2.4l-1.6 7c-.2.9-1 1.6-2 1.6Z";
 const BIN = "M4 6.5h16M9.5 6V4h5v2M6 6.5l1 13.5h10l1-13.5M10 10v6.5M14 10v6.5";
 
-addStyle();
+addStyle(new URL("./profile.css", import.meta.url));
 
 export class ProfileView {
   /** @param actions what the buttons do, and `picture(digest)`, which gets an image as a blob */
@@ -116,8 +114,8 @@ class Card {
   constructor(rating, actions) {
     this.rating = rating;
     this.picture = element("img", "", { draggable: false });
-    this.turn = iconButton("prefgen-turn", THUMB, () => actions.turn(this.rating));
-    const forget = iconButton("prefgen-forget", BIN, () => actions.forget(this.rating));
+    this.turn = drawnButton("prefgen-icon prefgen-turn", THUMB, () => actions.turn(this.rating));
+    const forget = drawnButton("prefgen-icon prefgen-forget", BIN, () => actions.forget(this.rating));
     label(forget, texts().forget);
     this.element = element("figure", "prefgen-rated");
     this.element.dataset.digest = rating.image;
@@ -152,31 +150,4 @@ class Card {
 function label(made, text) {
   made.setAttribute("aria-label", text);
   made.title = text;
-}
-
-function iconButton(className, drawing, onClick) {
-  const made = button(`prefgen-icon ${className}`, "", onClick);
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", drawing);
-  svg.append(path);
-  made.append(svg);
-  return made;
-}
-
-function button(className, text, onClick) {
-  const made = element("button", className, { type: "button", textContent: text });
-  made.addEventListener("click", onClick);
-  return made;
-}
-
-function element(tag, className, properties = {}) {
-  return Object.assign(document.createElement(tag), { className }, properties);
-}
-
-function addStyle() {
-  const link = element("link", "", { rel: "stylesheet", href: new URL("./profile.css", import.meta.url).href });
-  document.head.append(link);
 }

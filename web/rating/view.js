@@ -1,15 +1,13 @@
 /** The widget's elements: what is seen, and which buttons there are. It knows neither ComfyUI nor the routes. */
 
+import { THUMB, addStyle, button, drawnButton, element } from "../elements.js";
 import { columns } from "./fit.js";
 import { texts } from "./texts.js";
 
 const GAP = 6;
 const BUTTONS = 34;
-const THUMB =
-  "M3.5 10.5h3a.5.5 0 0 1 .5.5v8.5a.5.5 0 0 1-.5.5h-3a.5.5 0 0 1-.5-.5V11a.5.5 0 0 1 .5-.5Z" +
-  "M9 20V10.6l3.2-7c.2-.4.6-.6 1-.6 1.2 0 2 1 1.8 2.2L14.3 9h4.9c1.3 0 2.2 1.2 1.9 2.4l-1.6 7c-.2.9-1 1.6-2 1.6Z";
 
-addStyle();
+addStyle(new URL("./rating.css", import.meta.url));
 
 export class RatingView {
   /** @param actions what the buttons do: {rate(image, liked), undo(), retry()} */
@@ -132,30 +130,8 @@ class Card {
 }
 
 function thumb(className, label, onClick) {
-  const made = button(`prefgen-thumb ${className}`, "", onClick);
+  const made = drawnButton(`prefgen-thumb ${className}`, THUMB, onClick);
   made.setAttribute("aria-label", label);
   made.title = label;
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", THUMB);
-  svg.append(path);
-  made.append(svg);
   return made;
-}
-
-function button(className, text, onClick) {
-  const made = element("button", className, { type: "button", textContent: text });
-  made.addEventListener("click", onClick);
-  return made;
-}
-
-function element(tag, className, properties = {}) {
-  return Object.assign(document.createElement(tag), { className }, properties);
-}
-
-function addStyle() {
-  const link = element("link", "", { rel: "stylesheet", href: new URL("./rating.css", import.meta.url).href });
-  document.head.append(link);
 }
