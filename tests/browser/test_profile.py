@@ -100,6 +100,7 @@ def test_walls_follow_the_clicks_and_the_profile_follows_the_walls(page, rendere
     page.evaluate(f"Boolean({OPEN})")
     wait_for_walls(page, [shown[1], shown[0]], [shown[2]])
 
+    page.wait_for("!document.querySelector('.p-blockui-mask')")  # the frontend's own, while it starts
     page.click(".prefgen-forget-all")
     confirm(page)
     page.wait_for(f"![...document.querySelectorAll('.prefgen-choice option')].some(each => each.value === '{name}')")
