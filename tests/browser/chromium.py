@@ -25,15 +25,32 @@ FLAGS = (
     *("--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0"),
 )
 
-MIDDLE = """selector => {
-  const element = document.querySelector(selector);
-  if (!element) throw new Error(`there is no ${selector}`);
-  const { left, top, width, height } = element.getBoundingClientRect();
-  const [x, y] = [left + width / 2, top + height / 2];
+AIM = """async selector => {
+  const frame = () => new Promise(done => requestAnimationFrame(done));
+  const place = () => {
+    const element = document.querySelector(selector);
+    if (!element) throw new Error(`there is no ${selector}`);
+    const { left, top, width, height } = element.getBoundingClientRect();
+    return { element, x: left + width / 2, y: top + height / 2 };
+  };
+  let before = place();
+  for (;;) {
+    await frame();
+    await frame();
+    const now = place();
+    if (now.element === before.element && now.x === before.x && now.y === before.y) break;
+    before = now;
+  }
+  const { element, x, y } = before;
   const there = document.elementFromPoint(x, y);
   if (!element.contains(there)) throw new Error(`${selector} is covered by ${there?.outerHTML.slice(0, 200)}`);
+  window.hit = undefined;
+  document.addEventListener("click", ({ target }) => {
+    window.hit = element.contains(target) ? "" : target.outerHTML.slice(0, 200);
+  }, { capture: true, once: true });
   return [x, y];
 }"""
+"""The middle of an element that lies still (as Playwright waits for it), and what the next click hits: "" is itself."""
 
 
 class PageError(RuntimeError):
@@ -62,21 +79,25 @@ class Page:
             raise PageError(thrown.get("exception", {}).get("description") or thrown["text"])
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, timeout: float = 60.0) -> None:
-        """Wait until the expression is truthy."""
+    def wait_for(self, expression: str, timeout: float = 60.0, seen: str = "''") -> None:
+        """Wait until the expression is truthy. seen: what is told of the page, where it does not become so."""
         end = time.monotonic() + timeout
         while not self.evaluate(f"Boolean({expression})"):
             if time.monotonic() > end:
-                raise PageError(f"waited {timeout:.0f} s for {expression}; console:\n" + "\n".join(self.console[-20:]))
+                told = f"waited {timeout:.0f} s for {expression}; seen: {self.evaluate(seen)}; console:"
+                raise PageError("\n".join([told, *self.console[-20:]]))
             time.sleep(0.2)
 
     def click(self, selector: str) -> None:
-        """Press and release the mouse on the middle of the first such element. Raises PageError where there is none, or
-        where another element lies over it."""
-        x, y = self.evaluate(f"({MIDDLE})({json.dumps(selector)})")
+        """Press and release the mouse on the middle of the first such element, once it lies still. Raises PageError
+        where there is none, where another element lies over it, or where the click went elsewhere."""
+        x, y = self.evaluate(f"({AIM})({json.dumps(selector)})")
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
             self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+        self.wait_for("window.hit !== undefined", 10, seen=f"'no click was seen after one on {selector}'")
+        if hit := self.evaluate("window.hit"):
+            raise PageError(f"the click on {selector} hit {hit}")
 
     def press(self, key: str, code: str, number: int, text: str = "") -> None:
         """Press and release a key: its DOM key and code, its Windows number, and what it types."""

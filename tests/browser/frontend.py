@@ -9,7 +9,8 @@ from tests.comfyui import Client
 
 from .chromium import Page, open_page
 
-READY = "window.app?.graph && window.app.extensionManager"
+# Its websocket too: before the server has told the client's id, the end of a run is told to nobody.
+READY = "window.app?.graph && window.app.extensionManager && window.app.api.clientId"
 SETTINGS = {
     "Comfy.TutorialCompleted": True,  # else the template gallery covers the canvas
     "Comfy.Minimap.Visible": False,  # it covers nodes

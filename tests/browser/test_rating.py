@@ -58,7 +58,9 @@ def wait_for_marks(page, *wanted: str) -> None:
     """Until the server has them: an image whose rating is on its way is marked as unsaved."""
     page.wait_for(
         f"JSON.stringify({CARDS}.map(card => card.dataset.mark)) === '{json.dumps(wanted, separators=(',', ':'))}'"
-        " && !document.querySelector('.prefgen-unsaved')"
+        " && !document.querySelector('.prefgen-unsaved')",
+        seen=f"{CARDS}.map(card => card.className + ' ' + card.dataset.mark)"
+        ".concat([...document.querySelectorAll('.prefgen-message')].map(each => each.textContent))",
     )
 
 
