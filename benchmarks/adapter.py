@@ -8,8 +8,8 @@ the positive and the negative prompt's; the user's tokens go to both. End to end
 branch, so the branch is timed where it runs, inside the evaluation: `branch_seconds` and `branch_cpu_seconds` are what
 a step spends in it, `share` is its processor time over the plain step's. The limit is 0.02 at SDXL's size, 4 tokens.
 
-The peer is imported from a checkout that you name, and only here. It has the same tokens, rows and blocks; of its time
-only the branch itself counts, not the addition that follows.
+The peer is imported from a checkout that you name, and only here. It has the same tokens, rows and blocks. Both are
+counted alike: the time of the whole patch, less that of the text attention within.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import itertools
 import json
 import sys
 import time
@@ -132,20 +133,20 @@ def plain_way(attention: ModuleType, blocks: tuple) -> Way:
 
 
 def our_way(attention: ModuleType, blocks: tuple, tokens: int, dtype: torch.dtype) -> Way:
-    """Ours on both rows. Its share is the patch's time less that of the text attention within."""
+    """Ours on both rows."""
     whole, text = Spent(), Spent()
     inner = text.timed(attention.text_attention)
     patches = {
         place(name): whole.timed(attention.UserPatch(k, v, previous=inner, disliked=(k, v)))
         for name, (k, v) in user_keys_values(blocks, tokens, dtype).items()
     }
-    return Way(patches, lambda: (whole.seconds - text.seconds, whole.cpu - text.cpu, whole.calls), (whole, text))
+    return Way(patches, less(whole, text), (whole, text))
 
 
 def peers_way(peer: ModuleType, blocks: tuple, tokens: int, context: int, dtype: torch.dtype) -> Way:
     """The peer's on both rows, keys and values projected anew in every block, as published."""
-    branch = Spent()
-    callback = branch.timed(peer.ipadapter_attention)
+    whole, text = Spent(), Spent()
+    peer.optimized_attention = first_of_two(text.timed(peer.optimized_attention), peer.optimized_attention)
     cond, uncond = torch.randn(2, 1, tokens, context, dtype=dtype)
     layers = nn.ModuleDict()
     for number, (_, width) in enumerate(blocks):
@@ -155,10 +156,21 @@ def peers_way(peer: ModuleType, blocks: tuple, tokens: int, context: int, dtype:
     adapter.get_multigpu_clone = lambda device: adapter
     given = {"ipadapter": adapter, "weight": 1.0, "cond": cond, "uncond": uncond, "sigma_start": 1e9, "sigma_end": 0.0}
     patches = {
-        place(name): peer.Attn2Replace(callback, **given, module_key=str(2 * number + 1))
+        place(name): whole.timed(peer.Attn2Replace(peer.ipadapter_attention, **given, module_key=str(2 * number + 1)))
         for number, (name, _) in enumerate(blocks)
     }
-    return Way(patches, lambda: (branch.seconds, branch.cpu, branch.calls), (branch,))
+    return Way(patches, less(whole, text), (whole, text))
+
+
+def less(whole: Spent, text: Spent) -> Callable[[], tuple[float, float, int]]:
+    """What a step spent in the whole patches and not in their text attention: (seconds, cpu, blocks)."""
+    return lambda: (whole.seconds - text.seconds, whole.cpu - text.cpu, whole.calls)
+
+
+def first_of_two(first: Callable, second: Callable) -> Callable:
+    """`first` and `second` in turns: the peer's patch calls one function for the text and then for its branch."""
+    turns = itertools.cycle((first, second))
+    return lambda *args, **kwargs: next(turns)(*args, **kwargs)
 
 
 @torch.no_grad()

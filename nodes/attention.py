@@ -63,19 +63,23 @@ class UserPatch:
 
     def _with_user(self, out: Tensor, q: Tensor, options: dict) -> Tensor:
         rows = options.get("cond_or_uncond") or [COND]
-        users = {COND: (self.k, self.v), UNCOND: self.disliked}
+        users = [{COND: (self.k, self.v), UNCOND: self.disliked}.get(row) for row in rows]
+        if None not in users:
+            return out + self._branch(q, users, options)
         # not in place: the noise optimisation needs the text's attention unchanged for its backward pass
-        chunks = zip(rows, out.chunk(len(rows)), q.chunk(len(rows)), strict=True)
-        merged = [
-            text if users.get(row) is None else text + self._branch(queries, users[row], options)
-            for row, text, queries in chunks
-        ]
-        return merged[0] if len(merged) == 1 else torch.cat(merged)
+        chunks = zip(users, out.chunk(len(rows)), q.chunk(len(rows)), strict=True)
+        return torch.cat(
+            [text if user is None else text + self._branch(queries, [user], options) for user, text, queries in chunks]
+        )
 
-    def _branch(self, q: Tensor, user: tuple[Tensor, Tensor], options: dict) -> Tensor:
-        k, v = user
+    def _branch(self, q: Tensor, users: list[tuple[Tensor, Tensor]], options: dict) -> Tensor:
+        images = len(q) // len(users)  # ComfyUI has a row for every prompt of every image, prompt by prompt
+        k, v = (torch.cat([x.expand(images, -1, -1) for x in side]) for side in zip(*users, strict=True))
         out = decoupled_attention(q, k.to(q), v.to(q), options["n_heads"])
-        return out if self.mask is None else out * self.mask.on(options, len(q), q)
+        if self.mask is None:
+            return out
+        mask = self.mask.on(options, images, q)
+        return (out.unflatten(0, (len(users), images)) * mask).flatten(0, 1)
 
     def _with_added(self, out: Tensor, q: Tensor, k: Tensor, v: Tensor, options: dict) -> Tensor:
         sigma = float(options["sigmas"].max()) if "sigmas" in options else ALWAYS
