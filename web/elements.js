@@ -17,7 +17,7 @@ export function button(className, text, onClick) {
 
 /** A button that shows a drawing: an SVG path in a box of 24 by 24. */
 export function drawnButton(className, drawing, onClick) {
-  const made = button(className, "", onClick);
+  const made = button(`prefgen-drawn ${className}`, "", onClick);
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
@@ -32,3 +32,5 @@ export function drawnButton(className, drawing, onClick) {
 export function addStyle(url) {
   document.head.append(element("link", "", { rel: "stylesheet", href: url.href }));
 }
+
+addStyle(new URL("./elements.css", import.meta.url));
