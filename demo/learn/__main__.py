@@ -3,9 +3,10 @@
     make learn-demo          (or: make python ARGS="-m demo.learn --agents 4")
 
 An agent begins with no profile. Every round four posters of another subject are painted as workflows/quickstart.json
-paints, with what the profile says by then; the agent looks at them with the judge's eyes, likes the half of higher true
-utility and dislikes the other, through the routes, and the next round begins. Plain pictures of the same prompts and
-noise are painted beside them. `strip.png` shows the first agent, `agents/` all of them.
+paints, with what the profile says by then; the agent looks at them with the judge's eyes, likes what is of higher true
+utility than the mean of all it has been shown and dislikes what is of lower, through the routes, and the next round
+begins. Plain pictures of the same prompts and noise are painted beside them. `strip.png` shows the first agent,
+`agents/` all of them.
 
 About a quarter of an hour on two processor cores. The last line is the summary as JSON.
 """

@@ -30,14 +30,15 @@ class Critic:
         return np.array([self.agent.utility(attributes) for attributes in read])
 
 
-def opinions(utilities: np.ndarray) -> dict[int, bool]:
+def opinions(utilities: np.ndarray, shown: Sequence[float] = ()) -> dict[int, bool]:
     """Which pictures of a batch are liked (True) and disliked (False), by place: utilities (n,) -> place -> liked.
 
-    As a person would choose among what is in front of them: the better half is liked, the worse half disliked, and what
-    is as good as the middle is left alone. Of pictures that are all alike none is rated.
+    As a person judges: by what they are used to. A picture is liked that is better than the mean of all that this agent
+    has been shown, and disliked that is worse. shown: the utilities of the rounds before. Where all are alike none is
+    rated.
     """
-    middle = np.median(utilities)
-    return {place: bool(value > middle) for place, value in enumerate(utilities) if value != middle}
+    usual = np.mean([*shown, *utilities])
+    return {place: bool(value > usual) for place, value in enumerate(utilities) if not np.isclose(value, usual)}
 
 
 def draw_critics(plan: LearnPlan, eyes: Judge) -> list[Critic]:

@@ -77,13 +77,17 @@ def rate(client: Client, profile: str, digest: str, liked: bool, prompt: str) ->
     return json.loads(answer)
 
 
-def play(client: Client, plan: LearnPlan, critic: Critic, agent: int, turn: int, knows: bool) -> tuple[Round, bool]:
-    """One round of one agent. Returns it, and whether the profile now has a liked image, from which it can be read."""
+def play(
+    client: Client, plan: LearnPlan, critic: Critic, agent: int, before: list[Round], knows: bool
+) -> tuple[Round, bool]:
+    """An agent's next round. Returns it, and whether the profile now has a liked image, from which it can be read."""
+    turn = len(before)
     queued = round_graph(plan, agent, turn, knows)
     result = client.run(queued.graph)
     pictures, plain = tuple(result.pictures(queued.record)), tuple(result.pictures(queued.plain))
     utility, prompt = critic.utilities(pictures), plan.prompt(agent, turn)
-    ratings, digests = opinions(utility), result.of(queued.record)["digests"]
+    shown = [float(value) for done in before for value in done.utility]
+    ratings, digests = opinions(utility, shown), result.of(queued.record)["digests"]
     for place, liked in ratings.items():
         told = rate(client, plan.profile(agent), digests[place], liked, prompt)
         knows = told["liked"] > 0
@@ -98,7 +102,7 @@ def learn(
     knows = [False] * len(critics)
     for turn in range(plan.rounds):
         for agent, critic in enumerate(critics):
-            done, knows[agent] = play(client, plan, critic, agent, turn, knows[agent])
+            done, knows[agent] = play(client, plan, critic, agent, played[agent], knows[agent])
             played[agent].append(done)
             on_round(turn)
     return played

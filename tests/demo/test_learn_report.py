@@ -21,16 +21,17 @@ PLAN = LearnPlan()
 
 
 @pytest.mark.parametrize(
-    ("utilities", "said"),
+    ("utilities", "shown", "said"),
     [
-        ([1.0, -2.0, 3.0, 0.0], {0: True, 1: False, 2: True, 3: False}),
-        ([1.0, 1.0, 3.0, 0.0], {2: True, 3: False}),
-        ([1.0, 1.0, 1.0, 2.0], {3: True}),
-        ([1.0, 1.0, 1.0, 1.0], {}),
+        ([1.0, -2.0, 3.0, 0.0], [], {0: True, 1: False, 2: True, 3: False}),
+        ([1.0, -2.0, 3.0, 0.0], [4.0, 6.0], {0: False, 1: False, 2: True, 3: False}),
+        ([1.0, 2.0], [-3.0], {0: True, 1: True}),
+        ([1.0, 2.0, 3.0], [], {0: False, 2: True}),
+        ([1.0, 1.0, 1.0, 1.0], [], {}),
     ],
 )
-def test_the_better_half_is_liked_and_the_middle_left_alone(utilities, said):
-    assert opinions(np.array(utilities)) == said
+def test_what_is_better_than_usual_is_liked_and_the_usual_left_alone(utilities, shown, said):
+    assert opinions(np.array(utilities), shown) == said
 
 
 def test_every_round_has_its_own_prompt_and_noise():
