@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-# Each part needs those before it: latents need the VAE, captions CLIP, embeddings PrefDisc, few steps the
-# generator, the adapter all but these.
+# Each part needs those before it: latents need the VAE, captions CLIP, few steps the generator, paintings few steps,
+# embeddings PrefDisc, the adapter all but these.
 PARTS = (
     "people",
     "judge",
@@ -22,9 +22,10 @@ PARTS = (
     "decoder",
     "clip",
     "prefdisc",
-    "probe",
     "generator",
     "few_step",
+    "painted",
+    "probe",
     "align",
     "adapter",
 )
@@ -42,7 +43,7 @@ def trainer(part: str) -> Callable[[Path], object]:
         return lambda folder: people.make()
     from importlib import import_module
 
-    return import_module(f"train.pocket.{part}").train
+    return import_module(f"train.pocket.{'prefdisc.painted' if part == 'painted' else part}").train
 
 
 def main() -> None:

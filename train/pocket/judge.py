@@ -1,4 +1,4 @@
-"""Trains the judge and the validation judge on drawn posters alone."""
+"""Trains the judge, the validation judge and other readers on drawn posters alone."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ BATCH = 64
 def train(folder: Path, name: str = "judge", config: LoopConfig = CONFIG) -> dict[str, float]:
     """Train one of the two judges, write its weights, return its accuracy on fresh drawings by attribute."""
     seed = {"judge": 11, "validation_judge": 12}[name]
+    judge = train_reader(folder / name, SHAPES[name], seed, config)
+    save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, WEIGHTS[name])
+    return accuracy(judge, seed=90)
+
+
+def train_reader(folder: Path, shape: dict[str, int], seed: int, config: LoopConfig = CONFIG) -> Judge:
+    """A reader of drawn posters, of this width and depth."""
     torch.manual_seed(seed)
-    judge = Judge(**SHAPES[name]).to(memory_format=torch.channels_last)
+    judge = Judge(**shape).to(memory_format=torch.channels_last)
 
     def loss_of(model, step):
         images, indices = drawn_batch(BATCH, seed, step)
@@ -30,9 +37,7 @@ def train(folder: Path, name: str = "judge", config: LoopConfig = CONFIG) -> dic
         targets = torch.from_numpy(indices).T.to(device)
         return {"loss": sum(F.cross_entropy(v, t) for v, t in zip(logits.values(), targets, strict=True))}
 
-    judge = fit(judge, loss_of, config, folder / name)
-    save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, WEIGHTS[name])
-    return accuracy(judge, seed=90)
+    return fit(judge, loss_of, config, folder)
 
 
 @torch.inference_mode()

@@ -1,0 +1,171 @@
+"""Stage A once more, with what the generator paints: PrefDisc learns to read painted posters as it reads drawn ones.
+
+A person rates what a generator painted, and the noise optimisation scores nothing else; trained on drawings alone,
+PrefDisc reads paintings as nobody does. Three pairs of eyes, readers of drawn posters that are neither
+of the judges and of no other use, say what a painting shows, as the raters of painted images do in Pick-a-Pic. The
+decoder stays as it is: the connector has to show it a painting as it used to show a drawing of what the eyes see, and
+drawings as before.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import trange
+
+from prefgen.pocket.shapes import FEW_STEP_LORA
+from prefgen.prefdisc.model import PrefDisc
+from prefgen.preference import load_preference_model
+from train.data.agents import World
+from train.data.posters import ATTRIBUTES, Attributes, draw_combinations, random_caption
+from train.evaluate.judge import Judge
+from train.evaluate.pictures.kept import kept, key_of, weights_digests
+from train.loop import LoopConfig, fit, generator_of
+from train.pocket.batches import draw_all, soften
+from train.pocket.bfloat16 import quicken
+from train.pocket.judge import train_reader
+from train.pocket.lora import merge_lora
+from train.pocket.prefdisc.accuracy import validate
+from train.pocket.prefdisc.sight import Sight, draw_posters, look
+from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise
+
+SEED = 33
+SHARD = 64
+"""Posters in one forward and in one file."""
+EYES = ((16, 4), (24, 3), (32, 4))
+"""Width and depth of each reader: none has a judge's shape or seed."""
+SIZES = [len(values) for values in ATTRIBUTES.values()]
+
+
+@dataclass(frozen=True)
+class PaintedConfig:
+    """painted: posters of the generator, half in its own many steps and half in one by the few-step LoRA (a multiple of
+    twice `SHARD`). each: how likely a caption names an attribute beside the subject. drawn: posters beside them.
+    twins: drawings of what the eyes see, whose mean features are a painting's target. likeness: the weight of the
+    features' distance beside the readers' losses. share: of the batch that is painted. Defaults ours."""
+
+    painted: int = 6144
+    each: float = 0.3
+    drawn: int = 12_000
+    twins: int = 3
+    likeness: float = 20.0
+    batch: int = 48
+    share: float = 1 / 3
+    loop: LoopConfig = LoopConfig(steps=3000, learning_rate=5e-4, warmup=100, ema=0.99, save_every=250)  # noqa: RUF009 (frozen)
+
+
+CONFIG = PaintedConfig()
+
+
+def paint_posters(folder: Path, count: int, each: float, seed: int = SEED) -> Tensor:
+    """Posters of captions that name the subject, and more or less of the rest: uint8 (count, 3, 96, 96). Kept in
+    `folder`, whose name has to say with which weights."""
+    slow, quick = PocketGenerator.load(), PocketGenerator.load()
+    merge_lora(quick.unet, FEW_STEP_LORA)
+    for generator in (slow, quick):
+        quicken(generator.unet)
+    images = []
+    for shard in trange(count // SHARD, desc="painting posters", unit_scale=SHARD, mininterval=5):
+        rng = np.random.default_rng([seed, shard])
+        rows = draw_combinations(SHARD, "train", rng)
+        captions = [random_caption(Attributes.from_indices(row), rng, each=each) for row in rows]
+        noise = seed_noise([seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)])
+        generator, sampling = (quick, FewSteps(1, 1.0)) if shard % 2 else (slow, Sampling())
+
+        def paint(generator=generator, sampling=sampling, captions=captions, noise=noise) -> dict[str, Tensor]:
+            with torch.autocast("cpu", torch.bfloat16):
+                latents = generator.sampler(captions, sampling)(noise).float()
+            return {"images": (generator.decode(latents) * 255).round().byte()}
+
+        with torch.no_grad():
+            images.append(kept(folder / f"{seed}-{shard}.safetensors", paint)["images"])
+    return torch.cat(images)
+
+
+@torch.no_grad()
+def seen_by(eyes: list[Judge], images: Tensor) -> Tensor:
+    """What the eyes see, on average: probabilities (N, values) of uint8 images, attribute by attribute."""
+    parts = []
+    for batch in images.split(256):
+        own = [torch.cat([v.softmax(-1) for v in one(batch.float() / 255).values()], dim=1) for one in eyes]
+        parts.append(torch.stack(own).mean(0))
+    return torch.cat(parts)
+
+
+def adapt_sight(prefdisc: PrefDisc, folder: Path, config: PaintedConfig) -> PrefDisc:
+    """Train the tower and the connector; the decoder and the preference tokens stay."""
+    torch.manual_seed(SEED)
+    painted = paint_posters(folder / "painted", config.painted, config.each)
+    drawn, known = draw_posters(config.drawn, SEED + 1, "train", folder / "drawn.npz")
+    eyes = [
+        train_reader(folder / f"eyes{i}", dict(zip(("width", "depth"), shape, strict=True)), SEED + 10 + i).eval()
+        for i, shape in enumerate(EYES)
+    ]
+    seen = seen_by(eyes, painted)
+    certain = torch.cat([F.one_hot(torch.from_numpy(known[:, i]), n) for i, n in enumerate(SIZES)], dim=1).float()
+    before = copy.deepcopy(prefdisc).requires_grad_(False).eval()
+    target = _twins(before, seen, config.twins)
+    spread = target.var()
+    sight = Sight(prefdisc)
+    sight.prefdisc.requires_grad_(False)
+    for part in (sight.prefdisc.base.model.vision_model, sight.prefdisc.base.model.connector):
+        part.requires_grad_(True)
+    count = round(config.batch * config.share)
+    rest = config.batch - count
+
+    def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
+        generator = generator_of(SEED, step)
+        old = torch.randint(len(drawn), (rest,), generator=generator)
+        new = torch.randint(len(painted), (count,), generator=generator)
+        shown = soften(torch.cat([drawn[old], painted[new]]).float() / 255, generator)
+        with torch.no_grad():
+            wanted = torch.cat([before.features(shown[:rest]), target[new]])
+        labels = torch.cat([certain[old], seen[new]]).split(SIZES, dim=1)
+        patches = model.prefdisc.patches(shown)
+        features = model.prefdisc.connect(patches)
+        read = model.reader(features.flatten(1)), model.patch_reader(patches.mean(1))
+        losses = [
+            F.cross_entropy(logits, label)
+            for way in read
+            for logits, label in zip(way.split(SIZES, dim=1), labels, strict=True)
+        ]
+        apart = (features - wanted).square().flatten(1).mean(1) / spread
+        return {
+            "loss": sum(losses) + config.likeness * apart.mean(),
+            "read": sum(losses).detach(),
+            "drawn": apart[:rest].mean().detach(),
+            "painted": apart[rest:].mean().detach(),
+        }
+
+    return fit(sight, loss_of, config.loop, folder / "sight").prefdisc
+
+
+def _twins(prefdisc: PrefDisc, seen: Tensor, count: int) -> Tensor:
+    """The mean features of `count` drawings of attributes drawn from what is seen, (N, values): (N, latents, D)."""
+    generator, rng, total = generator_of(SEED + 2, 0), np.random.default_rng(SEED + 2), 0
+    for view in range(count):
+        rows = [torch.multinomial(part, 1, generator=generator) for part in seen.split(SIZES, dim=1)]
+        attributes = torch.cat(rows, dim=1).numpy()
+        images = torch.cat(
+            [(draw_all(attributes[i : i + 256], rng) * 255).round().byte() for i in range(0, len(attributes), 256)]
+        )
+        total = total + look(prefdisc, images, attributes, 1, SEED + 3 + view).features[:, 0]
+    return total / count
+
+
+def train(folder: Path, config: PaintedConfig = CONFIG) -> dict[str, float]:
+    """Adapt the shipped PrefDisc, and write it where it was; returns the accuracies on validation users and posters."""
+    from train.pocket.prefdisc import SHIPPED, export
+
+    model = load_preference_model("pocket")
+    where = folder / f"painted-{key_of({'files': weights_digests(), 'reading': model.reading})}"
+    prefdisc = adapt_sight(model.require("prefdisc"), where, config)
+    found = validate(prefdisc, World.load())
+    export(prefdisc, SHIPPED, found)
+    return found
