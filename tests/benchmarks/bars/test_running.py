@@ -134,6 +134,8 @@ def test_a_stopped_run_stops_its_command(repository, how):
     sleeper += "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
     sleeper += "print(p.pid, flush=True); time.sleep(600)"
     script = (
+        # a shell starts what it puts into the background deaf to Ctrl-C, this test's run among it
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from pathlib import Path; from benchmarks.bars.command import Command; "
         "from benchmarks.bars.runner import run_all; "
         f"run_all([Command('long', 2, ('-c', {sleeper!r}))], Path('out'), Path('.'))"
