@@ -64,9 +64,9 @@ class UserPatch:
     def _with_user(self, out: Tensor, q: Tensor, options: dict) -> Tensor:
         rows = options.get("cond_or_uncond") or [COND]
         users = [{COND: (self.k, self.v), UNCOND: self.disliked}.get(row) for row in rows]
+        # not in place: the noise optimisation needs the text's attention unchanged for its backward pass
         if None not in users:
             return out + self._branch(q, users, options)
-        # not in place: the noise optimisation needs the text's attention unchanged for its backward pass
         chunks = zip(users, out.chunk(len(rows)), q.chunk(len(rows)), strict=True)
         return torch.cat(
             [text if user is None else text + self._branch(queries, [user], options) for user, text, queries in chunks]

@@ -79,7 +79,7 @@ def test_a_run_that_was_killed_ends_where_an_unbroken_one_does(trained, tmp_path
 def test_the_teachers_pairs_are_painted_once_and_are_its_pictures(trained, monkeypatch):
     folder, *_ = trained
     (where,) = folder.rglob("pairs")
-    monkeypatch.setattr(pairs, "_paint", lambda *_: pytest.fail("they are kept"))
+    monkeypatch.setattr(pairs, "paint_latents", lambda *_: pytest.fail("they are kept"))
     teacher = PocketGenerator.load()
     found = teacher_pairs(where, teacher, SMALL.teacher, SHARD, 71)
     assert len(found) == SHARD

@@ -1,10 +1,10 @@
 """Stage A once more, with what the generator paints: PrefDisc learns to read painted posters as it reads drawn ones.
 
 A person rates what a generator painted, and the noise optimisation scores nothing else; trained on drawings alone,
-PrefDisc reads paintings as nobody does. Three pairs of eyes, readers of drawn posters that are neither
-of the judges and of no other use, say what a painting shows, as the raters of painted images do in Pick-a-Pic. The
-decoder stays as it is: the connector has to show it a painting as it used to show a drawing of what the eyes see, and
-drawings as before.
+PrefDisc reads paintings as nobody does. Three pairs of eyes, readers of drawn posters that are neither of the judges
+and of no other use, say what a painting shows, as the raters of painted images do in Pick-a-Pic. The decoder stays as
+it is: the connector has to show it a painting as it used to show a drawing of what the eyes see, and drawings as
+before.
 """
 
 from __future__ import annotations
@@ -23,24 +23,23 @@ from prefgen.pocket.shapes import FEW_STEP_LORA
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.preference import load_preference_model
 from train.data.agents import World
-from train.data.posters import ATTRIBUTES, Attributes, draw_combinations, random_caption
+from train.data.posters import Attributes, draw_combinations, random_caption
 from train.evaluate.judge import Judge
 from train.evaluate.pictures.kept import kept, key_of, weights_digests
 from train.loop import LoopConfig, fit, generator_of
-from train.pocket.batches import draw_all, soften
-from train.pocket.bfloat16 import quicken
+from train.pocket.batches import soften
 from train.pocket.judge import train_reader
 from train.pocket.lora import merge_lora
+from train.pocket.pairs import paint_latents
 from train.pocket.prefdisc.accuracy import validate
-from train.pocket.prefdisc.sight import Sight, draw_posters, look
-from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise
+from train.pocket.prefdisc.sight import SIZES, Sight, draw_bytes, draw_posters, look
+from train.pocket.sampling import FewSteps, PocketGenerator, Sampling
 
 SEED = 33
 SHARD = 64
 """Posters in one forward and in one file."""
 EYES = ((16, 4), (24, 3), (32, 4))
 """Width and depth of each reader: none has a judge's shape or seed."""
-SIZES = [len(values) for values in ATTRIBUTES.values()]
 
 
 @dataclass(frozen=True)
@@ -68,24 +67,21 @@ def paint_posters(folder: Path, count: int, each: float, seed: int = SEED) -> Te
     `folder`, whose name has to say with which weights."""
     slow, quick = PocketGenerator.load(), PocketGenerator.load()
     merge_lora(quick.unet, FEW_STEP_LORA)
-    for generator in (slow, quick):
-        quicken(generator.unet)
     images = []
     for shard in trange(count // SHARD, desc="painting posters", unit_scale=SHARD, mininterval=5):
         rng = np.random.default_rng([seed, shard])
         rows = draw_combinations(SHARD, "train", rng)
         captions = [random_caption(Attributes.from_indices(row), rng, each=each) for row in rows]
-        noise = seed_noise([seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)])
-        generator, sampling = (quick, FewSteps(1, 1.0)) if shard % 2 else (slow, Sampling())
-
-        def paint(generator=generator, sampling=sampling, captions=captions, noise=noise) -> dict[str, Tensor]:
-            with torch.autocast("cpu", torch.bfloat16):
-                latents = generator.sampler(captions, sampling)(noise).float()
-            return {"images": (generator.decode(latents) * 255).round().byte()}
-
-        with torch.no_grad():
-            images.append(kept(folder / f"{seed}-{shard}.safetensors", paint)["images"])
+        seeds = [seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)]
+        given = (quick, FewSteps(1, 1.0)) if shard % 2 else (slow, Sampling())
+        file = folder / f"{seed}-{shard}.safetensors"
+        images.append(kept(file, lambda given=(*given, captions, seeds): {"images": _paint(*given)})["images"])
     return torch.cat(images)
+
+
+@torch.no_grad()
+def _paint(generator: PocketGenerator, sampling: Sampling, captions: list[str], seeds: list[int]) -> Tensor:
+    return (generator.decode(paint_latents(generator, sampling, captions, seeds)) * 255).round().byte()
 
 
 @torch.no_grad()
@@ -113,9 +109,6 @@ def adapt_sight(prefdisc: PrefDisc, folder: Path, config: PaintedConfig) -> Pref
     target = _twins(before, seen, config.twins)
     spread = target.var()
     sight = Sight(prefdisc)
-    sight.prefdisc.requires_grad_(False)
-    for part in (sight.prefdisc.base.model.vision_model, sight.prefdisc.base.model.connector):
-        part.requires_grad_(True)
     count = round(config.batch * config.share)
     rest = config.batch - count
 
@@ -127,14 +120,8 @@ def adapt_sight(prefdisc: PrefDisc, folder: Path, config: PaintedConfig) -> Pref
         with torch.no_grad():
             wanted = torch.cat([before.features(shown[:rest]), target[new]])
         labels = torch.cat([certain[old], seen[new]]).split(SIZES, dim=1)
-        patches = model.prefdisc.patches(shown)
-        features = model.prefdisc.connect(patches)
-        read = model.reader(features.flatten(1)), model.patch_reader(patches.mean(1))
-        losses = [
-            F.cross_entropy(logits, label)
-            for way in read
-            for logits, label in zip(way.split(SIZES, dim=1), labels, strict=True)
-        ]
+        features, *read = model(shown)
+        losses = [F.cross_entropy(*both) for way in read for both in zip(way, labels, strict=True)]
         apart = (features - wanted).square().flatten(1).mean(1) / spread
         return {
             "loss": sum(losses) + config.likeness * apart.mean(),
@@ -152,9 +139,7 @@ def _twins(prefdisc: PrefDisc, seen: Tensor, count: int) -> Tensor:
     for view in range(count):
         rows = [torch.multinomial(part, 1, generator=generator) for part in seen.split(SIZES, dim=1)]
         attributes = torch.cat(rows, dim=1).numpy()
-        images = torch.cat(
-            [(draw_all(attributes[i : i + 256], rng) * 255).round().byte() for i in range(0, len(attributes), 256)]
-        )
+        images = draw_bytes(attributes, rng)
         total = total + look(prefdisc, images, attributes, 1, SEED + 3 + view).features[:, 0]
     return total / count
 

@@ -21,6 +21,7 @@ from train.pocket.batches import draw_all, soften
 from train.pocket.prefdisc.shapes import LATENTS, WIDTH, new_prefdisc
 
 SUBJECTS = len(ATTRIBUTES["subject"])
+SIZES = [len(values) for values in ATTRIBUTES.values()]
 SEED = 31
 
 
@@ -36,7 +37,7 @@ class SightConfig:
 
 
 class Sight(nn.Module):
-    """PrefDisc's eyes with linear readers of each attribute, which are thrown away afterwards.
+    """PrefDisc's eyes, to be trained alone, with linear readers of each attribute, which are thrown away afterwards.
 
     Beside the connector's output, the mean over the tower's patches is read too: the tower then learns what to look for
     without waiting for the connector to let the gradient through.
@@ -45,15 +46,20 @@ class Sight(nn.Module):
     def __init__(self, prefdisc: PrefDisc) -> None:
         super().__init__()
         self.prefdisc = prefdisc
-        values = sum(map(len, ATTRIBUTES.values()))
+        values = sum(SIZES)
         self.reader = nn.Linear(LATENTS * WIDTH, values)
         self.patch_reader = nn.Linear(prefdisc.base.config.vision_config.hidden_size, values)
+        prefdisc.requires_grad_(False)
+        for part in (prefdisc.base.model.vision_model, prefdisc.base.model.connector):
+            part.requires_grad_(True)
 
-    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Images (B, 3, 96, 96) -> logits (B, values) of each attribute: by the connector, and by the mean patch."""
+    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Images (B, 3, 96, 96) -> the connector's output (B, latents, D), and logits (B, values) of each attribute: by
+        the connector, and by the mean patch."""
         patches = self.prefdisc.patches(images)
-        read = self.reader(self.prefdisc.connect(patches).flatten(1)), self.patch_reader(patches.mean(1))
-        return tuple(logits.split([len(values) for values in ATTRIBUTES.values()], dim=1) for logits in read)
+        features = self.prefdisc.connect(patches)
+        read = self.reader(features.flatten(1)), self.patch_reader(patches.mean(1))
+        return features, *(logits.split(SIZES, dim=1) for logits in read)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,12 @@ class PosterTable:
     features: Tensor
 
 
+def draw_bytes(attributes: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """Attribute indices (N, 6) -> posters, uint8 (N, 3, 96, 96)."""
+    starts = range(0, len(attributes), 256)
+    return torch.cat([(draw_all(attributes[i : i + 256], rng) * 255).round().byte() for i in starts])
+
+
 def draw_posters(count: int, seed: int, split: str, file: Path | None = None) -> tuple[Tensor, np.ndarray]:
     """As many posters of every subject, of one split's combinations: uint8 (count, 3, 96, 96) and attribute indices;
     kept in `file` where given."""
@@ -75,8 +87,7 @@ def draw_posters(count: int, seed: int, split: str, file: Path | None = None) ->
         return torch.from_numpy(kept["images"]), kept["attributes"]
     rng = np.random.default_rng(seed)
     attributes = draw_combinations(count, split, rng)
-    parts = [(draw_all(attributes[i : i + 256], rng) * 255).round().byte() for i in range(0, count, 256)]
-    images = torch.cat(parts)
+    images = draw_bytes(attributes, rng)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         np.savez(file, images=images.numpy(), attributes=attributes)
@@ -88,15 +99,12 @@ def train_sight(folder: Path, config: SightConfig) -> tuple[PrefDisc, PosterTabl
     images, attributes = draw_posters(config.posters, SEED, "train", folder / "posters.npz")
     torch.manual_seed(SEED)
     sight = Sight(new_prefdisc())
-    sight.prefdisc.requires_grad_(False)
-    for part in (sight.prefdisc.base.model.vision_model, sight.prefdisc.base.model.connector):
-        part.requires_grad_(True)
     truth = torch.from_numpy(attributes)
 
     def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
         generator = generator_of(SEED, step)
         rows = torch.randint(len(images), (config.batch,), generator=generator)
-        read, by_patch = model(soften(images[rows].float() / 255, generator))
+        _, read, by_patch = model(soften(images[rows].float() / 255, generator))
         losses = [F.cross_entropy(logits, truth[rows, i]) for way in (read, by_patch) for i, logits in enumerate(way)]
         right = [(logits.argmax(-1) == truth[rows, i]).float().mean() for i, logits in enumerate(read)]
         return {"loss": sum(losses), **dict(zip(ATTRIBUTES, right, strict=True))}
