@@ -123,6 +123,16 @@ def test_decoupled_attention_is_softmax_attention_by_head():
     assert torch.allclose(decoupled_attention(q, k, v, heads=2), torch.cat(by_head, -1), atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_decoupled_attention_is_as_exact_as_its_format(dtype):
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, count, 128, generator=generator).to(dtype) for count in (64, 4, 4))
+    out = decoupled_attention(q, k, v, heads=2).double()
+    exact = decoupled_attention(q.double(), k.double(), v.double(), heads=2)
+    # values are about 1: a format's step there is its eps, and a few roundings follow each other
+    assert (out - exact).square().mean().sqrt() < torch.finfo(dtype).eps
+
+
 def test_one_users_keys_serve_every_row_of_a_batch():
     q, k, v = torch.randn(3, 5, 8), torch.randn(1, 3, 8), torch.randn(1, 3, 8)
     expanded = decoupled_attention(q, k.expand(3, -1, -1), v.expand(3, -1, -1), heads=2)
