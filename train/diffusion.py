@@ -30,6 +30,13 @@ class Painted:
         return Painted(*(part.to(device, dtype) for part in vars(self).values()))
 
 
+def timesteps(scheduler: DDPMScheduler, count: int, generator: torch.Generator, shift: float = 1.0) -> Tensor:
+    """Times (count,) int64 of the schedule, drawn. shift: towards noise (Esser et al. 2024, equation 23): a small
+    picture is decided early."""
+    u = torch.rand(count, generator=generator)
+    return (scheduler.config.num_train_timesteps * shift * u / (1 + (shift - 1) * u)).long()
+
+
 def diffusion_loss(
     unet: UNet2DConditionModel,
     scheduler: DDPMScheduler,
@@ -39,13 +46,11 @@ def diffusion_loss(
 ) -> Tensor:
     """Mean squared error of what the UNet predicts: the noise (Ho et al. 2020), or the velocity (Salimans & Ho 2022).
 
-    generator: on the CPU, so that every machine draws the same. shift: of the timesteps towards noise (Esser et al.
-    2024, equation 23): a small picture is decided early.
+    generator: on the CPU, so that every machine draws the same. shift: as in `timesteps`.
     """
     latents = painted.latents
     noise = torch.randn(latents.shape, generator=generator).to(latents)
-    u = torch.rand(len(latents), generator=generator)
-    steps = (scheduler.config.num_train_timesteps * shift * u / (1 + (shift - 1) * u)).long().to(latents.device)
+    steps = timesteps(scheduler, len(latents), generator, shift).to(latents.device)
     noisy = scheduler.add_noise(latents, noise, steps)
     kind = scheduler.config.prediction_type
     if kind not in ("epsilon", "v_prediction"):

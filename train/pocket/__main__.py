@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-# Each part needs those before it: latents need the VAE, captions CLIP, few steps the generator, paintings few steps,
-# embeddings PrefDisc, the adapter all but these.
+# Each part needs those before it: latents need the VAE, captions CLIP, wordings and few steps the generator, paintings
+# few steps, embeddings PrefDisc with all it learns later, the adapter all but these.
 PARTS = (
     "people",
     "judge",
@@ -23,12 +23,16 @@ PARTS = (
     "clip",
     "prefdisc",
     "generator",
+    "wordings",
     "few_step",
     "painted",
+    "worded",
     "probe",
     "align",
     "adapter",
 )
+OF_PREFDISC = ("painted", "worded")
+"""Parts that train the shipped PrefDisc further."""
 
 
 def trainer(part: str) -> Callable[[Path], object]:
@@ -43,7 +47,7 @@ def trainer(part: str) -> Callable[[Path], object]:
         return lambda folder: people.make()
     from importlib import import_module
 
-    return import_module(f"train.pocket.{'prefdisc.painted' if part == 'painted' else part}").train
+    return import_module(f"train.pocket.{'prefdisc.' if part in OF_PREFDISC else ''}{part}").train
 
 
 def main() -> None:

@@ -58,17 +58,28 @@ def config_for(agents: EncodedAgents, fusion: str = "concatenation") -> AdapterC
 
 
 def train(
-    folder: Path, config: LoopConfig = CONFIG, seed: int = 61, fusion: str = "concatenation", out: Path = FILE
+    folder: Path,
+    config: LoopConfig = CONFIG,
+    seed: int = 61,
+    fusion: str = "concatenation",
+    out: Path = FILE,
+    from_shipped: bool = False,
 ) -> None:
-    """Train, and put the adapter into a preference checkpoint that has the alignment: the shipped one, or `out`."""
+    """Train, and put the adapter into a preference checkpoint that has the alignment: the shipped one, or `out`.
+
+    from_shipped: go on from the adapter that the checkpoint has, for training that goes over several sittings.
+    """
     torch.manual_seed(seed)
     # Subjects that the evaluation's prompts name are left out: an adapter has to serve prompts it never saw.
     world, pool, encode = World.load(), latent_pool(folder).without(HELD_BACK), text.load()
     agents = encoded_agents(folder, AGENTS, seed)
     adapter = PreferenceAdapter(config_for(agents, fusion))
-    adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
-    unet = quicken(generator.load())
-    warm_start(adapter, unet, encode, agents, world)
+    checkpoint, unet = read_checkpoint(out), quicken(generator.load())
+    adapter.alignment.load_state_dict(checkpoint.part("alignment"))
+    if from_shipped:
+        adapter.load_state_dict(checkpoint.part("adapter"), strict=False)  # all but the alignment
+    else:
+        warm_start(adapter, unet, encode, agents, world)
 
     def batches(step: int) -> tuple[UserParts, Painted]:
         rng = np.random.default_rng([seed, step])

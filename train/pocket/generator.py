@@ -46,11 +46,7 @@ class Painter(nn.Module):
         super().__init__()
         self.unet, self.clip_l = unet.requires_grad_(True), clip_l.requires_grad_(True)
         self.clip_g = clip_g.requires_grad_(True)
-        for unread in (
-            clip_l.text_model.encoder.layers[-1],
-            clip_l.text_model.final_layer_norm,
-            clip_l.text_projection,
-        ):
+        for unread in text.unread(clip_l):
             unread.requires_grad_(False)
 
 

@@ -74,6 +74,11 @@ class TextEncoders:
         return torch.cat([low.hidden_states[-2], high.hidden_states[-2]], -1), high.text_embeds
 
 
+def unread(clip_l: nn.Module) -> tuple[nn.Module, ...]:
+    """What nothing reads of `clip_l`, since SDXL takes its penultimate states and no pooled text: not to be trained."""
+    return clip_l.text_model.encoder.layers[-1], clip_l.text_model.final_layer_norm, clip_l.text_projection
+
+
 def to_file(clip_l: nn.Module, clip_g: nn.Module) -> dict[str, Tensor]:
     """The file's tensors: core's key names, half precision, the embedding tables as rows."""
     state = {"token_ids": torch.tensor(vocabulary())}

@@ -7,13 +7,17 @@ preference can be measured. `draw` turns `Attributes` into pixels; `caption` int
 from .attributes import ATTRIBUTES, TASTE, Attributes, caption, random_attributes, random_caption, subject_prompt
 from .combinations import SPLITS, combinations, draw_combinations
 from .drawing import SIZE, draw
+from .wordings import BEFORE, UNSEEN, Wordings
 
 __all__ = [
     "ATTRIBUTES",
+    "BEFORE",
     "SIZE",
     "SPLITS",
     "TASTE",
+    "UNSEEN",
     "Attributes",
+    "Wordings",
     "caption",
     "combinations",
     "draw",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +50,10 @@ def draw_users(
     rng: np.random.Generator,
     pairs: int = PAIRS,
     words: bool = True,
+    reword: Callable[[str], str] | None = None,
 ) -> Users:
     """For users of these utilities (B, 24) draw a history of `pairs`, and one target pair after each number in `after`;
-    with prompts if `words`."""
+    with prompts if `words`, and each of them as `reword` puts it."""
     count = len(utilities)
     subjects = rng.integers(SUBJECTS, size=(count, pairs + len(after)))
     copies = rng.integers(len(table.attributes) // SUBJECTS, size=(*subjects.shape, 2))
@@ -64,6 +66,8 @@ def draw_users(
     unusual = rng.random(subjects.shape) < 0.1
     prompts = np.where(unusual, rng.choice(UNUSUAL, subjects.shape), np.array(PROMPTS)[subjects])
     prompts = prompts if words else np.full_like(prompts, "")
+    if reword:
+        prompts = np.array([[reword(str(prompt)) for prompt in user] for user in prompts])
     histories = [list(map(str, user[:pairs])) for user in prompts]
     targets = [[Target(k, str(p)) for k, p in zip(after, user[pairs:], strict=True)] for user in prompts]
     views = rng.integers(table.features.shape[1], size=rows.shape)

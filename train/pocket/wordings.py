@@ -1,0 +1,119 @@
+"""Teaches the text encoders how people word a prompt: "a poster of a cactus, highly detailed" is a cactus.
+
+The generator's captions are bare ("a cactus over the sea, neon colours"), and a word that stands before them moves all
+that follows: with "a poster of" it painted the named thing in a third of the pictures. Here the encoders learn to give
+the UNet, for a caption in other words, what makes it predict what it does for the bare one; bare captions stay as they
+are, and with them everything that was trained on them. No network but the encoders is changed.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from prefgen.pocket.shapes import FEW_STEP_LORA
+from train.data.posters import ATTRIBUTES, BEFORE, UNSEEN, Wordings
+from train.diffusion import timesteps
+from train.evaluate.judge import Judge, load_judge
+from train.evaluate.pictures.kept import key_of, weights_digests
+from train.loop import LoopConfig, device_of, fit, generator_of
+from train.pocket import generator, lora, text
+from train.pocket.bfloat16 import quicken
+from train.pocket.latents import latent_pool
+from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise
+
+
+@dataclass(frozen=True)
+class WordingsConfig:
+    """near: the weight of one less the cosine of the pooled caption with the bare one's. Defaults ours."""
+
+    wordings: Wordings = Wordings()  # noqa: RUF009 (frozen)
+    near: float = 0.1
+    batch: int = 32
+    loop: LoopConfig = LoopConfig(  # noqa: RUF009 (frozen)
+        steps=1000, learning_rate=4e-4, weight_decay=0.0, warmup=50, ema=0.99, save_every=100, bfloat16=True
+    )
+
+
+CONFIG = WordingsConfig()
+
+
+def wording_loss(
+    unet: UNet2DConditionModel, wanted: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor], at: tuple, near: float
+) -> dict[str, Tensor]:
+    """How far the UNet's prediction moves with the wording, and the pooled caption.
+
+    wanted, made: the captions' context (B, 77, C) and pooled (B, D), bare and worded. at: what the UNet is given
+    beside, (noisy latents, timesteps, sizes).
+    """
+    noisy, steps, sizes = at
+
+    def predict(context: Tensor, pooled: Tensor) -> Tensor:
+        added = {"text_embeds": pooled, "time_ids": sizes}
+        return unet(noisy, steps, context, added_cond_kwargs=added, return_dict=False)[0].float()
+
+    with torch.no_grad():
+        target = predict(*wanted)
+    moved = F.mse_loss(predict(*made), target)
+    apart = 1 - F.cosine_similarity(made[1].float(), wanted[1].float()).mean()
+    return {"loss": moved + near * apart, "moved": moved, "apart": apart}
+
+
+def train(folder: Path, config: WordingsConfig = CONFIG, seed: int = 53) -> dict[str, dict[str, float]]:
+    """Train, write text_encoders.safetensors, and return how often the named thing is read, by wording."""
+    torch.manual_seed(seed)
+    scheduler, pool, bare = generator.schedule(), latent_pool(folder), text.load()
+    unet = quicken(generator.load())
+    encoders = nn.ModuleList([deepcopy(bare.clip_l), deepcopy(bare.clip_g)]).requires_grad_(True)
+    for unread in text.unread(encoders[0]):
+        unread.requires_grad_(False)
+
+    def loss_of(encoders: nn.Module, step: int) -> dict[str, Tensor]:
+        rng, noise = np.random.default_rng([seed, step]), generator_of(seed, step)
+        chosen = rng.integers(len(pool), size=config.batch)
+        captions = [generator.training_caption(pool.indices[i], rng, done=1.0) for i in chosen]
+        latents = pool.latents[torch.from_numpy(chosen)].float()
+        times = timesteps(scheduler, config.batch, noise, generator.SHIFT)
+        noisy = scheduler.add_noise(latents, torch.randn(latents.shape, generator=noise), times)
+        device = device_of(encoders)
+        for still in (unet, bare.clip_l, bare.clip_g):
+            still.to(device)
+        at = tuple(part.to(device) for part in (noisy, times, generator.sizes(config.batch)))
+        with torch.no_grad():
+            wanted = bare(captions)
+        made = text.TextEncoders(*encoders)([config.wordings.of(caption, rng) for caption in captions])
+        return wording_loss(unet, wanted, made, at, config.near)
+
+    encoders = fit(encoders, loss_of, config.loop, folder / f"wordings-{key_of({'files': weights_digests()})}")
+    save_file(text.to_file(*encoders), text.FILE)
+    return measure()
+
+
+@torch.no_grad()
+def measure(each: int = 8, seed: int = 9_000_000) -> dict[str, dict[str, float]]:
+    """The share of pictures in which the validation judge reads the named thing, by wording: the generator in its own
+    steps, and in one by the few-step LoRA. each: pictures of a subject."""
+    judge, slow, quick = load_judge("validation_judge"), PocketGenerator.load(), PocketGenerator.load()
+    lora.merge_lora(quick.unet, FEW_STEP_LORA)
+    found = {}
+    for wording in ("{}", *(f"{lead} {{}}" for lead in BEFORE[:2]), *UNSEEN):
+        ways = {"many_steps": (slow, Sampling()), "one_step": (quick, FewSteps(1))}
+        found[wording] = {name: _obeyed(judge, *way, wording, each, seed) for name, way in ways.items()}
+    return found
+
+
+def _obeyed(judge: Judge, painter: PocketGenerator, sampling: Sampling, wording: str, each: int, seed: int) -> float:
+    right = []
+    for subject, phrase in enumerate(ATTRIBUTES["subject"].values()):
+        seeds = [seed + each * subject + i for i in range(each)]
+        images = painter.paint([wording.format(phrase)] * each, seed_noise(seeds), sampling)
+        right += [read.indices[0] == subject for read in judge.read((images * 255).round().byte())]
+    return round(sum(right) / len(right), 4)
