@@ -49,6 +49,11 @@ class Packed:
         moved = {field.name: getattr(self, field.name).to(device) for field in fields(self) if field.name != "images"}
         return replace(self, **moved)
 
+    def history_ends(self, turns: Turns) -> Tensor:
+        """Where each user's last history token stands, whose states are their embedding: (B,). All users have n pairs,
+        at least one."""
+        return self.marks[:, -1, -1] - turns.label_offset - 1
+
     def disliked_first(self, features: Tensor) -> Tensor:
         """Features (B, images, ...) with the two images of every history pair exchanged; targets stay."""
         place = torch.arange(features.shape[1], device=features.device)

@@ -73,7 +73,7 @@ def sem_of(seen: Seen, history: np.ndarray, desc: str = "reading histories") -> 
     the last history token. history (n, k, 2), k at least 1 -> (n, D)."""
     found = []
     for states, packed in forward(seen, history, history[:, :1], [0], every_layer=True, desc=desc):
-        last = packed.marks[:, -1, -1] - seen.prefdisc.turns.label_offset - 1
+        last = packed.history_ends(seen.prefdisc.turns)
         users = torch.arange(len(last), device=last.device)
         layers = torch.stack([states.layers[i][users, last] for i in seen.prefdisc.spec.sem_layers])
         found.append(layers.mean(0).float().cpu())

@@ -10,6 +10,7 @@ import torch
 from prefgen.adapter import AdapterConfig, PreferenceAdapter, UserParts
 from prefgen.checkpoint import read_checkpoint
 from prefgen.pocket.shapes import CLIP_G, FOLDER, UNET
+from prefgen.preference import load_preference_model
 from train.adapter.config import AdapterTraining
 from train.adapter.fit import train_adapter, write_adapter
 from train.data.agents import World, utility_of
@@ -67,18 +68,19 @@ def train(
 ) -> None:
     """Train, and put the adapter into a preference checkpoint that has the alignment: the shipped one, or `out`.
 
-    from_shipped: go on from the adapter that the checkpoint has, for training that goes over several sittings.
+    from_shipped: go on from the adapter that the checkpoint has, with its fusion, for training that goes over several
+    sittings.
     """
     torch.manual_seed(seed)
     # Subjects that the evaluation's prompts name are left out: an adapter has to serve prompts it never saw.
     world, pool, encode = World.load(), latent_pool(folder).without(HELD_BACK), text.load()
     agents = encoded_agents(folder, AGENTS, seed)
-    adapter = PreferenceAdapter(config_for(agents, fusion))
-    checkpoint, unet = read_checkpoint(out), quicken(generator.load())
-    adapter.alignment.load_state_dict(checkpoint.part("alignment"))
+    unet = quicken(generator.load())
     if from_shipped:
-        adapter.load_state_dict(checkpoint.part("adapter"), strict=False)  # all but the alignment
+        adapter = load_preference_model(out).require("adapter").requires_grad_(True)
     else:
+        adapter = PreferenceAdapter(config_for(agents, fusion))
+        adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
         warm_start(adapter, unet, encode, agents, world)
 
     def batches(step: int) -> tuple[UserParts, Painted]:

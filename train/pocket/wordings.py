@@ -24,7 +24,7 @@ from train.data.posters import ATTRIBUTES, BEFORE, UNSEEN, Wordings
 from train.diffusion import timesteps
 from train.evaluate.judge import Judge, load_judge
 from train.evaluate.pictures.kept import key_of, weights_digests
-from train.loop import LoopConfig, device_of, fit, generator_of
+from train.loop import LoopConfig, fit, generator_of
 from train.pocket import generator, lora, text
 from train.pocket.bfloat16 import quicken
 from train.pocket.latents import latent_pool
@@ -71,10 +71,13 @@ def train(folder: Path, config: WordingsConfig = CONFIG, seed: int = 53) -> dict
     """Train, write text_encoders.safetensors, and return how often the named thing is read, by wording."""
     torch.manual_seed(seed)
     scheduler, pool, bare = generator.schedule(), latent_pool(folder), text.load()
-    unet = quicken(generator.load())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    unet = quicken(generator.load()).to(device)
     encoders = nn.ModuleList([deepcopy(bare.clip_l), deepcopy(bare.clip_g)]).requires_grad_(True)
     for unread in text.unread(encoders[0]):
         unread.requires_grad_(False)
+    for still in (bare.clip_l, bare.clip_g):
+        still.to(device)
 
     def loss_of(encoders: nn.Module, step: int) -> dict[str, Tensor]:
         rng, noise = np.random.default_rng([seed, step]), generator_of(seed, step)
@@ -83,9 +86,6 @@ def train(folder: Path, config: WordingsConfig = CONFIG, seed: int = 53) -> dict
         latents = pool.latents[torch.from_numpy(chosen)].float()
         times = timesteps(scheduler, config.batch, noise, generator.SHIFT)
         noisy = scheduler.add_noise(latents, torch.randn(latents.shape, generator=noise), times)
-        device = device_of(encoders)
-        for still in (unet, bare.clip_l, bare.clip_g):
-            still.to(device)
         at = tuple(part.to(device) for part in (noisy, times, generator.sizes(config.batch)))
         with torch.no_grad():
             wanted = bare(captions)
@@ -103,11 +103,11 @@ def measure(each: int = 8, seed: int = 9_000_000) -> dict[str, dict[str, float]]
     steps, and in one by the few-step LoRA. each: pictures of a subject."""
     judge, slow, quick = load_judge("validation_judge"), PocketGenerator.load(), PocketGenerator.load()
     lora.merge_lora(quick.unet, FEW_STEP_LORA)
-    found = {}
-    for wording in ("{}", *(f"{lead} {{}}" for lead in BEFORE[:2]), *UNSEEN):
-        ways = {"many_steps": (slow, Sampling()), "one_step": (quick, FewSteps(1))}
-        found[wording] = {name: _obeyed(judge, *way, wording, each, seed) for name, way in ways.items()}
-    return found
+    ways = {"many_steps": (slow, Sampling()), "one_step": (quick, FewSteps(1))}
+    return {
+        wording: {name: _obeyed(judge, *way, wording, each, seed) for name, way in ways.items()}
+        for wording in ("{}", *(f"{lead} {{}}" for lead in BEFORE[:2]), *UNSEEN)
+    }
 
 
 def _obeyed(judge: Judge, painter: PocketGenerator, sampling: Sampling, wording: str, each: int, seed: int) -> float:

@@ -8,6 +8,7 @@ wording, what it was with the bare prompts; the eyes and the preference tokens s
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,14 @@ def adapt_wording(
 
 
 def _draw(
-    prefdisc: PrefDisc, table: PosterTable, world: World, pool: np.ndarray, count: int, step: int, words: bool, reword
+    prefdisc: PrefDisc,
+    table: PosterTable,
+    world: World,
+    pool: np.ndarray,
+    count: int,
+    step: int,
+    words: bool,
+    reword: Callable[[str], str] | None,
 ) -> Users:
     """The users of a step, the same ones each time, with prompts as `reword` puts them."""
     rng = np.random.default_rng([SEED, step])
@@ -89,8 +97,8 @@ def _draw(
 def _where_read(states: PackedStates, packed: Packed, prefdisc: PrefDisc) -> Tensor:
     """Of every layer, the states that something is read from: the history's last token, which is a user's embedding,
     and where each target's labels are predicted: (layers, B, 1 + 2 T, D)."""
-    last = packed.marks[:, -1:, -1] - prefdisc.turns.label_offset - 1
-    places = torch.cat([last, packed.reads.flatten(1)], dim=1)
+    last = packed.history_ends(prefdisc.turns)
+    places = torch.cat([last[:, None], packed.reads.flatten(1)], dim=1)
     users = torch.arange(len(places), device=places.device)[:, None]
     return torch.stack([layer[users, places] for layer in states.layers[1:]])
 
