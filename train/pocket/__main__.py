@@ -27,11 +27,12 @@ PARTS = (
     "few_step",
     "painted",
     "worded",
+    "climbed",
     "probe",
     "align",
     "adapter",
 )
-OF_PREFDISC = ("painted", "worded")
+OF_PREFDISC = ("painted", "worded", "climbed")
 """Parts that train the shipped PrefDisc further."""
 
 
