@@ -9,7 +9,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..prefgen.adapter import PARTS, PreferenceAdapter
+from ..prefgen.adapter import PARTS, PreferenceAdapter, UserParts
 from ..prefgen.adapter import blocks as block_choice
 from ..prefgen.embedding import UserEmbedding
 from ..prefgen.errors import CheckpointError, EmbeddingError, PrefGenError
@@ -128,11 +128,11 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         embedding, strengths = with_silent_parts(adapter, embedding, strengths)
         name = preference_model.name
         liked = user_keys_values(adapter, embedding, strengths, weights, name)
-        disliked = None
+        against = preference_model.nobody
         if dislikes == PUSH:
-            turned = turned_away(adapter, embedding, name)
-            disliked = user_keys_values(adapter, turned, strengths | {"sem": 0.0, "core": 0.0}, weights, name)
-        return io.NodeOutput(patch_user_branch(model, liked, start, end, disliked, where))
+            against, strengths = turned_away(adapter, embedding, name), strengths | {"sem": 0.0, "core": 0.0}
+        negative = None if against is None else user_keys_values(adapter, against, strengths, weights, name)
+        return io.NodeOutput(patch_user_branch(model, liked, start, end, negative, where))
 
 
 def check_numbers(strengths: dict[str, float], start: float, end: float) -> None:
@@ -188,7 +188,7 @@ def with_silent_parts(
 
 def user_keys_values(
     adapter: PreferenceAdapter,
-    embedding: UserEmbedding,
+    embedding: UserEmbedding | UserParts,
     strengths: dict[str, float],
     weights: dict[str, float] | None = None,
     name: str = "the checkpoint",

@@ -20,8 +20,8 @@ from torch import Tensor
 from ..prefgen.adapter import AdapterConfig, decoupled_attention
 from ..prefgen.errors import ModelError
 from .mask import SpatialMask
+from .rows import NEGATIVE, POSITIVE, know_rows, sides_of
 
-COND, UNCOND = 0, 1  # what ComfyUI writes into `cond_or_uncond` for the positive and the negative prompt's rows
 ALWAYS = float("inf")
 
 Patch = Callable[[Tensor, Tensor, Tensor, dict], Tensor]
@@ -42,7 +42,7 @@ class UserPatch:
         k, v: (1, T, width), the strengths already in `v`, for the positive prompt's rows.
         window: the entry of transformer_options that says whether this step is within start and end; None is always.
         previous: the patch that held this block before, if any.
-        disliked: (k, v) for the negative prompt's rows; None leaves them alone.
+        negative: (k, v) for the negative prompt's rows; None leaves them alone.
         mask: where in the image the branch counts; None is everywhere.
         added: what other packs have put behind ours, (callback, its arguments) each.
     """
@@ -51,7 +51,7 @@ class UserPatch:
     v: Tensor
     window: str | None = None
     previous: Patch | None = None
-    disliked: tuple[Tensor, Tensor] | None = None
+    negative: tuple[Tensor, Tensor] | None = None
     mask: SpatialMask | None = None
     added: list[tuple[Callable[..., Tensor], dict]] = field(default_factory=list)
 
@@ -62,24 +62,26 @@ class UserPatch:
         return self._with_added(out, q, k, v, options) if self.added else out
 
     def _with_user(self, out: Tensor, q: Tensor, options: dict) -> Tensor:
-        rows = options.get("cond_or_uncond") or [COND]
-        users = [{COND: (self.k, self.v), UNCOND: self.disliked}.get(row) for row in rows]
+        users = [{POSITIVE: (self.k, self.v), NEGATIVE: self.negative}.get(side) for side in sides_of(options)]
+        images = len(q) // len(users)  # ComfyUI has a row for every prompt of every image, prompt by prompt
+        mask = None if self.mask is None else self.mask.on(options, images, q)
         # not in place: the noise optimisation needs the text's attention unchanged for its backward pass
         if None not in users:
-            return out + self._branch(q, users, options)
-        chunks = zip(users, out.chunk(len(rows)), q.chunk(len(rows)), strict=True)
+            return out + self._branch(q, users, mask, options)
+        masks = [mask] * len(users) if mask is None or len(mask) == 1 else mask.split(1)
+        chunks = zip(users, out.chunk(len(users)), q.chunk(len(users)), masks, strict=True)
         return torch.cat(
-            [text if user is None else text + self._branch(queries, [user], options) for user, text, queries in chunks]
+            [
+                text if user is None else text + self._branch(queries, [user], where, options)
+                for user, text, queries, where in chunks
+            ]
         )
 
-    def _branch(self, q: Tensor, users: list[tuple[Tensor, Tensor]], options: dict) -> Tensor:
-        images = len(q) // len(users)  # ComfyUI has a row for every prompt of every image, prompt by prompt
+    def _branch(self, q: Tensor, users: list[tuple[Tensor, Tensor]], mask: Tensor | None, options: dict) -> Tensor:
+        images = len(q) // len(users)
         k, v = (torch.cat([x.expand(images, -1, -1) for x in side]) for side in zip(*users, strict=True))
         out = decoupled_attention(q, k.to(q), v.to(q), options["n_heads"])
-        if self.mask is None:
-            return out
-        mask = self.mask.on(options, images, q)
-        return (out.unflatten(0, (len(users), images)) * mask).flatten(0, 1)
+        return out if mask is None else (out.unflatten(0, (len(users), images)) * mask).flatten(0, 1)
 
     def _with_added(self, out: Tensor, q: Tensor, k: Tensor, v: Tensor, options: dict) -> Tensor:
         sigma = float(options["sigmas"].max()) if "sigmas" in options else ALWAYS
@@ -98,12 +100,18 @@ class UserPatch:
         return replace(self, added=list(self.added))
 
     def to(self, target: torch.device | torch.dtype | str) -> UserPatch:
-        """ComfyUI moves and casts patches with this. It does so in inference mode, whose tensors know no gradient."""
+        """ComfyUI moves and casts patches with this. It does so in inference mode, whose tensors know no gradient.
+
+        It names the type that a MODEL's weights are kept in; keys and values are few, and stay as they are where that
+        has less than 16 bits.
+        """
+        if isinstance(target, torch.dtype) and target.itemsize < 2:
+            return self
         previous = self.previous.to(target) if hasattr(self.previous, "to") else self.previous
         with torch.inference_mode(False), torch.no_grad():
             k, v = self.k.to(target), self.v.to(target)
-            disliked = self.disliked and (self.disliked[0].to(target), self.disliked[1].to(target))
-        return replace(self, k=k, v=v, previous=previous, disliked=disliked, added=list(self.added))
+            negative = self.negative and (self.negative[0].to(target), self.negative[1].to(target))
+        return replace(self, k=k, v=v, previous=previous, negative=negative, added=list(self.added))
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,7 @@ def patch_user_branch(
     keys_values: KeysValues,
     start: float = 0.0,
     end: float = 1.0,
-    disliked: KeysValues | None = None,
+    negative: KeysValues | None = None,
     mask: SpatialMask | None = None,
 ) -> ModelPatcher:
     """A clone of the MODEL in which every named block has the user's branch.
@@ -177,10 +185,11 @@ def patch_user_branch(
     Args:
         keys_values: block name -> (K, V), each (1, T, width), strengths already in V.
         start, end: the part of the denoising, as fractions, in which the branch is active.
-        disliked: the same of what the user dislikes, for the negative prompt's rows: guidance leads away from it.
+        negative: the same for the negative prompt's rows, from which guidance leads away.
         mask: where in the image the branch counts.
     """
     model = model.clone()
+    know_rows(model)
     window = _add_window(model, start, end) if (start, end) != (0.0, 1.0) else None
     before = _attn2_patches(model)
     for name, (k, v) in keys_values.items():
@@ -188,7 +197,7 @@ def patch_user_branch(
         block = (side, int(number), int(index))
         # ComfyUI prefers a block's own patch to one for the whole layer, so ours would hide either
         previous = before.get(block, before.get(block[:2]))
-        patch = UserPatch(k, v, window, previous, disliked and disliked[name], mask)
+        patch = UserPatch(k, v, window, previous, negative and negative[name], mask)
         model.set_model_attn2_replace(patch, *block)
     if not model.get_callbacks(CallbacksMP.ON_CLONE, "prefgen"):
         model.add_callback_with_key(CallbacksMP.ON_CLONE, "prefgen", _own_patches)

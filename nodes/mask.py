@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..prefgen.errors import ImageError
+from .rows import Area, areas_of, latent_of
 
 
 class SpatialMask:
@@ -26,19 +27,29 @@ class SpatialMask:
         self._grids: dict[tuple, Tensor] = {}
 
     def on(self, options: dict, images: int, like: Tensor) -> Tensor:
-        """The mask for one block's queries: (1 or images, N, 1).
+        """The mask for one block's queries: (P, 1 or images, N, 1), one for each of the batch's prompts where they
+        paint areas of their own, and else one for all, P = 1.
 
         options: a block's transformer_options. images: in the batch. like: gives device and dtype. It is resized once
         for every grid, by the mean of what a cell covers.
         """
-        height, width = options["activations_shape"][-2:]
-        latent = tuple(options["original_shape"][-2:])
-        key = (height, width, latent, images, like.device, like.dtype)
+        areas = areas_of(options)
+        places = areas if len(set(areas)) > 1 else areas[:1]
+        grids = [self._on(area, latent_of(options), options["activations_shape"][-2:], images, like) for area in places]
+        return torch.stack(grids)
+
+    def _on(self, area: Area | None, latent: tuple, grid: tuple, images: int, like: Tensor) -> Tensor:
+        key = (area, latent, tuple(grid), images, like.device, like.dtype)
         if key not in self._grids:
             self._require_fit(latent, images)
             with torch.inference_mode(False), torch.no_grad():
-                grid = F.interpolate(self._mask, size=(height, width), mode="area").flatten(1)[..., None]
-                self._grids[key] = grid.to(like.device, like.dtype)
+                mask = self._mask
+                if area is not None:
+                    height, width, top, left = area
+                    whole = F.interpolate(mask, size=latent, mode="area")
+                    mask = whole[..., top : top + height, left : left + width]
+                made = F.interpolate(mask, size=tuple(grid), mode="area").flatten(1)[..., None]
+                self._grids[key] = made.to(like.device, like.dtype)
         return self._grids[key]
 
     def _require_fit(self, latent: tuple[int, int], images: int) -> None:

@@ -1,4 +1,5 @@
-"""Flux, differentiated: its blocks are written for inference, and add to what their own norms keep for a gradient."""
+"""What core adds in place, differentiated: Flux's blocks are written for inference and add to what their own norms keep
+for a gradient, and so does every UNet where it adds what a ControlNet made."""
 
 from __future__ import annotations
 
@@ -19,9 +20,9 @@ _NEW = {
 }
 
 
-def out_of_place(module: nn.Module) -> AbstractContextManager:
-    """What to run a model or block in while it is differentiated."""
-    writes = any(type(part).__module__.startswith(WRITING) for part in module.modules())
+def out_of_place(module: nn.Module, controlled: bool = False) -> AbstractContextManager:
+    """What to run a model or block in while it is differentiated. controlled: a ControlNet adds to it."""
+    writes = controlled or any(type(part).__module__.startswith(WRITING) for part in module.modules())
     return OutOfPlace() if writes else nullcontext()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -20,11 +21,11 @@ from ..prefgen.preference import PreferenceModel
 from ..prefgen.reno import Optimiser, RenoConfig, RenoResult, RenoStep, optimise
 from ..prefgen.rewards import By, PreferenceReward, Reward, Sense, SeveralViews
 from .curve import curve_image
-from .rewards import summed, weight_inputs
+from .rewards import reward_patchers, summed, weight_inputs
 from .sampling import FewSteps, Render, check_decoder, compute_dtype, gradients, load_decoder, make_differentiable
 from .trouble import enough_memory, notice_of
 from .types import HistoryType, PreferenceModelType
-from .weights import ready
+from .weights import patchers, ready
 
 LOSS_SCALE = 2.0**12
 """Where something computes in float16, whose least number is 6e-8 (default ours; see `RenoConfig.loss_scale`)."""
@@ -215,7 +216,8 @@ class ReNOOptimize(io.ComfyNode):
             if torch.float16 in (compute_dtype(model), vae.vae_dtype, prefdisc.dtype):
                 config = replace(config, loss_scale=LOSS_SCALE)
             total = summed(liked, weights, prompt)
-            result, notice = climb(graph, vae, SeveralViews(total, views, seed) if views else total, config)
+            beside = [*patchers(preference_model, "prefdisc"), *reward_patchers()]
+            result, notice = climb(graph, vae, SeveralViews(total, views, seed) if views else total, config, beside)
         samples = graph.paint(result.noise)
         out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio")}
         return io.NodeOutput(
@@ -233,14 +235,16 @@ class ReNOOptimize(io.ComfyNode):
         )
 
 
-def climb(graph: FewSteps, vae: VAE, reward: Reward, config: RenoConfig) -> tuple[RenoResult, str]:
+def climb(
+    graph: FewSteps, vae: VAE, reward: Reward, config: RenoConfig, beside: Sequence[ModelPatcher] = ()
+) -> tuple[RenoResult, str]:
     """Optimise the graph's noise, with progress and previews; an interrupt ends it. With it goes a notice about the
-    MODEL, "" where there is none to give."""
+    MODEL, "" where there is none to give. beside: what the reward computes with."""
     show = latent_preview.prepare_callback(graph.model, config.iterations)
     notice = ""
 
     def work(noise: torch.Tensor, render: Render) -> RenoResult:
-        decode = load_decoder(vae, graph.recompute)
+        decode = load_decoder(vae, graph.recompute, beside)
         painted = noise  # the latents of the last image, for the preview
 
         def generate(noise: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import comfy.model_management
 import folder_paths
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..prefgen.rewards import (
@@ -23,7 +24,7 @@ from ..prefgen.rewards import (
 from .model import FOLDER
 from .room import AUTO, precision_of
 from .sampling import make_differentiable
-from .weights import managed, ready
+from .weights import managed, patchers, ready
 
 REWARDS = "rewards"
 PREFERENCE = "preference_weight"
@@ -75,3 +76,8 @@ def summed(preference: PreferenceReward, weights: Mapping[str, float], prompt: s
         make_differentiable(ready(_kept[name]))
         rewards.append((weights[f"{name}_weight"], PublishedReward(_kept[name], prompt)))
     return WeightedRewards(rewards)
+
+
+def reward_patchers() -> list[ModelPatcher]:
+    """What ComfyUI manages the published rewards of the last sum by."""
+    return [patcher for reward in _kept.values() for patcher in patchers(reward)]

@@ -6,7 +6,7 @@ a sampler of our own is handed to core's guider, outside inference mode, with we
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +15,7 @@ import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import torch
+from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from torch import Tensor, nn
@@ -84,6 +85,11 @@ class FewSteps:
     recompute: bool = False
 
     def __post_init__(self) -> None:
+        if len(self.sigmas) < 2:
+            raise ModelError(
+                f"Found {len(self.sigmas)} sigmas, expected one more than there are steps, and one step at least: give "
+                "the scheduler a step and a denoise above 0, or leave the sigmas out."
+            )
         if self.negative is None and self.cfg != 1.0:
             raise ModelError(
                 f"cfg is {self.cfg:g} and no negative prompt is connected: connect one, or set cfg to 1 (right for "
@@ -93,7 +99,9 @@ class FewSteps:
     @property
     def start(self) -> Tensor:
         """The latent's samples, in the number of channels that the MODEL has."""
-        samples = comfy.sample.fix_empty_latent_channels(self.model, self.latent["samples"])
+        # an empty latent says for which VAE it is as large as it is, since core began to ask
+        ratios = {key: value for key, value in self.latent.items() if key.startswith("downscale_ratio")}
+        samples = comfy.sample.fix_empty_latent_channels(self.model, self.latent["samples"], **ratios)
         channels = self.model.get_model_object("latent_format").latent_channels
         if samples.shape[1] != channels:
             raise ModelError(
@@ -112,7 +120,8 @@ class FewSteps:
 
     def differentiate(self, noise: Tensor, work: Callable[[Tensor, Render], object]) -> object:
         """The answer of `work` (see `DifferentiableEuler`), given the noise. To be called inside `gradients`."""
-        model = whole(self.model)
+        model = whole(self.model).clone()
+        model.model_options["transformer_options"]["optimized_attention_override"] = attention_with_gradient
         sampler = DifferentiableEuler(work)
         self._sample(checkpointed(model) if self.recompute else model, noise, sampler)
         return sampler.answer
@@ -145,17 +154,20 @@ class DifferentiableEuler(comfy.samplers.Sampler):
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
     ) -> Tensor:
         base = model_wrap.inner_model
-        make_differentiable(base)
+        # with what conditions bring along: a ControlNet's weights
+        for model in (base, *(patcher.model for patcher in model_wrap.loaded_models)):
+            make_differentiable(model)
         sigmas, noise, latent = ordinary(sigmas), ordinary(noise), ordinary(latent_image)
         model = comfy.samplers.KSamplerX0Inpaint(model_wrap, sigmas)
         model.latent_image = latent
         arguments = {**extra_args, "denoise_mask": ordinary(denoise_mask)}
         full = self.max_denoise(model_wrap, sigmas)
+        controlled = any("control" in cond for conds in model_wrap.conds.values() for cond in conds or ())
 
         def render(noise: Tensor) -> Tensor:
             model.noise = noise
             start = base.model_sampling.noise_scaling(sigmas[0], noise, latent, full)
-            with out_of_place(base):
+            with out_of_place(base, controlled):
                 x = euler(model, start, sigmas, arguments)
             return base.process_latent_out(base.model_sampling.inverse_noise_scaling(sigmas[-1], x))
 
@@ -170,6 +182,15 @@ def euler(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor, arguments: di
         denoised = model(x, sigma * ones, **arguments)
         x = x + (x - denoised) / sigma * (following - sigma)
     return x
+
+
+DIFFERENTIABLE = ("attention_pytorch", "attention_sub_quad", "attention_split", "attention_basic", "attention_xformers")
+"""Core's attention functions that have a gradient. Sage's has none and says nothing; Flash's ends in an error."""
+
+
+def attention_with_gradient(attention: Callable[..., Tensor], *args, **kwargs) -> Tensor:
+    """What core calls in the place of its attention, or of another pack's: the same, if it has a gradient."""
+    return (attention if attention.__name__ in DIFFERENTIABLE else attention_pytorch)(*args, **kwargs)
 
 
 def whole(patcher: ModelPatcher) -> ModelPatcher:
@@ -196,15 +217,18 @@ def check_decoder(vae: VAE, model: ModelPatcher) -> None:
         )
 
 
-def load_decoder(vae: VAE, recompute: bool = False) -> Render:
-    """Load the VAE and return latents -> images (B, 3, H, W) in [0, 1], differentiable. recompute: as in `FewSteps`.
+def load_decoder(vae: VAE, recompute: bool = False, beside: Sequence[ModelPatcher] = ()) -> Render:
+    """Load the VAE and return latents -> images (B, 3, H, W) in [0, 1], differentiable.
+
+    recompute: as in `FewSteps`. beside: what is needed with it, whole. Core makes room for each call by moving out
+    what is in no need of this call; so they are asked for together, or one would go for another.
 
     Values beyond 0 and 1 are clamped as core does it, but keep their gradient: a poster's flat colours lie at the
     edges, and would never move again.
     """
     patcher = whole(vae.patcher)
     patcher = checkpointed(patcher) if recompute else patcher
-    comfy.model_management.load_models_gpu([patcher], force_full_load=True)
+    comfy.model_management.load_models_gpu([patcher, *beside], force_full_load=True)
     make_differentiable(patcher.model)
 
     def decode(latents: Tensor) -> Tensor:

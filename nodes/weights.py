@@ -44,12 +44,16 @@ def ready(model: PreferenceModel, *parts: str, memory: int = 0, whole: bool = Fa
     memory: bytes that the computation needs beside the weights. whole: no layer is handed in from outside, which a
     gradient would not pass.
     """
-    patchers = getattr(model, "patchers", {})
-    for name in parts or patchers:
-        if name in patchers:
-            in_full = whole or not _can_be_handed_in(patchers[name].model)
-            comfy.model_management.load_models_gpu([patchers[name]], memory_required=memory, force_full_load=in_full)
+    for patcher in patchers(model, *parts):
+        in_full = whole or not _can_be_handed_in(patcher.model)
+        comfy.model_management.load_models_gpu([patcher], memory_required=memory, force_full_load=in_full)
     return model
+
+
+def patchers(model: nn.Module, *parts: str) -> list[comfy.model_patcher.ModelPatcher]:
+    """What ComfyUI manages these parts by, all of them where none is named."""
+    held = getattr(model, "patchers", {})
+    return [held[name] for name in parts or held if name in held]
 
 
 def _patcher(part: nn.Module) -> comfy.model_patcher.ModelPatcher:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .adapter import AdapterConfig, PreferenceAdapter
+from .adapter import AdapterConfig, PreferenceAdapter, UserParts
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .pocket.shapes import SDXL_UNET, UNET
@@ -35,6 +35,12 @@ class ImageAdapterModel(PreferenceModel):
     def reading(self) -> str:
         """Images are read by a CLIP image tower that is connected, and left at their embedding's own length."""
         return f"CLIP image embeddings {self.adapter.config.img_dim} wide"
+
+    @property
+    def nobody(self) -> UserParts:
+        """An image embedding of zeros, which IP-Adapter's training puts in the place of a twentieth of its images, and
+        its sampling beside the negative prompt (Ye et al. 2023, arXiv 2308.06721)."""
+        return UserParts(img=torch.zeros(self.adapter.config.img_dim))
 
 
 def load_ip_adapter(path: str | Path) -> ImageAdapterModel:

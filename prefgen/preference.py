@@ -21,7 +21,7 @@ from .prefdisc.quantized import settle
 from .safefile import fingerprint
 
 if TYPE_CHECKING:
-    from .adapter import PreferenceAdapter
+    from .adapter import PreferenceAdapter, UserParts
     from .alignment import Alignment
     from .history import UserHistory
     from .image_tower import ImageTower
@@ -74,6 +74,12 @@ class PreferenceModel(nn.Module):
         when an alignment or an adapter is trained into the checkpoint, so that encoded histories can be kept."""
         header = {name: self.header.get(name) for name in ("prefdisc", "image_tower")}
         return fingerprint(header, self.checkpoint.part("prefdisc"))
+
+    @property
+    def nobody(self) -> UserParts | None:
+        """What the adapter was shown in training where no user was to be: for the negative prompt's rows. None where
+        such rows had no user tokens at all, as ours."""
+        return None
 
     @property
     def name(self) -> str:

@@ -66,9 +66,15 @@ def _require_alike(users: Sequence[UserEmbedding]) -> None:
             )
         found = {part: len(vector) for part, vector in user.vectors.items()}
         if found != shape:
+            fewer = min((first, user), key=lambda one: len(one.vectors))
             raise EmbeddingError(
                 f"The embedding of {first.name!r} has {_listed(shape)}, that of {user.name!r} {_listed(found)}, "
-                "expected the same: encode both histories with the same image tower."
+                "expected the same: "
+                + (
+                    "encode both histories with the same image tower."
+                    if found.keys() == shape.keys()
+                    else f"{fewer.name!r} has disliked no image yet; dislike one, and encode the history again."
+                )
             )
 
 

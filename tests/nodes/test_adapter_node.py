@@ -147,6 +147,16 @@ def test_an_ip_adapter_file_pulls_with_liked_and_pushes_with_disliked_images(com
     assert np.abs(both - liked).max() > 1e-3
 
 
+def test_beside_the_negative_prompt_an_ip_adapter_sees_the_image_of_zeros(comfy, plain, ip_folder):
+    """As in its training. One that gives every image the same tokens then gives them to both sides, as it does where
+    what is disliked is pushed away."""
+    blind = "blind.safetensors"
+    ip_adapters.write(ip_folder / blind, shapes.UNET, image_proj__proj__weight=torch.zeros(4 * 192, 16))
+    liked, both = painted(comfy, ip_adapted(file=blind)), painted(comfy, ip_adapted("push away", file=blind))
+    assert np.abs(liked - plain).max() > 1e-3
+    assert np.array_equal(liked, both)
+
+
 def test_ip_adapter_files_that_cannot_be_used(comfy, ip_folder):
     def refused_at(node, build, message):
         with pytest.raises(NodeError, match=message) as caught:

@@ -145,7 +145,7 @@ def test_keys_and_values_are_computed_once_for_a_whole_sampling(pack, model, att
 
 def test_what_is_disliked_is_on_the_negative_prompts_rows_alone(model, attention, keys_values):
     disliked = {name: (k, 2 * v) for name, (k, v) in keys_values.items()}
-    pushed = attention.patch_user_branch(model, keys_values, disliked=disliked)
+    pushed = attention.patch_user_branch(model, keys_values, negative=disliked)
     cond, uncond = forward(pushed, [0, 1]).chunk(2)
     # 1e-5: a CPU matrix product of more rows rounds otherwise
     assert torch.allclose(cond, forward(attention.patch_user_branch(model, keys_values)), atol=1e-5)
@@ -177,6 +177,15 @@ def test_a_mask_an_image_and_all_white_is_no_mask(pack, model, attention, keys_v
     plain, personal = forward(model), forward(attention.patch_user_branch(model, keys_values))
     assert torch.allclose(found[2], plain[0], atol=1e-5)
     assert torch.allclose(found[3], personal[1], atol=1e-5)
+
+
+def test_weights_in_eight_bits_do_not_round_the_user(model, attention, keys_values):
+    """Core casts patches to the type that the MODEL's weights are kept in."""
+    k, v = keys_values["middle.0.0"]
+    patch = attention.UserPatch(k, v, negative=(k, v))
+    for target in (torch.float8_e4m3fn, torch.float8_e5m2):
+        assert torch.equal(patch.to(target).v, v)
+    assert patch.to(torch.bfloat16).v.dtype == patch.to(torch.bfloat16).negative[1].dtype == torch.bfloat16
 
 
 class OtherPack:

@@ -66,6 +66,12 @@ def test_a_vae_that_does_not_fit(comfy):
     refused(comfy, graph, "VAE decodes latents of 3 channels", "makes ones of 4", "connect the VAE", vae=vae)
 
 
+def test_sigmas_without_a_step(comfy):
+    graph = Pocket()
+    none = graph.add("BasicScheduler", model=graph.model, scheduler="simple", steps=2, denoise=0.0)
+    refused(comfy, graph, "Found 0 sigmas", "give the scheduler a step", sigmas=none)
+
+
 def test_a_reward_whose_files_are_missing(comfy, server):
     folder = server.base / "models" / "prefgen" / "rewards" / "hps"
     expected = ["reward hps needs model.safetensors", str(folder), "Hugging Face cache", "set the weight"]

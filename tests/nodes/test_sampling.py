@@ -1,5 +1,7 @@
 """Gradients through core's sampling, where ComfyUI runs nodes: in inference mode."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -150,3 +152,73 @@ def test_the_model_is_left_as_it_was(sampling, few_steps):
     assert not graph.model.object_patches
     with torch.inference_mode():
         assert torch.equal(graph.paint(graph.seed_noise()), before)
+
+
+def test_attention_without_a_gradient_is_not_climbed_with(sampling, few_steps):
+    """As SageAttention: an output that no gradient leaves, and no word of it. What others have put in its place too."""
+    from comfy.ldm.modules.attention import attention_pytorch
+
+    def silent(attention, *args, **kwargs):
+        return attention(*args, **kwargs).detach()
+
+    def attention_sage(*args, **kwargs):
+        return attention_pytorch(*args, **kwargs).detach()
+
+    def slope(noise, render):
+        return torch.autograd.grad(render(noise.requires_grad_()).square().sum(), noise)[0]
+
+    graph = few_steps()
+    wanted = work_inside(sampling, graph, slope)
+    graph.model.model_options["transformer_options"]["optimized_attention_override"] = silent
+    assert torch.allclose(work_inside(sampling, graph, slope), wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max())
+    q = torch.randn(1, 4, 16, requires_grad=True)
+    assert sampling.attention_with_gradient(attention_sage, q, q, q, 2).requires_grad
+
+
+def test_a_controlnet_takes_part(sampling, few_steps):
+    """Its weights come with the conditioning, made in inference mode like the MODEL's."""
+    import comfy.cldm.cldm
+    import comfy.controlnet
+    import comfy.ops
+
+    graph = few_steps(batch=1)
+    with torch.inference_mode():
+        unet = {**graph.model.model.model_config.unet_config, "hint_channels": 3, "dtype": torch.float32}
+        unet = {key: value for key, value in unet.items() if key not in ("out_channels", "image_model")}
+        torch.manual_seed(2)
+        net = comfy.cldm.cldm.ControlNet(**unet, operations=comfy.ops.disable_weight_init)
+        for weight in net.parameters():
+            torch.nn.init.normal_(weight, std=0.05)
+        control = comfy.controlnet.ControlNet(net, load_device=torch.device("cpu"))
+        control.set_cond_hint(torch.rand(1, 3, 96, 96), 1.0)
+        positive = [
+            [graph.positive[0][0], graph.positive[0][1] | {"control": control, "control_apply_to_uncond": True}]
+        ]
+        controlled = replace(graph, positive=positive)
+        plain, theirs = graph.paint(graph.seed_noise()), controlled.paint(graph.seed_noise())
+    assert (theirs - plain).abs().max() > 1e-3
+
+    def slope(noise, render):
+        painted = render(noise.requires_grad_())
+        return painted.detach(), torch.autograd.grad(painted.square().sum(), noise)[0]
+
+    ours, gradient = work_inside(sampling, controlled, slope)
+    assert torch.allclose(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert torch.isfinite(gradient).all()
+    assert gradient.abs().sum() > 0
+
+
+def test_what_the_reward_needs_is_asked_for_together_with_the_decoder(sampling, pocket, monkeypatch):
+    """A call for one alone may move the others out of a card that is nearly full."""
+    import comfy.model_management
+
+    with torch.inference_mode():
+        vae, beside = pocket.load_vae(), pocket.load_model()
+    asked, load = [], comfy.model_management.load_models_gpu
+    monkeypatch.setattr(
+        comfy.model_management, "load_models_gpu", lambda models, **given: (asked.append(models), load(models, **given))
+    )
+    with sampling.gradients():
+        sampling.load_decoder(vae, beside=[beside])
+    assert len(asked) == 1
+    assert [patcher.model for patcher in asked[0]] == [vae.patcher.model, beside.model]

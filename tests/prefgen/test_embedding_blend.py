@@ -56,3 +56,10 @@ def test_users_that_cannot_be_compared():
         blend([user(), user(fingerprint="g", name="bo")], (1, 1))
     with pytest.raises(EmbeddingError, match="'ada' has sem 5 wide, core 5 wide, img 3 wide, that of 'bo' sem 5 wide"):
         distance(user(), user(img=0, name="bo"))
+
+
+def test_who_has_disliked_nothing_is_named():
+    """Of such a person only `img` is known, by whatever image tower."""
+    bo = UserEmbedding(None, None, user().img, "f", "bo")
+    with pytest.raises(EmbeddingError, match="'bo' has disliked no image yet; dislike one"):
+        blend([user(), bo], (1, 1))
