@@ -20,9 +20,12 @@ BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
+    """The pack's folder inside a ComfyUI."""
+    tmp_path = tmp_path / "ComfyUI" / "custom_nodes" / "prefgen"
     published.write_lora(tmp_path / "downloads" / "Metric-ViPer")
     shutil.copytree(tmp_path / "downloads" / "Metric-ViPer", tmp_path / "downloads" / "learn-user-pref")
     published.write_pool(tmp_path / "downloads" / "learn-user-pref" / "prompt_pool.pt")
+    (tmp_path.parents[1] / "models").mkdir()
     stage = tmp_path / "out" / "prefdisc" / "idefics2_8b" / "full" / "stage1"
     stage.mkdir(parents=True)
     shutil.copy(weights_path("preference"), stage / "preference.safetensors")
@@ -30,7 +33,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "shards").mkdir()
     rows = [{"jpg_0": path.read_bytes(), "caption": "a cat"} for path in (tmp_path / "pictures").iterdir()]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "shards" / "0.parquet")
-    shutil.copytree(material.PEOPLE, tmp_path / "people")
+    shutil.copytree(material.PEOPLE, tmp_path / "prefgen" / "pocket" / "people")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
