@@ -34,9 +34,8 @@ def adapted(tmp_path_factory):
     folder, quick = tmp_path_factory.mktemp("painted"), LoopConfig(steps=3, learning_rate=1e-3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge.train_reader, "__defaults__", (quick,))
-        paintings = painted.paint_posters(folder / "painted", SMALL.painted, SMALL.each)
-        prefdisc = load_preference_model("pocket").require("prefdisc")
-        return painted.adapt_sight(prefdisc, paintings, folder, SMALL), paintings
+        prefdisc = painted.adapt_sight(load_preference_model("pocket").require("prefdisc"), folder, SMALL)
+    return prefdisc, painted.paint_posters(folder / "painted", SMALL.painted, SMALL.each)
 
 
 def test_the_part_is_trained_after_what_paints_and_before_what_reads_its_layers():

@@ -27,12 +27,11 @@ PARTS = (
     "few_step",
     "painted",
     "worded",
-    "climbed",
     "probe",
     "align",
     "adapter",
 )
-OF_PREFDISC = ("painted", "worded", "climbed")
+OF_PREFDISC = ("painted", "worded")
 """Parts that train the shipped PrefDisc further."""
 
 

@@ -94,10 +94,10 @@ def seen_by(eyes: list[Judge], images: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def adapt_sight(prefdisc: PrefDisc, painted: Tensor, folder: Path, config: PaintedConfig) -> PrefDisc:
-    """Train the tower and the connector on what was painted, uint8 (N, 3, 96, 96), and drawn; the decoder and the
-    preference tokens stay."""
+def adapt_sight(prefdisc: PrefDisc, folder: Path, config: PaintedConfig) -> PrefDisc:
+    """Train the tower and the connector; the decoder and the preference tokens stay."""
     torch.manual_seed(SEED)
+    painted = paint_posters(folder / "painted", config.painted, config.each)
     drawn, known = draw_posters(config.drawn, SEED + 1, "train", folder / "drawn.npz")
     eyes = [
         train_reader(folder / f"eyes{i}", dict(zip(("width", "depth"), shape, strict=True)), SEED + 10 + i).eval()
@@ -150,8 +150,7 @@ def train(folder: Path, config: PaintedConfig = CONFIG) -> dict[str, float]:
 
     model = load_preference_model("pocket")
     where = folder / f"painted-{key_of({'files': weights_digests(), 'reading': model.reading})}"
-    painted = paint_posters(where / "painted", config.painted, config.each)
-    prefdisc = adapt_sight(model.require("prefdisc"), painted, where, config)
+    prefdisc = adapt_sight(model.require("prefdisc"), where, config)
     found = validate(prefdisc, World.load())
     export(prefdisc, SHIPPED, found)
     return found
