@@ -1,19 +1,27 @@
-"""Prompts in other words, and the two trainings that learn them."""
+"""Prompts in other words: the text encoders and PrefDisc take them as they take the bare caption."""
 
 import copy
 
 import numpy as np
+import pytest
 import torch
 
+from prefgen.history import PreferencePair, UserHistory
+from prefgen.pocket.shapes import FEW_STEP_LORA
 from prefgen.preference import load_preference_model
 from train.data.agents import World
-from train.data.posters import Wordings
+from train.data.posters import ATTRIBUTES, UNSEEN, Wordings
+from train.evaluate.judge import load_judge
 from train.loop import LoopConfig
 from train.pocket import latents, text, wordings
 from train.pocket.__main__ import PARTS, trainer
+from train.pocket.lora import merge_lora
 from train.pocket.prefdisc import worded
 from train.pocket.prefdisc.sight import draw_posters, look
+from train.pocket.sampling import FewSteps, PocketGenerator, seed_noise
 
+SUBJECTS = list(ATTRIBUTES["subject"].values())
+POSTER_OF = "a poster of {}"
 FEW = LoopConfig(steps=4, learning_rate=1e-3, warmup=1, ema=0.5)
 
 
@@ -60,3 +68,40 @@ def test_prefdiscs_decoder_alone_learns(tmp_path):
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert all("text_model" in name for name in moved)
+
+
+@pytest.mark.parametrize("wording", [POSTER_OF, *UNSEEN])
+def test_the_shipped_generator_paints_the_named_thing_in_any_wording(wording):
+    """By the validation judge. Before, it read .35 of 48 after
+    "a poster of", of .83 bare; the deviation of 96 is .04."""
+    judge, generator, right = load_judge("validation_judge"), PocketGenerator.load(), {}
+    merge_lora(generator.unet, FEW_STEP_LORA)
+    for how in ("{}", wording):
+        prompts = [how.format(phrase) for phrase in SUBJECTS for _ in range(8)]
+        images = generator.paint(prompts, seed_noise(range(len(prompts))), FewSteps(1))
+        read = judge.read((images * 255).round().byte())
+        right[how] = np.mean([found.indices[0] == i // 8 for i, found in enumerate(read)])
+    assert right[wording] > right["{}"] - 0.12
+
+
+@pytest.mark.parametrize("wording", [POSTER_OF, *UNSEEN])
+def test_the_shipped_prefdisc_scores_the_same_in_any_wording(wording):
+    """The correlation of one prompt's scores in other words with those of the bare one. Before they were
+    learned, .42 to .86; since, .996 to .998."""
+    model, found = load_preference_model("pocket").require("prefdisc"), []
+    images, attributes = draw_posters(12 * 24, 6, "validation")
+    shown = images.float() / 255
+    with torch.no_grad():
+        for subject in range(4):
+            pairs = tuple(
+                PreferencePair(shown[12 * i + subject], shown[12 * (i + 8) + subject], SUBJECTS[subject])
+                for i in range(8)
+            )
+            prefix = model.encode(UserHistory(pairs, "somebody"))
+            own = attributes[:, 0] == subject + 4
+            scores = [
+                model.score(prefix, shown[own], [how.format(SUBJECTS[subject + 4])] * int(own.sum())).numpy()
+                for how in ("{}", wording)
+            ]
+            found.append(np.corrcoef(*scores)[0, 1])
+    assert np.mean(found) > 0.95
