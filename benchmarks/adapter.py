@@ -137,7 +137,7 @@ def our_way(attention: ModuleType, blocks: tuple, tokens: int, dtype: torch.dtyp
     whole, text = Spent(), Spent()
     inner = text.timed(attention.text_attention)
     patches = {
-        place(name): whole.timed(attention.UserPatch(k, v, previous=inner, disliked=(k, v)))
+        place(name): whole.timed(attention.UserPatch(k, v, previous=inner, negative=(k, v)))
         for name, (k, v) in user_keys_values(blocks, tokens, dtype).items()
     }
     return Way(patches, less(whole, text), (whole, text))

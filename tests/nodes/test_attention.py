@@ -188,6 +188,21 @@ def test_weights_in_eight_bits_do_not_round_the_user(model, attention, keys_valu
     assert patch.to(torch.bfloat16).v.dtype == patch.to(torch.bfloat16).negative[1].dtype == torch.bfloat16
 
 
+def test_the_benchmark_times_this_branch(attention):
+    """On both rows, less the text's attention within."""
+    from benchmarks.adapter import our_way
+
+    way = our_way(attention, (("middle.0.0", 128),), 4, torch.float32)
+    q, text, options = torch.randn(2, 9, 128), torch.randn(2, 77, 128), {"n_heads": 4, "attn_precision": None}
+    options["cond_or_uncond"] = [0, 1]
+    found = way.patches["middle", 0, 0](q, text, text, options)
+    moved = (found - attention.text_attention(q, text, text, options)).abs().amax(dim=(1, 2))
+    assert (moved > 1e-3).all()
+    seconds, _, blocks = way.branch()
+    assert seconds > 0
+    assert blocks == 1
+
+
 class OtherPack:
     """How ComfyUI_IPAdapter_plus shares a block: its patch has `add`, and it adds to a patch that it finds there."""
 
