@@ -84,7 +84,7 @@ def _tell_rows(executor: Callable, model, conds: list, x: Tensor, timestep: Tens
     known = model_options.get("transformer_options", {}).get(_SIDES, {})
     sides = tuple(side_of(prompt, known) for prompt in conds)
     latent = tuple(x.shape[-2:])
-    areas = {c["uuid"]: _within(c["area"], latent) for prompt in conds for c in prompt or () if c.get("area")}
+    areas = {c.get("uuid"): _within(c["area"], latent) for prompt in conds for c in prompt or () if c.get("area")}
     rows = _Rows(sides if any(sides) else USUAL, areas, latent)
     return executor(model, conds, x, timestep, _with(model_options, _ROWS, rows))
 
