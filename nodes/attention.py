@@ -105,9 +105,9 @@ class UserPatch:
         It names the type that a MODEL's weights are kept in; keys and values are few, and stay as they are where that
         has less than 16 bits.
         """
-        if isinstance(target, torch.dtype) and target.itemsize < 2:
-            return self
         previous = self.previous.to(target) if hasattr(self.previous, "to") else self.previous
+        if isinstance(target, torch.dtype) and target.itemsize < 2:
+            return replace(self, previous=previous, added=list(self.added))
         with torch.inference_mode(False), torch.no_grad():
             k, v = self.k.to(target), self.v.to(target)
             negative = self.negative and (self.negative[0].to(target), self.negative[1].to(target))

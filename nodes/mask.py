@@ -36,7 +36,7 @@ class SpatialMask:
         areas = areas_of(options)
         places = areas if len(set(areas)) > 1 else areas[:1]
         grids = [self._on(area, latent_of(options), options["activations_shape"][-2:], images, like) for area in places]
-        return torch.stack(grids)
+        return torch.stack(grids) if len(grids) > 1 else grids[0][None]  # a view: every block asks, at every step
 
     def _on(self, area: Area | None, latent: tuple, grid: tuple, images: int, like: Tensor) -> Tensor:
         key = (area, latent, tuple(grid), images, like.device, like.dtype)

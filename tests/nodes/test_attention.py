@@ -188,6 +188,16 @@ def test_weights_in_eight_bits_do_not_round_the_user(model, attention, keys_valu
     assert patch.to(torch.bfloat16).v.dtype == patch.to(torch.bfloat16).negative[1].dtype == torch.bfloat16
 
 
+def test_a_patch_before_ours_is_cast_as_core_asks_whatever_ours_keeps(attention, keys_values):
+    class Before:
+        def to(self, target):
+            return target
+
+    k, v = keys_values["middle.0.0"]
+    for target in (torch.float8_e4m3fn, torch.bfloat16):
+        assert attention.UserPatch(k, v, previous=Before()).to(target).previous == target
+
+
 def test_the_benchmark_times_this_branch(attention):
     """On both rows, less the text's attention within."""
     from benchmarks.adapter import our_way

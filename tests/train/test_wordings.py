@@ -72,8 +72,7 @@ def test_prefdiscs_decoder_alone_learns(tmp_path):
 
 @pytest.mark.parametrize("wording", [POSTER_OF, *UNSEEN])
 def test_the_shipped_generator_paints_the_named_thing_in_any_wording(wording):
-    """By the validation judge. Before, it read .35 of 48 after
-    "a poster of", of .83 bare; the deviation of 96 is .04."""
+    """By the validation judge. Before, it read .35 of 48 after "a poster of", of .83 bare; 96 deviate by .04."""
     judge, generator, right = load_judge("validation_judge"), PocketGenerator.load(), {}
     merge_lora(generator.unet, FEW_STEP_LORA)
     for how in ("{}", wording):
