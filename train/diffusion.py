@@ -1,8 +1,12 @@
-"""The diffusion loss, for any SDXL UNet of diffusers and any of its two predictions."""
+"""The diffusion loss, for any SDXL UNet of diffusers and any of its two predictions; and a UNet that teaches itself.
+
+Context distillation (Askell et al. 2021, arXiv 2112.00861, of language models): what the frozen UNet predicts with a
+caption that says everything is the target of the same UNet with fewer words and a user's tokens.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,19 +19,40 @@ if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel
 
 
+Captions = tuple[Tensor, Tensor]
+"""Context (B, 77, C) and pooled (B, D)."""
+
+
 @dataclass(frozen=True)
 class Painted:
     """What is to be painted: latents (B, 4, h, w), as the UNet sees them; context (B, 77, C) and pooled (B, D): the
-    captions; sizes (B, 6): SDXL's size condition."""
+    captions; sizes (B, 6): SDXL's size condition. fuller: context and pooled of captions that say more of the same
+    pictures, where the UNet is to be its own teacher."""
 
     latents: Tensor
     context: Tensor
     pooled: Tensor
     sizes: Tensor
+    fuller: Captions | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Painted:
         """The same on another device and in another precision."""
-        return Painted(*(part.to(device, dtype) for part in vars(self).values()))
+        parts = [part.to(device, dtype) for part in (self.latents, self.context, self.pooled, self.sizes)]
+        return Painted(*parts, self.fuller and tuple(part.to(device, dtype) for part in self.fuller))
+
+    def fully_told(self) -> Painted:
+        """The same with the fuller captions."""
+        context, pooled = self.fuller
+        return replace(self, context=context, pooled=pooled)
+
+
+@dataclass(frozen=True)
+class Noised:
+    """A batch with noise in it: noisy (B, 4, h, w), steps (B,) int64, and the target of its prediction."""
+
+    noisy: Tensor
+    steps: Tensor
+    target: Tensor
 
 
 def timesteps(scheduler: DDPMScheduler, count: int, generator: torch.Generator, shift: float = 1.0) -> Tensor:
@@ -37,6 +62,39 @@ def timesteps(scheduler: DDPMScheduler, count: int, generator: torch.Generator, 
     return (scheduler.config.num_train_timesteps * shift * u / (1 + (shift - 1) * u)).long()
 
 
+def noised(scheduler: DDPMScheduler, painted: Painted, generator: torch.Generator, shift: float = 1.0) -> Noised:
+    """Noise the latents; the target is the noise (Ho et al. 2020), or the velocity (Salimans & Ho 2022).
+
+    generator: on the CPU, so that every machine draws the same. shift: as in `timesteps`. Raises ModelError for a
+    scheduler of another prediction.
+    """
+    latents = painted.latents
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    steps = timesteps(scheduler, len(latents), generator, shift).to(latents.device)
+    kind = scheduler.config.prediction_type
+    if kind not in ("epsilon", "v_prediction"):
+        raise ModelError(f"The scheduler predicts {kind!r}, expected 'epsilon' or 'v_prediction': name an SDXL's.")
+    target = noise if kind == "epsilon" else scheduler.get_velocity(latents, noise, steps)
+    return Noised(scheduler.add_noise(latents, noise, steps), steps, target)
+
+
+def predicted(unet: UNet2DConditionModel, given: Noised, painted: Painted) -> Tensor:
+    """What the UNet predicts (B, 4, h, w) with the captions of `painted`, in single precision."""
+    added = {"text_embeds": painted.pooled, "time_ids": painted.sizes}
+    return unet(given.noisy, given.steps, painted.context, added_cond_kwargs=added, return_dict=False)[0].float()
+
+
+@torch.no_grad()
+def taught(unet: UNet2DConditionModel, given: Noised, painted: Painted) -> Noised:
+    """The same noise with another target: what the UNet predicts with the fuller captions."""
+    return replace(given, target=predicted(unet, given, painted.fully_told()))
+
+
+def prediction_loss(unet: UNet2DConditionModel, given: Noised, painted: Painted) -> Tensor:
+    """Mean squared error of the prediction from its target."""
+    return F.mse_loss(predicted(unet, given, painted), given.target.float())
+
+
 def diffusion_loss(
     unet: UNet2DConditionModel,
     scheduler: DDPMScheduler,
@@ -44,18 +102,5 @@ def diffusion_loss(
     generator: torch.Generator,
     shift: float = 1.0,
 ) -> Tensor:
-    """Mean squared error of what the UNet predicts: the noise (Ho et al. 2020), or the velocity (Salimans & Ho 2022).
-
-    generator: on the CPU, so that every machine draws the same. shift: as in `timesteps`.
-    """
-    latents = painted.latents
-    noise = torch.randn(latents.shape, generator=generator).to(latents)
-    steps = timesteps(scheduler, len(latents), generator, shift).to(latents.device)
-    noisy = scheduler.add_noise(latents, noise, steps)
-    kind = scheduler.config.prediction_type
-    if kind not in ("epsilon", "v_prediction"):
-        raise ModelError(f"The scheduler predicts {kind!r}, expected 'epsilon' or 'v_prediction': name an SDXL's.")
-    target = noise if kind == "epsilon" else scheduler.get_velocity(latents, noise, steps)
-    added = {"text_embeds": painted.pooled, "time_ids": painted.sizes}
-    made = unet(noisy, steps, painted.context, added_cond_kwargs=added, return_dict=False)[0]
-    return F.mse_loss(made.float(), target.float())
+    """The loss of one batch; the arguments are those of `noised`."""
+    return prediction_loss(unet, noised(scheduler, painted, generator, shift), painted)

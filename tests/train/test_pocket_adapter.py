@@ -1,13 +1,16 @@
-"""The pocket adapter's training over several sittings."""
+"""The pocket adapter's training: over several sittings, on things that no evaluation asks for, by fuller captions."""
 
 import shutil
 
+import numpy as np
 import torch
 
 from prefgen.pocket.shapes import weights_path
 from prefgen.preference import load_preference_model
+from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig
-from train.pocket import adapter, latents
+from train.pocket import adapter, latents, text
+from train.pocket.people import FOR_CHOOSING, HELD_BACK
 
 
 def test_a_further_sitting_begins_with_the_adapter_that_is_there(tmp_path, monkeypatch):
@@ -26,3 +29,44 @@ def test_a_further_sitting_begins_with_the_adapter_that_is_there(tmp_path, monke
     adapter.train(tmp_path / "anew", still, out=out)
     anew = load_preference_model(out).require("adapter").state_dict()
     assert any(not torch.equal(before[name], anew[name]) for name in before)
+
+
+def test_no_thing_that_an_evaluation_asks_for_is_trained_on(tmp_path, monkeypatch):
+    small, seen = latents.latent_pool, []
+    monkeypatch.setattr(adapter, "latent_pool", lambda folder: small(folder, count=256))
+    monkeypatch.setattr(adapter, "AGENTS", 4)
+
+    def look(adapter, unet, schedule, batches, training, folder):
+        seen.append(batches(0)[1])
+        return adapter
+
+    named = adapter.captions_for
+    monkeypatch.setattr(adapter, "captions_for", lambda rows, *rest: seen.append(rows) or named(rows, *rest))
+    monkeypatch.setattr(adapter, "train_adapter", look)
+    out = tmp_path / "checkpoint.safetensors"
+    shutil.copyfile(weights_path("preference"), out)
+    adapter.train(tmp_path, out=out)
+    indices, painted = seen
+    names = np.array(list(ATTRIBUTES["subject"]))
+    assert not set(names[indices[:, 0]]) & {*HELD_BACK, *FOR_CHOOSING}
+    assert painted.fuller is not None, "and fuller captions are the teacher's"
+
+
+def test_captions_say_everything_and_prompts_little(monkeypatch):
+    rng, encode = np.random.default_rng(0), text.load()
+    rows = np.array([[0, 1, 2, 3, 1, 2], [1, 0, 3, 2, 1, 0]])
+    full = ["a sun over the sea, sunset colours, checked sky, set aside, glowing"]
+    full += ["a moon over hills, retro colours, dotted sky, set aside, flat"]
+    monkeypatch.setattr(adapter, "WORDY", 0.0)
+    monkeypatch.setattr(adapter, "STRANGE", 0.0)
+    prompt, fuller = adapter.captions_for(rows, rng, text.Remembered(encode))
+    for found, wanted in ((prompt, ["a sun", "a moon"]), (fuller, full)):
+        for part, own in zip(found, encode(wanted), strict=True):
+            torch.testing.assert_close(part, own, atol=0.02, rtol=0.01)  # kept in bfloat16
+    # A thing between the two, in prompt and caption alike.
+    monkeypatch.setattr(adapter, "STRANGE", 1.0)
+    between, _ = adapter.captions_for(np.concatenate([rows] * 8), rng, text.Remembered(encode))
+    sun, moon = prompt[1]
+    along = (between[1][::2] - sun) @ (moon - sun) / (moon - sun).square().sum()
+    assert ((along > -0.02) & (along < 1.02)).all()
+    assert ((along > 0.05) & (along < 0.95)).any()

@@ -17,7 +17,9 @@ class AdapterTraining:
     image dropout is 0.05). no_caption: the share without a caption, for classifier-free guidance (0.05 in IP-Adapter).
     shift: of the timesteps towards noise (Esser et al. 2024, equation 23); 1 is none. sem_tokens, core_tokens,
     img_tokens: user tokens a part; 0 leaves it out. fusion, core_aligned: see AdapterConfig. start: where keys and
-    values begin, as the "text"'s own (as IP-Adapter's do) or values at "zero". size: of the training images (pixels).
+    values begin, as the "text"'s own (as IP-Adapter's do) or values at "zero". target: what the UNet is
+    to predict, the noise in the liked "image", or what it predicts itself with a "caption" of all that is in there
+    (context distillation; the set has to have captions). size: of the training images (pixels).
     """
 
     loop: LoopConfig
@@ -31,12 +33,14 @@ class AdapterTraining:
     fusion: str = "concatenation"
     core_aligned: bool = False
     start: str = "text"
+    target: str = "image"
     size: int = 512
     seed: int = 61
 
     def __post_init__(self) -> None:
         one_of("fusion", self.fusion, tuple(FUSIONS))
         one_of("start", self.start, ("text", "zero"))
+        one_of("target", self.target, ("image", "caption"))
         for name in ("no_user", "no_caption"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}, expected a share from 0 up to 1, without 1.")

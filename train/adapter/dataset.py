@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +70,22 @@ def encode_users(model: PreferenceModel, folder: Path, keep: Path, split: str = 
 
 @dataclass(frozen=True)
 class SetBatches:
-    """Batches by their number (see fit.py): random users, each with one of the images they like."""
+    """Batches by their number (see fit.py): random users, each with one of the images they like.
+
+    Raises HistoryError where the target is a caption and a liked image has none.
+    """
 
     encoded: EncodedUsers
     sdxl: SDXL
     config: AdapterTraining
+
+    def __post_init__(self) -> None:
+        bare = [pair.liked.name for pairs in self.encoded.liked for pair in pairs if not pair.caption]
+        if bare and self.config.target == "caption":
+            raise HistoryError(
+                f"{len(bare)} liked images have no caption (such as {bare[0]}), and target is 'caption': give every "
+                'pair of users.jsonl a "caption" of all that its liked image shows, or set target=image.'
+            )
 
     def __call__(self, number: int) -> tuple[UserParts, Painted]:
         config = self.config
@@ -84,4 +95,7 @@ class SetBatches:
         images: Tensor = torch.stack([read_square(pair.liked, config.size) for pair in chosen])
         captions = ["" if rng.random() < config.no_caption else pair.prompt for pair in chosen]
         generator = generator_of(config.seed + 1, number)
-        return self.encoded.users(rows), self.sdxl.painted(images, captions, generator)
+        painted = self.sdxl.painted(images, captions, generator)
+        if config.target == "caption":
+            painted = replace(painted, fuller=self.sdxl.texts([pair.caption for pair in chosen]))
+        return self.encoded.users(rows), painted

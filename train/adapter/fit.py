@@ -14,7 +14,7 @@ from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
 from prefgen.checkpoint import Checkpoint, write_part
 from train.adapter.config import AdapterTraining
 from train.adapter.learner import AdapterLearner
-from train.diffusion import Painted, diffusion_loss
+from train.diffusion import Painted, noised, prediction_loss, taught
 from train.loop import fit, generator_of
 
 if TYPE_CHECKING:
@@ -52,8 +52,11 @@ def train_adapter(
         users = UserParts(*(part if part is None else part.to(state.device) for part in users))
         pairs = model(users, present.to(state.device))
         pairs = {name: (k.to(unet.dtype), v.to(unet.dtype)) for name, (k, v) in pairs.items()}
+        given = noised(scheduler, painted, generator, config.shift)
+        if painted.fuller:
+            given = taught(unet, given, painted)
         with branch.keys_values(pairs):
-            return {"loss": diffusion_loss(unet, scheduler, painted, generator, config.shift)}
+            return {"loss": prediction_loss(unet, given, painted)}
 
     return fit(AdapterLearner(adapter), loss_of, config.loop, folder).adapter.cpu()
 

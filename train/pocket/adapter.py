@@ -14,14 +14,14 @@ from prefgen.preference import load_preference_model
 from train.adapter.config import AdapterTraining
 from train.adapter.fit import train_adapter, write_adapter
 from train.data.agents import World, utility_of
-from train.data.posters import Attributes, random_caption
-from train.diffusion import Painted
+from train.data.posters import ATTRIBUTES, TASTE, Attributes, caption
+from train.diffusion import Captions, Painted
 from train.loop import LoopConfig
 from train.pocket import generator, text
 from train.pocket.bfloat16 import quicken
 from train.pocket.encoded import EncodedAgents, encoded_agents
 from train.pocket.latents import LatentPool, latent_pool
-from train.pocket.people import HELD_BACK
+from train.pocket.people import FOR_CHOOSING, HELD_BACK
 from train.pocket.warm_start import warm_start
 
 FILE = FOLDER / "preference.safetensors"
@@ -31,6 +31,7 @@ BATCH, AGENTS = 64, 4000
 # with many the adapter learns a strong taste at strength 1.
 SHOWN = 512
 WORDY = 0.25  # share of captions that name further attributes
+STRANGE = 0.5  # share of captions whose subject is between two
 NO_USER = 0.1  # share of the rows without user tokens (IP-Adapter's image dropout is 0.05; default ours)
 
 
@@ -45,10 +46,34 @@ def liked_posters(world: World, pool: LatentPool, utilities: np.ndarray, rng: np
     return shown[np.arange(len(shown)), best]
 
 
-def short_caption(row: np.ndarray, rng: np.random.Generator) -> str:
-    """Mostly the subject alone: what the words leave open is what a taste can decide."""
-    each = 0.5 if rng.random() < WORDY else 0.0
-    return random_caption(Attributes.from_indices(row), rng, each=each)
+def names_told(rng: np.random.Generator) -> tuple[str, ...]:
+    """What a prompt names: mostly the subject alone, since what the words leave open is what a taste can decide."""
+    more = rng.random() < WORDY
+    return ("subject", *(name for name in TASTE if more and rng.random() < 0.5))
+
+
+def captions_for(indices: np.ndarray, rng: np.random.Generator, encode: text.Remembered) -> tuple[Captions, Captions]:
+    """What prompts say of posters (B, 6), and what captions say that name everything: each context and pooled text.
+
+    A share of them is of a thing between two subjects, which no word names: what a user adds has to do without knowing
+    what is painted.
+    """
+    told = [names_told(rng) for _ in indices]
+    strange = rng.random(len(indices)) < STRANGE
+    others = indices.copy()
+    others[strange, 0] = rng.permutation(indices[:, 0])[strange]
+    share = torch.from_numpy(np.where(strange, rng.random(len(indices)), 0.0)).float()
+
+    def encoded(names: list[tuple[str, ...]]) -> Captions:
+        both = [
+            encode([caption(Attributes.from_indices(row), own) for row, own in zip(rows, names, strict=True)])
+            for rows in (indices, others)
+        ]
+        return tuple(
+            torch.lerp(one, two, share.view(-1, *[1] * (one.ndim - 1))) for one, two in zip(*both, strict=True)
+        )
+
+    return encoded(told), encoded([tuple(ATTRIBUTES)] * len(indices))
 
 
 def config_for(agents: EncodedAgents, fusion: str = "concatenation") -> AdapterConfig:
@@ -73,7 +98,7 @@ def train(
     """
     torch.manual_seed(seed)
     # Subjects that the evaluation's prompts name are left out: an adapter has to serve prompts it never saw.
-    world, pool, encode = World.load(), latent_pool(folder).without(HELD_BACK), text.load()
+    world, pool, encode = World.load(), latent_pool(folder).without((*HELD_BACK, *FOR_CHOOSING)), text.load()
     agents = encoded_agents(folder, AGENTS, seed)
     unet = quicken(generator.load())
     if from_shipped:
@@ -83,13 +108,15 @@ def train(
         adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
         warm_start(adapter, unet, encode, agents, world)
 
+    known = text.Remembered(encode)
+
     def batches(step: int) -> tuple[UserParts, Painted]:
         rng = np.random.default_rng([seed, step])
         rows = rng.integers(len(agents), size=BATCH)
         liked = liked_posters(world, pool, agents.utilities[rows], rng)
-        context, pooled = encode([short_caption(pool.indices[i], rng) for i in liked])
+        prompt, fuller = captions_for(pool.indices[liked], rng, known)
         latents = pool.latents[torch.from_numpy(liked)].float()
-        return agents.users(torch.from_numpy(rows)), Painted(latents, context, pooled, generator.sizes(BATCH))
+        return agents.users(torch.from_numpy(rows)), Painted(latents, *prompt, generator.sizes(BATCH), fuller)
 
     training = AdapterTraining(config, BATCH, NO_USER, shift=generator.SHIFT, fusion=fusion, seed=seed)
     adapter = train_adapter(adapter, unet, generator.schedule(), batches, training, folder / "adapter")

@@ -17,6 +17,9 @@ NAMES = ("ada", "bo")
 # Subjects left to the prompts of the demo and the evaluation: no bundled person's history shows what it is asked to
 # paint, and no adapter was trained on it.
 HELD_BACK = ("lighthouse", "cactus", "boat")
+# Subjects left to the prompts by which a setting is chosen: no adapter was trained on them either, so that what is
+# chosen for things it never saw is chosen by such things.
+FOR_CHOOSING = ("house", "tree", "fish")
 PAIRS, SHOWN = 8, 5
 
 

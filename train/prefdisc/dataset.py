@@ -2,7 +2,7 @@
 
 A line of `users.jsonl` is one user: `{"user": str, "seen": bool, "split": "train" | "validation" | "test", "pairs":
 [{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str}]}`. A user with pairs in two splits has two
-lines. Images are decoded when a batch needs them.
+lines. A pair may have a `"caption"`, all that its liked image shows. Images are decoded when a batch needs them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class PairFiles:
-    """One choice: the files of the liked and the disliked image, and the prompt ("" for none)."""
+    """One choice: the files of the liked and the disliked image, the prompt, and what the liked image shows ("" for
+    none)."""
 
     liked: Path
     disliked: Path
     prompt: str = ""
+    caption: str = ""
 
     @property
     def images(self) -> tuple[Path, Path]:
@@ -94,7 +96,10 @@ def _user(folder: Path, line: str, where: str) -> UserPairs:
     try:
         row = json.loads(line)
         pairs = tuple(
-            PairFiles(_inside(folder, p["liked"]), _inside(folder, p["disliked"]), str(p.get("prompt") or ""))
+            PairFiles(
+                *(_inside(folder, p[side]) for side in ("liked", "disliked")),
+                *(str(p.get(told) or "") for told in ("prompt", "caption")),
+            )
             for p in row["pairs"]
         )
         split = row["split"]

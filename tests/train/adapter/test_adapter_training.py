@@ -15,7 +15,7 @@ from train.adapter.config import AdapterTraining
 from train.adapter.fit import train_adapter, write_adapter
 from train.adapter.learner import AdapterLearner
 from train.adapter.start import start_from_text
-from train.diffusion import Painted, diffusion_loss
+from train.diffusion import Painted, diffusion_loss, noised, predicted, prediction_loss, taught
 from train.loop import LoopConfig
 from train.pocket.generator import schedule
 from train.settings import SettingsError, read_settings
@@ -83,7 +83,7 @@ def test_every_user_is_dropped_where_the_share_says_so(tmp_path):
     try:
         config = dataclasses.replace(TRAINING, no_user=0.5, loop=dataclasses.replace(TRAINING.loop, steps=12))
         one = UserParts(*(part.repeat(8, 1) for part in users()))
-        big = Painted(*(part.repeat_interleave(8, 0) for part in vars(painted()).values()))
+        big = painted(batch=16)
         train_adapter(PreferenceAdapter(CONFIG, SMALL), make_unet(), schedule(), lambda _: (one, big), config, tmp_path)
     finally:
         learner.undo()
@@ -134,6 +134,36 @@ def test_an_adapter_learns_what_its_users_like(tmp_path):
         return torch.stack(found).mean().item()
 
     assert loss([0, 1]) < 0.9 * loss([1, 0]), "with the users exchanged the loss is clearly worse"
+
+
+def test_a_user_learns_to_stand_for_what_a_fuller_caption_says(tmp_path):
+    """Context distillation: two users, one prompt, and a caption for each that says more."""
+    unet, same = make_unet(), painted()
+    torch.nn.init.normal_(unet.conv_out.weight, std=0.05)
+    two = UserParts(*(part[:1] * torch.tensor([1.0, -1.0])[:, None] for part in users()))
+    latents, context, pooled = (part[:1].expand_as(part) for part in (same.latents, same.context, same.pooled))
+    # Pooled text comes in beside the branch, and a UNet that knows nothing gives the branch no way to stand for it.
+    fuller = (2 * same.context, pooled)
+    told = Painted(latents, context, pooled, same.sizes, fuller)
+    adapter = PreferenceAdapter(CONFIG, SMALL)
+    start_from_text(adapter, unet)
+    loop = LoopConfig(steps=60, learning_rate=3e-3, warmup=2, ema=0.5)
+    adapter = train_adapter(
+        adapter, unet, schedule(), lambda _: (two, told), AdapterTraining(loop, no_user=0.0), tmp_path
+    )
+    branch = install_in_diffusers(unet, adapter)
+    given = taught(unet, noised(schedule(), told, torch.Generator().manual_seed(9)), told)
+    assert torch.equal(given.target, predicted(unet, given, dataclasses.replace(told, context=fuller[0])))
+
+    @torch.no_grad()
+    def loss(order: list[int]) -> float:
+        with branch.users(adapter.user_tokens(UserParts(*(part[order] for part in two)))):
+            return prediction_loss(unet, given, told).item()
+
+    with torch.no_grad():
+        without = prediction_loss(unet, given, told).item()
+    assert loss([0, 1]) < 0.9 * without, "with its user the prompt does for the caption"
+    assert loss([0, 1]) < 0.9 * loss([1, 0]), "and with the other's it does not"
 
 
 def test_settings_are_checked():

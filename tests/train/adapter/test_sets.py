@@ -9,7 +9,7 @@ import torch
 
 from prefgen.alignment import Alignment, AlignmentConfig
 from prefgen.checkpoint import read_checkpoint, write_part
-from prefgen.errors import EmbeddingError, ModelError
+from prefgen.errors import EmbeddingError, HistoryError, ModelError
 from tests.prefgen.checkpoints import write_base, write_checkpoint
 from tests.prefgen.test_adapter import make_unet
 from tests.train.prefdisc.sets import write_users
@@ -84,6 +84,23 @@ def test_core_is_aligned_by_a_file_of_its_own(given, tmp_path):
     kept = read_checkpoint(checkpoint).part("adapter")["core_alignment.output.weight"]
     # Half precision: the adapter's training leaves alignments as they are.
     assert torch.equal(kept, own.output.weight.half())
+
+
+def test_a_set_with_captions_teaches_what_they_say(given, tmp_path):
+    checkpoint, line = given
+    with pytest.raises(HistoryError, match=r"6 liked images have no caption \(such as 0-8-liked.png\)"):
+        command.main([*line, "target=caption"])
+    listing = tmp_path / "set" / "users.jsonl"
+    rows = [json.loads(row) for row in listing.read_text().splitlines()]
+    for row in rows:
+        for pair in row["pairs"]:
+            pair["caption"] = f"{pair['prompt']}, in red"
+    listing.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    trained = {}
+    for target in ("caption", "image"):
+        command.main([*line, f"target={target}", "--folder", str(tmp_path / target)])
+        trained[target] = read_checkpoint(checkpoint).part("adapter")
+    assert any(not torch.equal(tensor, trained["image"][name]) for name, tensor in trained["caption"].items())
 
 
 def test_a_liked_image_to_be_painted_is_in_no_history(given, tmp_path):

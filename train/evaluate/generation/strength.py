@@ -19,10 +19,11 @@ from train.evaluate.generation.rows import ROWS
 from train.evaluate.generation.run import FOLDER
 from train.evaluate.judge import load_judge
 from train.evaluate.pictures.agents import PROMPTS, SEEDS
-from train.evaluate.pictures.drawn import SUBJECTS, validation_agents
+from train.evaluate.pictures.drawn import validation_agents
 from train.evaluate.pictures.measures import wins
 from train.evaluate.pictures.measuring import Instruments, Measured
 from train.evaluate.statistics import Estimate, bootstrap, over_users
+from train.pocket.people import FOR_CHOOSING
 
 USERS, STRENGTHS = 96, (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
@@ -59,7 +60,7 @@ def measure(options: Options) -> Report:
     rows = [(f"{s:g}" if s else "0 (plain)", *(e.text() for e in row.values())) for s, row in told.items()]
     measured = (
         f"{options.users:,} validation agents over {options.told_seeds}, {PROMPTS * SEEDS} pictures each, of prompts "
-        f"({', '.join(SUBJECTS)}), posters and seeds that the test does not have, read by the validation judge. "
+        f"({', '.join(FOR_CHOOSING)}), posters and seeds that the test does not have, read by the validation judge. "
         f"{CLUSTERED}"
     )
     notes = [

@@ -12,11 +12,10 @@ from train.evaluate.draws import draws
 from train.evaluate.pictures.agents import Agents, draw_agents
 from train.evaluate.pictures.eyes import PocketEyes
 from train.evaluate.trials import STREAM, Gallery, draw_gallery
+from train.pocket.people import FOR_CHOOSING
 
 DRAWN = 200
 """Posters of a seed, about, that the unit of styles is taken of."""
-SUBJECTS = ("house", "tree", "fish")
-"""What validation prompts name: none of the test's, and in no validation history."""
 
 
 def unseen_agents(options: Options) -> tuple[Agents, PocketEyes]:
@@ -37,7 +36,7 @@ def validation_agents(options: Options) -> tuple[Agents, PocketEyes]:
         gallery = draw_gallery(rng, options.posters, "validation")
         utilities, groups = world.sample(len(share), rng)
         first = 1_000_000 + 10_000 * seed
-        parts.append(draw_agents(model, world, gallery, utilities, groups, rng, SUBJECTS, first))
+        parts.append(draw_agents(model, world, gallery, utilities, groups, rng, FOR_CHOOSING, first))
         posters.append(unit_posters(gallery))
     return Agents.joined(parts), PocketEyes(torch.cat(posters))
 

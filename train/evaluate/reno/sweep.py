@@ -17,12 +17,13 @@ from train.evaluate import style
 from train.evaluate.command import CLUSTERED, Options, Report, command
 from train.evaluate.judge import load_judge
 from train.evaluate.pictures.agents import PROMPTS, SEEDS
-from train.evaluate.pictures.drawn import SUBJECTS, validation_agents
+from train.evaluate.pictures.drawn import validation_agents
 from train.evaluate.pictures.measuring import Instruments
 from train.evaluate.reno.report import MOST_HACKED, MOST_LOST, Found
 from train.evaluate.reno.run import add_generator, compare, painting_of
 from train.evaluate.reno.setting import Setting
 from train.evaluate.statistics import Estimate
+from train.pocket.people import FOR_CHOOSING
 
 USERS = 12
 RATES, CLIPS, READINGS, VIEWS = (5.0, 15.0), (1.0, 3.0), ("score", "margin"), (0, 4)
@@ -71,7 +72,7 @@ def measure(options: Options) -> Report:
     rows = [(setting.text(), *(row[what].text() for what in shown)) for setting, row in told.items()]
     measured = (
         f"{options.users:,} validation agents over {options.told_seeds}, {PROMPTS * SEEDS} pictures each, of prompts "
-        f"({', '.join(SUBJECTS)}), posters and noise that the test does not have, read by the validation judge; "
+        f"({', '.join(FOR_CHOOSING)}), posters and noise that the test does not have, read by the validation judge; "
         f"{given.iterations} iterations. Plain's obedience: {obedience.text()}. {CLUSTERED}"
     )
     notes = [
