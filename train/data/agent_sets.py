@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from train.data.agents import World, utility_of
 from train.data.limits import choose_penalty, limits
-from train.data.posters import ATTRIBUTES, SIZE, SPLITS, TASTE, Attributes, combinations, draw, subject_prompt
+from train.data.posters import ATTRIBUTES, SIZE, SPLITS, TASTE, Attributes, caption, combinations, draw, subject_prompt
 from train.data.profiles import draw_apart, named, profiles
 from train.data.sets import IMAGES, Pair, SetError, User, new_set, write_file, write_json, write_users
 
@@ -178,7 +178,8 @@ def _write_images(folder: Path, rows: Iterable[tuple[Agents, int]], config: Agen
                 drawn = draw(Attributes.from_indices(indices), rng, config.size)
                 Image.fromarray(drawn).save(picture, "WEBP", lossless=True)
                 write_file(folder / name, picture.getvalue())
-            pairs.append(Pair(*names, subject_prompt(Attributes.from_indices(shown[0]))))
+            liked = Attributes.from_indices(shown[0])
+            pairs.append(Pair(*names, subject_prompt(liked), caption(liked)))
         yield User(user, part.split == "train", part.split, tuple(pairs))
 
 

@@ -1,8 +1,8 @@
 """Sets of users on disk: a folder with `users.jsonl`, images, and reports. Whole, or not there at all.
 
 A line of `users.jsonl` is one user: `{"user": str, "seen": bool, "split": "train" | "validation" | "test", "pairs":
-[{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str}]}`. A user with pairs in two splits has two
-lines. `train.prefdisc.dataset` reads it.
+[{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str, "caption": str}]}`. A user with pairs in two
+splits has two lines. `train.prefdisc.dataset` reads it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ class SetError(PrefGenError):
 
 @dataclass(frozen=True)
 class Pair:
-    """One choice: files relative to the set's folder, and the prompt."""
+    """One choice: files relative to the set's folder, the prompt, and all that the liked image shows, where known."""
 
     liked: str
     disliked: str
     prompt: str
+    caption: str = ""
 
 
 @dataclass(frozen=True)

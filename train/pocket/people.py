@@ -18,8 +18,10 @@ NAMES = ("ada", "bo")
 # paint, and no adapter was trained on it.
 HELD_BACK = ("lighthouse", "cactus", "boat")
 # Subjects left to the prompts by which a setting is chosen: no adapter was trained on them either, so that what is
-# chosen for things it never saw is chosen by such things.
-FOR_CHOOSING = ("house", "tree", "fish")
+# chosen for things it never saw is chosen by such things. Of the other nine they are those that the generator paints
+# most readably with everything written out, wherever they stand (README of the pocket models): what a user's picture
+# then loses of them is the adapter's doing.
+FOR_CHOOSING = ("moon", "mountain", "mushroom")
 PAIRS, SHOWN = 8, 5
 
 
