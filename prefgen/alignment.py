@@ -1,4 +1,4 @@
-"""The alignment: an MLP that takes the user embedding's `sem` part into CLIP text space (METHOD.md section 3)."""
+"""The alignment: an MLP that takes the user embedding's `sem` part into CLIP text space (method.md section 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's history: the pairs of a liked and a disliked image that tell a taste (METHOD.md section 1)."""
+"""A user's history: the pairs of a liked and a disliked image that tell a taste (method.md section 1)."""
 
 from __future__ import annotations
 

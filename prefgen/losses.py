@@ -1,4 +1,4 @@
-"""Every loss, a pure function that names its equation. Numbers refer to METHOD.md's sections.
+"""Every loss, a pure function that names its equation. Numbers refer to the sections of method.md.
 
 Shapes: B targets, V the vocabulary's size (or 2, where only the label logits are kept).
 """
@@ -18,7 +18,7 @@ LIKE, DISLIKE = 0, 1
 def base_loss(
     liked: Tensor, disliked: Tensor, labels: tuple[int, int] = (LIKE, DISLIKE), reduction: str = "mean"
 ) -> Tensor:
-    """L_base = 1/2 (CE(M(S, z_pos), +) + CE(M(S, z_neg), -)), METHOD.md section 2.
+    """L_base = 1/2 (CE(M(S, z_pos), +) + CE(M(S, z_neg), -)), method.md section 2.
 
     liked, disliked: logits (B, V) at the last position of each target. With the whole vocabulary, `labels` are the
     token ids of `+` and `-` (as the authors' code does it); with label logits (B, 2) the default selects them.
@@ -33,7 +33,7 @@ def base_loss(
 
 def contrastive_preference(liked: Tensor, disliked: Tensor, reduction: str = "mean") -> Tensor:
     """L_CP = L_+ + L_-, with L_+ = -mean log sigmoid(M+(z_pos) - M+(z_neg)) and
-    L_- = -mean log sigmoid(M-(z_neg) - M-(z_pos)), METHOD.md section 2.
+    L_- = -mean log sigmoid(M-(z_neg) - M-(z_pos)), method.md section 2.
 
     liked, disliked: label logits (B, 2), columns (M+, M-). reduction: "mean" gives a scalar, "none" gives (B,).
     """
@@ -49,7 +49,7 @@ def preference_loss(
     contrastive: bool = True,
     reduction: str = "mean",
 ) -> Tensor:
-    """L_all = L_base + L_CP, METHOD.md section 2; L_base alone where not `contrastive`.
+    """L_all = L_base + L_CP, method.md section 2; L_base alone where not `contrastive`.
 
     liked, disliked: logits (B, V) at the last position of each target, `labels` the columns of `+` and `-`: over the
     whole vocabulary L_base weighs every token against the labels (as the authors' code does), over label logits (B, 2),
@@ -83,7 +83,7 @@ def mmd(
 ) -> Tensor:
     """Squared maximum mean discrepancy between samples x (N, D) and y (M, D): E k(x,x') + E k(y,y') - 2 E k(x,y).
 
-    METHOD.md section 3 (the alignment's loss); the kernel and its bandwidth are default ours, the paper gives none:
+    method.md section 3 (the alignment's loss); the kernel and its bandwidth are default ours, the paper gives none:
     "rbf" is the mean of exp(-d^2 / (2 s m)) over `scales` s, "imq" of s m / (s m + d^2), where m is the median
     squared distance between all samples (detached: the bandwidth must not be something that training can move).
     unbiased: leave each sample's distance to itself out (may then be slightly negative). Raises ValueError for an

@@ -1,4 +1,4 @@
-"""ReNO: the initial noise of a generator, optimised by gradient ascent on a reward of its image (METHOD section 4).
+"""ReNO: the initial noise of a generator, optimised by gradient ascent on a reward of its image (method.md section 4).
 
 It works over any callable from noise to images, so ComfyUI, diffusers and a toy function are optimised by one code.
 Every row of a batch is optimised on its own, from its own noise to its own best: what a row becomes does not depend on

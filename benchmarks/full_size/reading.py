@@ -134,7 +134,7 @@ class Reading:
         )
 
     def train(self) -> dict:
-        """A step of stage 1 (METHOD.md section 2): the forward of so many pairs of targets with their histories, the
+        """A step of stage 1 (method.md section 2): the forward of so many pairs of targets with their histories, the
         gradient of the LoRA and of P_v, and AdamW. The last row: the model is a training's afterwards."""
         shapes = self.shapes
         whole = self._train(shapes.pairs, shapes.per_device)

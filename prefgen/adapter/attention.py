@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def decoupled_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """Attn(Q, K_u, V_u) of METHOD section 3; the caller adds it to the text's, before the output projection.
+    """Attn(Q, K_u, V_u) of method.md section 3; the caller adds it to the text's, before the output projection.
 
     Args:
         q: (B, N, heads * d), the block's own queries.

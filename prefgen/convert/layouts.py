@@ -1,4 +1,4 @@
-"""How published preference models read a history: their chat template, pixels and labels (METHOD.md section 2)."""
+"""How published preference models read a history: their chat template, pixels and labels (method.md section 2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The user embedding: what PrefDisc and a CLIP image tower read out of a history, in three parts.
 
-METHOD.md section 3. `user.py` says what it is and whose, `extract.py` reads it out of a history, `file.py` keeps it on
+method.md section 3. `user.py` says what it is and whose, `extract.py` reads it out of a history, `file.py` keeps it on
 disk, `blend.py` mixes users and says how far apart they are.
 """
 

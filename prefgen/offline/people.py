@@ -37,7 +37,7 @@ def find_people(sources: Iterable[Path], most: int = 8, split: str = "") -> list
 
     A place is a person's folder (`pairs.json`, or a profile's `ratings.jsonl`), a folder of such folders, a set of
     users as train.data makes them (`users.jsonl`), a .parquet file or a folder of those, with a row a pair (columns
-    user, liked, disliked and, where there is one, prompt). most: pairs that are read of each, the newest (METHOD.md
+    user, liked, disliked and, where there is one, prompt). most: pairs that are read of each, the newest (method.md
     section 1: 8). split: of a set's users those with this split. Raises OfflineError where there is nobody, or two of
     one name.
     """

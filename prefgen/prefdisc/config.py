@@ -12,7 +12,7 @@ from ..errors import CheckpointError
 class LoraSpec:
     """The low-rank adapter that a checkpoint lays over its base.
 
-    r, alpha: its rank and its scale, which is alpha / r (METHOD.md section 2: 8 and 8). target_modules: as peft takes
+    r, alpha: its rank and its scale, which is alpha / r (method.md section 2: 8 and 8). target_modules: as peft takes
     them, the ends of modules' names, or one regular expression over whole names. Its tensors are `prefdisc.lora.` and
     then the names of peft's own `get_peft_model_state_dict`, which are those of an `adapter_model.safetensors`.
     """
@@ -29,9 +29,9 @@ class PrefDiscSpec:
     base, revision: the Idefics2 it was trained on. turn: the chat template of one rated image, with `<image>`,
     `{prompt}` and `{label}`. labels: the tokens of like and dislike, as text. image: what stands for `<image>` before
     tokenising (one `<image>` a perceiver latent, fenced where the base wants it). opening: text before the first turn.
-    num_tokens: preference tokens L_p (METHOD.md: 10). sem_layers, core_layers: indices into the hidden states, where 0
+    num_tokens: preference tokens L_p (method.md: 10). sem_layers, core_layers: indices into the hidden states, where 0
     is the embedding and n the n-th layer's output. longest_edge, shortest_edge (pixels), mean, std: preprocessing.
-    max_prompt_tokens: prompts are cut there (METHOD.md section 2: 100). lora: None where the base is used as it is.
+    max_prompt_tokens: prompts are cut there (method.md section 2: 100). lora: None where the base is used as it is.
     disliked_first: a pair of the history is read disliked image first, as published procedures score (default ours:
     liked first).
 

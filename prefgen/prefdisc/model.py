@@ -1,6 +1,6 @@
 """PrefDisc: Idefics2 with preference tokens before everything, read at one position for two labels.
 
-METHOD.md section 2. The input is [P_v; history; target]; M+ and M- are the label logits at the target's last position
+method.md section 2. The input is [P_v; history; target]; M+ and M- are the label logits at the target's last position
 and Q = exp M+ / (exp M+ + exp M-).
 """
 

@@ -79,7 +79,7 @@ Shown = TypeVar("Shown", RatedPair, LikedImage)
 class Selection:
     """Which pairs make a history. Raises ProfileError for values that choose nothing.
 
-    most: pairs at most (METHOD.md section 1: 8). rule: one of `RULES`. half_life: days after which a rating counts half
+    most: pairs at most (method.md section 1: 8). rule: one of `RULES`. half_life: days after which a rating counts half
     when pairs are chosen, counted from the newest rating, so that a history does not change while nobody rates; 0: age
     does not count (defaults ours; the papers take all pairs of a user).
     """

@@ -1,4 +1,4 @@
-"""A person's preference as a reward (METHOD section 4)."""
+"""A person's preference as a reward (method.md section 4)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ By = Literal["score", "margin"]
 
 @dataclass(frozen=True)
 class PreferenceReward:
-    """How much a person likes the image, by PrefDisc over the person's history (METHOD section 4).
+    """How much a person likes the image, by PrefDisc over the person's history (method.md section 4).
 
     Attributes:
         prefix: the history, read once and detached: the gradient's memory does not grow with the history.

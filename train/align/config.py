@@ -32,7 +32,7 @@ class CollapseConfig:
 
 @dataclass(frozen=True)
 class AlignConfig:
-    """One training. Defaults ours where METHOD.md section 3 gives none.
+    """One training. Defaults ours where method.md section 3 gives none.
 
     part: which part of the user embedding is mapped; `core` is the paper's third open question. objective: "mmd", and
     "mse" or "cosine" for the ablation. kernel: of MMD. crowds: how many are compared at a step, of `batch` users each.

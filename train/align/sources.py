@@ -18,7 +18,7 @@ from prefgen.preference import PreferenceModel
 from train.align.table import UserTable
 from train.prefdisc.dataset import UserPairs, read_users
 
-PAIRS = 8  # METHOD.md section 1: N_ref
+PAIRS = 8  # method.md section 1: N_ref
 AT_ONCE = 64
 AGENTS = "agents.json"
 EncodeTexts = Callable[[list[str]], Tensor]

@@ -28,7 +28,7 @@ from train.data.profiles import draw_apart, named, profiles
 from train.data.sets import IMAGES, Pair, SetError, User, new_set, write_file, write_json, write_users
 
 AGENTS, LIMITS = "agents.json", "limits.json"
-HISTORY = 8  # pairs that are given; METHOD.md section 1
+HISTORY = 8  # pairs that are given; method.md section 1
 STREAM = 20261121  # keeps these agents apart from every other use of the same seed
 LEAST_CHOICES = 2000  # that limits are measured by: where a set has fewer, its agents choose in more pairs
 PENALTY_AGENTS = 500  # validation users of the regression's penalty: none of them is in a set

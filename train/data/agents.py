@@ -1,7 +1,7 @@
 """Agents: simulated users whose utility over a poster's attributes is known.
 
 An agent's utility is additive over the taste attributes, u = general + group + individual, and its choices are
-Bradley-Terry. METHOD.md section 1; the distribution is ours (the papers give none) and lives in configs/world.yaml.
+Bradley-Terry. method.md section 1; the distribution is ours (the papers give none) and lives in configs/world.yaml.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`python -m train.evaluate.ablation`: the method's parts one after the other, and the baselines, trained alike.
 
-METHOD.md section 2 (001 tables 1 and 6, 003 table 4). Every variant has the same eyes, the same users, the same steps.
+method.md section 2 (001 tables 1 and 6, 003 table 4). Every variant has the same eyes, the same users, the same steps.
 """
 
 from __future__ import annotations

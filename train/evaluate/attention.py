@@ -1,6 +1,6 @@
 """`python -m train.evaluate.attention`: which users are alike, by how the target's image attends to preference tokens.
 
-METHOD.md section 2 (001 figure 4): all users judge one same target; each has five random orders of the history.
+method.md section 2 (001 figure 4): all users judge one same target; each has five random orders of the history.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`python -m train.evaluate.clusters`: do users of one kind lie together? K-means over users judging one same target.
 
-METHOD.md section 2 (001 table 6): last-token, last-layer states of users who are all paired with one target image;
+method.md section 2 (001 table 6): last-token, last-layer states of users who are all paired with one target image;
 silhouette (higher is better) and Davies-Bouldin (lower is better). Here the users' true groups are known as well.
 """
 

@@ -1,6 +1,6 @@
 """`python -m train.evaluate.prediction`: pairwise accuracy on seen and unseen users, beside limits and controls.
 
-METHOD.md section 2 (001 table 1, 003 tables 1 and 2). Every method answers the same trials.
+method.md section 2 (001 table 1, 003 tables 1 and 2). Every method answers the same trials.
 """
 
 from __future__ import annotations

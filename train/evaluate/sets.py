@@ -1,6 +1,6 @@
 """`python -m train.evaluate.sets --data DIR --checkpoint FILE`: pairwise accuracy on users of a set on disk.
 
-METHOD.md section 2 (001 table 1, 003 table 2), for real users (`train.data.pickapic`) or rendered agents: the pairs of
+method.md section 2 (001 table 1, 003 table 2), for real users (`train.data.pickapic`) or rendered agents: the pairs of
 every test user are split at random into a history and targets, and scored through the library's own door.
 """
 

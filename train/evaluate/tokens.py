@@ -1,6 +1,6 @@
 """`python -m train.evaluate.tokens`: how many preference tokens it takes.
 
-METHOD.md section 2 (001 table 4, 003 table 5: 5, 10 and 20 of them). Variants are trained alike, as in the ablation.
+method.md section 2 (001 table 4, 003 table 5: 5, 10 and 20 of them). Variants are trained alike, as in the ablation.
 """
 
 from __future__ import annotations

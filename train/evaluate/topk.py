@@ -1,6 +1,6 @@
 """`python -m train.evaluate.topk`: one liked image against three disliked; is it the first, of the first two, three?
 
-METHOD.md section 2 (001 table 2, 003 table 3). The liked one is what the user chooses of four posters of one subject.
+method.md section 2 (001 table 2, 003 table 3). The liked one is what the user chooses of four posters of one subject.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from train.data.posters import ATTRIBUTES, combinations
 from train.pocket.batches import draw_all
 
 PAIRS = 8
-"""Pairs in a history (METHOD.md section 1: N_ref = 8)."""
+"""Pairs in a history (method.md section 1: N_ref = 8)."""
 STREAM = 20261121
 """The first word of every seed here; the trainings' seeds begin otherwise, so no draw of theirs is drawn again."""
 _BATCH = 64

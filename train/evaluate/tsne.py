@@ -1,6 +1,6 @@
 """`python -m train.evaluate.tsne`: a map of liked targets, coloured by user.
 
-METHOD.md section 2 (003 figure 9): the last layer's states of the images that test users liked. That targets of one
+method.md section 2 (003 figure 9): the last layer's states of the images that test users liked. That targets of one
 user lie together is also counted, in the states themselves, for t-SNE shows clusters where there are none.
 """
 

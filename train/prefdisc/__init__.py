@@ -1,1 +1,1 @@
-"""Trains PrefDisc (METHOD.md section 2) with transformers' Trainer, peft and accelerate, on any base model."""
+"""Trains PrefDisc (method.md section 2) with transformers' Trainer, peft and accelerate, on any base model."""

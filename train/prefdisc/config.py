@@ -20,7 +20,7 @@ class BaseConfig:
     """The base model that is adapted.
 
     path: a folder in Hugging Face's format, a base file of ours, or "pocket". id: what a checkpoint names it by; empty
-    for a base file, which says it itself. quantize: "none", or "nf4" for 4-bit NF4 by bitsandbytes (METHOD.md section
+    for a base file, which says it itself. quantize: "none", or "nf4" for 4-bit NF4 by bitsandbytes (method.md section
     2). dtype: of the frozen weights, and of the arithmetic where they are quantised.
     """
 
@@ -34,7 +34,7 @@ class BaseConfig:
 class DataConfig:
     """What is read, and how a trial is drawn from it.
 
-    folder: users.jsonl and images/ (see dataset.py). history: N_ref pairs (METHOD.md section 1: 8). random_length: draw
+    folder: users.jsonl and images/ (see dataset.py). history: N_ref pairs (method.md section 1: 8). random_length: draw
     0 to `history` pairs instead, so that short histories are learnt too (default ours: off, as the paper has it).
     image_size: images are resized to this many pixels square (003: 512). validation: trials of validation users in one
     evaluation, the same ones every time (default ours; the paper gives none).
@@ -49,7 +49,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """The low-rank adapter of stage 1, as in the authors' public code (METHOD.md section 2).
+    """The low-rank adapter of stage 1, as in the authors' public code (method.md section 2).
 
     target_modules: a regular expression over module names. vision: 003's "vision encoder trained simultaneously"; here
     by the same LoRA on the tower (default ours; it does not say whether whole), so that a checkpoint stays a LoRA.
@@ -79,7 +79,7 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """Which weights learn, and for how long: stage 1 the LoRA and P_v, stage 2 P_v alone (METHOD.md section 2)."""
+    """Which weights learn, and for how long: stage 1 the LoRA and P_v, stage 2 P_v alone (method.md section 2)."""
 
     steps: int
     learning_rate: float = 1e-5
@@ -92,7 +92,7 @@ class RunConfig:
     output: the folder that gets a folder a stage. spec: PrefDiscSpec's fields, but for base, revision and lora; `turn`
     is for turns that name their prompt, turn_without_prompt for modes without. loss: cross-entropy over the whole
     "vocabulary" (the authors' code) or the two "labels". batch: pairs in an optimiser step, over all processes and
-    accumulation (METHOD.md: 64); per_device: pairs in one forward of one process. start: the preference checkpoint that
+    accumulation (method.md: 64); per_device: pairs in one forward of one process. start: the preference checkpoint that
     stage 2 begins with; empty for the one stage 1 wrote. cache_features: encode every image once and keep it; only
     where the tower and the connector stay as they are. cache_folder: where; empty for the run's folder. checkpointing:
     recompute activations in the backward pass. training: further arguments of transformers' TrainingArguments.

@@ -38,7 +38,7 @@ class PairFiles:
 
 @dataclass(frozen=True)
 class UserPairs:
-    """One user's pairs. seen: whether they are among the users trained on (METHOD.md section 1)."""
+    """One user's pairs. seen: whether they are among the users trained on (method.md section 1)."""
 
     user: str
     split: str

@@ -55,7 +55,7 @@ class PrefDiscTrainer(Trainer):
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """L_all, or L_base in the modes without the contrastive loss (METHOD.md section 2)."""
+        """L_all, or L_base in the modes without the contrastive loss (method.md section 2)."""
         logits = model(**inputs)
         labels = self.accelerator.unwrap_model(model).labels
         loss = preference_loss(logits[:, 0], logits[:, 1], labels, self.config.what.contrastive)

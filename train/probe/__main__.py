@@ -22,7 +22,7 @@ from train.probe.picture import draw
 from train.probe.sources import agents, from_set
 from train.probe.states import ProbeConfig, collect
 
-USERS, PAIRS = 30, 40  # 30 users: METHOD.md section 3
+USERS, PAIRS = 30, 40  # 30 users: method.md section 3
 
 
 def main(argv: list[str] | None = None) -> dict:

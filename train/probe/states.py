@@ -23,7 +23,7 @@ AT_ONCE = 32  # images in one forward of the tower
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """pairs: of a history (METHOD.md section 1: 8). histories: drawn for each user from each half, each with a target
+    """pairs: of a history (method.md section 1: 8). histories: drawn for each user from each half, each with a target
     pair that is not in it. Defaults ours; the paper gives none."""
 
     pairs: int = 8

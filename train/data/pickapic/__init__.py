@@ -1,4 +1,4 @@
-"""Pick-a-Pic v2 as sets of users: who chose what, filtered and split as the papers do (METHOD.md section 1).
+"""Pick-a-Pic v2 as sets of users: who chose what, filtered and split as the papers do (method.md section 1).
 
 The source is read twice, as a stream: once without its images, to learn which users count, and once for the images of
 those. What is known so far is in a ledger on disk, so memory does not grow with the source, and a run that was

@@ -1,6 +1,6 @@
 """`python -m train.evaluate.generation`: what is painted for unseen agents, by their true utility and by PrefBench.
 
-METHOD.md section 3 (PrefGen's tables and swap analysis). Every row paints the same prompts from the same seeds. Without
+method.md section 3 (PrefGen's tables and swap analysis). Every row paints the same prompts from the same seeds. Without
 --ablations nothing is trained; painting takes about a quarter of an hour on one processor core, and is kept.
 """
 

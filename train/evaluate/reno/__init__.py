@@ -1,4 +1,4 @@
-"""What optimising the noise does for people it has never seen (METHOD.md section 4, ReNO).
+"""What optimising the noise does for people it has never seen (method.md section 4, ReNO).
 
 `rows.py` says what is compared and `setting.py` how the noise is optimised; `rewards.py` has the score that a row
 climbs, `viper.py` trains the ViPer-like model, `painting.py` paints and keeps, `report.py` the tables, `picture.py` and

@@ -1,4 +1,4 @@
-"""The published rewards of METHOD.md section 4, as measures: each from local files, or not at all."""
+"""The published rewards of method.md section 4, as measures: each from local files, or not at all."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Found:
 
 
 def tables(found: dict[str, Found]) -> list[Table]:
-    """Against plain, and METHOD.md section 4's measures."""
+    """Against plain, and method.md section 4's measures."""
     told = {name: row.told for name, row in found.items()}
     main = [
         (

@@ -72,7 +72,7 @@ class EachAgent:
 
 @dataclass(frozen=True)
 class LabelReward:
-    """One label's logit alone: M+ towards what is liked, -M- away from what is disliked (METHOD.md section 4)."""
+    """One label's logit alone: M+ towards what is liked, -M- away from what is disliked (method.md section 4)."""
 
     prefdisc: PrefDisc
     prefix: HistoryPrefix

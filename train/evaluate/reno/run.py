@@ -1,6 +1,6 @@
 """`python -m train.evaluate.reno`: optimised noise for unseen agents, by their true utility, beside best-of-N.
 
-METHOD.md section 4 (ReNO; 001 section 4.2, 003 section 4.2.2). Every row begins with the same prompts and noise.
+method.md section 4 (ReNO; 001 section 4.2, 003 section 4.2.2). Every row begins with the same prompts and noise.
 The generator has the shipped few-step LoRA, where there is one, and paints in one step. Without --ablations nothing is
 trained; painting takes the better part of an hour on one processor core, and is kept.
 """

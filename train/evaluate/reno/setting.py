@@ -9,7 +9,7 @@ from prefgen.reno import RenoConfig
 from prefgen.rewards import PAPER_WEIGHTS, By, check_weights
 
 ITERATIONS = 30
-"""METHOD.md section 4 (the seeds' 30 steps)."""
+"""method.md section 4 (the seeds' 30 steps)."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Pa
 
 
 def _losses(model: nn.Module, users: Users, config: TasteConfig, warmth: float) -> dict[str, Tensor]:
-    """The mode's loss (METHOD.md section 2), and while `warmth` > 0 the readers' losses with that weight."""
+    """The mode's loss (method.md section 2), and while `warmth` > 0 the readers' losses with that weight."""
     states, read = model(users)
     probability = users.probability if warmth else users.chosen.float()
     losses = {"preference": _preference_loss(model.prefdisc, states, users, probability, config.mode)}
