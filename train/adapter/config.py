@@ -13,18 +13,19 @@ from train.settings import SettingsError, one_of
 class AdapterTraining:
     """One training. Defaults ours; PrefGen gives none.
 
-    batch: users in a step, of one process. no_user: the share of the rows whose user tokens are dropped (IP-Adapter's
-    image dropout is 0.05). no_caption: the share without a caption, for classifier-free guidance (0.05 in IP-Adapter).
-    shift: of the timesteps towards noise (Esser et al. 2024, equation 23); 1 is none. sem_tokens, core_tokens,
-    img_tokens: user tokens a part; 0 leaves it out. fusion, core_aligned: see AdapterConfig. start: where keys and
-    values begin, as the "text"'s own (as IP-Adapter's do) or values at "zero". target: what the UNet is
-    to predict, the noise in the liked "image", or what it predicts itself with a "caption" of all that is in there
-    (context distillation; the set has to have captions). size: of the training images (pixels).
+    batch: users in a step, of one process. no_user: the share of the rows whose user tokens are dropped (0.05 in
+    IP-Adapter, whose projections have a bias to learn from them; ours have none, and learn nothing there). no_caption:
+    the share without a caption, for classifier-free guidance (0.05 in IP-Adapter). shift: of the timesteps towards
+    noise (Esser et al. 2024, equation 23); 1 is none. sem_tokens, core_tokens, img_tokens: user tokens a part; 0 leaves
+    it out. fusion, core_aligned: see AdapterConfig. start: where keys and values begin, as the "text"'s own (as
+    IP-Adapter's do) or values at "zero". target: what the UNet is to predict, the noise in the liked "image", or what
+    it predicts itself with a "caption" of all that is in there (context distillation; the set has to have captions).
+    size: of the training images (pixels).
     """
 
     loop: LoopConfig
     batch: int = 8
-    no_user: float = 0.1
+    no_user: float = 0.0
     no_caption: float = 0.05
     shift: float = 1.0
     sem_tokens: int = 2

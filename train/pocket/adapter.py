@@ -25,15 +25,13 @@ from train.pocket.people import FOR_CHOOSING, HELD_BACK
 from train.pocket.warm_start import warm_start
 
 FILE = FOLDER / "preference.safetensors"
-CONFIG = LoopConfig(steps=2400, learning_rate=1.5e-3, warmup=30, ema=0.99, save_every=100, bfloat16=True)
+CONFIG = LoopConfig(steps=2000, learning_rate=1.5e-3, warmup=50, ema=0.99, save_every=100, bfloat16=True)
 BATCH, AGENTS = 64, 4000
 # Posters that an agent chooses among. With 16 the taste was faint at strength 1, and more strength cost the subject;
 # with many the adapter learns a strong taste at strength 1.
 SHOWN = 512
 WORDY = 0.25  # share of captions that name further attributes
 STRANGE = 0.5  # share of captions whose subject is between two
-# Rows without user tokens teach nothing here: tokens of zero, through projections without a bias, get no gradient.
-NO_USER = 0.0
 
 
 def liked_posters(world: World, pool: LatentPool, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -119,6 +117,6 @@ def train(
         latents = pool.latents[torch.from_numpy(liked)].float()
         return agents.users(torch.from_numpy(rows)), Painted(latents, *prompt, generator.sizes(BATCH), fuller)
 
-    training = AdapterTraining(config, BATCH, NO_USER, shift=generator.SHIFT, fusion=fusion, seed=seed)
+    training = AdapterTraining(config, BATCH, shift=generator.SHIFT, fusion=fusion, target="caption", seed=seed)
     adapter = train_adapter(adapter, unet, generator.schedule(), batches, training, folder / "adapter")
     write_adapter(out, adapter, steps=config.steps, batch=BATCH, agents=AGENTS, seed=seed)

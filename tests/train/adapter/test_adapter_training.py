@@ -67,6 +67,10 @@ def test_a_dropped_user_is_the_plain_generator():
     # 1e-6: the branch adds zeros; what is left is float32's order of summation.
     assert loss([False, False]) == pytest.approx(loss(None), abs=1e-6)
     assert abs(loss([True, False]) - loss(None)) > 1e-5
+    # And nothing is learnt from it, which is why no training of ours drops any.
+    with branch.keys_values(learner(users(), torch.tensor([False, False]))):
+        diffusion_loss(unet, schedule(), painted(), torch.Generator().manual_seed(1)).backward()
+    assert all(p.grad is None or not p.grad.any() for p in adapter.parameters())
 
 
 def test_every_user_is_dropped_where_the_share_says_so(tmp_path):
