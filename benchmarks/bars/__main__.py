@@ -1,4 +1,4 @@
-"""Run every issue's Must-show command, and print one table with what holds and what falls short.
+"""Run every command that shows a bar, and print one table with what holds and what falls short.
 
     make bars          (or: make python ARGS="-m benchmarks.bars --only prediction scoring")
 

@@ -18,14 +18,14 @@ class UnansweredError(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """name: its log's and its result's. issue: whose Must-show it is. arguments: Python's. tests: a run of pytest,
-    whose answer is how many tests passed, failed, skipped and broke. report: a file, relative to the repository, that
-    has the answer; empty where it is the last line of the output. statuses: with which it may end and yet have
-    answered. minutes: about how long on two processor cores, for those who plan (0: not known).
+    """name: its log's and its result's. part: of the project, whose bars it shows. arguments: Python's. tests: a run
+    of pytest, whose answer is how many tests passed, failed, skipped and broke. report: a file, relative to the
+    repository, that has the answer; empty where it is the last line of the output. statuses: with which it may end and
+    yet have answered. minutes: about how long on two processor cores, for those who plan (0: not known).
     """
 
     name: str
-    issue: int
+    part: str
     arguments: tuple[str, ...]
     tests: bool = False
     report: str = ""
@@ -53,10 +53,10 @@ class Command:
         return found
 
 
-def of_tests(name: str, issue: int, *places: str, minutes: float = 0) -> Command:
-    """A Must-show that tests hold: files, or tests in them."""
+def of_tests(name: str, part: str, *places: str, minutes: float = 0) -> Command:
+    """A bar that tests hold: files, or tests in them."""
     arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *places)
-    return Command(name, issue, arguments, tests=True, minutes=minutes)
+    return Command(name, part, arguments, tests=True, minutes=minutes)
 
 
 def _tests(status: int, output: str) -> Answer:

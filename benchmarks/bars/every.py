@@ -1,4 +1,4 @@
-"""The bars, issue by issue, and the commands that show them."""
+"""The bars, part by part, and the commands that show them."""
 
 from __future__ import annotations
 
@@ -10,47 +10,59 @@ PREDICTION, SCORING, TRAINING = "prediction", "scoring", "training"
 GENERATION, ADAPTER, RENO, RENO_COST = "generation", "adapter", "reno", "reno-cost"
 LEARN, FAULTS, FULL_SIZE = "learn-demo", "rating-faults", "full-size"
 
+WHOLE, PREFDISC, GENERATOR, NOISE, RATING, SIZES = (
+    "the whole",
+    "PrefDisc",
+    "generator",
+    "ReNO",
+    "rating",
+    "real sizes",
+)
+PARTS = (WHOLE, PREFDISC, GENERATOR, NOISE, RATING, SIZES)
+
 
 def commands(peer: str | None = None) -> tuple[Command, ...]:
-    """Every command, in the issues' order. peer: a checkout of ComfyUI_IPAdapter_plus for benchmarks.adapter."""
+    """Every command, in the order of the parts. peer: a checkout of ComfyUI_IPAdapter_plus for benchmarks.adapter."""
     beside = ("--peer", peer) if peer else ()
     return (
-        Command("startup", 2, ("-m", "benchmarks.startup", "--repeats", "3"), minutes=4),
-        Command("demo", 2, ("-m", "demo"), minutes=2),
-        Command(PREDICTION, 3, ("-m", "train.evaluate.prediction", "--checkpoint", "pocket"), minutes=5),
-        Command(SCORING, 3, ("-m", "benchmarks.scoring"), minutes=30),
-        Command(TRAINING, 3, ("-m", "benchmarks.training"), minutes=5),
-        of_tests("tests-processes", 3, "tests/train/prefdisc/test_processes.py", minutes=2),
-        Command(GENERATION, 4, ("-m", "train.evaluate.generation", "--checkpoint", "pocket"), minutes=40),
-        Command(ADAPTER, 4, ("-m", "benchmarks.adapter", *beside), minutes=15),
-        of_tests("tests-adapter", 4, "tests/nodes/test_adapter_node.py", "tests/nodes/test_attention.py", minutes=2),
-        Command(RENO, 5, ("-m", "train.evaluate.reno", "--checkpoint", "pocket"), minutes=60),
-        Command(RENO_COST, 5, ("-m", "benchmarks.reno"), minutes=5),
+        Command("startup", WHOLE, ("-m", "benchmarks.startup", "--repeats", "3"), minutes=4),
+        Command("demo", WHOLE, ("-m", "demo"), minutes=2),
+        Command(PREDICTION, PREFDISC, ("-m", "train.evaluate.prediction", "--checkpoint", "pocket"), minutes=5),
+        Command(SCORING, PREFDISC, ("-m", "benchmarks.scoring"), minutes=30),
+        Command(TRAINING, PREFDISC, ("-m", "benchmarks.training"), minutes=5),
+        of_tests("tests-processes", PREFDISC, "tests/train/prefdisc/test_processes.py", minutes=2),
+        Command(GENERATION, GENERATOR, ("-m", "train.evaluate.generation", "--checkpoint", "pocket"), minutes=40),
+        Command(ADAPTER, GENERATOR, ("-m", "benchmarks.adapter", *beside), minutes=15),
+        of_tests(
+            "tests-adapter", GENERATOR, "tests/nodes/test_adapter_node.py", "tests/nodes/test_attention.py", minutes=2
+        ),
+        Command(RENO, NOISE, ("-m", "train.evaluate.reno", "--checkpoint", "pocket"), minutes=60),
+        Command(RENO_COST, NOISE, ("-m", "benchmarks.reno"), minutes=5),
         of_tests(
             "tests-reno",
-            5,
+            NOISE,
             "tests/nodes/test_reno_node.py",
             "tests/nodes/test_sampling_models.py",
             "tests/prefgen/test_reno_gradient.py",
             minutes=3,
         ),
-        of_tests("tests-browser", 6, "tests/browser", minutes=3),
-        Command(LEARN, 6, ("-m", "demo.learn"), report="out/learn/report.json", minutes=20),
+        of_tests("tests-browser", RATING, "tests/browser", minutes=3),
+        Command(LEARN, RATING, ("-m", "demo.learn"), report="out/learn/report.json", minutes=20),
         # It ends with 1 where something was lost, and says what.
-        Command(FAULTS, 6, ("-m", "benchmarks.rating_faults"), statuses=(0, 1), minutes=5),
-        of_tests("tests-routes", 6, "tests/nodes/test_routes.py", minutes=1),
-        Command(FULL_SIZE, 7, ("-m", "benchmarks.full_size", "--device", "auto"), minutes=30),
-        of_tests("tests-memory", 7, "tests/nodes/test_model_memory.py", minutes=2),
-        of_tests("tests-converted", 7, "tests/prefgen/convert", minutes=1),
+        Command(FAULTS, RATING, ("-m", "benchmarks.rating_faults"), statuses=(0, 1), minutes=5),
+        of_tests("tests-routes", RATING, "tests/nodes/test_routes.py", minutes=1),
+        Command(FULL_SIZE, SIZES, ("-m", "benchmarks.full_size", "--device", "auto"), minutes=30),
+        of_tests("tests-memory", SIZES, "tests/nodes/test_model_memory.py", minutes=2),
+        of_tests("tests-converted", SIZES, "tests/prefgen/convert", minutes=1),
     )
 
 
 def bars() -> tuple[Bar, ...]:
     """Every bar, in the commands' order."""
-    return (*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh())
+    return (*_of_the_whole(), *_of_prefdisc(), *_of_the_generator(), *_of_reno(), *_of_rating(), *_of_real_sizes())
 
 
-def _second() -> tuple[Bar, ...]:
+def _of_the_whole() -> tuple[Bar, ...]:
     def right(method: str) -> Reader:
         return at(f"{method}.right.true_utility")
 
@@ -70,7 +82,7 @@ def _apart(method, right, wrong) -> Reader:
     return less(right(method), wrong(method))
 
 
-def _third() -> tuple[Bar, ...]:
+def _of_prefdisc() -> tuple[Bar, ...]:
     real = {"geometry": "idefics2-tokens", "candidates": 32}
     at_32 = "real token counts, 32 candidates"
     return (
@@ -94,7 +106,7 @@ def _errors(path: str) -> Reader:
     return over(at(f"{path}.value"), at(f"{path}.stderr"))
 
 
-def _fourth() -> tuple[Bar, ...]:
+def _of_the_generator() -> tuple[Bar, ...]:
     ours = row("rows", "share", model="sdxl", **{"with": "ours"})
     peers = row("rows", "share", model="sdxl", **{"with": "peer"})
     return (
@@ -115,7 +127,7 @@ def _fourth() -> tuple[Bar, ...]:
     )
 
 
-def _fifth() -> tuple[Bar, ...]:
+def _of_reno() -> tuple[Bar, ...]:
     best, both = "win_rate_best_of_n", "win_rate_adapter_reno"
     cost = "ratios.idefics2-tokens"
     return (
@@ -134,7 +146,7 @@ def _fifth() -> tuple[Bar, ...]:
     )
 
 
-def _sixth() -> tuple[Bar, ...]:
+def _of_rating() -> tuple[Bar, ...]:
     return (
         _tests("tests-browser", "rating in a real Chromium on the real frontend"),
         Bar(LEARN, "true utility gained on plain, a round", interval("growth"), ">", 0),
@@ -150,7 +162,7 @@ def _sixth() -> tuple[Bar, ...]:
     )
 
 
-def _seventh() -> tuple[Bar, ...]:
+def _of_real_sizes() -> tuple[Bar, ...]:
     return (
         Bar(FULL_SIZE, "rows, each measured or with what it needs", count("rows"), ">=", 1),
         Bar(FULL_SIZE, "scoring on an accelerator, limit / seconds", on_accelerator("score "), ">=", 0.4),

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.bars.bar import Bar, Verdict, judge, number
 from benchmarks.bars.runner import Result
 
-COLUMNS = ("issue", "command", "bar", "measured (95 %)", "wanted", "holds", "as an interval", "aim")
+COLUMNS = ("part", "command", "bar", "measured (95 %)", "wanted", "holds", "as an interval", "aim")
 
 KINDS = ("hold", "hold_as_a_point_only", "fall_short", "failed", "not_measured", "not_run")
 
@@ -50,7 +50,7 @@ def summary(told: Sequence[tuple[Result, Verdict]]) -> dict[str, int]:
 
 def to_json(told: Sequence[tuple[Result, Verdict]], version: str) -> dict[str, Any]:
     """Everything, for the last line and for bars.json."""
-    rows = [{"issue": result.command.issue, **verdict.to_json(), "kind": _kind(verdict)} for result, verdict in told]
+    rows = [{"part": result.command.part, **verdict.to_json(), "kind": _kind(verdict)} for result, verdict in told]
     return {"version": version, **summary(told), "bars": rows}
 
 
@@ -65,7 +65,7 @@ def _kind(verdict: Verdict) -> str:
 def _row(result: Result, verdict: Verdict) -> tuple[str, ...]:
     bar = verdict.bar
     wanted = f"{bar.relation} {number(bar.bar)}"
-    head = (str(result.command.issue), result.command.name, bar.what)
+    head = (result.command.part, result.command.name, bar.what)
     if verdict.failed:
         return (*head, verdict.failed, wanted, "", "", "")
     aim = "" if bar.aim is None else f"{'reached' if verdict.aim else 'missed'}: {bar.relation} {number(bar.aim)}"

@@ -41,7 +41,7 @@ def repository(tmp_path):
 
 def test_a_command_is_run_its_output_logged_and_its_last_line_the_answer(repository):
     complains = "import sys; print('a warning', file=sys.stderr); "
-    found = run([Command("one", 2, says('{"a": 1}', complains))], repository)["one"]
+    found = run([Command("one", "part", says('{"a": 1}', complains))], repository)["one"]
     assert found.answer == {"a": 1}
     assert found.failed is None
     log = (repository / "out" / "one.log").read_text()
@@ -53,12 +53,12 @@ def test_a_command_is_run_its_output_logged_and_its_last_line_the_answer(reposit
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        (Command("c", 2, says("no json")), "the last line is no JSON object: 'no json'"),
-        (Command("c", 2, says("[1]")), "the last line is no JSON object"),
-        (Command("c", 2, ("-c", "print('{}'); raise SystemExit(3)")), "exit status 3"),
-        (Command("c", 2, ("-c", "import os; os.kill(os.getpid(), 9)")), "exit status -9"),
-        (Command("c", 2, says("{}"), report="not/there.json"), "not/there.json could not be read"),
-        (Command("c", 2, ("-c", "print('collected nothing')"), tests=True), "counted no test"),
+        (Command("c", "part", says("no json")), "the last line is no JSON object: 'no json'"),
+        (Command("c", "part", says("[1]")), "the last line is no JSON object"),
+        (Command("c", "part", ("-c", "print('{}'); raise SystemExit(3)")), "exit status 3"),
+        (Command("c", "part", ("-c", "import os; os.kill(os.getpid(), 9)")), "exit status -9"),
+        (Command("c", "part", says("{}"), report="not/there.json"), "not/there.json could not be read"),
+        (Command("c", "part", ("-c", "print('collected nothing')"), tests=True), "counted no test"),
     ],
 )
 def test_what_gives_no_answer_says_why_and_is_shown(repository, command, why):
@@ -72,8 +72,8 @@ def test_what_gives_no_answer_says_why_and_is_shown(repository, command, why):
 def test_a_report_is_read_and_another_status_may_be_an_answer(repository):
     (repository / "report.json").write_text('{"a": 3}')
     commands = [
-        Command("report", 2, says("whatever"), report="report.json"),
-        Command("status", 2, ("-c", "print('{\"lost\": 2}'); raise SystemExit(1)"), statuses=(0, 1)),
+        Command("report", "part", says("whatever"), report="report.json"),
+        Command("status", "part", ("-c", "print('{\"lost\": 2}'); raise SystemExit(1)"), statuses=(0, 1)),
     ]
     found = run(commands, repository)
     assert found["report"].answer == {"a": 3}
@@ -84,12 +84,15 @@ def test_tests_answer_with_their_counts(repository):
     (repository / "test_some.py").write_text(
         "import pytest\ndef test_a(): pass\ndef test_b(): assert 0\n@pytest.mark.skip\ndef test_c(): pass\n"
     )
-    found = run([of_tests("t", 2, "test_some.py")], repository)["t"].answer
+    found = run([of_tests("t", "part", "test_some.py")], repository)["t"].answer
     assert found == {"passed": 1, "failed": 1, "skipped": 1, "error": 0, "not_passed": 2}
 
 
 def test_what_has_answered_is_not_run_again_until_the_code_changes(repository):
-    commands = [Command("one", 2, says('{"a": 1}', COUNTING)), Command("bad", 2, ("-c", "raise SystemExit(1)"))]
+    commands = [
+        Command("one", "part", says('{"a": 1}', COUNTING)),
+        Command("bad", "part", ("-c", "raise SystemExit(1)")),
+    ]
     ran = repository / "ran"
     assert not run(commands, repository)["one"].kept
     assert run(commands, repository)["one"].kept
@@ -104,19 +107,19 @@ def test_what_has_answered_is_not_run_again_until_the_code_changes(repository):
     assert ran.read_text() == "xx"
     run(commands, repository)
     assert ran.read_text() == "xxx"
-    other = [Command("one", 2, says('{"a": 2}'))]
+    other = [Command("one", "part", says('{"a": 2}'))]
     assert run(other, repository)["one"].answer == {"a": 2}, "other arguments, another answer"
 
 
 def test_code_that_changes_while_a_command_runs_is_nobodys_answer(repository):
-    changes = Command("one", 2, says("{}", "open('code.py', 'w').write('3'); "))
+    changes = Command("one", "part", says("{}", "open('code.py', 'w').write('3'); "))
     found = run([changes], repository)["one"]
     assert found.answer is None
     assert "the code was changed while it ran" in found.failed
 
 
 def test_a_kept_answer_that_was_cut_off_is_run_again(repository):
-    commands = [Command("one", 2, says('{"a": 1}'))]
+    commands = [Command("one", "part", says('{"a": 1}'))]
     run(commands, repository)
     file = repository / "out" / "one.json"
     file.write_text(file.read_text()[:20])
@@ -138,7 +141,7 @@ def test_a_stopped_run_stops_its_command(repository, how):
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from pathlib import Path; from benchmarks.bars.command import Command; "
         "from benchmarks.bars.runner import run_all; "
-        f"run_all([Command('long', 2, ('-c', {sleeper!r}))], Path('out'), Path('.'))"
+        f"run_all([Command('long', 'a part', ('-c', {sleeper!r}))], Path('out'), Path('.'))"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     running = subprocess.Popen(
@@ -161,7 +164,7 @@ def test_a_stopped_run_stops_its_command(repository, how):
 def test_the_table_says_point_and_interval(repository):
     answer = '{"sure": 0.9, "near": 0.86, "low": 0.7, "bare": 5, "gone": null, "stderr": '
     answer += '{"sure": 0.01, "near": 0.02, "low": 0.01}}'
-    results = list(run([Command("c", 4, says(answer))], repository).values())
+    results = list(run([Command("c", "a part", says(answer))], repository).values())
     bars = [
         Bar("c", "the sure one", estimate("sure"), ">=", 0.85, aim=0.95),
         Bar("c", "the near one", estimate("near"), ">=", 0.85, aim=0.86),
@@ -172,7 +175,7 @@ def test_the_table_says_point_and_interval(repository):
     ]
     told = verdicts(bars, results)
     text = markdown(told, "v")
-    rows = {line.split(" | ")[2]: line.split(" | ")[3:] for line in text.splitlines() if line.startswith("| 4")}
+    rows = {line.split(" | ")[2]: line.split(" | ")[3:] for line in text.splitlines() if line.startswith("| a part")}
     assert rows["the sure one"] == ["0.900 (0.880 to 0.920)", ">= 0.850", "yes", "yes", "missed: >= 0.950 |"]
     assert rows["the near one"][2:] == ["yes", "**no**", "reached: >= 0.860 |"]
     assert rows["the low one"][2:4] == ["**falls short**", "**no**"]
