@@ -27,7 +27,7 @@ BACKOFF = 16.0
 
 @dataclass(frozen=True)
 class RenoConfig:
-    """How the noise is optimised. The defaults are those published with ReNO, but for `iterations` (the seeds' 30).
+    """How the noise is optimised. The defaults are those published with ReNO, but for `iterations` (001's 30).
 
     Attributes:
         iterations: how often the generator runs; the first image is the unoptimised one, so one changes nothing.

@@ -1,7 +1,7 @@
 """The diffusion loss, for any SDXL UNet of diffusers and any of its two predictions; and a UNet that teaches itself.
 
-Context distillation (Askell et al. 2021, arXiv 2112.00861, of language models): what the frozen UNet predicts with a
-caption that says everything is the target of the same UNet with fewer words and a user's tokens.
+Context distillation (Askell et al. 2021, arXiv 2112.00861, of language models): the frozen UNet's prediction with a
+full caption becomes the target for the same UNet with a shorter prompt and a user's tokens.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prefgen.errors import ModelError
+from train.settings import SettingsError
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel
@@ -41,7 +42,9 @@ class Painted:
         return Painted(*parts, self.fuller and tuple(part.to(device, dtype) for part in self.fuller))
 
     def fully_told(self) -> Painted:
-        """The same with the fuller captions."""
+        """The same with the fuller captions. Raises SettingsError where there are none."""
+        if self.fuller is None:
+            raise SettingsError("The target is a caption's and the batch has no fuller captions: set target=image.")
         context, pooled = self.fuller
         return replace(self, context=context, pooled=pooled)
 

@@ -19,7 +19,7 @@ PAPER_WEIGHTS: Mapping[str, float] = {
     "clip": 1.0,
     "hps": 5.0,
 }
-"""method.md section 4: the seeds' (001, section 4.2), and ReNO's (arXiv 2406.04312) for HPSv2.1, which they do not use.
+"""method.md section 4: 001's (section 4.2), and ReNO's (arXiv 2406.04312) for HPSv2.1, which it does not use.
 `clip` is of the cosine; ReNO's 0.01 is of a hundred times that."""
 
 

@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pytest
 import torch
 
 from prefgen.pocket.shapes import weights_path
@@ -65,8 +66,22 @@ def test_captions_say_everything_and_prompts_little(monkeypatch):
             torch.testing.assert_close(part, own, atol=0.02, rtol=0.01)  # kept in bfloat16
     # A thing between the two, in prompt and caption alike.
     monkeypatch.setattr(adapter, "STRANGE", 1.0)
-    between, _ = adapter.captions_for(np.concatenate([rows] * 8), rng, text.Remembered(encode))
-    sun, moon = prompt[1]
-    along = (between[1][::2] - sun) @ (moon - sun) / (moon - sun).square().sum()
+    suns = np.concatenate([rows[:1]] * 8 + [[[1, *rows[0, 1:]]]] * 8)
+    between, fully = adapter.captions_for(suns, rng, text.Remembered(encode))
+
+    def share(found, sun, moon):
+        return (found[:8] - sun) @ (moon - sun) / (moon - sun).square().sum()
+
+    along = share(between[1], *prompt[1])
     assert ((along > -0.02) & (along < 1.02)).all()
     assert ((along > 0.05) & (along < 0.95)).any()
+    all_told = encode([full[0], full[0].replace("a sun", "a moon")])[1]
+    torch.testing.assert_close(share(fully[1], *all_told), along, atol=0.03, rtol=0)  # bfloat16 again
+
+
+def test_a_share_of_the_prompts_names_more_than_the_thing():
+    rng = np.random.default_rng(0)
+    told = [adapter.names_told(rng) for _ in range(400)]
+    assert all(names[0] == "subject" for names in told)
+    # A quarter, each with one of five named half the time: three standard errors are .065.
+    assert np.mean([len(names) > 1 for names in told]) == pytest.approx(0.25 * (1 - 0.5**5), abs=0.065)

@@ -20,10 +20,12 @@ from prefgen.checkpoint import read_checkpoint
 from prefgen.errors import ModelError
 from prefgen.preference import POCKET, PreferenceModel, load_preference_model
 from train.adapter.config import AdapterTraining
-from train.adapter.dataset import EncodedUsers, SetBatches, encode_users
+from train.adapter.dataset import EncodedUsers, SetBatches, check_captions, encode_users
 from train.adapter.fit import train_adapter, write_adapter
 from train.adapter.sdxl import load_sdxl
 from train.adapter.start import start_from_text
+from train.align.sources import PAIRS
+from train.prefdisc.dataset import read_users
 from train.settings import SettingsError, read_settings
 
 
@@ -44,6 +46,8 @@ def main(argv: list[str] | None = None) -> dict:
     config = read_settings(AdapterTraining, "adapter", given.config, given.overrides)
     if config.core_aligned != bool(given.core_alignment):
         raise SettingsError("core_aligned and --core-alignment go together: give both, or neither.")
+    if config.target == "caption":
+        check_captions(read_users(given.users, "train", PAIRS + 1))
     state = PartialState()
     model = load_preference_model(given.checkpoint, state.device)
     with state.main_process_first():
@@ -56,7 +60,12 @@ def main(argv: list[str] | None = None) -> dict:
         start_from_text(adapter, sdxl.unet)
     batches = SetBatches(encoded, sdxl, config)
     adapter = train_adapter(adapter, sdxl.unet, sdxl.scheduler, batches, config, given.folder / config.fusion)
-    about = {"steps": config.loop.steps, "batch": config.batch * state.num_processes, "seed": config.seed}
+    about = {
+        "steps": config.loop.steps,
+        "batch": config.batch * state.num_processes,
+        "seed": config.seed,
+        "target": config.target,
+    }
     if state.is_main_process:
         write_adapter(given.checkpoint, adapter, users=len(encoded.liked), **about)
         print(json.dumps({"checkpoint": str(given.checkpoint), "users": len(encoded.liked), **about}))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 
 from prefgen.adapter.fusion import FUSIONS
 from train.loop import LoopConfig
@@ -13,14 +15,15 @@ from train.settings import SettingsError, one_of
 class AdapterTraining:
     """One training. Defaults ours; PrefGen gives none.
 
-    batch: users in a step, of one process. no_user: the share of the rows whose user tokens are dropped (0.05 in
-    IP-Adapter, whose projections have a bias to learn from them; ours have none, and learn nothing there). no_caption:
-    the share without a caption, for classifier-free guidance (0.05 in IP-Adapter). shift: of the timesteps towards
+    batch: users in a step, of one process. no_user: the share of the rows whose user tokens are dropped. IP-Adapter
+    drops 0.05 before its token projection, whose bias learns from them; ours are dropped behind it, and nothing learns.
+    no_caption: the share without a prompt (0.05 in IP-Adapter); none where a caption is the target, which would have a
+    user's tokens say what the prompt is to say. shift: of the timesteps towards
     noise (Esser et al. 2024, equation 23); 1 is none. sem_tokens, core_tokens, img_tokens: user tokens a part; 0 leaves
     it out. fusion, core_aligned: see AdapterConfig. start: where keys and values begin, as the "text"'s own (as
-    IP-Adapter's do) or values at "zero". target: what the UNet is to predict, the noise in the liked "image", or what
-    it predicts itself with a "caption" of all that is in there (context distillation; the set has to have captions).
-    size: of the training images (pixels).
+    IP-Adapter's do) or values at "zero". target: what the UNet is to predict, the noise or velocity of the liked
+    "image", or what it predicts itself with a full "caption" of it (context distillation; every pair of the set then
+    needs a `caption`). size: of the training images (pixels).
     """
 
     loop: LoopConfig
@@ -45,3 +48,8 @@ class AdapterTraining:
         for name in ("no_user", "no_caption"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}, expected a share from 0 up to 1, without 1.")
+
+    @property
+    def digest(self) -> str:
+        """A name for these settings: what was begun with others is not gone on with."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]

@@ -22,7 +22,7 @@ from train.align.sources import PAIRS, history_of
 from train.diffusion import Painted
 from train.loop import generator_of
 from train.prefdisc.batches import read_square
-from train.prefdisc.dataset import PairFiles, read_users
+from train.prefdisc.dataset import PairFiles, UserPairs, read_users
 
 KIND = "user embeddings of a set"
 
@@ -68,24 +68,24 @@ def encode_users(model: PreferenceModel, folder: Path, keep: Path, split: str = 
     return EncodedUsers(parts, tuple(user.pairs[PAIRS:] for user in users))
 
 
+def check_captions(users: tuple[UserPairs, ...]) -> None:
+    """Raises HistoryError where a liked image that is to be painted has no caption."""
+    bare = [pair.liked.name for user in users for pair in user.pairs[PAIRS:] if not pair.caption]
+    if bare:
+        raise HistoryError(
+            f"{len(bare)} liked images have no caption (such as {bare[0]}), and target is 'caption': give every pair "
+            f'of users.jsonl from a user\'s {PAIRS + 1}th on a "caption" of all that its liked image shows, or set '
+            "target=image."
+        )
+
+
 @dataclass(frozen=True)
 class SetBatches:
-    """Batches by their number (see fit.py): random users, each with one of the images they like.
-
-    Raises HistoryError where the target is a caption and a liked image has none.
-    """
+    """Batches by their number (see fit.py): random users, each with one of the images they like."""
 
     encoded: EncodedUsers
     sdxl: SDXL
     config: AdapterTraining
-
-    def __post_init__(self) -> None:
-        bare = [pair.liked.name for pairs in self.encoded.liked for pair in pairs if not pair.caption]
-        if bare and self.config.target == "caption":
-            raise HistoryError(
-                f"{len(bare)} liked images have no caption (such as {bare[0]}), and target is 'caption': give every "
-                'pair of users.jsonl a "caption" of all that its liked image shows, or set target=image.'
-            )
 
     def __call__(self, number: int) -> tuple[UserParts, Painted]:
         config = self.config
@@ -93,7 +93,8 @@ class SetBatches:
         rows = rng.integers(len(self.encoded.liked), size=config.batch)
         chosen = [self.encoded.liked[row][rng.integers(len(self.encoded.liked[row]))] for row in rows]
         images: Tensor = torch.stack([read_square(pair.liked, config.size) for pair in chosen])
-        captions = ["" if rng.random() < config.no_caption else pair.prompt for pair in chosen]
+        dropped = 0.0 if config.target == "caption" else config.no_caption
+        captions = ["" if rng.random() < dropped else pair.prompt for pair in chosen]
         generator = generator_of(config.seed + 1, number)
         painted = self.sdxl.painted(images, captions, generator)
         if config.target == "caption":

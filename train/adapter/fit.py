@@ -32,12 +32,12 @@ def train_adapter(
     config: AdapterTraining,
     folder: Path,
 ) -> PreferenceAdapter:
-    """Train, resuming from `folder` where a state lies there; returns the averaged weights, on the CPU.
+    """Train, resuming where a state of the same settings lies in `folder`; returns the averaged weights, on the CPU.
 
     The UNet is moved to the device, frozen, and given the branch, all in place. batches: in several processes each has
     to give others, by `stream`. Raises ModelError where the adapter was not made for this UNet.
     """
-    state = PartialState()
+    state, folder = PartialState(), folder / config.digest
     unet.requires_grad_(False).to(state.device)
     branch = install_in_diffusers(unet, adapter)
     if state.num_processes > 1:
@@ -53,7 +53,7 @@ def train_adapter(
         pairs = model(users, present.to(state.device))
         pairs = {name: (k.to(unet.dtype), v.to(unet.dtype)) for name, (k, v) in pairs.items()}
         given = noised(scheduler, painted, generator, config.shift)
-        if painted.fuller:
+        if config.target == "caption":
             given = taught(unet, given, painted)
         with branch.keys_values(pairs):
             return {"loss": prediction_loss(unet, given, painted)}

@@ -25,7 +25,7 @@ class AdapterLearner(nn.Module):
     def forward(self, users: UserParts, present: Tensor) -> KeysValues:
         """Keys and values (B, T, width) of every block, for users (B) of whom some are dropped.
 
-        present (B,): where False, all tokens of a row are zeroed. Projections without a bias then add nothing to the
-        image, whatever they have learnt, and get no gradient: guidance has the plain generator to lead away from.
+        present (B,): where False, all tokens of a row are zeroed. Keys and values without a bias then add nothing to
+        the image, whatever they have learnt, and get no gradient.
         """
         return self.adapter.keys_values(self.adapter.user_tokens(users) * present[:, None, None])

@@ -1,6 +1,6 @@
 """Early notice of a collapse: everybody mapped to nearly one place, or along nearly one line.
 
-It is how point-wise losses fail on little data (method.md section 3; 002's failure signatures): the loss still falls
+It is how point-wise losses fail on little data (method.md section 3): the loss still falls
 while what tells users apart is lost. So it is looked for where it shows: in how far apart users stay whom the training
 does not see.
 """

@@ -119,4 +119,5 @@ def train(
 
     training = AdapterTraining(config, BATCH, shift=generator.SHIFT, fusion=fusion, target="caption", seed=seed)
     adapter = train_adapter(adapter, unet, generator.schedule(), batches, training, folder / "adapter")
-    write_adapter(out, adapter, steps=config.steps, batch=BATCH, agents=AGENTS, seed=seed)
+    about = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "target": training.target}
+    write_adapter(out, adapter, **about)

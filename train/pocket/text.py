@@ -75,7 +75,10 @@ class TextEncoders:
 
 
 class Remembered:
-    """Text encoders that keep what they made, in half the width: for trainings whose captions come again and again."""
+    """Text encoders that keep what they made: for trainings whose captions come again and again.
+
+    Kept in bfloat16, 30 kB a caption, and for as long as the training: the adapter's comes to some 20,000, 0.6 GB.
+    """
 
     def __init__(self, encode: TextEncoders) -> None:
         self._encode, self._known = encode, {}

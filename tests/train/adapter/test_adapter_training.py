@@ -152,12 +152,10 @@ def test_a_user_learns_to_stand_for_what_a_fuller_caption_says(tmp_path):
     adapter = PreferenceAdapter(CONFIG, SMALL)
     start_from_text(adapter, unet)
     loop = LoopConfig(steps=60, learning_rate=3e-3, warmup=2, ema=0.5)
-    adapter = train_adapter(
-        adapter, unet, schedule(), lambda _: (two, told), AdapterTraining(loop, no_user=0.0), tmp_path
-    )
+    by_caption = AdapterTraining(loop, target="caption")
+    adapter = train_adapter(adapter, unet, schedule(), lambda _: (two, told), by_caption, tmp_path)
     branch = install_in_diffusers(unet, adapter)
     given = taught(unet, noised(schedule(), told, torch.Generator().manual_seed(9)), told)
-    assert torch.equal(given.target, predicted(unet, given, dataclasses.replace(told, context=fuller[0])))
 
     @torch.no_grad()
     def loss(order: list[int]) -> float:
@@ -168,6 +166,31 @@ def test_a_user_learns_to_stand_for_what_a_fuller_caption_says(tmp_path):
         without = prediction_loss(unet, given, told).item()
     assert loss([0, 1]) < 0.9 * without, "with its user the prompt does for the caption"
     assert loss([0, 1]) < 0.9 * loss([1, 0]), "and with the other's it does not"
+
+
+def test_the_teacher_reads_all_of_the_fuller_caption():
+    unet, told = make_unet(), painted()
+    fuller = (2 * told.context, told.pooled.flip(0))
+    given = noised(schedule(), told, torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        wanted = predicted(unet, given, dataclasses.replace(told, context=fuller[0], pooled=fuller[1]))
+        assert not torch.equal(wanted, predicted(unet, given, told))
+    assert torch.equal(taught(unet, given, dataclasses.replace(told, fuller=fuller)).target, wanted)
+    with pytest.raises(SettingsError, match="no fuller captions"):
+        taught(unet, given, told)
+
+
+def test_a_training_of_other_settings_is_not_gone_on_with(tmp_path):
+    """A finished one would be taken for the new one, and nothing trained."""
+    told = dataclasses.replace(painted(), fuller=(2 * painted().context, painted().pooled))
+    asked = []
+    for target in ("image", "caption", "caption"):
+        training = dataclasses.replace(TRAINING, target=target)
+        adapter = PreferenceAdapter(CONFIG, SMALL)
+        train_adapter(
+            adapter, make_unet(), schedule(), lambda _: asked.append(1) or (users(), told), training, tmp_path
+        )
+    assert len(asked) == 2 * TRAINING.loop.steps, "and the same is found finished"
 
 
 def test_settings_are_checked():

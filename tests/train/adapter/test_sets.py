@@ -89,8 +89,8 @@ def test_core_is_aligned_by_a_file_of_its_own(given, tmp_path):
 def test_a_set_with_captions_teaches_what_they_say(given, tmp_path, monkeypatch):
     checkpoint, line = given
     sdxl = tiny_sdxl()
-    # A UNet that was never trained has an output layer of zeros, through which nothing could be learnt.
-    torch.nn.init.normal_(sdxl.unet.conv_out.weight, std=0.05)
+    said, texts = [], SDXL.texts
+    monkeypatch.setattr(SDXL, "texts", lambda self, captions: said.append(captions) or texts(self, captions))
     monkeypatch.setattr(command, "load_sdxl", lambda *_: sdxl)
     with pytest.raises(HistoryError, match=r"6 liked images have no caption \(such as 0-8-liked.png\)"):
         command.main([*line, "target=caption"])
@@ -105,6 +105,9 @@ def test_a_set_with_captions_teaches_what_they_say(given, tmp_path, monkeypatch)
     for target in ("caption", "image"):
         command.main([*line, *quick, f"target={target}", "--folder", str(tmp_path / target)])
         trained[target] = read_checkpoint(checkpoint).part("adapter")
+    taught_by = {caption for captions in said[1:8:2] for caption in captions}
+    assert taught_by
+    assert all(caption.endswith(", in red") for caption in taught_by)
     assert any(not torch.equal(tensor, trained["image"][name]) for name, tensor in trained["caption"].items())
 
 

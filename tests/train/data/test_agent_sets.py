@@ -9,7 +9,7 @@ from PIL import Image
 
 from train.data.agent_sets import AgentSetConfig, choose_pairs, draw_agents, load_agents, main, write_agent_set
 from train.data.agents import World, utility_of
-from train.data.posters import ATTRIBUTES, Attributes, combinations, draw, subject_prompt
+from train.data.posters import ATTRIBUTES, Attributes, caption, combinations, draw, subject_prompt
 from train.data.profiles import draw_apart
 from train.data.sets import SetError
 from train.prefdisc.dataset import read_users
@@ -41,6 +41,7 @@ def test_an_image_shows_its_attributes_and_the_liked_one_was_chosen(written):
     for user, posters in zip(users, part.pairs, strict=True):
         for pair, (liked, _) in zip(user.pairs, posters, strict=True):
             assert pair.prompt == subject_prompt(Attributes.from_indices(liked))
+            assert pair.caption == caption(Attributes.from_indices(liked)), "and all that the liked image shows"
             image = np.asarray(Image.open(pair.liked).convert("RGB"), float)
             drawn = [draw(Attributes.from_indices(liked), np.random.default_rng(seed)) for seed in range(3)]
             other = [draw(Attributes.from_indices(row), np.random.default_rng(0)) for row in combinations("test")[:, 0]]

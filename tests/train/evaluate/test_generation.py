@@ -21,7 +21,7 @@ from train.evaluate.pictures.agents import Agents, draw_agents
 from train.evaluate.pictures.eyes import PocketEyes, PublishedEyes
 from train.pocket import adapter, align
 from train.pocket.batches import draw_all
-from train.pocket.people import HELD_BACK
+from train.pocket.people import FOR_CHOOSING, HELD_BACK
 from train.pocket.sampling import PocketGenerator, Sampling
 
 REQUIRED = ("win_rate", "win_rate_other_person", "obedience", "obedience_plain", "diversity_ratio", "agents", "stderr")
@@ -84,10 +84,16 @@ def test_the_command_shows_what_it_must(tmp_path, capsys, quick):
 
 
 def test_a_strength_is_chosen_by_the_validation_judge(tmp_path, quick, monkeypatch):
-    asked = []
+    asked, prompts = [], []
+    painting = Painting.paint
+    monkeypatch.setattr(
+        Painting, "paint", lambda self, agents, *rest: prompts.extend(agents.prompts) or painting(self, agents, *rest)
+    )
     monkeypatch.setattr(strength, "load_judge", lambda name: asked.append(name) or load_judge(name))
     result = strength.main(small(tmp_path, "--strengths", "1", "2"))
     assert asked == ["validation_judge"], "the test's judge chooses nothing"
+    named = {name for name in SUBJECTS for own in prompts for p in own if p.endswith(ATTRIBUTES["subject"][name])}
+    assert named <= set(FOR_CHOOSING), "nor do the things that the test asks for"
     assert result["strength"] in (1, 2)
     assert set(result["strengths"]) == {"0.0", "1.0", "2.0"}
     assert result["strengths"]["0.0"]["win_rate"]["value"] == 0.5

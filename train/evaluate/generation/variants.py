@@ -72,6 +72,7 @@ class Trainings:
     def _begun_from(self) -> str:
         """A name for the weights that the trainings begin from: with others, they are trained anew."""
         digest = hashlib.sha256(load_preference_model(POCKET).reading.encode())
+        digest.update(repr((adapter.CONFIG, adapter.SHOWN, adapter.WORDY, adapter.STRANGE)).encode())
         for part in FILES:
             digest.update(weights_path(part).read_bytes())
         return digest.hexdigest()[:12]

@@ -9,7 +9,7 @@ from prefgen.reno import RenoConfig
 from prefgen.rewards import PAPER_WEIGHTS, By, check_weights
 
 ITERATIONS = 30
-"""method.md section 4 (the seeds' 30 steps)."""
+"""method.md section 4 (001's 30 steps)."""
 
 
 @dataclass(frozen=True)
