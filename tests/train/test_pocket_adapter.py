@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from prefgen.pocket.shapes import weights_path
+from prefgen.adapter import PARTS
+from prefgen.pocket.shapes import UNET, weights_path
 from prefgen.preference import load_preference_model
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig
@@ -23,9 +24,17 @@ def test_a_further_sitting_begins_with_the_adapter_that_is_there(tmp_path, monke
     shutil.copyfile(weights_path("preference"), out)
     # So slow that nothing moves by as much as half precision can hold: where it began can be seen.
     still = LoopConfig(steps=2, learning_rate=1e-9, weight_decay=0.0, warmup=1, ema=0.0)
-    adapter.train(tmp_path, still, out=out, from_shipped=True)
+    adapter.train(tmp_path, still, out=out, from_shipped=True, strength=1.0)
     before, after = (load_preference_model(path).require("adapter").state_dict() for path in ("pocket", out))
     assert all(torch.equal(before[name], after[name]) for name in before)
+    # And a strength that was chosen is written into the values, which is what a strength scales.
+    adapter.train(tmp_path, still, out=out, from_shipped=True, strength=2.0)
+    stronger = load_preference_model(out).require("adapter")
+    plain, users = load_preference_model("pocket").require("adapter"), torch.randn(1, 6, UNET.context_dim)
+    twice = plain.keys_values(users, dict.fromkeys(PARTS, 2.0))
+    for name, (k, v) in stronger.keys_values(users).items():
+        assert torch.equal(k, twice[name][0])
+        torch.testing.assert_close(v, twice[name][1])
     (tmp_path / "anew").mkdir()
     adapter.train(tmp_path / "anew", still, out=out)
     anew = load_preference_model(out).require("adapter").state_dict()

@@ -32,6 +32,8 @@ BATCH, AGENTS = 64, 4000
 SHOWN = 512
 WORDY = 0.25  # share of captions that name further attributes
 STRANGE = 0.5  # share of captions whose subject is between two
+# Chosen on validation agents (generation.strength) and written into the values: it is the 1 of the node.
+STRENGTH = 1.25
 
 
 def liked_posters(world: World, pool: LatentPool, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -89,11 +91,12 @@ def train(
     fusion: str = "concatenation",
     out: Path = FILE,
     from_shipped: bool = False,
+    strength: float = STRENGTH,
 ) -> None:
     """Train, and put the adapter into a preference checkpoint that has the alignment: the shipped one, or `out`.
 
     from_shipped: go on from the adapter that the checkpoint has, with its fusion, for training that goes over several
-    sittings.
+    sittings. strength: what the written adapter's 1 is of the trained one's.
     """
     torch.manual_seed(seed)
     # Subjects that the evaluation's prompts name are left out: an adapter has to serve prompts it never saw.
@@ -120,4 +123,12 @@ def train(
     training = AdapterTraining(config, BATCH, shift=generator.SHIFT, fusion=fusion, target="caption", seed=seed)
     adapter = train_adapter(adapter, unet, generator.schedule(), batches, training, folder / "adapter")
     about = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "target": training.target}
-    write_adapter(out, adapter, **about)
+    write_adapter(out, strengthened(adapter, strength), **about, strength=strength)
+
+
+@torch.no_grad()
+def strengthened(adapter: PreferenceAdapter, strength: float) -> PreferenceAdapter:
+    """Itself, every value scaled: the branch is linear in its values, and its 1 is then what `strength` was."""
+    for block in adapter.blocks.values():
+        block.to_v.weight.mul_(strength)
+    return adapter
