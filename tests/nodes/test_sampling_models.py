@@ -1,6 +1,8 @@
 """Gradients through core's sampling of what people have few-step models of beside SDXL: SD-Turbo's architecture and
 FLUX-schnell's, as small as core's classes let them be, with random weights."""
 
+from inspect import signature
+
 import pytest
 import torch
 
@@ -59,6 +61,24 @@ def test_the_gradient_is_the_finite_difference(pack, name, recompute):
             gradient, difference = graph.differentiate(graph.seed_noise().clone(), slopes)
     assert gradient.abs() > 0.1
     assert gradient.item() == pytest.approx(difference.item(), rel=0.02)  # float32, and a step that is not small
+
+
+def test_an_empty_latent_of_another_vae_becomes_as_large_as_the_models(pack):
+    """Core's empty latents say for which VAE they are as large as they are; a picture of 256 pixels stays one."""
+    sampling = pack("nodes.sampling")
+    import comfy.sample
+
+    if "downscale_ratio_spacial" not in signature(comfy.sample.fix_empty_latent_channels).parameters:
+        pytest.skip("the empty latents of this ComfyUI do not say for which VAE they are")
+    with torch.inference_mode():
+        model, prompt = tiny("FluxSchnell")
+        sigmas = torch.tensor([1.0, 0.0])
+        empty = {"samples": torch.zeros(1, 128, 16, 16), "downscale_ratio_spacial": 16}
+        assert sampling.FewSteps(model, prompt, None, empty, sigmas).start.shape == (1, 16, 32, 32)
+        # What somebody painted is not stretched, and is told to be another VAE's.
+        painted = empty | {"samples": torch.ones(1, 128, 16, 16)}
+        with pytest.raises(sampling.ModelError, match="128 channels and the MODEL works on 16"):
+            _ = sampling.FewSteps(model, prompt, None, painted, sigmas).start
 
 
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
