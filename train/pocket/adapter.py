@@ -33,7 +33,7 @@ SHOWN = 512
 WORDY = 0.25  # share of captions that name further attributes
 STRANGE = 0.5  # share of captions whose subject is between two
 # Chosen on validation agents (generation.strength) and written into the values: it is the 1 of the node.
-STRENGTH = 1.25
+STRENGTH = 1.15
 
 
 def liked_posters(world: World, pool: LatentPool, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -87,7 +87,7 @@ def config_for(agents: EncodedAgents, fusion: str = "concatenation") -> AdapterC
 def train(
     folder: Path,
     config: LoopConfig = CONFIG,
-    seed: int = 61,
+    seed: int = 66,
     fusion: str = "concatenation",
     out: Path = FILE,
     from_shipped: bool = False,
