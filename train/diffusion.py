@@ -41,13 +41,6 @@ class Painted:
         parts = [part.to(device, dtype) for part in (self.latents, self.context, self.pooled, self.sizes)]
         return Painted(*parts, self.fuller and tuple(part.to(device, dtype) for part in self.fuller))
 
-    def fully_told(self) -> Painted:
-        """The same with the fuller captions. Raises SettingsError where there are none."""
-        if self.fuller is None:
-            raise SettingsError("The target is a caption's and the batch has no fuller captions: set target=image.")
-        context, pooled = self.fuller
-        return replace(self, context=context, pooled=pooled)
-
 
 @dataclass(frozen=True)
 class Noised:
@@ -81,21 +74,26 @@ def noised(scheduler: DDPMScheduler, painted: Painted, generator: torch.Generato
     return Noised(scheduler.add_noise(latents, noise, steps), steps, target)
 
 
-def predicted(unet: UNet2DConditionModel, given: Noised, painted: Painted) -> Tensor:
-    """What the UNet predicts (B, 4, h, w) with the captions of `painted`, in single precision."""
-    added = {"text_embeds": painted.pooled, "time_ids": painted.sizes}
-    return unet(given.noisy, given.steps, painted.context, added_cond_kwargs=added, return_dict=False)[0].float()
+def predicted(unet: UNet2DConditionModel, noisy: Tensor, steps: Tensor, captions: Captions, sizes: Tensor) -> Tensor:
+    """What the UNet predicts (B, 4, h, w) of noisy latents at `steps` with these captions, in single precision."""
+    context, pooled = captions
+    added = {"text_embeds": pooled, "time_ids": sizes}
+    return unet(noisy, steps, context, added_cond_kwargs=added, return_dict=False)[0].float()
 
 
 @torch.no_grad()
 def taught(unet: UNet2DConditionModel, given: Noised, painted: Painted) -> Noised:
-    """The same noise with another target: what the UNet predicts with the fuller captions."""
-    return replace(given, target=predicted(unet, given, painted.fully_told()))
+    """The same noise with another target: what the UNet predicts with the fuller captions. Raises SettingsError where
+    there are none."""
+    if painted.fuller is None:
+        raise SettingsError("The target is a caption's and the batch has no fuller captions: set target=image.")
+    return replace(given, target=predicted(unet, given.noisy, given.steps, painted.fuller, painted.sizes))
 
 
 def prediction_loss(unet: UNet2DConditionModel, given: Noised, painted: Painted) -> Tensor:
     """Mean squared error of the prediction from its target."""
-    return F.mse_loss(predicted(unet, given, painted), given.target.float())
+    made = predicted(unet, given.noisy, given.steps, (painted.context, painted.pooled), painted.sizes)
+    return F.mse_loss(made, given.target.float())
 
 
 def diffusion_loss(

@@ -10,15 +10,8 @@ PREDICTION, SCORING, TRAINING = "prediction", "scoring", "training"
 GENERATION, ADAPTER, RENO, RENO_COST = "generation", "adapter", "reno", "reno-cost"
 LEARN, FAULTS, FULL_SIZE = "learn-demo", "rating-faults", "full-size"
 
-WHOLE, PREFDISC, GENERATOR, NOISE, RATING, SIZES = (
-    "the whole",
-    "PrefDisc",
-    "generator",
-    "ReNO",
-    "rating",
-    "real sizes",
-)
-PARTS = (WHOLE, PREFDISC, GENERATOR, NOISE, RATING, SIZES)
+PARTS = ("the whole", "PrefDisc", "generator", "ReNO", "rating", "real sizes")
+WHOLE, PREFDISC, GENERATOR, NOISE, RATING, SIZES = PARTS
 
 
 def commands(peer: str | None = None) -> tuple[Command, ...]:

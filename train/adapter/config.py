@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from prefgen.adapter.fusion import FUSIONS
 from train.loop import LoopConfig
@@ -48,8 +46,3 @@ class AdapterTraining:
         for name in ("no_user", "no_caption"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}, expected a share from 0 up to 1, without 1.")
-
-    @property
-    def digest(self) -> str:
-        """A name for these settings: what was begun with others is not gone on with."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]

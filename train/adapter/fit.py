@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from prefgen.checkpoint import Checkpoint, write_part
 from train.adapter.config import AdapterTraining
 from train.adapter.learner import AdapterLearner
 from train.diffusion import Painted, noised, prediction_loss, taught
+from train.evaluate.pictures.kept import key_of
 from train.loop import fit, generator_of
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def train_adapter(
     The UNet is moved to the device, frozen, and given the branch, all in place. batches: in several processes each has
     to give others, by `stream`. Raises ModelError where the adapter was not made for this UNet.
     """
-    state, folder = PartialState(), folder / config.digest
+    state, folder = PartialState(), folder / key_of(asdict(config))
     unet.requires_grad_(False).to(state.device)
     branch = install_in_diffusers(unet, adapter)
     if state.num_processes > 1:

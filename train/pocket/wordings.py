@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from prefgen.pocket.shapes import FEW_STEP_LORA
 from train.data.posters import ATTRIBUTES, BEFORE, UNSEEN, Wordings
-from train.diffusion import timesteps
+from train.diffusion import Captions, predicted, timesteps
 from train.evaluate.judge import Judge, load_judge
 from train.evaluate.pictures.kept import key_of, weights_digests
 from train.loop import LoopConfig, fit, generator_of
@@ -47,7 +47,7 @@ CONFIG = WordingsConfig()
 
 
 def wording_loss(
-    unet: UNet2DConditionModel, wanted: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor], at: tuple, near: float
+    unet: UNet2DConditionModel, wanted: Captions, made: Captions, at: tuple, near: float
 ) -> dict[str, Tensor]:
     """How far the UNet's prediction moves with the wording, and the pooled caption.
 
@@ -56,13 +56,9 @@ def wording_loss(
     """
     noisy, steps, sizes = at
 
-    def predict(context: Tensor, pooled: Tensor) -> Tensor:
-        added = {"text_embeds": pooled, "time_ids": sizes}
-        return unet(noisy, steps, context, added_cond_kwargs=added, return_dict=False)[0].float()
-
     with torch.no_grad():
-        target = predict(*wanted)
-    moved = F.mse_loss(predict(*made), target)
+        target = predicted(unet, noisy, steps, wanted, sizes)
+    moved = F.mse_loss(predicted(unet, noisy, steps, made, sizes), target)
     apart = 1 - F.cosine_similarity(made[1].float(), wanted[1].float()).mean()
     return {"loss": moved + near * apart, "moved": moved, "apart": apart}
 

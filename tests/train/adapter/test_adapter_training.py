@@ -173,8 +173,10 @@ def test_the_teacher_reads_all_of_the_fuller_caption():
     fuller = (2 * told.context, told.pooled.flip(0))
     given = noised(schedule(), told, torch.Generator().manual_seed(9))
     with torch.no_grad():
-        wanted = predicted(unet, given, dataclasses.replace(told, context=fuller[0], pooled=fuller[1]))
-        assert not torch.equal(wanted, predicted(unet, given, told))
+        wanted = predicted(unet, given.noisy, given.steps, fuller, told.sizes)
+        assert not torch.equal(
+            wanted, predicted(unet, given.noisy, given.steps, (told.context, told.pooled), told.sizes)
+        )
     assert torch.equal(taught(unet, given, dataclasses.replace(told, fuller=fuller)).target, wanted)
     with pytest.raises(SettingsError, match="no fuller captions"):
         taught(unet, given, told)
