@@ -36,6 +36,8 @@ class AdapterConfig:
         context_dim: width of the UNet's text tokens, and so of the user tokens.
         sem_tokens, core_tokens, img_tokens: user tokens a part; none leaves the part out. Two each is a default ours:
             PrefGen does not say.
+        hidden: width of a hidden layer beside each part's linear map into tokens; 0 has none, as PrefGen has none. A
+            taste is a choice among values, which no linear map of an embedding makes (default ours).
         blocks: every cross-attention block as (name, width), named as ComfyUI's patches are: ``input.4.0`` is the first
             transformer layer of the UNet's input block 4.
         fusion: how the parts' tokens come together, "concatenation" or "attention" (see fusion.py).
@@ -51,6 +53,7 @@ class AdapterConfig:
     sem_tokens: int = 2
     core_tokens: int = 2
     img_tokens: int = 2
+    hidden: int = 0
     blocks: tuple[tuple[str, int], ...] = ()
     fusion: str = "concatenation"
     core_aligned: bool = False
@@ -61,6 +64,8 @@ class AdapterConfig:
                 f"The adapter's fusion is {self.fusion!r}, expected one of {', '.join(FUSIONS)}: update the pack, or "
                 "choose another preference checkpoint."
             )
+        if self.hidden < 0:
+            raise CheckpointError(f"The adapter's hidden width is {self.hidden}, expected 0 (none) or more.")
         if not self.num_tokens:
             raise CheckpointError("The adapter has no user tokens; at least one of sem, core and img needs some.")
         if not self.blocks:

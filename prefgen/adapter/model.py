@@ -26,20 +26,31 @@ class HasParts(Protocol):
 
 
 class TokenProjection(nn.Module):
-    """One linear map of a vector (B, D) to `tokens` tokens (B, tokens, C), each normalised.
+    """A vector (B, D) to `tokens` tokens (B, tokens, C), each normalised.
 
     A single linear map is what PrefGen gives `core`, and IP-Adapter its image embedding; the norm keeps the three parts
-    at one scale, whatever the size of their embeddings (default ours; PrefGen gives none).
+    at one scale, whatever the size of their embeddings (default ours; PrefGen gives none). hidden: where it is not 0, a
+    perceptron with a layer of that width adds to the linear map, nothing at first (default ours; IP-Adapter's FaceID
+    projects by one alone).
     """
 
-    def __init__(self, in_dim: int, context_dim: int, tokens: int) -> None:
+    def __init__(self, in_dim: int, context_dim: int, tokens: int, hidden: int = 0) -> None:
         super().__init__()
         self.tokens = tokens
         self.linear = nn.Linear(in_dim, tokens * context_dim)
+        self.bend = _perceptron(in_dim, hidden, tokens * context_dim) if hidden else None
         self.norm = nn.LayerNorm(context_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.linear(x).unflatten(-1, (self.tokens, -1)))
+        made = self.linear(x) if self.bend is None else self.linear(x) + self.bend(x)
+        return self.norm(made.unflatten(-1, (self.tokens, -1)))
+
+
+def _perceptron(in_dim: int, hidden: int, out_dim: int) -> nn.Sequential:
+    last = nn.Linear(hidden, out_dim)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.LayerNorm(in_dim), nn.Linear(in_dim, hidden), nn.GELU(), last)
 
 
 class BlockProjection(nn.Module):
@@ -84,7 +95,10 @@ class PreferenceAdapter(nn.Module):
         aligned = ("sem", "core") if config.core_aligned else ("sem",)
         in_dims = {part: config.text_dim if part in aligned else config.dim(part) for part in config.parts}
         self.projections = nn.ModuleDict(
-            {part: TokenProjection(dim, config.context_dim, config.tokens(part)) for part, dim in in_dims.items()}
+            {
+                part: TokenProjection(dim, config.context_dim, config.tokens(part), config.hidden)
+                for part, dim in in_dims.items()
+            }
         )
         self.fusion = FUSIONS[config.fusion](config.context_dim)
         self.blocks = nn.ModuleDict(

@@ -207,8 +207,30 @@ def test_an_unknown_fusion_is_refused():
         dataclasses.replace(CONFIG, fusion="sum")
 
 
+def test_a_hidden_layer_begins_as_the_linear_map_and_then_bends_it():
+    plain, bent = make_adapter(), make_adapter(dataclasses.replace(CONFIG, hidden=16))
+    bent.load_state_dict(plain.state_dict(), strict=False)
+    assert torch.equal(bent.user_tokens(users()), plain.user_tokens(users()))
+
+    def bend_of(adapter):
+        """How far the tokens before their norm are from linear in the embedding: a map of x, of -x and of nothing."""
+        made = [adapter.projections["core"].linear(x) for x in points]
+        if adapter.config.hidden:
+            made = [one + adapter.projections["core"].bend(x) for one, x in zip(made, points, strict=True)]
+        return (made[0] + made[1] - 2 * made[2]).abs().max()
+
+    points = [users().core, -users().core, torch.zeros(2, 24)]
+    torch.nn.init.normal_(bent.projections["core"].bend[-1].weight, std=0.1)
+    assert bend_of(plain) < 1e-5 < 1e-2 < bend_of(bent)  # rounding of sums of 24 products against the bend itself
+
+
+def test_a_negative_hidden_width_is_refused():
+    with pytest.raises(CheckpointError, match=r"hidden .*-1"):
+        dataclasses.replace(CONFIG, hidden=-1)
+
+
 def test_a_header_of_before_has_the_papers_way():
-    old = {k: v for k, v in CONFIG.to_dict().items() if k not in ("fusion", "core_aligned")}
+    old = {k: v for k, v in CONFIG.to_dict().items() if k not in ("fusion", "core_aligned", "hidden")}
     assert AdapterConfig.from_dict(old) == CONFIG
 
 

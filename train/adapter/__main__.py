@@ -93,6 +93,7 @@ def build_adapter(model: PreferenceModel, encoded: EncodedUsers, unet, config: A
         text_dim=text_dim,
         context_dim=unet.config.cross_attention_dim,
         **{f"{part}_tokens": count for part, count in tokens.items()},
+        hidden=config.hidden,
         blocks=tuple((diffusers_block_name(name, layers), width) for name, width in widths.items()),
         fusion=config.fusion,
         core_aligned=config.core_aligned,

@@ -63,11 +63,12 @@ def given(tmp_path, monkeypatch):
 
 def test_a_set_becomes_a_checkpoints_adapter(given, capsys):
     checkpoint, line = given
-    command.main([*line, "fusion=attention"])
+    command.main([*line, "fusion=attention", "hidden=8"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["users"] == 3
     written = read_checkpoint(checkpoint)
     header = written.header["adapter"]
-    assert (header["sem_tokens"], header["img_tokens"], header["fusion"]) == (2, 0, "attention")
+    assert (header["sem_tokens"], header["img_tokens"], header["hidden"]) == (2, 0, 8)
+    assert header["fusion"] == "attention"
     assert len(header["blocks"]) == 11
     assert written.header["training"]["adapter"]["steps"] == 2
     assert written.has("prefdisc"), "and what was there before is there"
