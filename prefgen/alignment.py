@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-from torch import Tensor, nn
+from .perceptron import Perceptron
 
 
 @dataclass(frozen=True)
@@ -22,20 +21,9 @@ class AlignmentConfig:
     layers: int = 6
 
 
-class Alignment(nn.Module):
+class Alignment(Perceptron):
     """`sem` (B, sem_dim) -> CLIP text space (B, text_dim). Trained with `losses.mmd`; see train/pocket/align.py."""
 
     def __init__(self, config: AlignmentConfig) -> None:
-        super().__init__()
+        super().__init__(config.sem_dim, config.hidden_dim, config.text_dim, config.layers)
         self.config = config
-        widths = [config.sem_dim] + [config.hidden_dim] * (config.layers - 1)
-        # Hidden states of different layers and checkpoints differ in scale, so the MLP starts from a normalised one.
-        self.norm = nn.LayerNorm(config.sem_dim)
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.output = nn.Linear(widths[-1], config.text_dim)
-
-    def forward(self, sem: Tensor) -> Tensor:
-        state = self.norm(sem)
-        for layer in self.hidden:
-            state = nn.functional.gelu(layer(state))
-        return self.output(state)

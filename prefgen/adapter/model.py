@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..alignment import Alignment, AlignmentConfig
 from ..errors import EmbeddingError
+from ..perceptron import Perceptron
 from .config import PARTS, AdapterConfig
 from .fusion import FUSIONS
 
@@ -38,19 +39,16 @@ class TokenProjection(nn.Module):
         super().__init__()
         self.tokens = tokens
         self.linear = nn.Linear(in_dim, tokens * context_dim)
-        self.bend = _perceptron(in_dim, hidden, tokens * context_dim) if hidden else None
+        self.bend = None
+        if hidden:
+            self.bend = Perceptron(in_dim, hidden, tokens * context_dim)
+            nn.init.zeros_(self.bend.output.weight)
+            nn.init.zeros_(self.bend.output.bias)
         self.norm = nn.LayerNorm(context_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         made = self.linear(x) if self.bend is None else self.linear(x) + self.bend(x)
         return self.norm(made.unflatten(-1, (self.tokens, -1)))
-
-
-def _perceptron(in_dim: int, hidden: int, out_dim: int) -> nn.Sequential:
-    last = nn.Linear(hidden, out_dim)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.LayerNorm(in_dim), nn.Linear(in_dim, hidden), nn.GELU(), last)
 
 
 class BlockProjection(nn.Module):
