@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -18,6 +20,11 @@ Settings = TypeVar("Settings")
 class SettingsError(PrefGenError):
     """Settings that cannot be run: an unknown key, a value of the wrong type or out of range, something missing, or
     values that do not go together."""
+
+
+def key_of(told: Mapping) -> str:
+    """A folder's name for all that what lies in it depends on, as JSON values."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def read_settings(

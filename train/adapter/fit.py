@@ -16,8 +16,8 @@ from prefgen.checkpoint import Checkpoint, write_part
 from train.adapter.config import AdapterTraining
 from train.adapter.learner import AdapterLearner
 from train.diffusion import Painted, noised, prediction_loss, taught
-from train.evaluate.pictures.kept import key_of
 from train.loop import fit, generator_of
+from train.settings import key_of
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel

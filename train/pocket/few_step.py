@@ -21,13 +21,14 @@ from torch import Tensor
 from prefgen.pocket.shapes import FEW_STEP_LORA
 from train.data.posters import ATTRIBUTES
 from train.evaluate.judge import Judge, load_judge
-from train.evaluate.pictures.kept import key_of, weights_digests
+from train.evaluate.pictures.kept import weights_digests
 from train.evaluate.pictures.sheets import to_image
 from train.loop import LoopConfig, device_of, fit
 from train.pocket import lora, text
 from train.pocket.bfloat16 import quicken
 from train.pocket.pairs import SHARD, Pairs, teacher_pairs
 from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, conditions, denoised, timestep
+from train.settings import key_of
 
 MOST_STEPS = 4
 LOOP = LoopConfig(

@@ -23,12 +23,13 @@ from prefgen.pocket.shapes import FEW_STEP_LORA
 from train.data.posters import ATTRIBUTES, BEFORE, UNSEEN, Wordings
 from train.diffusion import Captions, predicted, timesteps
 from train.evaluate.judge import Judge, load_judge
-from train.evaluate.pictures.kept import key_of, weights_digests
+from train.evaluate.pictures.kept import weights_digests
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket import generator, lora, text
 from train.pocket.bfloat16 import quicken
 from train.pocket.latents import latent_pool
 from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise
+from train.settings import key_of
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
 from prefgen.preference import PreferenceModel
 from train.evaluate.generation.rows import Row
 from train.evaluate.pictures.agents import Agents
-from train.evaluate.pictures.kept import kept, key_of, weights_digests
+from train.evaluate.pictures.kept import kept, weights_digests
 from train.pocket.sampling import PocketGenerator, Sampling, seed_noise
+from train.settings import key_of
 
 BATCH = 8
 """Agents in one forward."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,11 +20,6 @@ def kept(file: Path, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tens
         save_file({name: tensor.contiguous() for name, tensor in make().items()}, beside)
         beside.replace(file)
     return load_file(file)
-
-
-def key_of(told: Mapping) -> str:
-    """A folder's name for what pictures depend on, as JSON values."""
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def weights_digests(parts: Sequence[str] = ("unet", "text_encoders", "vae")) -> list[str]:

@@ -18,13 +18,14 @@ from prefgen.preference import PreferenceModel
 from prefgen.reno import optimise
 from prefgen.rewards import Reward
 from train.evaluate.pictures.agents import Agents
-from train.evaluate.pictures.kept import kept, key_of, weights_digests
+from train.evaluate.pictures.kept import kept, weights_digests
 from train.evaluate.reno.rewards import Scores
 from train.evaluate.reno.rows import Row
 from train.evaluate.reno.setting import ITERATIONS, Setting
 from train.evaluate.reno.viper import Viper
 from train.pocket.lora import merge_lora
 from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise
+from train.settings import key_of
 
 BATCH = 4
 """Agents in one forward, whose graph is kept for the gradient (default ours)."""

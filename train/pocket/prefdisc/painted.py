@@ -25,7 +25,7 @@ from prefgen.preference import load_preference_model
 from train.data.agents import World
 from train.data.posters import Attributes, draw_combinations, random_caption
 from train.evaluate.judge import Judge
-from train.evaluate.pictures.kept import kept, key_of, weights_digests
+from train.evaluate.pictures.kept import kept, weights_digests
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket.batches import soften
 from train.pocket.judge import train_reader
@@ -34,6 +34,7 @@ from train.pocket.pairs import paint_latents
 from train.pocket.prefdisc.accuracy import validate
 from train.pocket.prefdisc.sight import SIZES, Sight, draw_bytes, draw_posters, look
 from train.pocket.sampling import FewSteps, PocketGenerator, Sampling
+from train.settings import key_of
 
 SEED = 33
 SHARD = 64

@@ -22,12 +22,12 @@ from prefgen.prefdisc.packing import Packed
 from prefgen.preference import load_preference_model
 from train.data.agents import World, training_users
 from train.data.posters import Wordings
-from train.evaluate.pictures.kept import key_of
 from train.loop import LoopConfig, fit
 from train.pocket.prefdisc.accuracy import validate
 from train.pocket.prefdisc.sight import PosterTable, draw_posters, look
 from train.pocket.prefdisc.taste import AFTER
 from train.pocket.prefdisc.users import PAIRS, Users, draw_users
+from train.settings import key_of
 
 SEED = 34
 
