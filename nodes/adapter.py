@@ -9,7 +9,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..prefgen.adapter import PARTS, PreferenceAdapter, UserParts
+from ..prefgen.adapter import PARTS, PreferenceAdapter, Spoken, UserParts
 from ..prefgen.adapter import blocks as block_choice
 from ..prefgen.embedding import UserEmbedding
 from ..prefgen.errors import CheckpointError, EmbeddingError, PrefGenError
@@ -87,6 +87,16 @@ class ApplyPreferenceAdapter(io.ComfyNode):
                     optional=True,
                     tooltip="Where in the image the taste counts: white. As large as the image; one, or one an image.",
                 ),
+                io.Float.Input(
+                    "variety",
+                    default=1.0,
+                    min=0.0,
+                    max=block_choice.STRONGEST,
+                    step=0.05,
+                    optional=True,
+                    tooltip="How differently pictures read the taste: 1 lets each seed draw among what this person "
+                    "likes, as often as they like it; 0 always takes the likeliest. For adapters of words.",
+                ),
             ],
             outputs=[io.Model.Output(tooltip="The MODEL that paints to this person's taste.")],
             hidden=[io.Hidden.unique_id],
@@ -108,11 +118,11 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         blocks: str = "all",
         block_weights: str = "",
         mask: torch.Tensor | None = None,
+        variety: float = 1.0,
     ) -> io.NodeOutput:
         shares = dict(zip(PARTS, (sem_strength, core_strength, img_strength), strict=True))
-        check_numbers(
-            {"strength": strength} | {f"{part}_strength": share for part, share in shares.items()}, start, end
-        )
+        named = {f"{part}_strength": share for part, share in shares.items()}
+        check_numbers({"strength": strength, "variety": variety} | named, start, end)
         adapter = ready(preference_model, "adapter").require("adapter")
         embedding.require_from(preference_model)
         check_fits(model, adapter.config)
@@ -128,11 +138,12 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         embedding, strengths = with_silent_parts(adapter, embedding, strengths)
         name = preference_model.name
         liked = user_keys_values(adapter, embedding, strengths, weights, name)
+        spoken = user_words(adapter, embedding, strengths, weights) if adapter.choice else None
         against = preference_model.nobody
         if dislikes == PUSH:
             against, strengths = turned_away(adapter, embedding, name), strengths | {"sem": 0.0, "core": 0.0}
         negative = None if against is None else user_keys_values(adapter, against, strengths, weights, name)
-        return io.NodeOutput(patch_user_branch(model, liked, start, end, negative, where))
+        return io.NodeOutput(patch_user_branch(model, liked, start, end, negative, where, spoken, variety))
 
 
 def check_numbers(strengths: dict[str, float], start: float, end: float) -> None:
@@ -199,15 +210,28 @@ def user_keys_values(
     for weights of the adapter that hold NaN.
     """
     with torch.inference_mode(False), torch.no_grad():
-        made = adapter.keys_values(adapter.user_tokens(embedding), strengths)
+        made = adapter.for_users(embedding, strengths)
         for block, pair in made.items():
             if not all(math.isfinite(half.sum()) for half in pair):
                 raise CheckpointError(
                     f"The adapter of {name} gives NaN for block {block}: its weights are damaged, get the file again."
                 )
-        if weights is None:
-            return made
-        return {block: (k, v * weights[block]) for block, (k, v) in made.items() if weights[block]}
+        return made if weights is None else weighted(made, weights)
+
+
+def user_words(
+    adapter: PreferenceAdapter, embedding: UserEmbedding, strengths: dict[str, float], weights: dict[str, float]
+) -> Spoken:
+    """What each picture draws its keys and values from, of an adapter of words. The rest is as in `user_keys_values`,
+    which is to have found the weights sound."""
+    with torch.inference_mode(False), torch.no_grad():
+        spoken = adapter.spoken(embedding, strengths)
+        return replace(spoken, vocabulary=weighted(spoken.vocabulary, weights))
+
+
+def weighted(pairs: KeysValues, weights: dict[str, float]) -> KeysValues:
+    """Keys and values, each block's values times its weight, without the blocks of weight 0."""
+    return {block: (k, v * weights[block]) for block, (k, v) in pairs.items() if weights[block]}
 
 
 NODES = [ApplyPreferenceAdapter]

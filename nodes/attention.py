@@ -17,10 +17,11 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
 
-from ..prefgen.adapter import AdapterConfig, decoupled_attention
+from ..prefgen.adapter import AdapterConfig, Spoken, decoupled_attention
 from ..prefgen.errors import ModelError
 from .mask import SpatialMask
 from .rows import NEGATIVE, POSITIVE, know_rows, sides_of
+from .words import draw_words
 
 ALWAYS = float("inf")
 
@@ -44,6 +45,8 @@ class UserPatch:
         previous: the patch that held this block before, if any.
         negative: (k, v) for the negative prompt's rows; None leaves them alone.
         mask: where in the image the branch counts; None is everywhere.
+        drawn: (entry of transformer_options, block): where each picture's own k and v lie, (N, T, width). None, or nothing
+            there: all pictures have these.
         added: what other packs have put behind ours, (callback, its arguments) each.
     """
 
@@ -53,6 +56,7 @@ class UserPatch:
     previous: Patch | None = None
     negative: tuple[Tensor, Tensor] | None = None
     mask: SpatialMask | None = None
+    drawn: tuple[str, str] | None = None
     added: list[tuple[Callable[..., Tensor], dict]] = field(default_factory=list)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, options: dict) -> Tensor:
@@ -62,7 +66,8 @@ class UserPatch:
         return self._with_added(out, q, k, v, options) if self.added else out
 
     def _with_user(self, out: Tensor, q: Tensor, options: dict) -> Tensor:
-        users = [{POSITIVE: (self.k, self.v), NEGATIVE: self.negative}.get(side) for side in sides_of(options)]
+        sides = {POSITIVE: self._keys_values(options), NEGATIVE: self.negative}
+        users = [sides.get(side) for side in sides_of(options)]
         images = len(q) // len(users)  # ComfyUI has a row for every prompt of every image, prompt by prompt
         mask = None if self.mask is None else self.mask.on(options, images, q)
         # not in place: the noise optimisation needs the text's attention unchanged for its backward pass
@@ -77,9 +82,13 @@ class UserPatch:
             ]
         )
 
+    def _keys_values(self, options: dict) -> tuple[Tensor, Tensor]:
+        entry, block = self.drawn or ("", "")
+        return options[entry][block] if entry in options else (self.k, self.v)
+
     def _branch(self, q: Tensor, users: list[tuple[Tensor, Tensor]], mask: Tensor | None, options: dict) -> Tensor:
         images = len(q) // len(users)
-        k, v = (torch.cat([x.expand(images, -1, -1) for x in side]) for side in zip(*users, strict=True))
+        k, v = (torch.cat([_for_images(x, images) for x in side]) for side in zip(*users, strict=True))
         out = decoupled_attention(q, k.to(q), v.to(q), options["n_heads"])
         return out if mask is None else (out.unflatten(0, (len(users), images)) * mask).flatten(0, 1)
 
@@ -112,6 +121,14 @@ class UserPatch:
             k, v = self.k.to(target), self.v.to(target)
             negative = self.negative and (self.negative[0].to(target), self.negative[1].to(target))
         return replace(self, k=k, v=v, previous=previous, negative=negative, added=list(self.added))
+
+
+def _for_images(x: Tensor, images: int) -> Tensor:
+    """A row for every image: the same for all, or image i's own; where core gives more images than were drawn for, they
+    are begun again."""
+    if len(x) in (1, images):
+        return x.expand(images, -1, -1)
+    return x[torch.arange(images, device=x.device) % len(x)]
 
 
 @dataclass(frozen=True)
@@ -179,6 +196,8 @@ def patch_user_branch(
     end: float = 1.0,
     negative: KeysValues | None = None,
     mask: SpatialMask | None = None,
+    spoken: Spoken | None = None,
+    variety: float = 0.0,
 ) -> ModelPatcher:
     """A clone of the MODEL in which every named block has the user's branch.
 
@@ -187,17 +206,20 @@ def patch_user_branch(
         start, end: the part of the denoising, as fractions, in which the branch is active.
         negative: the same for the negative prompt's rows, from which guidance leads away.
         mask: where in the image the branch counts.
+        spoken, variety: what the positive rows of each picture draw in place of `keys_values`, see `draw_words`.
     """
     model = model.clone()
     know_rows(model)
     window = _add_window(model, start, end) if (start, end) != (0.0, 1.0) else None
+    entry = draw_words(model, spoken, variety) if spoken and variety else None
     before = _attn2_patches(model)
     for name, (k, v) in keys_values.items():
         side, number, index = name.split(".")
         block = (side, int(number), int(index))
         # ComfyUI prefers a block's own patch to one for the whole layer, so ours would hide either
         previous = before.get(block, before.get(block[:2]))
-        patch = UserPatch(k, v, window, previous, negative and negative[name], mask)
+        drawn = entry and (entry, name)
+        patch = UserPatch(k, v, window, previous, negative and negative[name], mask, drawn)
         model.set_model_attn2_replace(patch, *block)
     if not model.get_callbacks(CallbacksMP.ON_CLONE, "prefgen"):
         model.add_callback_with_key(CallbacksMP.ON_CLONE, "prefgen", _own_patches)

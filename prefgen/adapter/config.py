@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..errors import CheckpointError
-from .fusion import FUSIONS
+from .fusion import FUSIONS, WORDS
 
 PARTS = ("sem", "core", "img")
 """The parts of a user embedding, in the order in which their tokens stand side by side."""
@@ -40,7 +40,9 @@ class AdapterConfig:
             taste is a choice among values, which no linear map of an embedding makes (default ours).
         blocks: every cross-attention block as (name, width), named as ComfyUI's patches are: ``input.4.0`` is the first
             transformer layer of the UNet's input block 4.
-        fusion: how the parts' tokens come together, "concatenation" or "attention" (see fusion.py).
+        fusion: how the parts' tokens come together, "concatenation" or "attention" (fusion.py), or "words" (words.py).
+        words: for "words", how many there are to choose among at each place, a token a place; a part with tokens votes
+            on all of them, and so has as many. Empty otherwise.
         core_aligned: `core` has an alignment of its own, as `sem` has, before its projection (PrefGen leaves it out and
             asks whether it should not).
     """
@@ -57,12 +59,23 @@ class AdapterConfig:
     blocks: tuple[tuple[str, int], ...] = ()
     fusion: str = "concatenation"
     core_aligned: bool = False
+    words: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.fusion not in FUSIONS:
+        if self.fusion not in (*FUSIONS, WORDS):
             raise CheckpointError(
-                f"The adapter's fusion is {self.fusion!r}, expected one of {', '.join(FUSIONS)}: update the pack, or "
-                "choose another preference checkpoint."
+                f"The adapter's fusion is {self.fusion!r}, expected one of {', '.join((*FUSIONS, WORDS))}: update the "
+                "pack, or choose another preference checkpoint."
+            )
+        if (self.fusion == WORDS) != bool(self.words) or any(count < 1 for count in self.words):
+            raise CheckpointError(
+                f"The adapter's fusion is {self.fusion!r} and its words a place are {list(self.words)}, expected "
+                f"numbers above 0 with {WORDS!r} and none otherwise: get the file again."
+            )
+        if self.words and {self.tokens(part) for part in self.parts} != {len(self.words)}:
+            raise CheckpointError(
+                f"The adapter's parts have {self.sem_tokens}, {self.core_tokens} and {self.img_tokens} tokens, expected "
+                f"{len(self.words)} of each that is used, one a place of words: get the file again."
             )
         if self.hidden < 0:
             raise CheckpointError(f"The adapter's hidden width is {self.hidden}, expected 0 (none) or more.")
@@ -80,7 +93,8 @@ class AdapterConfig:
         """
         try:
             blocks = tuple((str(name), int(width)) for name, width in values["blocks"])
-            return cls(**{**values, "blocks": blocks})
+            words = tuple(int(count) for count in values.get("words", ()))
+            return cls(**{**values, "blocks": blocks, "words": words})
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"The header's adapter shapes cannot be read ({error}); the fields of AdapterConfig are expected."
@@ -106,4 +120,4 @@ class AdapterConfig:
     @property
     def num_tokens(self) -> int:
         """User tokens altogether."""
-        return sum(self.tokens(part) for part in PARTS)
+        return len(self.words) or sum(self.tokens(part) for part in PARTS)

@@ -2,7 +2,8 @@
 
 PrefGen sets sem, core and img side by side ("concatenation") and finds that better than attention-based fusion, of
 which it gives no detail. Ours lets every token attend to all of them and adds what it finds: as many tokens as before,
-each still its part's, so that everything else, the parts' strengths too, is the same in both.
+each still its part's, so that everything else, the parts' strengths too, is the same in both. "words" is a third way,
+which has a file of its own.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class AttentionFusion(nn.Module):
         found = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return tokens + self.to_out(found)
 
+
+WORDS = "words"
+"""The fusion in which the parts vote (words.py)."""
 
 FUSIONS = {"concatenation": lambda context_dim: nn.Identity(), "attention": AttentionFusion}
 """By name: what is made, given the tokens' width."""

@@ -1,4 +1,4 @@
-"""The adapter's weights: projections of the parts into user tokens, and a K and V projection for every block."""
+"""The adapter's weights: the parts' way into user tokens, projected or chosen, and a K and V projection for every block."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from ..errors import EmbeddingError
 from ..perceptron import Perceptron
 from .config import PARTS, AdapterConfig
 from .fusion import FUSIONS
-
-KeysValues = dict[str, tuple[Tensor, Tensor]]
+from .words import KeysValues, Spoken, WordChoice
 
 
 class HasParts(Protocol):
@@ -75,13 +74,15 @@ class PreferenceAdapter(nn.Module):
         config: the shapes.
         alignment: the MLP that takes `sem` into CLIP text space; None where the adapter has no `sem` tokens.
         core_alignment: the same for `core`, in the adapter's own part of a checkpoint; None where it is not aligned.
-        projections: each part's ``TokenProjection``.
+        projections: each part's ``TokenProjection``; none where the parts vote for words.
         fusion: how the parts' tokens come together.
+        choice: the parts' votes and the words; None where tokens are projected.
         blocks: each block's ``BlockProjection``, the dots of its name written as underscores.
     """
 
     alignment: Alignment | None
     core_alignment: Alignment | None
+    choice: WordChoice | None
 
     def __init__(self, config: AdapterConfig, alignment: AlignmentConfig | None = None) -> None:
         super().__init__()
@@ -92,25 +93,57 @@ class PreferenceAdapter(nn.Module):
         self.core_alignment = Alignment(own) if config.core_tokens and config.core_aligned else None
         aligned = ("sem", "core") if config.core_aligned else ("sem",)
         in_dims = {part: config.text_dim if part in aligned else config.dim(part) for part in config.parts}
-        self.projections = nn.ModuleDict(
-            {
-                part: TokenProjection(dim, config.context_dim, config.tokens(part), config.hidden)
-                for part, dim in in_dims.items()
-            }
-        )
-        self.fusion = FUSIONS[config.fusion](config.context_dim)
+        if config.words:
+            self.projections, self.fusion = nn.ModuleDict(), nn.Identity()
+            self.choice = WordChoice(in_dims, config.context_dim, config.words)
+        else:
+            self.projections = nn.ModuleDict(
+                {
+                    part: TokenProjection(dim, config.context_dim, config.tokens(part), config.hidden)
+                    for part, dim in in_dims.items()
+                }
+            )
+            self.fusion, self.choice = FUSIONS[config.fusion](config.context_dim), None
         self.blocks = nn.ModuleDict(
             {_module_name(name): BlockProjection(config.context_dim, width) for name, width in config.blocks}
         )
 
-    def user_tokens(self, users: HasParts) -> Tensor:
-        """The tokens of all parts side by side: (B, T, context_dim); a single user makes a batch of one.
+    def for_users(
+        self, users: HasParts, strengths: Mapping[str, float] | None = None, noise: Tensor | None = None
+    ) -> KeysValues:
+        """Keys and values (B, T, width) of every block, for users (B) at once: ``user_tokens``, then ``keys_values``."""
+        return self.keys_values(self.user_tokens(users, strengths, noise), strengths)
+
+    def user_tokens(
+        self, users: HasParts, strengths: Mapping[str, float] | None = None, noise: Tensor | None = None
+    ) -> Tensor:
+        """The tokens (B, T, context_dim) of all parts side by side, or their words; a single user makes a batch of one.
+
+        strengths, noise: of the votes for words, see ``spoken`` and ``choose``; projected tokens have no use for them.
 
         Raises:
             EmbeddingError: a part that the adapter uses is absent, or of another width.
         """
-        tokens = [self.projections[part](self._part(users, part)) for part in self.config.parts]
-        return self.fusion(torch.cat(tokens, dim=1))
+        parts = {part: self._part(users, part) for part in self.config.parts}
+        if self.choice is not None:
+            return self.choice(parts, self._shares(strengths or {}), noise)
+        return self.fusion(torch.cat([self.projections[part](x) for part, x in parts.items()], dim=1))
+
+    def spoken(self, users: HasParts, strengths: Mapping[str, float] | None = None) -> Spoken:
+        """What pictures of a user draw their words' keys and values from; the adapter has to be one of words.
+
+        The loudest part's strength is how loudly words are spoken, and the others' votes count in proportion to it.
+        """
+        parts = {part: self._part(users, part) for part in self.config.parts}
+        votes = self.choice.counted(parts, self._shares(strengths or {}))
+        return Spoken(votes, self.config.words, self.keys_values(self.choice.words()[None], strengths))
+
+    def _loudest(self, strengths: Mapping[str, float]) -> float:
+        return max(float(strengths.get(part, 1.0)) for part in self.config.parts)
+
+    def _shares(self, strengths: Mapping[str, float]) -> dict[str, float]:
+        loudest = self._loudest(strengths) or 1.0
+        return {part: float(strengths.get(part, 1.0)) / loudest for part in self.config.parts}
 
     def _part(self, users: HasParts, part: str) -> Tensor:
         x = getattr(users, part)
@@ -125,7 +158,7 @@ class PreferenceAdapter(nn.Module):
                 f"The user embedding's {part} part is {x.shape[-1]} wide and this adapter expects {expected}: "
                 "encode the history again with this preference checkpoint."
             )
-        x = x.reshape(-1, expected).to(self.projections[part].linear.weight)
+        x = x.reshape(-1, expected).to(next(self.blocks.parameters()))
         alignment = {"sem": self.alignment, "core": self.core_alignment}.get(part)
         return alignment(x) if alignment is not None else x
 
@@ -136,13 +169,17 @@ class PreferenceAdapter(nn.Module):
             tokens: (B, T, context_dim) of ``user_tokens``.
             strengths: a factor for each part's values, 1 where none is given. Only the values are scaled: the branch is
                 then linear in every strength, and a part turned off leaves the others' share of attention as it was.
+                Words are no part's own: all have the loudest part's.
         """
         scale = self._value_scale(strengths or {}, tokens)
         pairs = {name: self.blocks[_module_name(name)](tokens) for name, _ in self.config.blocks}
         return pairs if scale is None else {name: (k, v * scale) for name, (k, v) in pairs.items()}
 
     def _value_scale(self, strengths: Mapping[str, float], like: Tensor) -> Tensor | None:
-        factors = [float(strengths.get(part, 1.0)) for part in PARTS for _ in range(self.config.tokens(part))]
+        if self.config.words:
+            factors = [self._loudest(strengths)]
+        else:
+            factors = [float(strengths.get(part, 1.0)) for part in PARTS for _ in range(self.config.tokens(part))]
         if all(factor == 1.0 for factor in factors):
             return None
         return torch.tensor(factors, dtype=like.dtype, device=like.device)[:, None]

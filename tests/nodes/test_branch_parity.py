@@ -39,7 +39,14 @@ def adapter_from(path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"fusion": "attention"}, {"core_aligned": True}, {"sem_tokens": 1, "img_tokens": 0}, {"hidden": 8}],
+    [
+        {},
+        {"fusion": "attention"},
+        {"core_aligned": True},
+        {"sem_tokens": 1, "img_tokens": 0},
+        {"hidden": 8},
+        {"fusion": "words", "words": (3, 5)},
+    ],
     ids=str,
 )
 def test_diffusers_and_comfyui_paint_the_same_from_one_file(changes, pack, pocket, tmp_path):

@@ -1,38 +1,48 @@
 """Training's painter is ComfyUI's: same prompt, seed and user give the same picture through stock sampling."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from prefgen.adapter import PreferenceAdapter, install_in_diffusers
+from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
 from tests.nodes.test_branch_parity import ALIGNMENT, CONFIG, USER
 
 
-def adapter_of(kind):
+WORDS = {"fusion": "words", "words": (4, 6)}
+
+
+def adapter_of(kind, **changes):
     torch.manual_seed(5)
-    adapter = kind(CONFIG, ALIGNMENT)
+    adapter = kind(dataclasses.replace(CONFIG, **changes), ALIGNMENT)
     for block in adapter.blocks.values():
         block.to_v.weight.data.normal_(std=0.1)  # they start at zero, and would add nothing
     return adapter.requires_grad_(False).eval()
 
 
-@pytest.mark.parametrize(("for_user", "few"), [(False, False), (True, False), (True, True)])
-def test_the_painter_paints_what_ksampler_paints(for_user, few, pack):
+@pytest.mark.parametrize(
+    ("for_user", "few", "changes"), [(False, False, {}), (True, False, {}), (True, True, {}), (True, False, WORDS)]
+)
+def test_the_painter_paints_what_ksampler_paints(for_user, few, changes, pack):
+    """The user of two pictures, who with words draws others for each, by its seed."""
     import comfy.sample
 
-    from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise
+    from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise, seed_words
 
     prompts, seeds = ["a lighthouse", "a cactus, neon colours"], [7, 8]
     settings, scheduler = (FewSteps(3), "simple") if few else (Sampling(3, 2.5), "normal")
-    painter, adapter = PocketGenerator.load(), adapter_of(PreferenceAdapter)
+    painter, adapter = PocketGenerator.load(), adapter_of(PreferenceAdapter, **changes)
     branch = install_in_diffusers(painter.unet, adapter)
-    pairs = adapter.keys_values(adapter.user_tokens(USER)) if for_user else None
-    both = pairs and {name: (k.expand(2, -1, -1), v.expand(2, -1, -1)) for name, (k, v) in pairs.items()}
+    users = UserParts(*(part.expand(2, -1) for part in USER))
+    both = adapter.for_users(users, noise=seed_words(adapter, seeds)) if for_user else None
     ours = painter.paint(prompts, seed_noise(seeds), settings, branch, both)
     with torch.inference_mode():
         generator = pack("nodes.pocket_generator")
         model, clip, vae = generator.load_model(), generator.load_clip(), generator.load_vae()
         if for_user:
-            model = pack("nodes.attention").patch_user_branch(model, pairs)
+            spoken = adapter.spoken(USER) if changes else None
+            patch = pack("nodes.attention").patch_user_branch
+            model = patch(model, adapter.for_users(USER), spoken=spoken, variety=1.0)
         empty = clip.encode_from_tokens_scheduled(clip.tokenize(""))
         for prompt, seed, ours_of in zip(prompts, seeds, ours, strict=True):
             latent = torch.zeros(1, 4, 12, 12)

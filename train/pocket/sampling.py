@@ -14,6 +14,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
+from prefgen.adapter import PreferenceAdapter, gumbel_noise
 from prefgen.adapter.diffusers import UserBranch
 from prefgen.adapter.model import KeysValues
 from prefgen.pocket.shapes import LATENT_CHANNELS, LATENT_SIZE
@@ -154,6 +155,13 @@ def seed_noise(seeds: Sequence[int]) -> Tensor:
     """The noise that KSampler draws for each seed in a batch of one: (B, 4, 12, 12)."""
     shape = (LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def seed_words(adapter: PreferenceAdapter, seeds: Sequence[int]) -> Tensor | None:
+    """What the node's adapter draws its words by for each seed in a batch of one, as its `variety` of 1 says: (B, W).
+    None for an adapter without words."""
+    words = adapter.config.words
+    return gumbel_noise([(seed, 0) for seed in seeds], sum(words)) if words else None
 
 
 def _prompted_rows_alone(users: KeysValues) -> KeysValues:

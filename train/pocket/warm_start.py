@@ -40,12 +40,16 @@ def warm_start(
 
 
 def favourite_states(encode: TextEncoders, utilities: np.ndarray, name: str) -> Tensor:
-    """The text state, at its last word, of the value of an attribute that each agent likes best. (N, 24) -> (N, C)."""
+    """The text state of the value of an attribute that each agent likes best. (N, 24) -> (N, C)."""
     best = by_attribute(utilities)[name].argmax(1)
+    return value_states(encode, name)[torch.from_numpy(best)]
+
+
+def value_states(encode: TextEncoders, name: str) -> Tensor:
+    """The text states, at their last words, of an attribute's values. (values, C)."""
     phrases = [f"a poster, {phrase}" for phrase in ATTRIBUTES[name].values()]
     end = (tokenize(phrases) == vocabulary().index(END)).int().argmax(1)
-    states = encode(phrases)[0][torch.arange(len(phrases)), end - 1]
-    return states[torch.from_numpy(best)]
+    return encode(phrases)[0][torch.arange(len(phrases)), end - 1]
 
 
 def fit_ridge(linear: torch.nn.Linear, x: Tensor, y: Tensor) -> None:

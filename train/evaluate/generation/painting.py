@@ -16,7 +16,7 @@ from prefgen.preference import PreferenceModel
 from train.evaluate.generation.rows import Row
 from train.evaluate.pictures.agents import Agents
 from train.evaluate.pictures.kept import kept, weights_digests
-from train.pocket.sampling import PocketGenerator, Sampling, seed_noise
+from train.pocket.sampling import PocketGenerator, Sampling, seed_noise, seed_words
 from train.settings import key_of
 
 BATCH = 8
@@ -54,7 +54,8 @@ class Painting:
         users, parts = row.users(agents.users, agents.others()), []
         for start in tqdm(range(0, len(rows), BATCH), desc=f"painting {name}", unit_scale=BATCH, unit="agents"):
             file, some = folder / f"{start}.safetensors", rows[start : start + BATCH]
-            own = UserParts(*(part[some] for part in users))
+            # Each picture has a row of its own, since each draws its own words.
+            own = UserParts(*(part[some].repeat_interleave(agents.seeds.shape[1], 0) for part in users))
             texts = [prompt for i in some for prompt in prompts[i]]
             given = texts, agents.seeds[some], adapter, own, row.strengths(self.strength)
             made = kept(file, lambda given=given: {"images": (self._images(*given) * 255).round().byte()})
@@ -75,9 +76,7 @@ class Painting:
         adapter = adapter.to(generator.unet.device)
         branch = install_in_diffusers(generator.unet, adapter)
         with torch.no_grad():
-            pairs = adapter.keys_values(adapter.user_tokens(users), strengths)
-        each = seeds.shape[1]
-        pairs = {name: (k.repeat_interleave(each, 0), v.repeat_interleave(each, 0)) for name, (k, v) in pairs.items()}
+            pairs = adapter.for_users(users, strengths, seed_words(adapter, seeds.ravel().tolist()))
         return generator.paint(prompts, noise, self.sampling, branch, pairs)
 
     def _key(self, agents: Agents, row: Row, rows: np.ndarray, model: PreferenceModel | None) -> str:

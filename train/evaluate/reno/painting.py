@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from prefgen.adapter import PARTS, install_in_diffusers
+from prefgen.adapter import PARTS, UserParts, install_in_diffusers
 from prefgen.preference import PreferenceModel
 from prefgen.reno import optimise
 from prefgen.rewards import Reward
@@ -24,7 +24,7 @@ from train.evaluate.reno.rows import Row
 from train.evaluate.reno.setting import ITERATIONS, Setting
 from train.evaluate.reno.viper import Viper
 from train.pocket.lora import merge_lora
-from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise
+from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise, seed_words
 from train.settings import key_of
 
 BATCH = 4
@@ -132,11 +132,10 @@ class Painting:
             return generator.painter(prompts, self.sampling)
         adapter = self.model.require("adapter").to(generator.unet.device)
         branch = install_in_diffusers(generator.unet, adapter)
+        users = UserParts(*(part.repeat_interleave(agents.seeds.shape[1], 0) for part in agents.users))
+        words = seed_words(adapter, agents.seeds.ravel().tolist())
         with torch.no_grad():
-            tokens = adapter.user_tokens(agents.users)
-            pairs = adapter.keys_values(tokens, dict.fromkeys(PARTS, self.strength))
-        each = agents.seeds.shape[1]
-        pairs = {name: (k.repeat_interleave(each, 0), v.repeat_interleave(each, 0)) for name, (k, v) in pairs.items()}
+            pairs = adapter.for_users(users, dict.fromkeys(PARTS, self.strength), words)
         return generator.painter(prompts, self.sampling, branch, pairs)
 
     @cached_property

@@ -1,0 +1,52 @@
+"""Words drawn for each picture: what a sampling draws follows its seed, so that a seed stays a picture.
+
+Keys and values of all words come ready-made, and each picture's are mixed from them once, where its sampling begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ..prefgen.adapter import Spoken, gumbel_noise
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnWords:
+    """A wrapper of sampling that lays each picture's keys and values down in transformer_options under `entry`, by
+    block. variety: times the noise of the draw, see `choose` of prefgen/adapter/words.py."""
+
+    entry: str
+    spoken: Spoken
+    variety: float
+
+    def __call__(self, executor, noise: Tensor, *args, **kwargs) -> Tensor:
+        guider = executor.class_obj
+        options = guider.model_options["transformer_options"]
+        # core calls it by position up to the seed
+        options[self.entry] = self._keys_values(len(noise), args[6] if len(args) > 6 else kwargs.get("seed"), guider)
+        return executor(noise, *args, **kwargs)
+
+    def _keys_values(self, pictures: int, seed: int | None, guider) -> dict[str, tuple[Tensor, Tensor]]:
+        device, dtype = guider.model_patcher.load_device, guider.model_patcher.model_dtype()
+        # weights of 8 bits are no format to compute in, and the branch then casts to that of its queries
+        target = {"device": device} | ({"dtype": dtype} if dtype.itemsize > 1 else {})
+        # ordinary tensors, which the noise optimisation's gradient may pass
+        with torch.inference_mode(False), torch.no_grad():
+            drawn = gumbel_noise([(seed or 0, number) for number in range(pictures)], self.spoken.votes.shape[-1])
+            pairs = self.spoken.keys_values(self.variety * drawn)
+            return {block: (k.to(**target), v.to(**target)) for block, (k, v) in pairs.items()}
+
+
+def draw_words(model: ModelPatcher, spoken: Spoken, variety: float) -> str:
+    """Have every sampling of `model` draw its words, in place. The entry of transformer_options with keys and values.
+
+    variety: 1 draws a word with the odds that the user's votes give it; towards 0, the likeliest more and more.
+    """
+    entry = f"prefgen_words_{len(model.get_wrappers(WrappersMP.OUTER_SAMPLE, 'prefgen'))}"
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "prefgen", DrawnWords(entry, spoken, variety))
+    return entry
