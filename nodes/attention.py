@@ -45,8 +45,8 @@ class UserPatch:
         previous: the patch that held this block before, if any.
         negative: (k, v) for the negative prompt's rows; None leaves them alone.
         mask: where in the image the branch counts; None is everywhere.
-        drawn: (entry of transformer_options, block): where each picture's own k and v lie, (N, T, width). None, or nothing
-            there: all pictures have these.
+        drawn: (entry of transformer_options, block), where each picture's own k and v lie, (N, T, width). None, or
+            nothing there: all pictures have these.
         added: what other packs have put behind ours, (callback, its arguments) each.
     """
 

@@ -3,7 +3,8 @@ cross-attention beside the text's in every block of SDXL's UNet.
 
 ``config.py`` says what an adapter is shaped like, ``fusion.py`` brings the parts' tokens together, ``words.py`` lets
 the parts choose them, ``model.py`` computes tokens, keys and values, ``attention.py`` is the branch itself,
-``diffusers.py`` puts it into diffusers' UNet for training. ComfyUI's side lives in ``nodes/attention.py`` and reads the same weights.
+``diffusers.py`` puts it into diffusers' UNet for training. ComfyUI's side lives in ``nodes/attention.py`` and
+reads the same weights.
 """
 
 from .attention import decoupled_attention

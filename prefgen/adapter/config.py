@@ -74,8 +74,8 @@ class AdapterConfig:
             )
         if self.words and {self.tokens(part) for part in self.parts} != {len(self.words)}:
             raise CheckpointError(
-                f"The adapter's parts have {self.sem_tokens}, {self.core_tokens} and {self.img_tokens} tokens, expected "
-                f"{len(self.words)} of each that is used, one a place of words: get the file again."
+                f"The adapter's parts have {self.sem_tokens}, {self.core_tokens} and {self.img_tokens} tokens, "
+                f"expected {len(self.words)} of each that is used, one a place of words: get the file again."
             )
         if self.hidden < 0:
             raise CheckpointError(f"The adapter's hidden width is {self.hidden}, expected 0 (none) or more.")

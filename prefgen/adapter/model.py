@@ -1,4 +1,4 @@
-"""The adapter's weights: the parts' way into user tokens, projected or chosen, and a K and V projection for every block."""
+"""The adapter's weights: the parts' way into user tokens, projected or chosen, and every block's K and V projection."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class PreferenceAdapter(nn.Module):
     def for_users(
         self, users: HasParts, strengths: Mapping[str, float] | None = None, noise: Tensor | None = None
     ) -> KeysValues:
-        """Keys and values (B, T, width) of every block, for users (B) at once: ``user_tokens``, then ``keys_values``."""
+        """Keys and values (B, T, width) of every block for users (B): ``user_tokens``, then ``keys_values``."""
         return self.keys_values(self.user_tokens(users, strengths, noise), strengths)
 
     def user_tokens(

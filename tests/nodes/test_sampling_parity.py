@@ -8,7 +8,6 @@ import torch
 from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
 from tests.nodes.test_branch_parity import ALIGNMENT, CONFIG, USER
 
-
 WORDS = {"fusion": "words", "words": (4, 6)}
 
 

@@ -1,96 +1,88 @@
-"""The pocket adapter's training: over several sittings, on things that no evaluation asks for, by fuller captions."""
+"""The pocket adapter's training: words without a user, then votes for them."""
 
 import shutil
 
 import numpy as np
-import pytest
 import torch
 
-from prefgen.adapter import PARTS
-from prefgen.pocket.shapes import UNET, weights_path
+from prefgen.adapter.words import WordChoice, choose
+from prefgen.pocket.shapes import weights_path
 from prefgen.preference import load_preference_model
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig
-from train.pocket import adapter, latents, text
+from train.pocket import adapter, generator, latents, text
 from train.pocket.people import FOR_CHOOSING, HELD_BACK
 
+STILL = LoopConfig(steps=2, learning_rate=1e-9, weight_decay=0.0, warmup=1, ema=0.0)
 
-def test_a_further_sitting_begins_with_the_adapter_that_is_there(tmp_path, monkeypatch):
-    small = latents.latent_pool
-    monkeypatch.setattr(adapter, "latent_pool", lambda folder: small(folder, count=64))
+
+def small(monkeypatch, posters):
+    pool = latents.latent_pool
+    monkeypatch.setattr(adapter, "latent_pool", lambda folder: pool(folder, count=posters))
     monkeypatch.setattr(adapter, "AGENTS", 4)
     monkeypatch.setattr(adapter, "BATCH", 2)
+
+
+def test_a_training_ends_in_the_checkpoint_that_it_was_given(tmp_path, monkeypatch):
+    small(monkeypatch, 64)
     out = tmp_path / "checkpoint.safetensors"
     shutil.copyfile(weights_path("preference"), out)
-    # So slow that nothing moves by as much as half precision can hold: where it began can be seen.
-    still = LoopConfig(steps=2, learning_rate=1e-9, weight_decay=0.0, warmup=1, ema=0.0)
-    adapter.train(tmp_path, still, out=out, from_shipped=True, strength=1.0)
-    before, after = (load_preference_model(path).require("adapter").state_dict() for path in ("pocket", out))
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    # And a strength that was chosen is written into the values, which is what a strength scales.
-    adapter.train(tmp_path, still, out=out, from_shipped=True, strength=2.0)
-    stronger = load_preference_model(out).require("adapter")
-    plain, users = load_preference_model("pocket").require("adapter"), torch.randn(1, 6, UNET.context_dim)
-    twice = plain.keys_values(users, dict.fromkeys(PARTS, 2.0))
-    for name, (k, v) in stronger.keys_values(users).items():
-        assert torch.equal(k, twice[name][0])
-        torch.testing.assert_close(v, twice[name][1])
-    (tmp_path / "anew").mkdir()
-    adapter.train(tmp_path / "anew", still, out=out)
-    anew = load_preference_model(out).require("adapter").state_dict()
-    assert any(not torch.equal(before[name], anew[name]) for name in before)
+    adapter.train(tmp_path, STILL, out=out, strength=0.5)
+    made = load_preference_model(out)
+    assert made.adapter.config.words == (3, 8, 5, 4, 4)
+    assert made.header["training"]["adapter"]["held_back"] == list(HELD_BACK)
+    assert made.reading == load_preference_model("pocket").reading
+    # So slow that nothing moved: keys and values are the text's, values at the strength that was asked for.
+    block, attention = "input_4_0", "down_blocks.1.attentions.0.transformer_blocks.0.attn2"
+    wanted = generator.load().get_submodule(attention)
+    torch.testing.assert_close(made.adapter.blocks[block].to_k.weight, wanted.to_k.weight, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(made.adapter.blocks[block].to_v.weight, wanted.to_v.weight / 2, atol=1e-3, rtol=1e-3)
 
 
-def test_no_thing_that_an_evaluation_asks_for_is_trained_on(tmp_path, monkeypatch):
-    small, seen = latents.latent_pool, []
-    monkeypatch.setattr(adapter, "latent_pool", lambda folder: small(folder, count=256))
-    monkeypatch.setattr(adapter, "AGENTS", 4)
+def test_words_are_learnt_for_the_values_of_posters_and_not_with_things_held_back(tmp_path, monkeypatch):
+    small(monkeypatch, 256)
+    seen = {}
 
-    def look(adapter, unet, schedule, batches, training, folder):
-        seen.append(batches(0)[1])
-        return adapter
+    def look(learner, unet, schedule, batches, training, folder):
+        seen["users"], seen["painted"] = batches(0)
+        return learner
 
     named = adapter.captions_for
-    monkeypatch.setattr(adapter, "captions_for", lambda rows, *rest: seen.append(rows) or named(rows, *rest))
+    monkeypatch.setattr(adapter, "captions_for", lambda rows, *rest: seen.update(rows=rows) or named(rows, *rest))
     monkeypatch.setattr(adapter, "train_adapter", look)
-    out = tmp_path / "checkpoint.safetensors"
-    shutil.copyfile(weights_path("preference"), out)
-    adapter.train(tmp_path, out=out)
-    indices, painted = seen
+    held_back = (*HELD_BACK, *FOR_CHOOSING)
+    learnt = adapter.learn_words(tmp_path, STILL, 1, held_back)
     names = np.array(list(ATTRIBUTES["subject"]))
-    assert not set(names[indices[:, 0]]) & {*HELD_BACK, *FOR_CHOOSING}
-    assert painted.fuller is not None, "and fuller captions are the teacher's"
+    assert not set(names[seen["rows"][:, 0]]) & set(held_back)
+    assert seen["painted"].fuller is not None, "fuller captions are the teacher's"
+    # The "embedding" is the choice, and the adapter takes exactly it.
+    chosen = choose(learnt.choice.counted({"core": seen["users"].core}, {"core": 1.0}), adapter.SIZES)
+    offsets = np.cumsum([0, *adapter.SIZES[:-1]])
+    assert (chosen.argmax(-1).numpy() == seen["rows"][:, 1:] + offsets).all()
+    assert chosen.max(-1).values.min() > 0.999
+    frozen = {name for name, p in learnt.named_parameters() if not p.requires_grad}
+    assert frozen == {"choice.prior", "choice.votes.core.weight", "choice.votes.core.bias"}
 
 
-def test_captions_say_everything_and_prompts_little(monkeypatch):
-    rng, encode = np.random.default_rng(0), text.load()
-    rows = np.array([[0, 1, 2, 3, 1, 2], [1, 0, 3, 2, 1, 0]])
-    full = ["a sun over the sea, sunset colours, checked sky, set aside, glowing"]
-    full += ["a moon over hills, retro colours, dotted sky, set aside, flat"]
-    monkeypatch.setattr(adapter, "WORDY", 0.0)
-    monkeypatch.setattr(adapter, "STRANGE", 0.0)
-    prompt, fuller = adapter.captions_for(rows, rng, text.Remembered(encode))
-    for found, wanted in ((prompt, ["a sun", "a moon"]), (fuller, full)):
-        for part, own in zip(found, encode(wanted), strict=True):
-            torch.testing.assert_close(part, own, atol=0.02, rtol=0.01)  # kept in bfloat16
-    # A thing between the two, in prompt and caption alike.
-    monkeypatch.setattr(adapter, "STRANGE", 1.0)
-    suns = np.concatenate([rows[:1]] * 8 + [[[1, *rows[0, 1:]]]] * 8)
-    between, fully = adapter.captions_for(suns, rng, text.Remembered(encode))
-
-    def share(found, sun, moon):
-        return (found[:8] - sun) @ (moon - sun) / (moon - sun).square().sum()
-
-    along = share(between[1], *prompt[1])
-    assert ((along > -0.02) & (along < 1.02)).all()
-    assert ((along > 0.05) & (along < 0.95)).any()
-    all_told = encode([full[0], full[0].replace("a sun", "a moon")])[1]
-    torch.testing.assert_close(share(fully[1], *all_told), along, atol=0.03, rtol=0)  # bfloat16 again
+def test_words_begin_as_what_the_unet_reads_for_their_values():
+    torch.manual_seed(0)
+    encode = text.load()
+    words = adapter.begin_with_values(generator.load(), encode).choice.words()
+    states = torch.cat([adapter.value_states(encode, name) for name in list(ATTRIBUTES)[1:]])
+    alike = torch.nn.functional.cosine_similarity(words[:, None], states[None], dim=-1)
+    assert (alike.argmax(1) == torch.arange(24)).all()
 
 
-def test_a_share_of_the_prompts_names_more_than_the_thing():
-    rng = np.random.default_rng(0)
-    told = [adapter.names_told(rng) for _ in range(400)]
-    assert all(names[0] == "subject" for names in told)
-    # A quarter, each with one of five named half the time: three standard errors are .065.
-    assert np.mean([len(names) > 1 for names in told]) == pytest.approx(0.25 * (1 - 0.5**5), abs=0.065)
+def test_votes_are_a_regression_on_all_parts_which_a_silent_one_does_not_shift():
+    torch.manual_seed(0)
+    parts = {"sem": torch.randn(4000, 3) * 5 + 2, "core": torch.randn(4000, 2) * 0.1, "img": torch.randn(4000, 2) - 7}
+    weights = {part: torch.randn(x.shape[1], 5) / x.std(0)[:, None] for part, x in parts.items()}
+    wanted = 1 + sum((x - x.mean(0)) @ weights[part] for part, x in parts.items())
+    choice = WordChoice({part: x.shape[1] for part, x in parts.items()}, 4, (2, 3))
+    adapter.fit_votes(choice, parts, wanted)
+    with torch.no_grad():
+        # The penalty is that of 300 agents in 4,300, which shrinks by .07.
+        torch.testing.assert_close(choice.counted(parts, dict.fromkeys(parts, 1.0)), wanted, atol=0.6, rtol=0.1)
+        without = choice.counted(parts, {"sem": 1.0, "core": 1.0, "img": 0.0})
+        own = 1 + sum((parts[part] - parts[part].mean(0)) @ weights[part] for part in ("sem", "core"))
+        torch.testing.assert_close(without.mean(0), own.mean(0), atol=1e-3, rtol=0)

@@ -8,9 +8,11 @@ import copy
 import shutil
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from prefgen.pocket.shapes import UNET, weights_path
+from prefgen.preference import load_preference_model
 from tests.comfyui.server import PACK
 
 PREFERENCE, IP_ADAPTER = "learn-user-pref.safetensors", "ip-adapter_sdxl_vit-h.safetensors"
@@ -44,20 +46,25 @@ def place(base: Path) -> None:
 
 
 def write_ip_adapter(path: Path) -> None:
-    """What the pocket adapter does with `img`, in the published layout of an IP-Adapter."""
-    held = load_file(weights_path("preference"))
-    ours = "adapter.projections.img."
+    """The pocket adapter's words as `img` votes for them, each place's mixed, in the published layout of an
+    IP-Adapter."""
+    held = {name.removeprefix("adapter."): tensor for name, tensor in load_file(weights_path("preference")).items()}
+    sizes = load_preference_model("pocket").require("adapter").config.words
+    words, weights, biases = (
+        held[f"choice.{name}"].float().split(sizes) for name in ("table", "votes.img.weight", "votes.img.bias")
+    )
+    mixed = [word.T @ weight for word, weight in zip(words, weights, strict=True)]
     made = {
-        "image_proj.proj.weight": held[f"{ours}linear.weight"],
-        "image_proj.proj.bias": held[f"{ours}linear.bias"],
-        "image_proj.norm.weight": held[f"{ours}norm.weight"],
-        "image_proj.norm.bias": held[f"{ours}norm.bias"],
+        "image_proj.proj.weight": torch.cat(mixed),
+        "image_proj.proj.bias": torch.cat([word.T @ bias for word, bias in zip(words, biases, strict=True)]),
+        "image_proj.norm.weight": held["choice.norm.weight"],
+        "image_proj.norm.bias": held["choice.norm.bias"],
     }
     # diffusers lists down, up, middle; attn1 and attn2 take turns
     blocks = sorted(UNET.attention_blocks(), key=lambda block: block[0].startswith("middle"))
     for place, (name, _) in enumerate(blocks):
         for kind in ("k", "v"):
-            block = f"adapter.blocks.{name.replace('.', '_')}.to_{kind}.weight"
+            block = f"blocks.{name.replace('.', '_')}.to_{kind}.weight"
             made[f"ip_adapter.{2 * place + 1}.to_{kind}_ip.weight"] = held[block]
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in made.items()}, path)

@@ -1,4 +1,10 @@
-"""The pocket's adapter: agents and posters that they like, for `train.adapter`, which trains it."""
+"""The pocket's shipped adapter: words for what a taste can decide, and the votes of user embeddings for them.
+
+The words come first, and know no user: a word for every value of every attribute of taste, learnt so that the frozen
+UNet, given the subject in the prompt and the words beside it, predicts what it predicts for a caption that names
+everything (context distillation). Votes are the ridge regression from embeddings to
+utilities. Both are a default ours; PrefGen trains its projections by the diffusion loss.
+"""
 
 from __future__ import annotations
 
@@ -6,124 +12,147 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
 
 from prefgen.adapter import AdapterConfig, PreferenceAdapter, UserParts
+from prefgen.adapter.fusion import WORDS
+from prefgen.adapter.words import WordChoice
 from prefgen.checkpoint import read_checkpoint
 from prefgen.pocket.shapes import CLIP_G, FOLDER, UNET
-from prefgen.preference import load_preference_model
 from train.adapter.config import AdapterTraining
 from train.adapter.fit import train_adapter, write_adapter
-from train.data.agents import World, utility_of
-from train.data.posters import ATTRIBUTES, TASTE, Attributes, caption
-from train.diffusion import Captions, Painted
+from train.adapter.start import start_from_text
+from train.data.posters import ATTRIBUTES, TASTE
+from train.diffusion import Painted
 from train.loop import LoopConfig
 from train.pocket import generator, text
 from train.pocket.bfloat16 import quicken
+from train.pocket.captions import captions_for
 from train.pocket.encoded import EncodedAgents, encoded_agents
-from train.pocket.latents import LatentPool, latent_pool
-from train.pocket.people import FOR_CHOOSING, HELD_BACK
-from train.pocket.warm_start import warm_start
+from train.pocket.latents import latent_pool
+from train.pocket.people import HELD_BACK
+from train.pocket.warm_start import value_states
 
 FILE = FOLDER / "preference.safetensors"
-CONFIG = LoopConfig(steps=2000, learning_rate=1.5e-3, warmup=50, ema=0.99, save_every=100, bfloat16=True)
+CONFIG = LoopConfig(steps=400, learning_rate=5e-3, weight_decay=0.0, warmup=20, ema=0.99, save_every=50, bfloat16=True)
 BATCH, AGENTS = 64, 4000
-# Posters that an agent chooses among. With 16 the taste was faint at strength 1, and more strength cost the subject;
-# with many the adapter learns a strong taste at strength 1.
-SHOWN = 512
-WORDY = 0.25  # share of captions that name further attributes
-STRANGE = 0.5  # share of captions whose subject is between two
-# Chosen on validation agents (generation.strength) and written into the values: it is the 1 of the node.
-STRENGTH = 1.15
-
-
-def liked_posters(world: World, pool: LatentPool, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each agent, one of `SHOWN` random posters of the pool, chosen by Plackett-Luce. (n, 24) -> rows (n,).
-
-    Bradley-Terry's choice among many: the best after Gumbel noise at the world's temperature.
-    """
-    shown = rng.integers(len(pool), size=(len(utilities), SHOWN))
-    u = utility_of(utilities[:, None, :], pool.indices[shown])
-    best = (u / world.temperature + rng.gumbel(size=u.shape)).argmax(1)
-    return shown[np.arange(len(shown)), best]
-
-
-def names_told(rng: np.random.Generator) -> tuple[str, ...]:
-    """What a prompt names: mostly the subject alone, since what the words leave open is what a taste can decide."""
-    more = rng.random() < WORDY
-    return ("subject", *(name for name in TASTE if more and rng.random() < 0.5))
-
-
-def captions_for(indices: np.ndarray, rng: np.random.Generator, encode: text.Remembered) -> tuple[Captions, Captions]:
-    """What prompts say of posters (B, 6), and what captions say that name everything: each context and pooled text.
-
-    A share of them is of a thing between two subjects, which no word names: what a user adds has to do without knowing
-    what is painted.
-    """
-    told = [names_told(rng) for _ in indices]
-    strange = rng.random(len(indices)) < STRANGE
-    others = indices.copy()
-    others[strange, 0] = rng.permutation(indices[:, 0])[strange]
-    share = torch.from_numpy(np.where(strange, rng.random(len(indices)), 0.0)).float()
-
-    def encoded(names: list[tuple[str, ...]]) -> Captions:
-        both = [
-            encode([caption(Attributes.from_indices(row), own) for row, own in zip(rows, names, strict=True)])
-            for rows in (indices, others)
-        ]
-        return tuple(
-            torch.lerp(one, two, share.view(-1, *[1] * (one.ndim - 1))) for one, two in zip(*both, strict=True)
-        )
-
-    return encoded(told), encoded([tuple(ATTRIBUTES)] * len(indices))
-
-
-def config_for(agents: EncodedAgents, fusion: str = "concatenation") -> AdapterConfig:
-    """The pocket adapter's shapes: two tokens a part, every cross-attention block of the pocket UNet."""
-    sem, core, img = (part.shape[-1] for part in agents.parts)
-    blocks = UNET.attention_blocks()
-    return AdapterConfig(sem, core, img, CLIP_G.hidden, UNET.context_dim, blocks=blocks, fusion=fusion)
+SIZES = tuple(len(ATTRIBUTES[name]) for name in TASTE)
+# What a word begins with beside the text state of its value: words have to differ from the first step.
+SPREAD = 0.1
+# How large a word begins, which its norm takes out again: small, so that the one learning rate moves it ten times as
+# far as keys and values.
+SIZE = 0.1
+CERTAIN = 100.0  # votes for a word that is to be taken, whatever the others have
+PENALTY = 300.0
+# Utility by which the odds of a word rise e-fold, and the strength that is the node's 1: chosen on validation agents.
+ODDS = 0.5
+STRENGTH = 0.5
 
 
 def train(
     folder: Path,
     config: LoopConfig = CONFIG,
     seed: int = 66,
-    fusion: str = "concatenation",
     out: Path = FILE,
-    from_shipped: bool = False,
+    held_back: tuple[str, ...] = HELD_BACK,
     strength: float = STRENGTH,
 ) -> None:
-    """Train, and put the adapter into a preference checkpoint that has the alignment: the shipped one, or `out`.
+    """Learn words and votes, and put the adapter into a checkpoint that has the alignment: the shipped one, or `out`.
 
-    from_shipped: go on from the adapter that the checkpoint has, with its fusion, for training that goes over several
-    sittings. strength: what the written adapter's 1 is of the trained one's.
+    held_back: the subjects that words are not learnt with. A training by which settings are chosen leaves out those of
+    the choice as well. strength: what the written adapter's 1 is of the trained one's.
     """
     torch.manual_seed(seed)
-    # Subjects that the evaluation's prompts name are left out: an adapter has to serve prompts it never saw.
-    world, pool, encode = World.load(), latent_pool(folder).without((*HELD_BACK, *FOR_CHOOSING)), text.load()
     agents = encoded_agents(folder, AGENTS, seed)
-    unet = quicken(generator.load())
-    if from_shipped:
-        adapter = load_preference_model(out).require("adapter").requires_grad_(True)
-    else:
-        adapter = PreferenceAdapter(config_for(agents, fusion))
-        adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
-        warm_start(adapter, unet, encode, agents, world)
+    learnt = learn_words(folder, config, seed, held_back)
+    adapter = PreferenceAdapter(config_for(agents))
+    adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
+    adapter.blocks.load_state_dict(learnt.blocks.state_dict())
+    adapter.choice.table, adapter.choice.norm = learnt.choice.table, learnt.choice.norm
+    fit_votes(adapter.choice, aligned(adapter, agents.parts), torch.from_numpy(agents.utilities).float() / ODDS)
+    about = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "held_back": list(held_back)}
+    write_adapter(out, strengthened(adapter, strength), **about, strength=strength)
 
-    known = text.Remembered(encode)
+
+def config_for(agents: EncodedAgents) -> AdapterConfig:
+    """The pocket adapter's shapes: a place for each attribute of taste, all parts vote."""
+    sem, core, img = (part.shape[-1] for part in agents.parts)
+    return AdapterConfig(
+        *(sem, core, img, CLIP_G.hidden, UNET.context_dim),
+        *[len(SIZES)] * 3,
+        blocks=UNET.attention_blocks(),
+        fusion=WORDS,
+        words=SIZES,
+    )
+
+
+def learn_words(folder: Path, config: LoopConfig, seed: int, held_back: tuple[str, ...]) -> PreferenceAdapter:
+    """An adapter whose "embedding" is the choice itself, (B, W) ones and zeros: its table, norm, keys and values are
+    learnt from posters with random values."""
+    pool, encode = latent_pool(folder).without(held_back), text.load()
+    unet, known = quicken(generator.load()), text.Remembered(encode)
+    adapter = begin_with_values(unet, encode)
+    values = torch.from_numpy(pool.indices[:, 1:] + np.cumsum([0, *SIZES[:-1]]))
 
     def batches(step: int) -> tuple[UserParts, Painted]:
         rng = np.random.default_rng([seed, step])
-        rows = rng.integers(len(agents), size=BATCH)
-        liked = liked_posters(world, pool, agents.utilities[rows], rng)
-        prompt, fuller = captions_for(pool.indices[liked], rng, known)
-        latents = pool.latents[torch.from_numpy(liked)].float()
-        return agents.users(torch.from_numpy(rows)), Painted(latents, *prompt, generator.sizes(BATCH), fuller)
+        rows = rng.integers(len(pool), size=BATCH)
+        prompt, fuller = captions_for(pool.indices[rows], rng, known)
+        chosen = torch.zeros(BATCH, sum(SIZES)).scatter_(1, values[rows], 1.0)
+        latents = pool.latents[torch.from_numpy(rows)].float()
+        return UserParts(core=chosen), Painted(latents, *prompt, generator.sizes(BATCH), fuller)
 
-    training = AdapterTraining(config, BATCH, shift=generator.SHIFT, fusion=fusion, target="caption", seed=seed)
-    adapter = train_adapter(adapter, unet, generator.schedule(), batches, training, folder / "adapter")
-    about = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "target": training.target}
-    write_adapter(out, strengthened(adapter, strength), **about, strength=strength)
+    training = AdapterTraining(config, BATCH, shift=generator.SHIFT, target="caption", seed=seed)
+    named = folder / "words" / "-".join(sorted(held_back))
+    return train_adapter(adapter, unet, generator.schedule(), batches, training, named)
+
+
+@torch.no_grad()
+def begin_with_values(unet: UNet2DConditionModel, encode: text.TextEncoders) -> PreferenceAdapter:
+    """Words begin as the text states of their values, and keys and values as the text's: as what the UNet reads."""
+    count = sum(SIZES)
+    shapes = {"core_dim": count, "sem_tokens": 0, "core_tokens": len(SIZES), "img_tokens": 0}
+    adapter = PreferenceAdapter(
+        AdapterConfig(
+            **{"sem_dim": 0, "img_dim": 0, "text_dim": 0, "context_dim": UNET.context_dim, **shapes},
+            **{"blocks": UNET.attention_blocks(), "fusion": WORDS, "words": SIZES},
+        )
+    )
+    start_from_text(adapter, unet)
+    choice, states = adapter.choice, torch.cat([value_states(encode, name) for name in TASTE])
+    deviation = float(states.std(-1).mean())
+    states = (states - states.mean(-1, keepdim=True)) / deviation
+    choice.table.copy_(SIZE * (states + SPREAD * torch.randn_like(states)))
+    choice.norm.weight.fill_(deviation)
+    choice.votes["core"].weight.copy_(CERTAIN * torch.eye(count))
+    choice.votes["core"].bias.zero_()
+    choice.votes.requires_grad_(False)
+    choice.prior.requires_grad_(False)
+    return adapter
+
+
+@torch.no_grad()
+def aligned(adapter: PreferenceAdapter, parts: UserParts) -> dict[str, Tensor]:
+    """What votes are made of: the parts, sem in text space."""
+    return {"sem": adapter.alignment(parts.sem), "core": parts.core, "img": parts.img}
+
+
+@torch.no_grad()
+def fit_votes(choice: WordChoice, parts: dict[str, Tensor], wanted: Tensor) -> None:
+    """Make the votes the ridge regression of `wanted` (N, W) on all parts at once, each (N, D), inputs standardised. A
+    part without a say then leaves the others' as it is."""
+    means = {part: x.mean(0) for part, x in parts.items()}
+    deviations = {part: x.std(0).clamp(min=1e-3 * float(x.std())) for part, x in parts.items()}
+    z = torch.cat([(x - means[part]) / deviations[part] for part, x in parts.items()], dim=1)
+    choice.prior.copy_(wanted.mean(0))
+    solved = torch.linalg.solve(z.T @ z + PENALTY * torch.eye(z.shape[1]), z.T @ (wanted - choice.prior))
+    for (part, linear), weight in zip(
+        choice.votes.items(), solved.T.split([x.shape[1] for x in parts.values()], dim=1), strict=True
+    ):
+        weight = weight / deviations[part]
+        linear.weight.copy_(weight)
+        linear.bias.copy_(-weight @ means[part])
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from train.evaluate.generation.variants import Trainings
 from train.evaluate.judge import load_judge
 from train.evaluate.pictures.agents import Agents, draw_agents
 from train.evaluate.pictures.eyes import PocketEyes, PublishedEyes
-from train.pocket import adapter, align
+from train.pocket import align, projected
 from train.pocket.batches import draw_all
 from train.pocket.people import FOR_CHOOSING, HELD_BACK
 from train.pocket.sampling import PocketGenerator, Sampling
@@ -201,9 +201,9 @@ def test_no_figure_comes_from_random_weights(published, tmp_path):
 
 def test_an_ablation_is_trained_once(tmp_path, monkeypatch):
     few = partial(variants.latent_pool, count=64)
-    for module in (variants, adapter):
+    for module in (variants, projected):
         monkeypatch.setattr(module, "latent_pool", few)
-    monkeypatch.setattr(adapter, "AGENTS", 3)
+    monkeypatch.setattr(projected, "AGENTS", 3)
     monkeypatch.setattr(align, "POSTERS", 48)
     trained, train = [], partial(align.train, users=50)
     monkeypatch.setattr(align, "train", lambda *a, **k: trained.append(k["objective"]) or train(*a, **k))

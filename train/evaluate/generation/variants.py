@@ -11,7 +11,8 @@ from pathlib import Path
 
 from prefgen.pocket.shapes import weights_path
 from prefgen.preference import POCKET, PreferenceModel, load_preference_model
-from train.pocket import adapter, align
+from train.pocket import align, projected
+from train.pocket.captions import STRANGE, WORDY
 from train.pocket.encoded import encoded_agents
 from train.pocket.latents import latent_pool
 
@@ -58,21 +59,21 @@ class Trainings:
         own.mkdir(parents=True, exist_ok=True)
         # Drawn and encoded once; each training looks for them in its own folder.
         latent_pool(shared)
-        encoded_agents(shared, adapter.AGENTS, SEED)
+        encoded_agents(shared, projected.AGENTS, SEED)
         for table in shared.glob("*.safetensors"):
             if not (own / table.name).exists():
                 os.link(table, own / table.name)
         beside = own / "unfinished.safetensors"
         shutil.copyfile(weights_path("preference"), beside)
         align.train(own, replace(align.CONFIG, steps=self.align_steps), objective=variant.objective, out=beside)
-        adapter.train(own, replace(adapter.CONFIG, steps=self.steps), SEED, variant.fusion, beside)
+        projected.train(own, replace(projected.CONFIG, steps=self.steps), SEED, variant.fusion, out=beside)
         beside.replace(file)
 
     @cached_property
     def _begun_from(self) -> str:
         """A name for the weights that the trainings begin from: with others, they are trained anew."""
         digest = hashlib.sha256(load_preference_model(POCKET).reading.encode())
-        digest.update(repr((adapter.CONFIG, adapter.SHOWN, adapter.WORDY, adapter.STRANGE)).encode())
+        digest.update(repr((projected.CONFIG, projected.SHOWN, WORDY, STRANGE)).encode())
         for part in FILES:
             digest.update(weights_path(part).read_bytes())
         return digest.hexdigest()[:12]
