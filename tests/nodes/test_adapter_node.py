@@ -199,7 +199,7 @@ def test_start_above_end_is_refused(comfy):
     refused(comfy, adapted(start=0.8, end=0.2), "start is 0.8 and end is 0.2")
 
 
-@pytest.mark.parametrize("name", ["strength", "img_strength", "end"])
+@pytest.mark.parametrize("name", ["strength", "img_strength", "variety", "end"])
 def test_numbers_out_of_range_are_refused_typed_in_or_from_another_node(comfy, name):
     with pytest.raises(PromptRefused, match="bigger than max"):
         painted(comfy, adapted(**{name: 7.0}))

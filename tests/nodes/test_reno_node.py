@@ -38,11 +38,16 @@ def test_one_iteration_is_ksamplers_image(comfy):
     assert np.array_equal(result.tensor(ours), result.tensor(plain))
 
 
-def test_the_noise_paints_the_very_image_through_core(comfy):
+@pytest.mark.parametrize("personal", [False, True])
+def test_the_noise_paints_the_very_image_through_core(comfy, personal):
+    """Also where an adapter draws words for each picture: by the noise's seed, which stays the same."""
     graph = Pocket(batch=2)
-    node = graph.optimised(graph.preference(), graph.history(), learning_rate=20.0)
+    preference, history, model = graph.preference(), graph.history(), graph.model
+    if personal:
+        model = graph.adapted(preference, graph.add("EncodeUserHistory", model=preference, history=history))
+    node = graph.optimised(preference, history, learning_rate=20.0, model=model)
     prompts = {"positive": graph.positive, "negative": graph.negative}
-    guider = graph.add("CFGGuider", model=graph.model, cfg=2.0, **prompts)
+    guider = graph.add("CFGGuider", model=model, cfg=2.0, **prompts)
     euler = graph.add("KSamplerSelect", sampler_name="euler")
     inputs = {"guider": guider, "sampler": euler, "sigmas": node[4], "latent_image": graph.latent}
     latent = graph.add("SamplerCustomAdvanced", noise=node[2], **inputs)

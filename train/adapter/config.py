@@ -47,3 +47,5 @@ class AdapterTraining:
         for name in ("no_user", "no_caption"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}, expected a share from 0 up to 1, without 1.")
+        if self.hidden < 0:  # said here, before users are encoded
+            raise SettingsError(f"hidden is {self.hidden}, expected 0 (no hidden layer) or a width above it.")

@@ -47,7 +47,7 @@ CERTAIN = 100.0  # votes for a word that is to be taken, whatever the others hav
 PENALTY = 300.0
 # Utility by which the odds of a word rise e-fold, and the strength that is the node's 1: chosen on validation agents.
 ODDS = 0.5
-STRENGTH = 0.5
+STRENGTH = 0.75
 
 
 def train(

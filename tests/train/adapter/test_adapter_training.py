@@ -200,3 +200,5 @@ def test_settings_are_checked():
     assert (config.fusion, config.core_aligned) == ("attention", True)
     with pytest.raises(SettingsError, match=r"no_user is 1.5"):
         read_settings(AdapterTraining, "adapter", "sdxl", ["no_user=1.5"])
+    with pytest.raises(SettingsError, match=r"hidden is -1"):
+        read_settings(AdapterTraining, "adapter", "sdxl", ["hidden=-1"])
