@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..prefgen.adapter import PARTS, PreferenceAdapter, Spoken, UserParts
+from ..prefgen.adapter import PARTS, PreferenceAdapter
 from ..prefgen.adapter import blocks as block_choice
 from ..prefgen.embedding import UserEmbedding
 from ..prefgen.errors import CheckpointError, EmbeddingError, PrefGenError
 from ..prefgen.preference import PreferenceModel
-from .attention import KeysValues, check_fits, patch_user_branch
+from .attention import check_fits, patch_user_branch
+from .keys_values import led_away_from, user_keys_values, user_words
 from .mask import SpatialMask
 from .say import say
 from .types import EmbeddingType, PreferenceModelType
@@ -138,11 +138,11 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         embedding, strengths = with_silent_parts(adapter, embedding, strengths)
         name = preference_model.name
         liked = user_keys_values(adapter, embedding, strengths, weights, name)
-        spoken = user_words(adapter, embedding, strengths, weights) if adapter.choice else None
+        spoken = user_words(adapter, embedding, strengths, weights, name) if adapter.choice else None
         against = preference_model.nobody
         if dislikes == PUSH:
             against, strengths = turned_away(adapter, embedding, name), strengths | {"sem": 0.0, "core": 0.0}
-        negative = None if against is None else user_keys_values(adapter, against, strengths, weights, name)
+        negative = None if against is None else led_away_from(adapter, against, strengths, weights, name)
         return io.NodeOutput(patch_user_branch(model, liked, start, end, negative, where, spoken, variety))
 
 
@@ -195,43 +195,6 @@ def with_silent_parts(
         return embedding, strengths
     silent = {part: torch.zeros(adapter.config.dim(part)) for part in ("sem", "core") if part in parts}
     return replace(embedding, **silent), strengths | dict.fromkeys(silent, 0.0)
-
-
-def user_keys_values(
-    adapter: PreferenceAdapter,
-    embedding: UserEmbedding | UserParts,
-    strengths: dict[str, float],
-    weights: dict[str, float] | None = None,
-    name: str = "the checkpoint",
-) -> KeysValues:
-    """Keys and values of every block, once for the whole sampling, as tensors that a later gradient may pass.
-
-    weights: each block's factor; blocks of weight 0 are left out. Raises CheckpointError, naming the checkpoint `name`,
-    for weights of the adapter that hold NaN.
-    """
-    with torch.inference_mode(False), torch.no_grad():
-        made = adapter.for_users(embedding, strengths)
-        for block, pair in made.items():
-            if not all(math.isfinite(half.sum()) for half in pair):
-                raise CheckpointError(
-                    f"The adapter of {name} gives NaN for block {block}: its weights are damaged, get the file again."
-                )
-        return made if weights is None else weighted(made, weights)
-
-
-def user_words(
-    adapter: PreferenceAdapter, embedding: UserEmbedding, strengths: dict[str, float], weights: dict[str, float]
-) -> Spoken:
-    """What each picture draws its keys and values from, of an adapter of words. The rest is as in `user_keys_values`,
-    which is to have found the weights sound."""
-    with torch.inference_mode(False), torch.no_grad():
-        spoken = adapter.spoken(embedding, strengths)
-        return replace(spoken, vocabulary=weighted(spoken.vocabulary, weights))
-
-
-def weighted(pairs: KeysValues, weights: dict[str, float]) -> KeysValues:
-    """Keys and values, each block's values times its weight, without the blocks of weight 0."""
-    return {block: (k, v * weights[block]) for block, (k, v) in pairs.items() if weights[block]}
 
 
 NODES = [ApplyPreferenceAdapter]

@@ -45,8 +45,8 @@ class UserPatch:
         previous: the patch that held this block before, if any.
         negative: (k, v) for the negative prompt's rows; None leaves them alone.
         mask: where in the image the branch counts; None is everywhere.
-        drawn: (entry of transformer_options, block), where each picture's own k and v lie, (N, T, width). None, or
-            nothing there: all pictures have these.
+        drawn: (entry of transformer_options, block), where each picture's own k and v lie, (N, T, width). None, nothing
+            there, or another number of pictures (a pack that evaluates a part of a batch): all have these.
         added: what other packs have put behind ours, (callback, its arguments) each.
     """
 
@@ -66,9 +66,10 @@ class UserPatch:
         return self._with_added(out, q, k, v, options) if self.added else out
 
     def _with_user(self, out: Tensor, q: Tensor, options: dict) -> Tensor:
-        sides = {POSITIVE: self._keys_values(options), NEGATIVE: self.negative}
-        users = [sides.get(side) for side in sides_of(options)]
-        images = len(q) // len(users)  # ComfyUI has a row for every prompt of every image, prompt by prompt
+        sides = sides_of(options)
+        images = len(q) // len(sides)  # ComfyUI has a row for every prompt of every image, prompt by prompt
+        of_side = {POSITIVE: self._liked(options, images), NEGATIVE: self.negative}
+        users = [of_side.get(side) for side in sides]
         mask = None if self.mask is None else self.mask.on(options, images, q)
         # not in place: the noise optimisation needs the text's attention unchanged for its backward pass
         if None not in users:
@@ -82,13 +83,14 @@ class UserPatch:
             ]
         )
 
-    def _keys_values(self, options: dict) -> tuple[Tensor, Tensor]:
+    def _liked(self, options: dict, images: int) -> tuple[Tensor, Tensor]:
         entry, block = self.drawn or ("", "")
-        return options[entry][block] if entry in options else (self.k, self.v)
+        own = options[entry][block] if entry in options else ()
+        return own if own and len(own[0]) == images else (self.k, self.v)
 
     def _branch(self, q: Tensor, users: list[tuple[Tensor, Tensor]], mask: Tensor | None, options: dict) -> Tensor:
         images = len(q) // len(users)
-        k, v = (torch.cat([_for_images(x, images) for x in side]) for side in zip(*users, strict=True))
+        k, v = (torch.cat([x.expand(images, -1, -1) for x in side]) for side in zip(*users, strict=True))
         out = decoupled_attention(q, k.to(q), v.to(q), options["n_heads"])
         return out if mask is None else (out.unflatten(0, (len(users), images)) * mask).flatten(0, 1)
 
@@ -121,14 +123,6 @@ class UserPatch:
             k, v = self.k.to(target), self.v.to(target)
             negative = self.negative and (self.negative[0].to(target), self.negative[1].to(target))
         return replace(self, k=k, v=v, previous=previous, negative=negative, added=list(self.added))
-
-
-def _for_images(x: Tensor, images: int) -> Tensor:
-    """A row for every image: the same for all, or image i's own; where core gives more images than were drawn for, they
-    are begun again."""
-    if len(x) in (1, images):
-        return x.expand(images, -1, -1)
-    return x[torch.arange(images, device=x.device) % len(x)]
 
 
 @dataclass(frozen=True)

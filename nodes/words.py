@@ -37,8 +37,9 @@ class DrawnWords:
         target = {"device": device} | ({"dtype": dtype} if dtype.itemsize > 1 else {})
         # ordinary tensors, which the noise optimisation's gradient may pass
         with torch.inference_mode(False), torch.no_grad():
-            drawn = gumbel_noise([(seed or 0, number) for number in range(pictures)], self.spoken.votes.shape[-1])
-            pairs = self.spoken.keys_values(self.variety * drawn)
+            # other packs give negative seeds, or none
+            drawn_by = [(int(seed or 0) % 2**64, number) for number in range(pictures)]
+            pairs = self.spoken.drawn(self.variety * gumbel_noise(drawn_by, self.spoken.votes.shape[-1]))
             return {block: (k.to(**target), v.to(**target)) for block, (k, v) in pairs.items()}
 
 

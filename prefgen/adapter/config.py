@@ -15,6 +15,10 @@ PARTS = ("sem", "core", "img")
 """The parts of a user embedding, in the order in which their tokens stand side by side."""
 
 
+MOST_WORDS = 65_536
+"""Of an adapter: a header that asks for more is damaged, and would take the memory before that is seen."""
+
+
 class UserParts(NamedTuple):
     """A batch of users, as training has them: each part (B, D of the part), or None where the adapter has no such part.
 
@@ -67,18 +71,21 @@ class AdapterConfig:
                 f"The adapter's fusion is {self.fusion!r}, expected one of {', '.join((*FUSIONS, WORDS))}: update the "
                 "pack, or choose another preference checkpoint."
             )
-        if (self.fusion == WORDS) != bool(self.words) or any(count < 1 for count in self.words):
+        numbers = all(type(count) is int and count > 0 for count in self.words)
+        if (self.fusion == WORDS) != bool(self.words) or not numbers or sum(self.words) > MOST_WORDS:
             raise CheckpointError(
                 f"The adapter's fusion is {self.fusion!r} and its words a place are {list(self.words)}, expected "
-                f"numbers above 0 with {WORDS!r} and none otherwise: get the file again."
+                f"whole numbers above 0 with {WORDS!r}, {MOST_WORDS} words at most, and none otherwise: get it again."
             )
         if self.words and {self.tokens(part) for part in self.parts} != {len(self.words)}:
             raise CheckpointError(
                 f"The adapter's parts have {self.sem_tokens}, {self.core_tokens} and {self.img_tokens} tokens, "
                 f"expected {len(self.words)} of each that is used, one a place of words: get the file again."
             )
-        if self.hidden < 0:
-            raise CheckpointError(f"The adapter's hidden width is {self.hidden}, expected 0 (none) or more.")
+        if self.hidden < 0 or (self.hidden and self.words):
+            raise CheckpointError(
+                f"The adapter's hidden width is {self.hidden}, expected 0 (none){'' if self.words else ' or more'}."
+            )
         if not self.num_tokens:
             raise CheckpointError("The adapter has no user tokens; at least one of sem, core and img needs some.")
         if not self.blocks:
@@ -93,7 +100,7 @@ class AdapterConfig:
         """
         try:
             blocks = tuple((str(name), int(width)) for name, width in values["blocks"])
-            words = tuple(int(count) for count in values.get("words", ()))
+            words = tuple(values.get("words", ()))
             return cls(**{**values, "blocks": blocks, "words": words})
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Words in the place of token projections: the parts vote, each place draws one word, and the words are the tokens.
+"""Words in the place of token projections: the parts vote, each place draws a word, and the words are the tokens.
 
 A taste is a choice among values, and an embedding of a few pairs leaves several of them open. A projection means all of
 them at once and paints something between them; a word is one of them, another in another picture. All parts vote before
@@ -20,17 +20,20 @@ TEMPERATURE = 0.2
 """Of the Gumbel-softmax: low, so that a place's token is nearly one word (default ours)."""
 
 
-def choose(votes: Tensor, sizes: Sequence[int], noise: Tensor | None = None) -> Tensor:
+def choose(
+    votes: Tensor, sizes: Sequence[int], noise: Tensor | None = None, temperature: float = TEMPERATURE
+) -> Tensor:
     """The share of every word in every place: (B, W) -> (B, P, W), a word's own place alone counts.
 
     The votes are log-odds of a place's words. With noise (B, W), independent and standard Gumbel, the likeliest word of
     a place is one drawn with the odds that the votes give (Gumbel-max); without, it is the likeliest of all. It is
-    taken softly, so that a gradient passes (Jang et al. 2017, arXiv 1611.01144, eq. 2).
+    taken softly, so that a gradient passes, and near ties stay such (Jang et al. 2017, arXiv 1611.01144, eq. 2). At a
+    temperature of 1 and without noise, words are mixed by their odds.
     """
     votes = votes if noise is None else votes + noise.to(votes)
     place_of = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(votes.device)  # of every word
     own = place_of == torch.arange(len(sizes), device=votes.device)[:, None]  # (P, W)
-    return (votes / TEMPERATURE)[:, None].masked_fill(~own, -torch.inf).softmax(-1)
+    return (votes / temperature)[:, None].masked_fill(~own, -torch.inf).softmax(-1)
 
 
 def gumbel_noise(pictures: Iterable[tuple[int, int]], words: int) -> Tensor:
@@ -49,10 +52,16 @@ class Spoken:
     sizes: tuple[int, ...]
     vocabulary: KeysValues
 
-    def keys_values(self, noise: Tensor | None = None) -> KeysValues:
-        """Keys and values (N, P, width) of every block: N pictures' for noise (N, W), else one of the likeliest words.
-        Both are linear in the tokens, so that mixed words have the mixed keys and values."""
-        chosen = choose(self.votes, self.sizes, noise)
+    def drawn(self, noise: Tensor) -> KeysValues:
+        """Keys and values (N, P, width) of every block, of N pictures that draw by their noise (N, W)."""
+        return self._mixed(choose(self.votes, self.sizes, noise))
+
+    def meant(self) -> KeysValues:
+        """The same (1, P, width) of all that may be drawn, mixed by its odds: faint where the votes are undecided."""
+        return self._mixed(choose(self.votes, self.sizes, temperature=1.0))
+
+    def _mixed(self, chosen: Tensor) -> KeysValues:
+        # keys and values are linear in the tokens, so that mixed words have the mixed keys and values
         return {block: tuple(chosen.to(half) @ half for half in pair) for block, pair in self.vocabulary.items()}
 
 

@@ -137,7 +137,9 @@ def test_keys_and_values_are_computed_once_for_a_whole_sampling(pack, model, att
     for block in adapter.blocks.values():
         block.register_forward_hook(lambda *_: counted.append(1))
     strengths = {"sem": 1.0, "core": 1.0, "img": 1.0}
-    patched = attention.patch_user_branch(model, pack("nodes.adapter").user_keys_values(adapter, users(1), strengths))
+    patched = attention.patch_user_branch(
+        model, pack("nodes.keys_values").user_keys_values(adapter, users(1), strengths)
+    )
     for sigma in (10.0, 1.0, 0.1):
         forward(patched, [0, 1], sigma)
     assert len(counted) == len(CONFIG.blocks)

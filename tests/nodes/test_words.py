@@ -1,7 +1,5 @@
 """Words drawn for each picture, inside ComfyUI's own sampling and on the real server."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -10,8 +8,6 @@ from prefgen.adapter import Spoken
 from tests.nodes.test_adapter_node import adapted, painted
 from tests.prefgen.test_adapter import make_adapter, users
 from tests.prefgen.test_words import WORDY
-
-T = len(WORDY.words)
 
 
 @pytest.fixture
@@ -42,8 +38,8 @@ def sampled(pack, pocket, monkeypatch):
 
 
 def test_every_picture_of_a_batch_draws_for_itself_once(sampled, monkeypatch):
-    counted, plain = [], Spoken.keys_values
-    monkeypatch.setattr(Spoken, "keys_values", lambda self, noise=None: counted.append(1) or plain(self, noise))
+    counted, plain = [], Spoken.drawn
+    monkeypatch.setattr(Spoken, "drawn", lambda self, noise: counted.append(1) or plain(self, noise))
     keys, _ = sampled(seed=7, variety=1.0)
     assert len(counted) == 1, "drawn and mixed where the sampling begins, and not at every step"
     assert all(len(k) == 2 and not torch.equal(k[0], k[1]) for k in keys)
@@ -65,26 +61,53 @@ def test_without_variety_all_pictures_have_the_likeliest_words(sampled):
     assert all(torch.equal(k, o) for k, o in zip(keys, others, strict=True))
 
 
-def test_where_core_gives_more_images_than_were_drawn_for_they_begin_again(pack):
-    rows = pack("nodes.attention")._for_images
-    x = torch.arange(6.0).view(3, 2, 1)
-    assert rows(x, 5)[:, 0, 0].tolist() == [0.0, 2.0, 4.0, 0.0, 2.0]
-    assert rows(x[:1], 2).shape == (2, 2, 1)
+@pytest.mark.parametrize("seed", [None, -3, 2**64 + 5])
+def test_any_seed_that_a_pack_may_give_draws(sampled, seed):
+    keys, _ = sampled(seed, variety=1.0)
+    assert all(torch.isfinite(k).all() for k in keys)
 
 
-def test_vocabulary_and_votes_are_all_that_a_draw_needs():
-    adapter = make_adapter(WORDY)
-    spoken = adapter.spoken(users(1))
-    assert {field.name for field in dataclasses.fields(Spoken)} == {"votes", "sizes", "vocabulary"}
-    assert spoken.votes.shape == (1, sum(WORDY.words))
-    assert all(k.shape[1] == sum(WORDY.words) for k, _ in spoken.vocabulary.values())
-    assert all(k.shape[1] == T for k, _ in spoken.keys_values().values())
+def test_where_another_number_of_images_comes_than_was_drawn_for_all_have_the_likeliest(pack):
+    attention = pack("nodes.attention")
+    k, v = torch.ones(1, 2, 4), torch.ones(1, 2, 4)
+    patch = attention.UserPatch(k, v, drawn=("entry", "input.4.0"))
+    own = (torch.zeros(3, 2, 4), torch.zeros(3, 2, 4))
+    options = {"entry": {"input.4.0": own}}
+    assert patch._liked(options, 3) is own
+    assert patch._liked(options, 2) == patch._liked({}, 3) == (k, v)
+
+
+def test_disliked_images_push_by_the_odds_of_what_they_speak_for_and_not_by_what_all_like(pack):
+    making, adapter, strengths = pack("nodes.keys_values"), make_adapter(WORDY), {"sem": 0.0, "core": 0.0, "img": 1.0}
+    weights = {name: 1.0 for name, _ in WORDY.blocks}
+    with torch.no_grad():
+        adapter.choice.votes["img"].weight.zero_()
+        adapter.choice.votes["img"].bias.zero_()
+        adapter.choice.prior.copy_(torch.tensor([9.0, 0, 0, 9, 0, 9, 0, 0, 0]))
+        pushed = making.led_away_from(adapter, users(1), strengths, weights, "it")
+        words = adapter.keys_values(adapter.choice.words()[None], strengths)
+    for block, (k, _) in words.items():
+        evenly = torch.stack([part.mean(1) for part in k.split(list(WORDY.words), dim=1)], dim=1)
+        torch.testing.assert_close(pushed[block][0], evenly)
 
 
 @pytest.mark.server
-def test_variety_is_in_the_picture_and_block_weights_and_windows_hold(comfy):
+def test_variety_is_in_the_picture_and_what_else_the_node_says_holds_for_what_is_drawn(comfy):
     drawn = painted(comfy, adapted(variety=1.0))
-    assert np.array_equal(drawn, painted(comfy, adapted()))
+    assert np.array_equal(drawn, painted(comfy, adapted())), "1 is what workflows without it have"
     assert not np.array_equal(drawn, painted(comfy, adapted(variety=0.0)))
-    chosen = painted(comfy, adapted(blocks="style"))
-    assert not np.array_equal(drawn, chosen)
+    # The last step alone, then no block but one: far less than all of it, and not nothing.
+    plain = painted(comfy, lambda graph: graph.paint())
+    whole = np.abs(drawn - plain).mean()
+    for less in ({"start": 0.9}, {"block_weights": ", ".join(["0"] * 10 + ["1"])}):
+        assert 0 < np.abs(painted(comfy, adapted(**less)) - plain).mean() < 0.7 * whole
+
+
+@pytest.mark.server
+def test_two_people_in_a_row_both_draw(comfy):
+    def second(graph):
+        return adapted(seed=1).model(graph)
+
+    both, one = painted(comfy, adapted(before=second)), painted(comfy, adapted())
+    assert not np.array_equal(both, one)
+    assert np.array_equal(both, painted(comfy, adapted(before=second)))

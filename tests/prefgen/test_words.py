@@ -21,13 +21,25 @@ def test_the_config_survives_json_and_counts_a_token_a_place():
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"words": ()}, {"fusion": "concatenation"}, {"words": (3, 0, 4)}, {"img_tokens": 2}, {"words": (3, 2)}],
+    ("changes", "message"),
+    [
+        ({"words": ()}, r"'words' and its words a place are \[\]"),
+        ({"fusion": "concatenation"}, r"'concatenation' and its words a place are \[3, 2, 4\]"),
+        ({"words": [3, 0, 4]}, "whole numbers above 0"),
+        ({"words": [3, 2.5, 4]}, "whole numbers above 0"),
+        ({"words": [3, 2, float("inf")]}, "whole numbers above 0"),
+        ({"words": "324"}, "whole numbers above 0"),
+        ({"words": [3, 2, 10**9]}, "65536 words at most"),
+        ({"words": 7}, "cannot be read"),
+        ({"img_tokens": 2}, "3, 3 and 2 tokens, expected 3"),
+        ({"words": [3, 2]}, "3, 3 and 3 tokens, expected 2"),
+        ({"hidden": 8}, "hidden width is 8, expected 0"),
+    ],
     ids=str,
 )
-def test_words_that_do_not_fit_are_refused(changes):
-    with pytest.raises(CheckpointError, match=r"words|tokens"):
-        dataclasses.replace(WORDY, **changes)
+def test_words_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(CheckpointError, match=message):
+        AdapterConfig.from_dict(WORDY.to_dict() | changes)
 
 
 def test_a_place_takes_its_own_likeliest_word():
@@ -76,13 +88,20 @@ def test_what_is_spoken_gives_the_keys_and_values_of_the_words_drawn():
     strengths, noise = {"sem": 0.5, "core": 1.0, "img": 0.0}, gumbel_noise([(1, 0), (1, 1)], sum(SIZES))
     spoken = adapter.spoken(own, strengths)
     twice = UserParts(*(part.expand(2, -1) for part in own))
-    for drawn, wanted in (
-        (spoken.keys_values(), adapter.for_users(own, strengths)),
-        (spoken.keys_values(noise), adapter.for_users(twice, strengths, noise)),
-    ):
-        for block, pair in wanted.items():
-            for found, half in zip(drawn[block], pair, strict=True):
-                torch.testing.assert_close(found, half)
+    drawn = spoken.drawn(noise)
+    for block, pair in adapter.for_users(twice, strengths, noise).items():
+        for found, half in zip(drawn[block], pair, strict=True):
+            torch.testing.assert_close(found, half)
+
+
+def test_all_that_may_be_drawn_is_the_mean_of_what_is():
+    spoken = make_adapter(WORDY).spoken(users(1))
+    # A lower temperature than the Gumbel-softmax's would be the hard draw; sharper votes come close to it.
+    sure = dataclasses.replace(spoken, votes=3 * spoken.votes)
+    drawn, meant = sure.drawn(gumbel_noise([(seed, 0) for seed in range(4000)], sum(SIZES))), sure.meant()
+    for block, (k, _) in meant.items():
+        # Words are taken softly, which moves the mean a little; values are about 1.
+        assert (drawn[block][0].mean(0) - k[0]).abs().mean() < 0.1 * k.abs().mean()
 
 
 def test_training_reaches_votes_and_words():

@@ -16,12 +16,12 @@ class AdapterTraining:
     batch: users in a step, of one process. no_user: the share of the rows whose user tokens are dropped. IP-Adapter
     drops 0.05 before its token projection, whose bias learns from them; ours are dropped behind it, and nothing learns.
     no_caption: the share without a prompt (0.05 in IP-Adapter); none where a caption is the target, which would have a
-    user's tokens say what the prompt is to say. shift: of the timesteps towards
-    noise (Esser et al. 2024, equation 23); 1 is none. sem_tokens, core_tokens, img_tokens: user tokens a part; 0 leaves
-    it out. hidden, fusion, core_aligned: see AdapterConfig. start: where keys and values begin, as the "text"'s own (as
-    IP-Adapter's do) or values at "zero". target: what the UNet is to predict, the noise or velocity of the liked
-    "image", or what it predicts itself with a full "caption" of it (context distillation; every pair of the set then
-    needs a `caption`). size: of the training images (pixels).
+    user's tokens say what the prompt is to say. shift: of the timesteps towards noise (Esser et al. 2024, equation 23);
+    1 is none. sem_tokens, core_tokens, img_tokens: user tokens a part; 0 leaves it out. hidden, fusion, core_aligned:
+    see AdapterConfig (of its fusions, "words" is not trained here). start: where keys and values begin, as the "text"'s
+    own (as IP-Adapter's do) or values at "zero". target: what the UNet is to predict, the noise or velocity of the
+    liked "image", or what it predicts itself with a full "caption" of it (context distillation; every pair of the set
+    then needs a `caption`). size: of the training images (pixels).
     """
 
     loop: LoopConfig

@@ -31,6 +31,8 @@ PARTS = (
     "align",
     "adapter",
 )
+ASIDE = ("adapter_for_choosing",)
+"""Parts that are trained where they are named alone: nothing that is shipped needs them."""
 OF_PREFDISC = ("painted", "worded")
 """Parts that train the shipped PrefDisc further."""
 
@@ -41,6 +43,10 @@ def trainer(part: str) -> Callable[[Path], object]:
         from train.pocket import judge
 
         return lambda folder: judge.train(folder, part)
+    if part == "adapter_for_choosing":
+        from train.pocket import adapter
+
+        return adapter.train_for_choosing
     if part == "people":
         from train.pocket import people
 
@@ -54,12 +60,14 @@ def main() -> None:
     """Train the parts named on the command line, or all."""
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)}; all where none is given")
+    parser.add_argument(
+        "parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS + ASIDE)}; none: all but the last"
+    )
     parser.add_argument("--folder", type=Path, default=Path("out/pocket"), help="where states and logs are kept")
     arguments = parser.parse_args()
-    unknown = set(arguments.parts) - set(PARTS)
+    unknown = set(arguments.parts) - {*PARTS, *ASIDE}
     if unknown:
-        parser.error(f"no part is called {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS + ASIDE)}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for part in arguments.parts or PARTS:
         print(json.dumps({part: trainer(part)(arguments.folder)}))

@@ -2,13 +2,14 @@
 
 The words come first, and know no user: a word for every value of every attribute of taste, learnt so that the frozen
 UNet, given the subject in the prompt and the words beside it, predicts what it predicts for a caption that names
-everything (context distillation). Votes are the ridge regression from embeddings to
-utilities. Both are a default ours; PrefGen trains its projections by the diffusion loss.
+everything (context distillation). Votes are the ridge regression from embeddings to utilities. Both are a default ours;
+PrefGen trains its projections by the diffusion loss.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import torch
@@ -25,14 +26,16 @@ from train.adapter.fit import train_adapter, write_adapter
 from train.adapter.start import start_from_text
 from train.data.posters import ATTRIBUTES, TASTE
 from train.diffusion import Painted
+from train.evaluate.pictures.kept import weights_digests
 from train.loop import LoopConfig
 from train.pocket import generator, text
 from train.pocket.bfloat16 import quicken
 from train.pocket.captions import captions_for
 from train.pocket.encoded import EncodedAgents, encoded_agents
 from train.pocket.latents import latent_pool
-from train.pocket.people import HELD_BACK
+from train.pocket.people import FOR_CHOOSING, HELD_BACK
 from train.pocket.warm_start import value_states
+from train.settings import key_of
 
 FILE = FOLDER / "preference.safetensors"
 CONFIG = LoopConfig(steps=400, learning_rate=5e-3, weight_decay=0.0, warmup=20, ema=0.99, save_every=50, bfloat16=True)
@@ -75,6 +78,15 @@ def train(
     write_adapter(out, strengthened(adapter, strength), **about, strength=strength)
 
 
+def train_for_choosing(folder: Path) -> str:
+    """The checkpoint by which odds and strength are chosen: its words have not seen the things of the choice either,
+    and its 1 is the strength as trained. Give it to `train.evaluate.generation.strength`."""
+    out = folder / "adapter_for_choosing.safetensors"
+    copyfile(FILE, out)
+    train(folder, out=out, held_back=(*HELD_BACK, *FOR_CHOOSING), strength=1.0)
+    return str(out)
+
+
 def config_for(agents: EncodedAgents) -> AdapterConfig:
     """The pocket adapter's shapes: a place for each attribute of taste, all parts vote."""
     sem, core, img = (part.shape[-1] for part in agents.parts)
@@ -104,7 +116,8 @@ def learn_words(folder: Path, config: LoopConfig, seed: int, held_back: tuple[st
         return UserParts(core=chosen), Painted(latents, *prompt, generator.sizes(BATCH), fuller)
 
     training = AdapterTraining(config, BATCH, shift=generator.SHIFT, target="caption", seed=seed)
-    named = folder / "words" / "-".join(sorted(held_back))
+    begun = {"held_back": sorted(held_back), "words": [SIZE, SPREAD], "files": weights_digests()}
+    named = folder / "words" / key_of(begun)
     return train_adapter(adapter, unet, generator.schedule(), batches, training, named)
 
 

@@ -17,10 +17,10 @@ NAMES = ("ada", "bo")
 # Subjects left to the prompts of the demo and the evaluation: no bundled person's history shows what it is asked to
 # paint, and no adapter was trained on it.
 HELD_BACK = ("lighthouse", "cactus", "boat")
-# Subjects left to the prompts by which a setting is chosen: kept out of the adapter's training too, so that it is
-# chosen on subjects the adapter never saw, as the test's are (the shipped adapter is of before, and saw them). Of the
-# other nine they are those that the generator paints most readably with everything written out, wherever they stand
-# (README of the pocket models): what a user's picture then loses of them is the adapter's doing.
+# Subjects left to the prompts by which a setting is chosen: kept out of the training of the adapter that it is chosen
+# with (`train.pocket adapter_for_choosing`), which has then seen none of them, as none of the test's. Of the other nine
+# they are those that the generator paints most readably with everything written out, wherever they stand: what a
+# user's picture then loses of them is the adapter's doing.
 FOR_CHOOSING = ("moon", "mountain", "mushroom")
 PAIRS, SHOWN = 8, 5
 

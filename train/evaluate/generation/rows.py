@@ -53,7 +53,7 @@ SWAPS = {part: f"swap_{part}" for part in PARTS}
 ROWS: dict[str, Row] = {
     "plain": Row("the prompt alone", **NOBODY, **PEER),
     "written": Row("the agent's true favourites written behind the prompt", **NOBODY, **PEER, written=True),
-    "img_only": Row("img alone, as IP-Adapter", sem=OFF, core=OFF, **PEER),
+    "img_only": Row("img alone", sem=OFF, core=OFF, **PEER),
     "full": Row("PrefGen: sem, core and img"),
     "other": Row("another agent's embedding", OTHER, OTHER, OTHER, **CONTROL),
     **{

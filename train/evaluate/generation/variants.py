@@ -17,7 +17,7 @@ from train.pocket.encoded import encoded_agents
 from train.pocket.latents import latent_pool
 
 STEPS = 400
-"""Of every variant's adapter (default ours): fewer than the shipped one's, and the same for all."""
+"""Of every variant's adapter (default ours): the same for all."""
 SEED = 61
 FILES = ("unet", "text_encoders", "vae", "clip_vision")
 
