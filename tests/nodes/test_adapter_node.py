@@ -218,21 +218,23 @@ def test_block_weights_that_cannot_be_read_are_refused(comfy):
 @pytest.fixture(scope="module")
 def checkpoints(server):
     """Beside the pocket's: `other` reads otherwise, `retrained` paints otherwise, `foreign` is for another UNet,
-    `blind` has no adapter, `broken` has NaN, `tokens` has another number of user tokens than its header says."""
+    `blind` has no adapter, `broken` has NaN in its keys and `unsure` in its votes; `tokens` says another number of user
+    tokens than it can have, `words` another number of words than are in it."""
     folder = server.base / "models" / "prefgen"
     pocket = read_checkpoint(shapes.weights_path("preference"))
     config, weights = pocket.header["adapter"], pocket.part("adapter")
-    for name in ("other", "retrained", "foreign", "broken", "tokens"):
+    for name in ("other", "retrained", "foreign", "broken", "unsure", "tokens", "words"):
         shutil.copy(pocket.path, folder / f"{name}.safetensors")
     reader = {name: x * 1.5 if name == "tokens" else x for name, x in pocket.part("prefdisc").items()}
     write_part(folder / "other.safetensors", "prefdisc", pocket.header["prefdisc"], reader)
     louder = {name: x * 1.5 if "to_v" in name else x for name, x in weights.items()}
     write_part(folder / "retrained.safetensors", "adapter", config, louder)
-    broken = {
-        name: x.index_fill(0, torch.tensor([0]), torch.nan) if "4_0.to_k" in name else x for name, x in weights.items()
-    }
-    write_part(folder / "broken.safetensors", "adapter", config, broken)
+    for file, damaged in (("broken", "4_0.to_k"), ("unsure", "votes.sem")):
+        spoilt = {n: x.index_fill(0, torch.tensor([0]), torch.nan) if damaged in n else x for n, x in weights.items()}
+        write_part(folder / f"{file}.safetensors", "adapter", config, spoilt)
     write_part(folder / "tokens.safetensors", "adapter", config | {"core_tokens": config["core_tokens"] + 1}, weights)
+    more = {"words": [config["words"][0] + 1, *config["words"][1:]]}
+    write_part(folder / "words.safetensors", "adapter", config | more, weights)
     first_block = {name: x for name, x in weights.items() if not name.startswith("blocks.") or "input_4_0" in name}
     write_part(folder / "foreign.safetensors", "adapter", config | {"blocks": config["blocks"][:1]}, first_block)
     for part in ("prefdisc", "alignment"):
@@ -268,12 +270,20 @@ def test_an_adapter_of_another_base_is_refused(comfy, checkpoints):
     refused(comfy, with_checkpoint("foreign.safetensors", "foreign.safetensors"), message)
 
 
-def test_an_adapter_with_nan_is_refused(comfy, checkpoints):
-    message = "adapter of broken.safetensors gives NaN for block input.4.0"
-    refused(comfy, with_checkpoint("pocket", "broken.safetensors"), message)
+@pytest.mark.parametrize("file", ["broken", "unsure"])
+def test_an_adapter_with_nan_is_refused(comfy, checkpoints, file):
+    message = f"adapter of {file}.safetensors gives NaN for block input.4.0"
+    refused(comfy, with_checkpoint("pocket", f"{file}.safetensors"), message)
 
 
-def test_a_wrong_number_of_user_tokens_is_refused(comfy, checkpoints):
-    with pytest.raises(NodeError, match=r"tokens\.safetensors has tensors that do not fit its header") as caught:
-        painted(comfy, with_checkpoint("tokens.safetensors", "tokens.safetensors"))
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("tokens.safetensors", r"parts have 5, 6 and 5 tokens, expected 5 of each"),
+        ("words.safetensors", r"words\.safetensors has tensors that do not fit its header"),
+    ],
+)
+def test_a_wrong_number_of_user_tokens_is_refused(comfy, checkpoints, file, message):
+    with pytest.raises(NodeError, match=message) as caught:
+        painted(comfy, with_checkpoint(file, file))
     assert caught.value.node_type == "LoadPreferenceModel"
