@@ -41,6 +41,12 @@ class Found:
         return (self.painted.score > self.painted.first) & (self.measured.utility < self.base.utility)
 
     @property
+    def hacked_from_plain(self) -> np.ndarray:
+        """Whether PrefDisc's score is above the plain picture's and true utility below it, whatever the row began with:
+        (n, m)."""
+        return (self.measured.score > self.plain.score) & (self.measured.utility < self.plain.utility)
+
+    @property
     def told(self) -> dict[str, Estimate]:
         """The estimates that every row has."""
         measured = self.measured
@@ -49,6 +55,7 @@ class Found:
             "utility_over_plain": paired(measured.utility, self.plain.utility),
             "obedience": over_users(measured.obeyed),
             "hacking_fraction": over_users(self.hacked),
+            "hacking_from_plain": over_users(self.hacked_from_plain),
             "score": over_users(measured.score),
             "clip_text": over_users(measured.clip_text),
             "clip_img": over_users(measured.clip_img),
@@ -143,7 +150,11 @@ def notes(found: dict[str, Found], drawn: float) -> list[str]:
             )
         if "adapter_reno" in found:
             gap = paired(found["adapter_reno"].wins, reno.wins)
-            said.append(f"Adapter and ReNO together win {gap.text(sign=True)} more often than ReNO alone, paired.")
+            from_plain = found["adapter_reno"].told["hacking_from_plain"]
+            said.append(
+                f"Adapter and ReNO together win {gap.text(sign=True)} more often than ReNO alone, paired. Beside the plain "
+                f"picture their score rose while true utility fell in {from_plain.text()}."
+            )
         lost = paired(reno.measured.obeyed, plain.measured.obeyed)
         said.append(f"Obedience less plain's: {lost.text(sign=True)}, paired (bar: at most {MOST_LOST} lost).")
         said.append(
