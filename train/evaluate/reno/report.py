@@ -152,8 +152,8 @@ def notes(found: dict[str, Found], drawn: float) -> list[str]:
             gap = paired(found["adapter_reno"].wins, reno.wins)
             from_plain = found["adapter_reno"].told["hacking_from_plain"]
             said.append(
-                f"Adapter and ReNO together win {gap.text(sign=True)} more often than ReNO alone, paired. Beside the plain "
-                f"picture their score rose while true utility fell in {from_plain.text()}."
+                f"Adapter and ReNO together win {gap.text(sign=True)} more often than ReNO alone, paired. Beside the "
+                f"plain picture their score rose while true utility fell in {from_plain.text()}."
             )
         lost = paired(reno.measured.obeyed, plain.measured.obeyed)
         said.append(f"Obedience less plain's: {lost.text(sign=True)}, paired (bar: at most {MOST_LOST} lost).")
