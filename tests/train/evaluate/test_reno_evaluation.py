@@ -177,11 +177,11 @@ def test_hacking_is_a_score_that_rose_while_utility_fell():
 
 
 def test_from_plain_it_counts_what_is_below_the_plain_picture_whatever_a_row_began_with():
-    plain, began, made = Read([[0, 0, 0]]), Read([[2, -2, 2]]), Read([[1, -1, -1]])
-    plain.score, made.score = np.array([[0.5, 0.5, 0.5]]), np.array([[0.9, 0.9, 0.4]])
-    row = Found(Painted(None, np.ones((1, 3)), np.zeros((1, 3)), np.zeros((1, 3, 1))), made, plain, began)
-    assert row.hacked.tolist() == [[True, False, True]]
-    assert row.hacked_from_plain.tolist() == [[False, True, False]]
+    plain, began, made = Read([[0, 0, 0]] * 2), Read([[2, -2, 2]] * 2), Read([[1, -1, -1]] * 2)
+    plain.score, made.score = np.array([[0.5, 0.5, 0.5]] * 2), np.array([[0.9, 0.9, 0.4]] * 2)
+    row = Found(Painted(None, np.ones((2, 3)), np.zeros((2, 3)), np.zeros((2, 3, 1))), made, plain, began)
+    assert row.hacked.tolist() == [[True, False, True]] * 2
+    assert row.hacked_from_plain.tolist() == [[False, True, False]] * 2
     assert row.told["hacking_from_plain"].value == pytest.approx(1 / 3)
 
 
