@@ -11,6 +11,7 @@ from prefgen.preference import load_preference_model
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig
 from train.pocket import adapter, generator, latents, text
+from train.pocket.__main__ import trainer
 from train.pocket.people import FOR_CHOOSING, HELD_BACK
 
 STILL = LoopConfig(steps=2, learning_rate=1e-9, weight_decay=0.0, warmup=1, ema=0.0)
@@ -37,6 +38,15 @@ def test_a_training_ends_in_the_checkpoint_that_it_was_given(tmp_path, monkeypat
     wanted = generator.load().get_submodule(attention)
     torch.testing.assert_close(made.adapter.blocks[block].to_k.weight, wanted.to_k.weight, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(made.adapter.blocks[block].to_v.weight, wanted.to_v.weight / 2, atol=1e-3, rtol=1e-3)
+
+
+def test_what_settings_are_chosen_with_has_seen_no_thing_of_the_choice(tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(adapter, "train", lambda folder, **how: asked.update(how))
+    file = trainer("adapter_for_choosing")(tmp_path)
+    assert load_preference_model(file).reading == load_preference_model("pocket").reading
+    assert set(asked["held_back"]) == {*HELD_BACK, *FOR_CHOOSING}
+    assert (str(asked["out"]), asked["strength"]) == (file, 1.0), "the strength is what is to be chosen"
 
 
 def test_words_are_learnt_for_the_values_of_posters_and_not_with_things_held_back(tmp_path, monkeypatch):
