@@ -7,7 +7,7 @@ into a block's patch (`add`, as ComfyUI_IPAdapter_plus does) find a place in our
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import comfy.model_base
@@ -18,6 +18,7 @@ from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
 
 from ..prefgen.adapter import AdapterConfig, Spoken, decoupled_attention
+from ..prefgen.adapter.words import KeysValues
 from ..prefgen.errors import ModelError
 from .mask import SpatialMask
 from .rows import NEGATIVE, POSITIVE, know_rows, sides_of
@@ -26,7 +27,6 @@ from .words import draw_words
 ALWAYS = float("inf")
 
 Patch = Callable[[Tensor, Tensor, Tensor, dict], Tensor]
-KeysValues = Mapping[str, tuple[Tensor, Tensor]]
 
 
 def text_attention(q: Tensor, k: Tensor, v: Tensor, options: dict) -> Tensor:

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 
 from ..prefgen.adapter import PreferenceAdapter, Spoken, UserParts
+from ..prefgen.adapter.words import KeysValues
 from ..prefgen.embedding import UserEmbedding
 from ..prefgen.errors import CheckpointError
-from .attention import KeysValues
 
 
 def user_keys_values(

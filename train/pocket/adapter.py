@@ -34,6 +34,7 @@ from train.pocket.captions import captions_for
 from train.pocket.encoded import EncodedAgents, encoded_agents
 from train.pocket.latents import latent_pool
 from train.pocket.people import FOR_CHOOSING, HELD_BACK
+from train.pocket.ridge import ridge
 from train.pocket.warm_start import value_states
 from train.settings import key_of
 
@@ -155,17 +156,11 @@ def aligned(adapter: PreferenceAdapter, parts: UserParts) -> dict[str, Tensor]:
 def fit_votes(choice: WordChoice, parts: dict[str, Tensor], wanted: Tensor) -> None:
     """Make the votes the ridge regression of `wanted` (N, W) on all parts at once, each (N, D), inputs standardised. A
     part without a say then leaves the others' as it is."""
-    means = {part: x.mean(0) for part, x in parts.items()}
-    deviations = {part: x.std(0).clamp(min=1e-3 * float(x.std())) for part, x in parts.items()}
-    z = torch.cat([(x - means[part]) / deviations[part] for part, x in parts.items()], dim=1)
     choice.prior.copy_(wanted.mean(0))
-    solved = torch.linalg.solve(z.T @ z + PENALTY * torch.eye(z.shape[1]), z.T @ (wanted - choice.prior))
-    for (part, linear), weight in zip(
-        choice.votes.items(), solved.T.split([x.shape[1] for x in parts.values()], dim=1), strict=True
-    ):
-        weight = weight / deviations[part]
+    fitted = ridge(list(parts.values()), wanted, PENALTY)
+    for linear, (weight, bias) in zip(choice.votes.values(), fitted, strict=True):
         linear.weight.copy_(weight)
-        linear.bias.copy_(-weight @ means[part])
+        linear.bias.copy_(bias)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from train.adapter.start import start_from_text
 from train.data.agents import World, by_attribute
 from train.data.posters import ATTRIBUTES
 from train.pocket.encoded import EncodedAgents
+from train.pocket.ridge import ridge
 from train.pocket.text import END, TextEncoders, tokenize, vocabulary
 
 # The attribute each token of a part begins with; colours are what everybody sees first, so two parts tell them.
@@ -54,8 +55,6 @@ def value_states(encode: TextEncoders, name: str) -> Tensor:
 
 def fit_ridge(linear: torch.nn.Linear, x: Tensor, y: Tensor) -> None:
     """Make `linear` the ridge regression of y (N, out) on x (N, in), inputs standardised first."""
-    mean, deviation = x.mean(0), x.std(0).clamp(min=1e-3 * float(x.std()))
-    z = (x - mean) / deviation
-    weight = torch.linalg.solve(z.T @ z + PENALTY * torch.eye(z.shape[1]), z.T @ (y - y.mean(0))).T / deviation
+    ((weight, bias),) = ridge([x], y, PENALTY)
     linear.weight.copy_(weight)
-    linear.bias.copy_(y.mean(0) - weight @ mean)
+    linear.bias.copy_(y.mean(0) + bias)
