@@ -71,6 +71,8 @@ def _child(command, job: dict, rank: int) -> int:
     said = os.open(job["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
+    # Whole lines, also under PYTHONUNBUFFERED: else another rank's words come between a line and its end.
+    sys.stdout.reconfigure(line_buffering=True, write_through=False)
     count = job["processes"]
     if count > 1:
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
