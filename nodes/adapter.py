@@ -138,7 +138,8 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         embedding, strengths = with_silent_parts(adapter, embedding, strengths)
         name = preference_model.name
         liked = user_keys_values(adapter, embedding, strengths, weights, name)
-        spoken = user_words(adapter, embedding, strengths, weights, name) if adapter.choice else None
+        draws = adapter.choice is not None and variety > 0
+        spoken = user_words(adapter, embedding, strengths, weights, name) if draws else None
         against = preference_model.nobody
         if dislikes == PUSH:
             against, strengths = turned_away(adapter, embedding, name), strengths | {"sem": 0.0, "core": 0.0}

@@ -191,7 +191,7 @@ def patch_user_branch(
     negative: KeysValues | None = None,
     mask: SpatialMask | None = None,
     spoken: Spoken | None = None,
-    variety: float = 0.0,
+    variety: float = 1.0,
 ) -> ModelPatcher:
     """A clone of the MODEL in which every named block has the user's branch.
 
@@ -205,7 +205,7 @@ def patch_user_branch(
     model = model.clone()
     know_rows(model)
     window = _add_window(model, start, end) if (start, end) != (0.0, 1.0) else None
-    entry = draw_words(model, spoken, variety) if spoken and variety else None
+    entry = draw_words(model, spoken, variety) if spoken else None
     before = _attn2_patches(model)
     for name, (k, v) in keys_values.items():
         side, number, index = name.split(".")
