@@ -97,7 +97,8 @@ def paint_decided(
     named = np.array([[name in own for name in everything] for own in names])
     if not named.all():
         first = paint_latents(teacher, sampling, captions_of(rows, names), seeds)
-        rows = np.where(named, rows, read_by(eyes, (teacher.decode(first) * 255).round().byte()))
+        images = teacher.decode(first.to(teacher.unet.device)).cpu()
+        rows = np.where(named, rows, read_by(eyes, (images * 255).round().byte()))
     latents = paint_latents(teacher, sampling, captions_of(rows, [everything] * len(rows)), seeds)
     return {"latents": latents.half(), "indices": torch.from_numpy(rows)}
 

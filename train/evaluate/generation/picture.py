@@ -30,7 +30,7 @@ def draw(found: dict[str, Found]) -> Figure:
     right.set_xlim(min(0.4, plain, *(found[name].obedience.low for name in names)) - 0.03, 1.04)
     for axes, title in ((left, "wins over plain, by true utility"), (right, "the subject is what the prompt names")):
         style.plain(axes, "x").set_title(title, fontsize=10, loc="left", color=style.INK, pad=8)
-    wins = f"{found['full'].win.value:.0%} of the time" if "full" in found else "beside plain"
+    wins = f"{found['full'].win.value:.1%} of the time" if "full" in found else "beside plain"
     style.heading(
         drawn,
         f"What is painted for a person is truly better for them {wins}",

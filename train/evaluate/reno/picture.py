@@ -39,7 +39,7 @@ def draw(found: dict[str, Found]) -> Figure:
     for axes, title in ((left, "wins over plain, by true utility"), (middle, "score rose, true utility fell")):
         style.plain(axes, "x").set_title(title, fontsize=10, loc="left", color=style.INK, pad=8)
     _curves(right, {name: found[name] for name in names if EVERY[name].score})
-    wins = f"{over_users(found['reno'].wins).value:.0%} of the time" if "reno" in found else "beside plain"
+    wins = f"{over_users(found['reno'].wins).value:.1%} of the time" if "reno" in found else "beside plain"
     style.heading(
         drawn,
         f"An optimised noise's picture is truly better for its person {wins}",
