@@ -1,15 +1,14 @@
 """Distils the pocket generator, guidance folded in, into a LoRA that paints in one step, or in up to four.
 
-The teacher's map from noise to picture, many steps with guidance and decided (see `pairs`), is kept. The student learns
-to go all the way at once (Luhman & Luhman 2021, arXiv 2101.02388), from where core's samplers begin: pure noise at the
-schedule's last time. For further steps it learns to go on from where it got itself, on its own Euler path at the noise
-levels of core's `simple` scheduler, to the same end (default ours).
+The teacher's map from noise to picture, many steps with guidance, is kept as pairs. The student learns to go all the
+way at once (Luhman & Luhman 2021, arXiv 2101.02388), from where core's samplers begin: pure noise at the schedule's
+last time. For further steps it learns to go on from where it got itself, on its own Euler path at the noise levels of
+core's `simple` scheduler, to the same end (default ours).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,6 @@ from train.evaluate.pictures.sheets import to_image
 from train.loop import LoopConfig, device_of, fit
 from train.pocket import lora, text
 from train.pocket.bfloat16 import quicken
-from train.pocket.eyes import SHAPES, train_eyes
 from train.pocket.pairs import SHARD, Pairs, teacher_pairs
 from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, conditions, denoised, timestep
 from train.settings import key_of
@@ -69,9 +67,9 @@ def train(folder: Path, config: FewStepConfig = CONFIG, seed: int = 71, out: Pat
     """
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    where = folder / f"few_step-{key_of({'files': weights_digests(), 'teacher': vars(config.teacher), 'eyes': SHAPES})}"
-    teacher, eyes = PocketGenerator.load(device), train_eyes(folder)
-    pairs = teacher_pairs(where / "pairs", teacher, config.teacher, config.pairs, seed, eyes)
+    where = folder / f"few_step-{key_of({'files': weights_digests(), 'teacher': vars(config.teacher)})}"
+    teacher = PocketGenerator.load(device)
+    pairs = teacher_pairs(where / "pairs", teacher, config.teacher, config.pairs, seed)
     student = lora.grow(quicken(PocketGenerator.load(device).unet), config.rank)
 
     def loss_of(student, step):
@@ -81,13 +79,8 @@ def train(folder: Path, config: FewStepConfig = CONFIG, seed: int = 71, out: Pat
     student = fit(student, loss_of, config.loop, where / f"rank{config.rank}")
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(lora.written(student), out)
-    held_out = partial(teacher_pairs, where / "pairs", teacher, config.teacher, config.held_out, eyes=eyes)
-    whole, every = held_out(seed=seed + 1, whole=True), held_out(seed=seed + 2)
-    figures = {
-        "whole": measure(whole, out, where / "whole.png"),
-        "every_kind": measure(every, out, where / "every.png"),
-    }
-    return {**figures, "held_out": config.held_out, "bytes": out.stat().st_size}
+    held_out = teacher_pairs(where / "pairs", teacher, config.teacher, config.held_out, seed + 1, whole=True)
+    return measure(held_out, out, where / "sheet.png")
 
 
 def distillation_loss(
@@ -138,12 +131,11 @@ def _first(given: dict, count: int) -> dict:
 
 @torch.no_grad()
 def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
-    """What the LoRA reached on pairs that it has not seen.
+    """What the LoRA reached on pairs that it has not seen, whose captions name everything.
 
     For the teacher, the student in one, two and four steps, and the generator without LoRA in one: the share of each
-    attribute that the validation judge reads as the teacher painted it, asked or decided; sharpness, as a share of the
-    teacher's; distance from the teacher's picture, mean of the absolute difference. Writes `sheet`: a row each, the
-    first eight captions.
+    attribute that the validation judge reads as asked; sharpness, as a share of the teacher's; distance from the
+    teacher's picture, mean of the absolute difference. Writes `sheet`: a row each, the first eight captions.
     """
     judge, asked = load_judge("validation_judge"), torch.from_numpy(pairs.indices)
     student, plain = PocketGenerator.load(), PocketGenerator.load()
@@ -157,7 +149,7 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
         pictures[name] = torch.cat(painted)
     draw(pictures, sheet)
     sharp, teacher = {name: sharpness(images) for name, images in pictures.items()}, pictures["teacher"]
-    return {
+    figures = {
         name: {
             **read_right(judge, images, asked),
             "sharpness": round(sharp[name] / sharp["teacher"], 4),
@@ -165,6 +157,7 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
         }
         for name, images in pictures.items()
     }
+    return {**figures, "held_out": len(pairs), "bytes": file.stat().st_size}
 
 
 def read_right(judge: Judge, images: Tensor, asked: Tensor) -> dict[str, float]:

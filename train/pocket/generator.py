@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prefgen.pocket.shapes import FOLDER, SIZE_CONDITION, UNET
-from train.data.posters import Attributes, caption, random_names
+from train.data.posters import Attributes, random_caption
 from train.diffusion import Painted, diffusion_loss
 from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket import text
@@ -62,20 +62,15 @@ def sizes(batch: int) -> Tensor:
     return torch.tensor([SIZE_CONDITION] * batch, dtype=torch.float32)
 
 
-def training_names(rng: np.random.Generator, done: float) -> tuple[str, ...]:
-    """What a caption names at a share `done` of the training: nothing, or everything, and later also the subject alone
-    or with a random few of the other attributes."""
+def training_caption(row: np.ndarray, rng: np.random.Generator, done: float) -> str:
+    """A caption of a poster's attribute indices (6,), at a share `done` of the training: empty, or everything, and
+    later also the subject alone or with a random few of the other attributes."""
     if rng.random() < NO_CAPTION:
-        return ()
+        return ""
     each = 1.0
     if done >= WHOLE_UNTIL:
         each = rng.choice([0.0, 1.0, 0.6], p=[SUBJECT_ALONE, WHOLE, 1 - SUBJECT_ALONE - WHOLE])
-    return random_names(rng, each=each)
-
-
-def training_caption(row: np.ndarray, rng: np.random.Generator, done: float) -> str:
-    """Such a caption of a poster's attribute indices (6,)."""
-    return caption(Attributes.from_indices(row), training_names(rng, done))
+    return random_caption(Attributes.from_indices(row), rng, each=each)
 
 
 def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, from_shipped: bool = False) -> dict[str, int]:

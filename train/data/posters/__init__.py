@@ -4,16 +4,7 @@ A poster's attributes are known exactly, so a taste over them has a true utility
 preference can be measured. `draw` turns `Attributes` into pixels; `caption` into words.
 """
 
-from .attributes import (
-    ATTRIBUTES,
-    TASTE,
-    Attributes,
-    caption,
-    random_attributes,
-    random_caption,
-    random_names,
-    subject_prompt,
-)
+from .attributes import ATTRIBUTES, TASTE, Attributes, caption, random_attributes, random_caption, subject_prompt
 from .combinations import SPLITS, combinations, draw_combinations
 from .drawing import SIZE, draw
 from .wordings import BEFORE, UNSEEN, Wordings
@@ -33,6 +24,5 @@ __all__ = [
     "draw_combinations",
     "random_attributes",
     "random_caption",
-    "random_names",
     "subject_prompt",
 ]

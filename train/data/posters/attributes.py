@@ -88,12 +88,7 @@ def caption(attributes: Attributes, names=tuple(ATTRIBUTES)) -> str:
     return ", ".join(phrases.values())
 
 
-def random_names(rng: np.random.Generator, subject: float = 1.0, each: float = 0.5) -> tuple[str, ...]:
-    """What a caption is to name: the subject with one probability and each other attribute with another."""
-    kept = tuple(n for n in ATTRIBUTES if rng.random() < (subject if n == "subject" else each))
-    return kept or ("subject",)
-
-
 def random_caption(attributes: Attributes, rng: np.random.Generator, subject: float = 1.0, each: float = 0.5) -> str:
-    """A caption of `random_names`."""
-    return caption(attributes, random_names(rng, subject, each))
+    """A caption that names the subject with one probability and each other attribute with another."""
+    kept = [n for n in ATTRIBUTES if rng.random() < (subject if n == "subject" else each)]
+    return caption(attributes, kept or ("subject",))

@@ -1,9 +1,10 @@
 """Stage A once more, with what the generator paints: PrefDisc learns to read painted posters as it reads drawn ones.
 
 A person rates what a generator painted, and the noise optimisation scores nothing else; trained on drawings alone,
-PrefDisc reads paintings as nobody does. Readers that are neither of the judges (`train.pocket.eyes`) say what a
-painting shows, as the raters of painted images do in Pick-a-Pic. The decoder stays as it is: the connector has to show
-it a painting as it used to show a drawing of what the eyes see, and drawings as before.
+PrefDisc reads paintings as nobody does. Three pairs of eyes, readers of drawn posters that are neither of the judges
+and of no other use, say what a painting shows, as the raters of painted images do in Pick-a-Pic. The decoder stays as
+it is: the connector has to show it a painting as it used to show a drawing of what the eyes see, and drawings as
+before.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from prefgen.prefdisc.model import PrefDisc
 from prefgen.preference import load_preference_model
 from train.data.agents import World
 from train.data.posters import Attributes, draw_combinations, random_caption
+from train.evaluate.judge import Judge
 from train.evaluate.pictures.kept import kept, weights_digests
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket.batches import soften
-from train.pocket.eyes import seen_by, train_eyes
+from train.pocket.judge import train_reader
 from train.pocket.lora import merge_lora
 from train.pocket.pairs import paint_latents
 from train.pocket.prefdisc.accuracy import validate
@@ -37,6 +39,8 @@ from train.settings import key_of
 SEED = 33
 SHARD = 64
 """Posters in one forward and in one file."""
+EYES = ((16, 4), (24, 3), (32, 4))
+"""Width and depth of each reader: none has a judge's shape or seed."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,26 @@ def _paint(generator: PocketGenerator, sampling: Sampling, captions: list[str], 
     return (generator.decode(paint_latents(generator, sampling, captions, seeds)) * 255).round().byte()
 
 
+@torch.no_grad()
+def seen_by(eyes: list[Judge], images: Tensor) -> Tensor:
+    """What the eyes see, on average: probabilities (N, values) of uint8 images, attribute by attribute."""
+    parts = []
+    for batch in images.split(256):
+        own = [torch.cat([v.softmax(-1) for v in one(batch.float() / 255).values()], dim=1) for one in eyes]
+        parts.append(torch.stack(own).mean(0))
+    return torch.cat(parts)
+
+
 def adapt_sight(prefdisc: PrefDisc, folder: Path, config: PaintedConfig) -> PrefDisc:
     """Train the tower and the connector; the decoder and the preference tokens stay."""
     torch.manual_seed(SEED)
     painted = paint_posters(folder / "painted", config.painted, config.each)
     drawn, known = draw_posters(config.drawn, SEED + 1, "train", folder / "drawn.npz")
-    seen = seen_by(train_eyes(folder.parent), painted)
+    eyes = [
+        train_reader(folder / f"eyes{i}", dict(zip(("width", "depth"), shape, strict=True)), SEED + 10 + i).eval()
+        for i, shape in enumerate(EYES)
+    ]
+    seen = seen_by(eyes, painted)
     certain = torch.cat([F.one_hot(torch.from_numpy(known[:, i]), n) for i, n in enumerate(SIZES)], dim=1).float()
     before = copy.deepcopy(prefdisc).requires_grad_(False).eval()
     target = _twins(before, seen, config.twins)
