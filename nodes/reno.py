@@ -164,6 +164,15 @@ class ReNOOptimize(io.ComfyNode):
                     tooltip="Views of each image, shifted, blurred and noisy, that the reward is the mean of: with "
                     "4, fewer tricks that please the score alone. Each takes the rewards' time; 0 is the image itself.",
                 ),
+                io.Int.Input(
+                    "starts",
+                    default=1,
+                    min=1,
+                    max=1000,
+                    optional=True,
+                    tooltip="Noises to start from the best of: each takes one of the iterations, a short one without "
+                    "gradient. 1 climbs from the seed's own; as many as there are iterations is best-of-N.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The optimised image."),
@@ -201,9 +210,10 @@ class ReNOOptimize(io.ComfyNode):
         checkpointing: bool = False,
         sigmas: torch.Tensor | None = None,
         views: int = 0,
+        starts: int = 1,
         **weights: float,
     ) -> io.NodeOutput:
-        config = RenoConfig(iterations, learning_rate, optimiser=optimiser, patience=patience)
+        config = RenoConfig(iterations, learning_rate, optimiser=optimiser, patience=patience, starts=starts)
         check_decoder(vae, model)
         if sigmas is None:
             sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
@@ -260,7 +270,7 @@ def climb(
                 log.warning(notice)
             show(step.index, painted, None, step.total)
 
-        return optimise(noise, generate, reward, config, on_step)
+        return optimise(noise, generate, reward, config, on_step, graph.fresh_noise)
 
     return graph.differentiate(graph.seed_noise().clone(), work).cpu(), notice
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
+import numpy as np
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_patcher import ModelPatcher
@@ -113,6 +114,11 @@ class FewSteps:
     def seed_noise(self) -> Tensor:
         """The noise that core's samplers draw for this seed, so that the unoptimised image is KSampler's."""
         return comfy.sample.prepare_noise(self.start, self.seed, self.latent.get("batch_index"))
+
+    def fresh_noise(self, k: int) -> Tensor:
+        """The k-th other noise to start from. Of a seed far from this one: the next queue takes the seed beside it."""
+        (other,) = np.random.SeedSequence([self.seed, k]).generate_state(1, np.uint64)
+        return replace(self, seed=int(other)).seed_noise()
 
     def paint(self, noise: Tensor) -> Tensor:
         """What a stock graph paints from this noise, to the bit; latents as a LATENT holds them."""

@@ -53,6 +53,10 @@ def test_numbers_that_come_from_another_node_are_refused_too(comfy, setting, pri
     refused(comfy, graph, *expected, **{setting: graph.add(primitive, value=value)})
 
 
+def test_more_starts_than_iterations(comfy):
+    refused(comfy, Pocket(), "5 noises cannot be tried in 1 iterations", "give 1 to 1 starts", starts=5)
+
+
 def test_a_latent_of_another_channel_count(comfy):
     graph = Pocket()
     pixels = graph.add("ProbeImage", fault="none", batch=1, size=12, seed=0)

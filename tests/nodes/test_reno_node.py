@@ -104,6 +104,18 @@ def test_views_are_drawn_by_the_seed(comfy):
     assert again["rewards"][0] == pytest.approx(seen["rewards"][0], rel=1e-4)
 
 
+def test_the_climb_starts_from_the_best_noise(comfy):
+    _, best_of_two, _ = optimised(comfy, batch=2, iterations=2, starts=2)
+    tried = np.array(best_of_two["rewards"])
+    assert best_of_two["best"] == pytest.approx(tried.max(1)), "as many starts as iterations is best-of-N"
+    assert (tried[:, 0] != tried[:, 1]).all(), "another noise, for each image of the batch"
+    _, climbed, result = optimised(comfy, batch=2, iterations=4, starts=2, learning_rate=20.0)
+    rewards = np.array(climbed["rewards"])
+    assert rewards[:, :2] == pytest.approx(tried, rel=1e-4)
+    assert rewards[:, 2] == pytest.approx(tried.max(1), rel=1e-4)
+    assert (4, 4) in [(value, maximum) for _, value, maximum in result.progress]
+
+
 def test_dislikes_are_climbed_too_and_the_margin_is_a_reward(comfy):
     _, liked, _ = optimised(comfy, reward="margin")
     _, disliked, _ = optimised(comfy, reward="margin", sense="dislike")

@@ -241,6 +241,8 @@ def test_gradient_norms_are_told():
         ({"regulariser": -0.1}, "regulariser"),
         ({"patience": -1}, "patience"),
         ({"loss_scale": 0.5}, "loss scale"),
+        ({"starts": 0}, "0 noises cannot be tried in 30 iterations"),
+        ({"starts": 31}, "31 noises cannot be tried in 30 iterations, of which each takes one: give 1 to 30 starts"),
         ({"optimiser": "lion"}, "optimiser is 'lion'; expected one of sgd, adam"),
     ],
 )
@@ -252,3 +254,41 @@ def test_settings_that_mean_nothing_are_refused(wrong, message):
 def test_a_reward_of_another_shape_is_refused():
     with pytest.raises(RewardError, match=r"shape \(\) for 2 images, expected one number for each"):
         optimise(torch.randn(2, 3), images_of, lambda x: x.sum(), FREE)
+
+
+def test_the_climb_starts_from_each_rows_best_noise():
+    given, other = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [5.0]])
+    seen = []
+    config = replace(FREE, iterations=4, starts=2)
+    result = optimise(given, images_of, toward(4.0), config, seen.append, lambda k: other)
+    # the first row climbs from the other noise, at a distance of 3, the second's two are as good and it stays with its
+    # own; each step goes a tenth of the way
+    assert seen[2].images.tolist() == [[1.0], [3.0]]
+    assert torch.allclose(seen[3].images, torch.tensor([[1.3], [3.1]]))
+    assert [step.index for step in seen] == [0, 1, 2, 3]
+    assert result.curve.shape == (4, 2)
+    assert result.iterations.tolist() == [3, 3]
+
+
+def test_as_many_starts_as_iterations_are_best_of_n():
+    noises = torch.randn(6, 2, 3)
+    plain = replace(FREE, iterations=6, starts=6)
+    # nothing is differentiated: this reward has no gradient to give
+    result = optimise(noises[0], images_of, lambda x: x.detach().sum(1), plain, fresh=lambda k: noises[k])
+    best = noises.sum(2).argmax(0)
+    assert result.iterations.tolist() == best.tolist()
+    assert torch.equal(result.noise, noises[best, [0, 1]])
+    assert torch.equal(result.curve, noises.sum(2))
+
+
+def test_a_start_that_is_the_best_when_all_ends_is_kept():
+    config = replace(FREE, iterations=4, learning_rate=100.0, starts=2)
+    start = torch.zeros(1, 2)
+    result = optimise(start, images_of, toward(1.0), config, fresh=lambda k: start + 0.5)
+    assert result.iterations.tolist() == [1]
+    assert torch.equal(result.noise, start + 0.5)
+
+
+def test_starts_need_noises_to_try():
+    with pytest.raises(RewardError, match="best of 3 noises and only one is given"):
+        optimise(torch.zeros(1, 2), images_of, toward(1.0), replace(FREE, starts=3))

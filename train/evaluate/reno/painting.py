@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from tqdm import tqdm
 from prefgen.adapter import PARTS, UserParts, install_in_diffusers
 from prefgen.preference import PreferenceModel
 from prefgen.reno import optimise
-from prefgen.rewards import Reward
 from train.evaluate.pictures.agents import Agents
 from train.evaluate.pictures.kept import kept, weights_digests
 from train.evaluate.reno.rewards import Scores
@@ -30,7 +29,7 @@ from train.settings import key_of
 BATCH = 4
 """Agents in one forward, whose graph is kept for the gradient (default ours)."""
 OTHERS = 100_000_000
-"""Between the seeds of a picture's noises, which best-of-N chooses from; the first is plain's own."""
+"""Between the seeds of a picture's noises, which best-of-N and ReNO's start are chosen from; the first is plain's own."""
 UNET, REST, BACKWARD = 0.1 / 16, 0.11 / 16, 1.3
 """Seconds of one processor core, about: for one row of the UNet at one step; for one picture's VAE, PrefDisc and CLIP;
 and how many times both of these a gradient takes."""
@@ -83,6 +82,14 @@ class Painting:
         made = {what: torch.cat([part[what] for part in parts]) for what in parts[0]}
         return Painted(made["images"], *(made[what].numpy() for what in ("score", "first", "curve")))
 
+    def minutes(self, rows: list[Row], pictures: int) -> float:
+        """What painting so many pictures of every row takes on one processor core, about."""
+        starts, sampling = self.setting.starts, self.sampling
+        climbing = self.iterations - (starts if starts > 1 else 0)
+        forwards = {"plain": 1.0, "best_of_n": self.iterations, "reno": self.iterations + climbing * BACKWARD}
+        each = sampling.steps * (1 if sampling.cfg == 1 else 2) * UNET + REST
+        return sum(forwards[row.way] for row in rows) * pictures * each / 60
+
     def _paint(self, agents: Agents, row: Row) -> dict[str, Tensor]:
         generate, noise = self._generate(agents, row), seed_noise(agents.seeds.ravel().tolist())
         noise = noise.to(self.generator.unet.device)
@@ -92,11 +99,15 @@ class Painting:
                 images, curve = generate(noise), torch.zeros(0, n * m)
         else:
             reward = self._scores.of(row.score, agents, self.setting)
+            config = self.setting.config(self.iterations)
             if row.way == "best_of_n":
-                images, curve = self._best(agents, generate, reward)
-            else:
-                found = optimise(noise, generate, reward, self.setting.config(self.iterations)).cpu()
-                images, curve = found.images, found.curve
+                config = replace(config, starts=self.iterations)
+
+            def fresh(k: int) -> Tensor:
+                return seed_noise((agents.seeds.ravel() + k * OTHERS).tolist())
+
+            found = optimise(noise, generate, reward, config, fresh=fresh).cpu()
+            images, curve = found.images, found.curve
         rising = torch.cummax(curve.float().cpu(), 0).values if len(curve) else torch.full((1, n * m), torch.nan)
         # One that ended early has its last for the rest.
         rising = torch.cat([rising, rising[-1:].expand(max(0, self.iterations - len(rising)), -1)])
@@ -107,23 +118,6 @@ class Painting:
             "first": rising[0].unflatten(0, (n, m)),
             "curve": rising.T.unflatten(0, (n, m)),
         }
-
-    @torch.no_grad()
-    def _best(self, agents: Agents, generate: Callable[[Tensor], Tensor], reward: Reward) -> tuple[Tensor, Tensor]:
-        """As many noises as ReNO has iterations; the best picture (B, 3, H, W) and all scores (iterations, B)."""
-        scores, best = [], None
-        for k in range(self.iterations):
-            noise = seed_noise((agents.seeds.ravel() + k * OTHERS).tolist())
-            images = generate(noise.to(self.generator.unet.device))
-            now = reward(images)
-            if best is None:
-                best, highest = images, now
-            else:
-                better = now > highest
-                best = torch.where(better.to(images.device)[:, None, None, None], images, best)
-                highest = torch.where(better, now, highest)
-            scores.append(now)
-        return best, torch.stack(scores)
 
     def _generate(self, agents: Agents, row: Row) -> Callable[[Tensor], Tensor]:
         """Noise -> images, with the adapter and the agents' embeddings where the row has them."""
@@ -159,10 +153,3 @@ class Painting:
     def _weights(self) -> list[str]:
         lora = [hashlib.sha256(self.lora.read_bytes()).hexdigest()] if self.lora else []
         return [*weights_digests(("unet", "text_encoders", "vae", "clip_vision")), *lora]
-
-
-def minutes(rows: list[Row], pictures: int, iterations: int, sampling: Sampling) -> float:
-    """What painting takes on one processor core, about."""
-    forwards = {"plain": 1.0, "best_of_n": iterations, "reno": iterations * (1 + BACKWARD)}
-    each = sampling.steps * (1 if sampling.cfg == 1 else 2) * UNET + REST
-    return sum(forwards[row.way] for row in rows) * pictures * each / 60

@@ -21,7 +21,7 @@ from train.evaluate.pictures.drawn import unseen_agents
 from train.evaluate.pictures.measuring import Instruments
 from train.evaluate.pictures.sheets import choose
 from train.evaluate.reno import setting
-from train.evaluate.reno.painting import Painting, minutes
+from train.evaluate.reno.painting import Painting
 from train.evaluate.reno.picture import draw
 from train.evaluate.reno.published import PublishedScores
 from train.evaluate.reno.report import Found, bars, figures, notes, tables
@@ -141,7 +141,7 @@ def compare(
 
 def _tell_cost(names: list[str], pictures: int, painting: Painting) -> None:
     """Before it begins: how many pictures, and about how long."""
-    took = minutes([EVERY[name] for name in names], pictures, painting.iterations, painting.sampling)
+    took = painting.minutes([EVERY[name] for name in names], pictures)
     told = f"{pictures:,} pictures in each of {len(names)} rows: about {took:.0f} minutes on one processor core"
     print(f"{told}, less what is kept in {painting.folder}", file=sys.stderr)
 

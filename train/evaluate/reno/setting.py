@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from prefgen.reno import RenoConfig
 from prefgen.rewards import PAPER_WEIGHTS, By, check_weights
@@ -16,8 +16,8 @@ ITERATIONS = 30
 class Setting:
     """learning_rate, regulariser: see `RenoConfig`. preference, clip: the rewards' weights, the pocket CLIP's cosine
     with the prompt being all of the general rewards. by: the preference's score or its logit margin. views: of each
-    image, over which all of it is averaged; 0 takes the image itself. Defaults: the published
-    ones, but for the learning rate and the views, which the sweep chose for the pocket models."""
+    image, over which all of it is averaged; 0 takes the image itself. starts: noises to start from the best of, each of
+    which takes an iteration. Defaults: the published ones, but for those that the sweep chose for the pocket models."""
 
     learning_rate: float = 15.0
     regulariser: float = RenoConfig.regulariser
@@ -25,13 +25,14 @@ class Setting:
     clip: float = PAPER_WEIGHTS["clip"]
     by: By = "score"
     views: int = 4
+    starts: int = 1
 
     def __post_init__(self) -> None:
         check_weights([self.preference, self.clip])
 
     def config(self, iterations: int) -> RenoConfig:
         """The optimiser's. Raises RewardError for numbers that cannot be."""
-        return RenoConfig(iterations, self.learning_rate, regulariser=self.regulariser)
+        return RenoConfig(iterations, self.learning_rate, regulariser=self.regulariser, starts=self.starts)
 
     def told(self) -> dict:
         """As JSON values."""
@@ -40,7 +41,7 @@ class Setting:
     def text(self) -> str:
         """For a sentence or a table."""
         return (
-            f"learning rate {self.learning_rate:g}, {self.by}, CLIP {self.clip:g}, "
+            f"from the best of {self.starts}, learning rate {self.learning_rate:g}, {self.by}, CLIP {self.clip:g}, "
             f"{self.views} views, regulariser {self.regulariser:g}"
         )
 
@@ -54,8 +55,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip", type=float, default=default.clip, help="weight of the pocket CLIP's cosine")
     parser.add_argument("--by", choices=("score", "margin"), default=default.by, help="how the preference is read")
     parser.add_argument("--views", type=int, default=default.views, help="of every image; 0: the image itself")
+    parser.add_argument("--starts", type=int, default=default.starts, help="noises to start from the best of")
 
 
 def setting_of(given: argparse.Namespace) -> Setting:
     """What was asked for."""
-    return Setting(given.learning_rate, given.regulariser, given.preference, given.clip, given.by, given.views)
+    return Setting(**{field.name: getattr(given, field.name) for field in fields(Setting)})

@@ -26,7 +26,7 @@ from train.evaluate.statistics import Estimate
 from train.pocket.people import FOR_CHOOSING
 
 USERS = 12
-RATES, CLIPS, READINGS, VIEWS = (5.0, 15.0), (1.0, 3.0), ("score", "margin"), (0, 4)
+RATES, CLIPS, READINGS, VIEWS, STARTS = (5.0, 15.0), (0.25, 1.0), ("score", "margin"), (4,), (1, 15)
 
 
 def choose(told: Mapping[Setting, Mapping[str, Estimate]], plain: float) -> Setting:
@@ -46,8 +46,10 @@ def measure(options: Options) -> Report:
     """Paint plain and every setting; choose."""
     given = options.given
     settings = [
-        Setting(rate, given.regulariser, clip=clip, by=by, views=views)
-        for rate, clip, by, views in product(given.learning_rates, given.clips, given.readings, given.views)
+        Setting(rate, given.regulariser, clip=clip, by=by, views=views, starts=starts)
+        for starts, rate, clip, by, views in product(
+            given.starts, given.learning_rates, given.clips, given.readings, given.views
+        )
     ]
     agents, eyes = validation_agents(options)
     painting = painting_of(options, settings[0])
@@ -92,13 +94,13 @@ def draw(told: Mapping[Setting, Mapping[str, Estimate]], chosen: Setting) -> Fig
         axes.plot([hacking.low, hacking.high], [win.value] * 2, color=colour, alpha=0.3)
         axes.plot([hacking.value] * 2, [win.low, win.high], color=colour, alpha=0.3)
         axes.scatter([hacking.value], [win.value], color=colour, s=36, linewidths=0, zorder=3)
-        label = f"{setting.learning_rate:g}, {setting.by}, CLIP {setting.clip:g}"
+        label = f"{setting.starts}, {setting.learning_rate:g}, {setting.by}, CLIP {setting.clip:g}"
         axes.annotate(label, (hacking.value, win.value), (5, 4), textcoords="offset points", fontsize=7.5)
     axes.axvline(MOST_HACKED, color=style.LIMIT, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_xlabel("score rose, true utility fell", fontsize=9)
     axes.set_ylabel("wins over plain", fontsize=9)
     style.plain(axes)
-    style.heading(drawn, f"Chosen: {chosen.text()}", "Learning rate, reading, CLIP's weight; 95 % intervals.")
+    style.heading(drawn, f"Chosen: {chosen.text()}", "Starts, learning rate, reading, CLIP's weight; 95 % intervals.")
     return drawn
 
 
@@ -111,6 +113,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--views", type=int, nargs="+", default=VIEWS, help="of every image, to try; 0: the image itself"
     )
+    parser.add_argument("--starts", type=int, nargs="+", default=STARTS, help="noises to start from the best of, to try")
     parser.add_argument("--regulariser", type=float, default=Setting.regulariser, help="weight of the noise's norm")
 
 

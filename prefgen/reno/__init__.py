@@ -1,0 +1,16 @@
+"""ReNO: the initial noise of a generator, optimised by gradient ascent on a reward of its image (method.md section 4)."""
+
+from .climb import clip_rows, norm_regulariser, optimise, row_norms
+from .config import Optimiser, RenoConfig
+from .found import RenoResult, RenoStep
+
+__all__ = [
+    "Optimiser",
+    "RenoConfig",
+    "RenoResult",
+    "RenoStep",
+    "clip_rows",
+    "norm_regulariser",
+    "optimise",
+    "row_norms",
+]
