@@ -1,4 +1,4 @@
-"""ReNO: the initial noise of a generator, optimised by gradient ascent on a reward of its image (method.md section 4)."""
+"""ReNO: the initial noise of a generator, optimised by gradient ascent on a reward of its image (method.md 4)."""
 
 from .climb import clip_rows, norm_regulariser, optimise, row_norms
 from .config import Optimiser, RenoConfig

@@ -42,7 +42,8 @@ def two(model, world, gallery):
 def small(folder, *more):
     """A command's arguments: the smallest that has an interval."""
     where = ["--folder", str(folder / "kept"), "--out", str(folder / "out"), "--document", str(folder / "e.md")]
-    return ["--users", "2", "--seeds", "1", "--posters", "4", "--steps", "1", "--iterations", "2", *where, *more]
+    least = ["--users", "2", "--seeds", "1", "--posters", "4", "--steps", "1", "--iterations", "2", "--starts", "1"]
+    return [*least, *where, *more]
 
 
 def test_the_command_shows_what_it_must(tmp_path, capsys, monkeypatch):
@@ -68,10 +69,10 @@ def test_the_command_shows_what_it_must(tmp_path, capsys, monkeypatch):
 def test_a_setting_is_chosen_by_the_validation_judge_alone(tmp_path, monkeypatch):
     judges, load = [], sweep.load_judge
     monkeypatch.setattr(sweep, "load_judge", lambda name="judge": judges.append(name) or load(name))
-    one = ("--learning-rates", "15", "--clips", "1", "--readings", "score", "--views", "4")
+    one = ("--learning-rates", "15", "--clips", "1", "--readings", "score", "--views", "4", "--starts", "2")
     result = sweep.main(small(tmp_path, *one))
     assert judges == ["validation_judge"]
-    assert result["setting"] == Setting().told()
+    assert result["setting"] == Setting(15, clip=1, by="score", views=4, starts=2).told()
     assert len(result["settings"]) == 1
     assert "<!-- reno.sweep -->" in (tmp_path / "e.md").read_text()
 
@@ -103,7 +104,8 @@ def test_a_wrong_setting_is_said_before_the_work(tmp_path, monkeypatch):
 
 def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
     # Of the image itself: views are drawn anew in every iteration.
-    painting = Painting(model, tmp_path, 1.5, Setting(views=0), iterations=3, sampling=FewSteps(1))
+    alone = Setting(views=0, starts=1)
+    painting = Painting(model, tmp_path, 1.5, alone, iterations=3, sampling=FewSteps(1))
     plain = painting.paint(two, "plain", EVERY["plain"])
     assert plain.images.shape == (2, 4, 3, 96, 96)
     made = {name: painting.paint(two, name, EVERY[name]) for name in ("best_of_n", "reno", "general")}
@@ -115,6 +117,10 @@ def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
     # Both start from plain's picture, by the same score. 1e-3: a batch with a graph sums in another order.
     assert made["reno"].first == pytest.approx(made["best_of_n"].first, abs=1e-3)
     assert np.abs(made["general"].first - made["reno"].first).max() > 1e-2
+    # What ReNO tries to start from is what best-of-N tries.
+    started = replace(painting, setting=replace(alone, starts=2)).paint(two, "reno", EVERY["reno"])
+    assert started.curve[..., :2] == pytest.approx(made["best_of_n"].curve[..., :2], abs=1e-5)
+    assert (started.score[..., None] >= started.curve[..., :2]).all()
     # What is said to be the score is the score of the picture, but for its rounding to eight bits.
     reward = Scores(model.prefdisc).of("preference", two, painting.setting)
     with torch.no_grad():
@@ -213,4 +219,6 @@ def test_the_viper_like_model_is_trained_once(tmp_path, monkeypatch):
 
 def test_the_judge_has_no_part_in_painting(tmp_path, model, two, monkeypatch):
     monkeypatch.setattr(Judge, "forward", lambda *_: pytest.fail("the judge rewards nothing"))
-    Painting(model, tmp_path, 1.5, iterations=2, sampling=FewSteps(1)).paint(two, "reno", EVERY["reno"])
+    Painting(model, tmp_path, 1.5, Setting(starts=1), iterations=2, sampling=FewSteps(1)).paint(
+        two, "reno", EVERY["reno"]
+    )

@@ -29,7 +29,7 @@ from train.settings import key_of
 BATCH = 4
 """Agents in one forward, whose graph is kept for the gradient (default ours)."""
 OTHERS = 100_000_000
-"""Between the seeds of a picture's noises, which best-of-N and ReNO's start are chosen from; the first is plain's own."""
+"""Between the seeds of a picture's noises, which best-of-N and ReNO's start choose from; the first is plain's."""
 UNET, REST, BACKWARD = 0.1 / 16, 0.11 / 16, 1.3
 """Seconds of one processor core, about: for one row of the UNet at one step; for one picture's VAE, PrefDisc and CLIP;
 and how many times both of these a gradient takes."""

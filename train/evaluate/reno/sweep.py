@@ -113,7 +113,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--views", type=int, nargs="+", default=VIEWS, help="of every image, to try; 0: the image itself"
     )
-    parser.add_argument("--starts", type=int, nargs="+", default=STARTS, help="noises to start from the best of, to try")
+    parser.add_argument(
+        "--starts", type=int, nargs="+", default=STARTS, help="noises to start from the best of, to try"
+    )
     parser.add_argument("--regulariser", type=float, default=Setting.regulariser, help="weight of the noise's norm")
 
 
