@@ -65,7 +65,8 @@ def painting(plan: Plan, prompt: str) -> Painting:
             "ReNOOptimize",
             **{"model": quick, "vae": vae, "latent": noise["latent_image"], **prompts},
             **{"preference_model": preference, "history": histories[person], "prompt": prompt, "seed": noise["seed"]},
-            **{"iterations": plan.iterations, "learning_rate": plan.learning_rate, "views": plan.views},
+            **{"iterations": plan.iterations, "starts": plan.starts, "learning_rate": plan.learning_rate},
+            **{"reward": plan.reward, "views": plan.views},
             **{"steps": plan.reno_steps, "cfg": plan.reno_cfg, "scheduler": plan.reno_scheduler, "sense": "like"},
         )
 

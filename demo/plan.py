@@ -16,9 +16,9 @@ class Plan:
         seed: of the first prompt's noise; the next prompts take the next seeds. One prompt's pictures share a noise.
         steps, cfg, sampler, scheduler: of the plain and the adapter's pictures.
         strength: of the adapter; `train.evaluate.generation.strength` chose it on validation agents.
-        reno_steps, reno_cfg, reno_scheduler, iterations, learning_rate, views: of the noise optimisation, which
-            samples with Euler and the few-step LoRA; `plain_reno` is the same sampler and steps on the noise it starts
-            from.
+        reno_steps, reno_cfg, reno_scheduler, iterations, starts, learning_rate, reward, views: of the noise
+            optimisation, which samples with Euler and the few-step LoRA; `plain_reno` is the same sampler and steps on
+            the seed's noise.
         size: width and height in pixels.
     """
 
@@ -34,8 +34,10 @@ class Plan:
     reno_steps: int = 1
     reno_cfg: float = 1.0
     reno_scheduler: str = "simple"
-    iterations: int = 12
-    learning_rate: float = 15.0
+    iterations: int = 30
+    starts: int = 15
+    learning_rate: float = 5.0
+    reward: str = "margin"
     views: int = 4
 
 

@@ -9,7 +9,7 @@ from demo.__main__ import Clock, write
 from demo.painting import paint
 from demo.plan import Plan
 
-SMALL = replace(Plan(), prompts=("a cactus",), iterations=2)
+SMALL = replace(Plan(), prompts=("a cactus",), iterations=2, starts=1)
 
 
 def test_one_prompt_from_painting_to_report(comfy, tmp_path):

@@ -146,7 +146,7 @@ def notes(found: dict[str, Found], drawn: float) -> list[str]:
             gap = paired(reno.wins, found["best_of_n"].wins)
             said.append(
                 f"Wins more than best-of-N's at as many generator evaluations: {gap.text(sign=True)}, paired. "
-                "ReNO also goes back through every one of them."
+                "ReNO also goes back through those that it climbs."
             )
         if "adapter_reno" in found:
             gap = paired(found["adapter_reno"].wins, reno.wins)
@@ -162,7 +162,7 @@ def notes(found: dict[str, Found], drawn: float) -> list[str]:
             f"{MOST_HACKED})."
         )
     said.append(
-        "Hacking is by each row's own score, from what the row began with: plain, or the adapter's picture. Part of it "
+        "Hacking is by each row's own score, from the picture of plain's noise: plain's, or the adapter's. Part of it "
         f"is the judge's misreading: it reads {drawn:.3f} of the attributes of drawn test posters right, and has no "
         "part in any training, reward or choice."
     )
