@@ -48,7 +48,8 @@ def draw_sheet(
     pen.text((MARGIN, 46), "PrefGen", INK, font(40, "Serif"))
     pen.text(
         (MARGIN, 102),
-        "A row starts from one prompt and one noise. Of each person, the models know only these pairs.",
+        f"A row starts from one prompt and one noise; ReNO tries {plan.starts - 1} others too. Of each person, the "
+        "models know only these pairs.",
         GREY,
         font(17),
     )

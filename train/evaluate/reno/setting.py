@@ -19,13 +19,13 @@ class Setting:
     image, over which all of it is averaged; 0 takes the image itself. starts: noises to start from the best of, each of
     which takes an iteration. Defaults: the published ones, but for those that the sweep chose for the pocket models."""
 
-    learning_rate: float = 15.0
+    learning_rate: float = RenoConfig.learning_rate
     regulariser: float = RenoConfig.regulariser
     preference: float = PAPER_WEIGHTS["preference"]
-    clip: float = PAPER_WEIGHTS["clip"]
-    by: By = "score"
+    clip: float = 0.5
+    by: By = "margin"
     views: int = 4
-    starts: int = 1
+    starts: int = 15
 
     def __post_init__(self) -> None:
         check_weights([self.preference, self.clip])

@@ -26,7 +26,7 @@ from train.evaluate.statistics import Estimate
 from train.pocket.people import FOR_CHOOSING
 
 USERS = 12
-RATES, CLIPS, READINGS, VIEWS, STARTS = (5.0, 15.0), (0.25, 1.0), ("score", "margin"), (4,), (1, 15)
+RATES, CLIPS, READINGS, VIEWS, STARTS = (2.0, 5.0), (0.5, 1.0), ("score", "margin"), (4,), (1, 15)
 
 
 def choose(told: Mapping[Setting, Mapping[str, Estimate]], plain: float) -> Setting:
