@@ -91,8 +91,11 @@ class Painting:
         return sum(forwards[row.way] for row in rows) * pictures * each / 60
 
     def _paint(self, agents: Agents, row: Row) -> dict[str, Tensor]:
-        generate, noise = self._generate(agents, row), seed_noise(agents.seeds.ravel().tolist())
-        noise = noise.to(self.generator.unet.device)
+        def noise_of(k: int) -> Tensor:
+            """The k-th noise of every picture; the first is plain's."""
+            return seed_noise((agents.seeds.ravel() + k * OTHERS).tolist())
+
+        generate, noise = self._generate(agents, row), noise_of(0).to(self.generator.unet.device)
         n, m = agents.seeds.shape
         if row.score is None:
             with torch.no_grad():
@@ -102,11 +105,7 @@ class Painting:
             config = self.setting.config(self.iterations)
             if row.way == "best_of_n":
                 config = replace(config, starts=self.iterations)
-
-            def fresh(k: int) -> Tensor:
-                return seed_noise((agents.seeds.ravel() + k * OTHERS).tolist())
-
-            found = optimise(noise, generate, reward, config, fresh=fresh).cpu()
+            found = optimise(noise, generate, reward, config, fresh=noise_of).cpu()
             images, curve = found.images, found.curve
         rising = torch.cummax(curve.float().cpu(), 0).values if len(curve) else torch.full((1, n * m), torch.nan)
         # One that ended early has its last for the rest.
