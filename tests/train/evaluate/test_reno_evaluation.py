@@ -191,15 +191,23 @@ def test_from_plain_it_counts_what_is_below_the_plain_picture_whatever_a_row_beg
     assert row.told["hacking_from_plain"].value == pytest.approx(1 / 3)
 
 
-def test_the_setting_that_wins_most_without_hacking_is_chosen():
-    def row(win, hacking, obedience):
-        values = {"win_rate": win, "hacking_fraction": hacking, "obedience": obedience}
-        return {name: Estimate(value, 0, value, value, 2) for name, value in values.items()}
+def test_a_setting_is_as_good_as_the_least_sure_of_its_bars():
+    def row(win, hacking, lost):
+        values = {"win_rate": (win, 0.02), "hacking_fraction": (hacking, 0.02), "lost": (lost, 0.01)}
+        return {name: Estimate(value, error, value, value, 2) for name, (value, error) in values.items()}
 
-    hacks, forgets, fair, timid = (Setting(learning_rate=rate) for rate in (1, 2, 3, 4))
-    told = {hacks: row(0.9, 0.2, 1), forgets: row(0.9, 0.1, 0.9), fair: row(0.8, 0.1, 0.98), timid: row(0.6, 0.01, 1)}
-    assert sweep.choose(told, plain=1.0) == fair
-    assert sweep.choose({hacks: told[hacks], forgets: row(0.9, 0.3, 1)}, plain=1.0) == hacks
+    assert sweep.margin(row(0.87, 0.05, -0.1)) == pytest.approx(1)
+    assert sweep.margin(row(0.95, 0.16, -0.1)) == pytest.approx(-0.5)
+    assert sweep.margin(row(0.95, 0.05, 0.05)) == pytest.approx(-2)
+    exact = {name: Estimate(estimate.value, 0, 0, 0, 2) for name, estimate in row(0.9, 0.1, 0.0).items()}
+    assert sweep.margin(exact) > 0
+
+
+def test_what_a_setting_lost_is_paired_with_plain():
+    plain, made = Read([[0.0, 0.0]] * 2), Read([[1.0, 1.0]] * 2)
+    plain.obeyed, made.obeyed = np.array([[1, 1], [1, 0]]), np.array([[1, 0], [0, 0]])
+    row = Found(Painted(None, np.ones((2, 2)), np.zeros((2, 2)), np.zeros((2, 2, 1))), made, plain, plain)
+    assert (sweep.told_of(row)["lost"].value, sweep.told_of(row)["lost"].stderr) == (0.5, 0)
 
 
 def test_the_viper_like_model_is_trained_once(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,15 +30,15 @@ def unseen_agents(options: Options) -> tuple[Agents, PocketEyes]:
     return Agents.joined(parts), PocketEyes(torch.cat(posters))
 
 
-def validation_agents(options: Options) -> tuple[Agents, PocketEyes]:
-    """Agents and posters of validation combinations, from streams of their own."""
+def validation_agents(options: Options, asked: Sequence[str] = FOR_CHOOSING) -> tuple[Agents, PocketEyes]:
+    """Agents and posters of validation combinations, from streams of their own. asked: the subjects of the prompts."""
     world, model, parts, posters = World.load(), options.model(), [], []
     for seed, share in zip(options.seeds, np.array_split(np.arange(options.users), len(options.seeds)), strict=True):
         rng = np.random.default_rng([STREAM, 8, seed])
         gallery = draw_gallery(rng, options.posters, "validation")
         utilities, groups = world.sample(len(share), rng)
         first = 1_000_000 + 10_000 * seed
-        parts.append(draw_agents(model, world, gallery, utilities, groups, rng, FOR_CHOOSING, first))
+        parts.append(draw_agents(model, world, gallery, utilities, groups, rng, asked, first))
         posters.append(unit_posters(gallery))
     return Agents.joined(parts), PocketEyes(torch.cat(posters))
 

@@ -19,27 +19,33 @@ from train.evaluate.judge import load_judge
 from train.evaluate.pictures.agents import PROMPTS, SEEDS
 from train.evaluate.pictures.drawn import validation_agents
 from train.evaluate.pictures.measuring import Instruments
-from train.evaluate.reno.report import MOST_HACKED, MOST_LOST, Found
+from train.evaluate.reno.report import LEAST_WINS, MOST_HACKED, MOST_LOST, Found
 from train.evaluate.reno.run import add_generator, compare, painting_of
 from train.evaluate.reno.setting import Setting
-from train.evaluate.statistics import Estimate
-from train.pocket.people import FOR_CHOOSING
+from train.evaluate.statistics import Estimate, paired
 
 USERS = 12
 RATES, CLIPS, READINGS, VIEWS, STARTS = (2.0, 5.0), (0.5, 1.0), ("score", "margin"), (4,), (1, 15)
+THINGS = ("sun", "moon", "house")
+"""What the prompts name. ReNO trains nothing, so any thing but the test's will do; of the others the generator paints
+these about as surely as the test's. With surer ones (.94 read, not .89) settings seemed to lose less than they did."""
+_EXACT = 1e-9
 
 
-def choose(told: Mapping[Setting, Mapping[str, Estimate]], plain: float) -> Setting:
-    """The setting that wins most of those that hack and lose obedience little enough; where there is none, the one
-    that hacks least. plain: plain's obedience."""
-    allowed = [
-        setting
-        for setting, row in told.items()
-        if row["hacking_fraction"].value < MOST_HACKED and plain - row["obedience"].value <= MOST_LOST
-    ]
-    if allowed:
-        return max(allowed, key=lambda setting: told[setting]["win_rate"].value)
-    return min(told, key=lambda setting: told[setting]["hacking_fraction"].value)
+def told_of(row: Found) -> dict[str, Estimate]:
+    """What is known of a setting's row: its estimates, and the obedience that it `lost` of plain's, paired."""
+    return row.told | {"lost": paired(row.plain.obeyed, row.measured.obeyed)}
+
+
+def margin(told: Mapping[str, Estimate]) -> float:
+    """How surely a setting holds every bar: of wins, hacking and lost obedience, by how many standard errors the least
+    sure is on the right side of its bar."""
+    above = (
+        (told["win_rate"].value - LEAST_WINS, told["win_rate"].stderr),
+        (MOST_HACKED - told["hacking_fraction"].value, told["hacking_fraction"].stderr),
+        (MOST_LOST - told["lost"].value, told["lost"].stderr),
+    )
+    return min(by / max(stderr, _EXACT) for by, stderr in above)
 
 
 def measure(options: Options) -> Report:
@@ -51,37 +57,41 @@ def measure(options: Options) -> Report:
             given.starts, given.learning_rates, given.clips, given.readings, given.views
         )
     ]
-    agents, eyes = validation_agents(options)
+    agents, eyes = validation_agents(options, THINGS)
     painting = painting_of(options, settings[0])
     instruments = Instruments(painting.model, load_judge("validation_judge"), eyes, agents)
-    found: dict[Setting, Found] = {}
+    told: dict[Setting, dict[str, Estimate]] = {}
     for setting in tqdm(settings, desc="settings", unit="settings"):
         both = compare(instruments, replace(painting, setting=setting), ["plain", "reno"])
-        found[setting], plain = both["reno"], both["plain"]
-    told = {setting: row.told for setting, row in found.items()}
+        told[setting], plain = told_of(both["reno"]), both["plain"]
     obedience = plain.told["obedience"]
-    chosen = choose(told, obedience.value)
-    shown = ("win_rate", "hacking_fraction", "obedience", "score")
+    chosen = max(told, key=lambda setting: margin(told[setting]))
+    shown = ("win_rate", "hacking_fraction", "lost", "score")
     result = {
         "setting": chosen.told(),
-        "settings": [s.told() | {what: row[what].to_json() for what in shown} for s, row in told.items()],
+        "settings": [
+            s.told() | {what: row[what].to_json() for what in shown} | {"margin": round(margin(row), 3)}
+            for s, row in told.items()
+        ],
         "obedience_plain": obedience.to_json(),
-        "kept_under": bool(told[chosen]["hacking_fraction"].value < MOST_HACKED),
+        "holds": margin(told[chosen]) >= 0,
         "iterations": given.iterations,
         "users": options.users,
         "checkpoint": options.checkpoint,
     }
-    rows = [(setting.text(), *(row[what].text() for what in shown)) for setting, row in told.items()]
+    rows = [
+        (setting.text(), *(row[what].text() for what in shown), f"{margin(row):+.2f}") for setting, row in told.items()
+    ]
     measured = (
         f"{options.users:,} validation agents over {options.told_seeds}, {PROMPTS * SEEDS} pictures each, of prompts "
-        f"({', '.join(FOR_CHOOSING)}), posters and noise that the test does not have, read by the validation judge; "
+        f"({', '.join(THINGS)}), posters and noise that the test does not have, read by the validation judge; "
         f"{given.iterations} iterations. Plain's obedience: {obedience.text()}. {CLUSTERED}"
     )
     notes = [
-        f"Chosen: {chosen.text()}; of the settings that hack in less than {MOST_HACKED} of the runs and lose at most "
-        f"{MOST_LOST} of plain's obedience, the one that wins most (where there is none, the one that hacks least)."
+        f"Chosen: {chosen.text()}; of all the one that holds its bars most surely, where a setting's margin is that of "
+        f"the least sure of the three: wins {LEAST_WINS}, hacking {MOST_HACKED}, obedience lost {MOST_LOST}."
     ]
-    columns = ("setting", "wins over plain", "hacking", "obedience", "PrefDisc score")
+    columns = ("setting", "wins over plain", "hacking", "obedience lost", "PrefDisc score", "margin, standard errors")
     return Report("ReNO's setting", measured, columns, rows, result, draw(told, chosen), notes)
 
 
