@@ -26,7 +26,7 @@ from train.data.agents import World
 from train.data.posters import Attributes, draw_combinations, random_caption
 from train.evaluate.judge import Judge
 from train.evaluate.pictures.kept import kept, weights_digests
-from train.loop import LoopConfig, fit, generator_of
+from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket.batches import soften
 from train.pocket.judge import train_reader
 from train.pocket.lora import merge_lora
@@ -114,13 +114,14 @@ def adapt_sight(prefdisc: PrefDisc, folder: Path, config: PaintedConfig) -> Pref
     rest = config.batch - count
 
     def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
-        generator = generator_of(SEED, step)
+        generator, device = generator_of(SEED, step), device_of(model)
+        before.to(device)
         old = torch.randint(len(drawn), (rest,), generator=generator)
         new = torch.randint(len(painted), (count,), generator=generator)
-        shown = soften(torch.cat([drawn[old], painted[new]]).float() / 255, generator)
+        shown = soften(torch.cat([drawn[old], painted[new]]).float() / 255, generator).to(device)
         with torch.no_grad():
-            wanted = torch.cat([before.features(shown[:rest]), target[new]])
-        labels = torch.cat([certain[old], seen[new]]).split(SIZES, dim=1)
+            wanted = torch.cat([before.features(shown[:rest]), target[new].to(device)])
+        labels = torch.cat([certain[old], seen[new]]).to(device).split(SIZES, dim=1)
         features, *read = model(shown)
         losses = [F.cross_entropy(*both) for way in read for both in zip(way, labels, strict=True)]
         apart = (features - wanted).square().flatten(1).mean(1) / spread

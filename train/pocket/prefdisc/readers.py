@@ -6,6 +6,7 @@ an image shows; what a pair says of each group of users; which group this is, af
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class Readers(nn.Module):
     def forward(self, layers: tuple[Tensor, ...], packed: Packed) -> dict[str, Tensor]:
         """States of every layer (B, S, D) -> shown (B, n + T, 2, 24) wherever a label is or is to be predicted, and the
         others (B, n, size) where the pair's second label is."""
-        rows = torch.arange(len(packed.reads))[:, None, None]
+        rows = torch.arange(len(packed.reads), device=packed.reads.device)[:, None, None]
         labels = torch.cat([packed.marks, packed.reads], dim=1)
         ends = packed.marks[..., 1:]
         states = {name: layers[at][rows, labels if name == "shown" else ends] for name, at in LAYERS.items()}
@@ -43,8 +44,8 @@ class Readers(nn.Module):
 
 def reading_losses(read: dict[str, Tensor], users: Users) -> dict[str, Tensor]:
     """How far each reader is from what the simulator knows; without a history, of what is shown only."""
-    images = torch.cat([torch.from_numpy(users.history), torch.from_numpy(users.targets)], dim=1)
-    losses = {"shown": F.mse_loss(read["shown"], shown_values(images.numpy()))}
+    shown = shown_values(np.concatenate([users.history, users.targets], axis=1))
+    losses = {"shown": F.mse_loss(read["shown"], shown.to(read["shown"].device))}
     if users.evidence.shape[1]:
         known = users.evidence.cumsum(1).softmax(-1)
         losses["evidence"] = 0.1 * F.mse_loss(read["evidence"], users.evidence)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from prefgen.prefdisc.model import PrefDisc
 from train.data.posters import ATTRIBUTES, draw_combinations
-from train.loop import LoopConfig, fit, generator_of
+from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket.batches import draw_all, soften
 from train.pocket.prefdisc.shapes import LATENTS, WIDTH, new_prefdisc
 
@@ -102,11 +102,12 @@ def train_sight(folder: Path, config: SightConfig) -> tuple[PrefDisc, PosterTabl
     truth = torch.from_numpy(attributes)
 
     def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
-        generator = generator_of(SEED, step)
+        generator, device = generator_of(SEED, step), device_of(model)
         rows = torch.randint(len(images), (config.batch,), generator=generator)
-        _, read, by_patch = model(soften(images[rows].float() / 255, generator))
-        losses = [F.cross_entropy(logits, truth[rows, i]) for way in (read, by_patch) for i, logits in enumerate(way)]
-        right = [(logits.argmax(-1) == truth[rows, i]).float().mean() for i, logits in enumerate(read)]
+        _, read, by_patch = model(soften(images[rows].float() / 255, generator).to(device))
+        values = truth[rows].T.to(device)
+        losses = [F.cross_entropy(*both) for way in (read, by_patch) for both in zip(way, values, strict=True)]
+        right = [(logits.argmax(-1) == own).float().mean() for logits, own in zip(read, values, strict=True)]
         return {"loss": sum(losses), **dict(zip(ATTRIBUTES, right, strict=True))}
 
     sight = fit(sight, loss_of, config.loop, folder / "sight")
@@ -118,11 +119,11 @@ def train_sight(folder: Path, config: SightConfig) -> tuple[PrefDisc, PosterTabl
 
 @torch.no_grad()
 def look(prefdisc: PrefDisc, images: Tensor, attributes: np.ndarray, views: int, seed: int = SEED + 1) -> PosterTable:
-    """Every poster through the tower, `views` times, each softened another way (0: once, as drawn)."""
-    parts = []
+    """Every poster through the tower, `views` times, each softened another way (0: once, as drawn). On the CPU."""
+    parts, device = [], device_of(prefdisc)
     for start in range(0, len(images), 64):
         batch = images[start : start + 64].float() / 255
         generator = generator_of(seed, start)
         shown = [soften(batch, generator) for _ in range(views)] or [batch]
-        parts.append(torch.stack([prefdisc.features(view) for view in shown], dim=1))
+        parts.append(torch.stack([prefdisc.features(view.to(device)).cpu() for view in shown], dim=1))
     return PosterTable(attributes, torch.cat(parts))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from prefgen.losses import expected_over_choice, preference_loss
 from prefgen.prefdisc.model import PackedStates, PrefDisc
 from train.data.agents import World, training_users
-from train.loop import LoopConfig, fit
+from train.loop import LoopConfig, device_of, fit
 from train.pocket.prefdisc.readers import Readers, reading_losses
 from train.pocket.prefdisc.sight import PosterTable
 from train.pocket.prefdisc.users import PAIRS, Users, draw_users
@@ -89,10 +89,10 @@ def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Pa
         short = step < config.short
         words = done >= config.wordless and step % 2 == 1
         users = draw(step, 0, SHORT if short else PAIRS, AFTER_SHORT if short else AFTER, words)
-        return _losses(model, users, config, warmth)
+        return _losses(model, users.to(device_of(model)), config, warmth)
 
     def stage_two(model: nn.Module, step: int) -> dict[str, Tensor]:
-        return _losses(model, draw(step, 1, PAIRS, AFTER, True), config, 0.0)
+        return _losses(model, draw(step, 1, PAIRS, AFTER, True).to(device_of(model)), config, 0.0)
 
     model = fit(Taste(prefdisc, world), stage_one, config.loop, folder / "taste")
     if not config.mode.tokens:
@@ -114,7 +114,7 @@ def _losses(model: nn.Module, users: Users, config: TasteConfig, warmth: float) 
 
 
 def _preference_loss(prefdisc: PrefDisc, states: PackedStates, users: Users, probability: Tensor, mode: Mode) -> Tensor:
-    rows = torch.arange(len(users.features))[:, None, None]
+    rows = torch.arange(len(users.features), device=users.features.device)[:, None, None]
     vocabulary = prefdisc.base.lm_head(states.hidden[rows, users.packed.reads]).flatten(0, 1)
     loss = partial(preference_loss, labels=prefdisc.turns.label_ids, contrastive=mode.contrastive)
     return expected_over_choice(loss, vocabulary[:, 0], vocabulary[:, 1], probability.flatten())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -39,6 +39,14 @@ class Users:
     evidence: Tensor
     history: np.ndarray
     targets: np.ndarray
+
+    def to(self, device: torch.device | str) -> Users:
+        """The same, its tensors on another device."""
+        return replace(
+            self,
+            packed=self.packed.to(device),
+            **{f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)},
+        )
 
 
 def draw_users(

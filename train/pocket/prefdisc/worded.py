@@ -22,7 +22,7 @@ from prefgen.prefdisc.packing import Packed
 from prefgen.preference import load_preference_model
 from train.data.agents import World, training_users
 from train.data.posters import Wordings
-from train.loop import LoopConfig, fit
+from train.loop import LoopConfig, device_of, fit
 from train.pocket.prefdisc.accuracy import validate
 from train.pocket.prefdisc.sight import PosterTable, draw_posters, look
 from train.pocket.prefdisc.taste import AFTER
@@ -61,10 +61,11 @@ def adapt_wording(
     pool = training_users(world)
 
     def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([SEED, step, 1])
+        rng, device = np.random.default_rng([SEED, step, 1]), device_of(model)
+        before.to(device)
         words = step % config.wordless != 0
         bare, worded = (
-            _draw(before, table, world, pool, config.users, step, words, reword)
+            _draw(before, table, world, pool, config.users, step, words, reword).to(device)
             for reword in (None, lambda prompt: config.wordings.of(prompt, rng))
         )
         with torch.no_grad():
