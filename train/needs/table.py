@@ -14,6 +14,8 @@ GIB, TERA, EXA = 2**30, 1e12, 1e18
 TURN = 104
 """Tokens of a turn: 66 of its image, the rest words: Idefics2's template and a prompt of some twenty tokens."""
 UNKNOWN = "not measured"
+WEIGHTS = {"none": "bfloat16", "nf4": "4 bits"}
+"""What the base's weights are in, by `base.quantize`."""
 PARTS = {
     "frozen": "frozen weights",
     "learnt": "the LoRA, its gradient and AdamW's moments",
@@ -111,7 +113,7 @@ def markdown(found: Needs) -> str:
     columns = [
         "GPUs",
         "pairs a forward × forwards a step",
-        "GiB a GPU: DDP, 4 bits",
+        f"GiB a GPU: DDP, {WEIGHTS[config.base.quantize]}",
         "GiB a GPU: FSDP, bfloat16",
         "hours, from measured seconds",
         f"hours if each reached {rate} (assumed)",

@@ -12,13 +12,15 @@ import sys
 
 from accelerate import PartialState
 
+from prefgen.errors import PrefGenError
 from train.prefdisc.config import CONFIGS, load_config
 from train.prefdisc.modes import MODES
-from train.prefdisc.run import ProcessLostError, run
+from train.prefdisc.run import run
 
 
 def main() -> int:
-    """Read the command line and run one stage. Returns the exit status: 1 where another process was lost."""
+    """Read the command line and run one stage. Returns the exit status: 1 for what cannot be run, and where
+    another process was lost."""
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
@@ -27,10 +29,9 @@ def main() -> int:
     parser.add_argument("--stage", type=int, choices=(1, 2), help="1: the LoRA and P_v; 2: P_v alone")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="over the file, such as data.folder=out/set")
     given = parser.parse_intermixed_args()
-    config = load_config(given.config, given.overrides, mode=given.mode, stage=given.stage)
     try:
-        reached = run(config)
-    except ProcessLostError as error:
+        reached = run(load_config(given.config, given.overrides, mode=given.mode, stage=given.stage))
+    except PrefGenError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
     if PartialState().is_main_process:

@@ -75,8 +75,9 @@ def last_complete(folder: Path, processes: int, optimizer: str = PLAIN) -> Path 
     transformers' own search takes the one with the highest number. The state is what it writes last, after the weights
     and the optimiser, except that other processes write their random states in their own time.
     """
-    found = sorted(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-    for path in reversed(found):
+    steps = {path: path.name.rsplit("-", 1)[1] for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")}
+    found = [path for path, step in steps.items() if step.isdecimal()]  # a person may have kept another beside them
+    for path in sorted(found, key=lambda path: int(steps[path]), reverse=True):
         kinds = [kind for kind, kept in OPTIMIZERS.items() if (path / kept).exists()]
         if not (kinds and _is_complete(path, processes)):
             continue

@@ -44,9 +44,10 @@ def run(config: RunConfig) -> dict[str, Any]:
     standard error), losses (of each logged step) and checkpoint (the file).
     """
     PartialState(cpu=bool(config.training.get("use_cpu")))  # the first one decides for all: gloo, or nccl
+    check_same(config)  # before anything large is read
+    trainer = make_trainer(config)
     if PartialState().is_main_process:
         remember(config)
-    trainer = make_trainer(config)
     resumed = last_complete(config.folder, trainer.args.world_size, trainer.optimizer_kind)
     if resumed:
         log.info("resuming %s", resumed)
@@ -157,19 +158,33 @@ def _is_of_communication(error: RuntimeError) -> bool:
     )
 
 
-def remember(config: RunConfig) -> None:
-    """Keep the configuration beside the run. Raises SettingsError where the folder has a run of another one."""
-    file, ours = config.folder / CONFIG, {k: v for k, v in config.to_json().items() if k not in FREE}
-    ours = json.loads(json.dumps(ours))
-    if file.exists():
+def check_same(config: RunConfig) -> None:
+    """Raises SettingsError where the folder has a run of another configuration."""
+    file, ours = config.folder / CONFIG, _remembered(config)
+    if not file.exists():
+        return
+    try:
         theirs = json.loads(file.read_text(encoding="utf-8"))
-        differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
-        if differing:
-            key = differing[0]
-            raise SettingsError(
-                f"{config.folder} holds a run with {key} {theirs.get(key)!r}, this one has {ours.get(key)!r}: "
-                "give another output=FOLDER, or delete that run."
-            )
-    else:
+    except ValueError as error:
+        raise SettingsError(f"{file} is damaged ({error}): give another output=FOLDER, or delete that run.") from error
+    differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    if differing:
+        key = differing[0]
+        raise SettingsError(
+            f"{config.folder} holds a run with {key} {theirs.get(key)!r}, this one has {ours.get(key)!r}: "
+            "give another output=FOLDER, or delete that run."
+        )
+
+
+def remember(config: RunConfig) -> None:
+    """Keep the configuration beside the run that begins with it."""
+    file = config.folder / CONFIG
+    if not file.exists():
         config.folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(ours, indent=1), encoding="utf-8")
+        beside = file.with_suffix(".partial")  # a kill while it is written leaves no half of one
+        beside.write_text(json.dumps(_remembered(config), indent=1), encoding="utf-8")
+        beside.replace(file)
+
+
+def _remembered(config: RunConfig) -> dict[str, Any]:
+    return json.loads(json.dumps({key: value for key, value in config.to_json().items() if key not in FREE}))

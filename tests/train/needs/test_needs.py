@@ -87,7 +87,24 @@ def test_hours_are_measured_or_not_given(tmp_path, capsys):
     assert told["rows"][0]["hours_at_assumed_rate"] == pytest.approx(hours, abs=0.01)
 
 
-@pytest.mark.parametrize("wrong", [["--seconds", "2"], ["--gpus", "3"], ["--seconds", "2", "--second-stage", "1"]])
+def test_a_base_that_is_whole_is_not_called_quantised(capsys):
+    main(["--config", "idefics2_8b_whole"])
+    assert "DDP, bfloat16" in capsys.readouterr().out
+    main([])
+    assert "DDP, 4 bits" in capsys.readouterr().out
+
+
+WRONG = [
+    ["--seconds", "2"],
+    ["--gpus", "3"],
+    ["--seconds", "2", "--second-stage", "1"],
+    ["--seconds", "-2", "--second-stage", "1", "--card", "a card"],
+    ["--reached", "nan"],
+    ["--config", "nope"],
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=" ".join)
 def test_what_cannot_be_said_is_refused(wrong):
     with pytest.raises(SystemExit):
         main(wrong)

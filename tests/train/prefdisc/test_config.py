@@ -6,7 +6,7 @@ from prefgen.prefdisc.config import PrefDiscSpec
 from tests.train.prefdisc.sets import write_config
 from train.prefdisc.config import CONFIGS, load_config
 from train.prefdisc.modes import MODES
-from train.prefdisc.run import remember, training_arguments
+from train.prefdisc.run import CONFIG, check_same, remember, training_arguments
 from train.settings import SettingsError
 
 PAPER = ("idefics2_8b_1gpu", "idefics2_8b_8gpu", "idefics2_8b_nodes")
@@ -83,9 +83,12 @@ def test_processes_that_cannot_share_the_batch_are_refused(file):
 
 def test_a_folder_holds_one_run(file):
     remember(load_config(file))
-    remember(load_config(file, ["training.save_steps=1", "per_device=4"]))
+    check_same(load_config(file, ["training.save_steps=1", "per_device=4"]))
     with pytest.raises(SettingsError, match="holds a run with seed 0, this one has 1"):
-        remember(load_config(file, ["seed=1"]))
+        check_same(load_config(file, ["seed=1"]))
+    (load_config(file).folder / CONFIG).write_text("")
+    with pytest.raises(SettingsError, match="damaged"):
+        check_same(load_config(file))
 
 
 def test_a_missing_file_names_those_there_are():

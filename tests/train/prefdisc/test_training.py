@@ -6,18 +6,19 @@ import pytest
 import torch
 
 from prefgen.checkpoint import read_checkpoint
-from prefgen.errors import CheckpointError
+from prefgen.errors import CheckpointError, PrefGenError
 from prefgen.history import PreferencePair, UserHistory
 from prefgen.images import read_image
 from prefgen.losses import base_loss, preference_loss
 from prefgen.preference import load_preference_model
 from tests.train.prefdisc.sets import write_config
 from train.prefdisc import learner
+from train.prefdisc.__main__ import main
 from train.prefdisc.base import build_prefdisc
 from train.prefdisc.checkpoints import FSDP, last_complete, load_prefdisc
 from train.prefdisc.config import load_config
 from train.prefdisc.learner import trainable
-from train.prefdisc.run import make_trainer, run
+from train.prefdisc.run import check_same, make_trainer, run
 from train.settings import SettingsError
 
 
@@ -178,6 +179,8 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(folder, first):
     try:
         state.write_text(text[: len(text) // 2])
         assert last_complete(stage, 1) == stage / "checkpoint-4"
+        (stage / "checkpoint-kept").mkdir()
+        assert last_complete(stage, 1) == stage / "checkpoint-4", "a person's own is none of the run's"
     finally:
         state.write_text(text)
     assert last_complete(stage, 2) == stage / "checkpoint-6", "other processes may go on with it"
@@ -199,6 +202,19 @@ def test_a_lora_that_fits_nothing_is_refused(folder):
 def test_the_configuration_is_kept_beside_the_run(folder, first):
     kept = json.loads((folder / "out" / "full" / "stage1" / "config.json").read_text())
     assert kept["data"]["history"] == 3
+
+
+def test_a_run_that_never_began_is_in_nobodys_way(folder):
+    out = f"output={folder / 'mistyped'}"
+    with pytest.raises(PrefGenError):
+        run(config(folder, out, f"data.folder={folder / 'nope'}"))
+    check_same(config(folder, out))
+
+
+def test_what_cannot_be_run_is_said_in_a_sentence(folder, monkeypatch, caplog):
+    monkeypatch.setattr("sys.argv", ["train", "--config", str(folder / "run.yaml"), "data.folder=nope"])
+    assert main() == 1
+    assert "nope" in caplog.messages[-1]
 
 
 def test_a_mode_without_prompts_reads_none_whoever_gives_one(folder):
