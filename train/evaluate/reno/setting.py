@@ -22,7 +22,7 @@ class Setting:
     learning_rate: float = RenoConfig.learning_rate
     regulariser: float = RenoConfig.regulariser
     preference: float = PAPER_WEIGHTS["preference"]
-    clip: float = 0.5
+    clip: float = 2.0
     by: By = "margin"
     views: int = 4
     starts: int = 15
