@@ -63,7 +63,9 @@ def test_no_prompt_is_an_empty_one(folder):
     assert UserHistory.from_folder(folder).pairs[0].prompt == ""
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "{", "[]", '{"pairs": [{}]}', '{"pairs": 3}', '{"name": "x"}'])
+@pytest.mark.parametrize(
+    "text", [pytest.param("[" * 100_000, id="deep"), "{", "[]", '{"pairs": [{}]}', '{"pairs": 3}', '{"name": "x"}']
+)
 def test_a_malformed_listing_says_what_it_should_be(folder, text):
     (folder / "pairs.json").write_text(text)
     with pytest.raises(HistoryError, match="is not a list of pairs"):
