@@ -172,7 +172,7 @@ def _reading(file: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise OfflineError(f"{file} {what} ({error}): get it again.") from error
+        raise OfflineError(f"{file} {what} ({' '.join(str(error).split())}): get it again.") from error
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
