@@ -21,7 +21,8 @@ PAIRS_FILE = "pairs.json"
 class PreferencePair:
     """One choice: of two images of the same prompt, the one liked and the one disliked.
 
-    liked, disliked: float tensors (3, H, W) in [0, 1], of any size. Raises ImageError if one cannot be used.
+    liked, disliked: float tensors (3, H, W) in [0, 1], of any size. Raises ImageError if one cannot be used, and
+    HistoryError for a prompt that is no text (half a character, as JSON can spell it).
     """
 
     liked: Tensor
@@ -31,6 +32,12 @@ class PreferencePair:
     def __post_init__(self) -> None:
         check_images(self.liked, "The liked image of a pair")
         check_images(self.disliked, "The disliked image of a pair")
+        try:
+            self.prompt.encode()
+        except UnicodeEncodeError as error:
+            raise HistoryError(
+                f"The prompt of a pair is {self.prompt!r}, which has half a character: write it anew."
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +102,11 @@ class UserHistory:
         listing = folder / PAIRS_FILE
         try:
             described = json.loads(listing.read_text(encoding="utf-8"))
-            rows = [(row["liked"], row["disliked"], str(row.get("prompt", ""))) for row in described["pairs"]]
+            rows = [(row["liked"], row["disliked"], _text(row.get("prompt"))) for row in described["pairs"]]
             name = str(described.get("name", folder.name))
         except OSError as error:
             raise HistoryError(f"{listing} could not be read ({error.strerror}): name a folder that has it.") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise HistoryError(
                 f"{listing} is not a list of pairs ({error!r}), expected "
                 '{"name": ..., "pairs": [{"liked": file, "disliked": file, "prompt": text}]}: correct the file.'
@@ -177,7 +184,14 @@ def _add_image(digest: hashlib._Hash, image: Tensor) -> None:
 
 def _inside(folder: Path, name: object) -> Tensor:
     """Read image `name` of `folder`, refusing a path that leaves it (a shared folder must not read other files)."""
-    path = (folder / str(name)).resolve()
+    try:
+        path = (folder / str(name)).resolve()
+    except ValueError as error:
+        raise HistoryError(f"{PAIRS_FILE} names {str(name)!r}, which no file is called: correct the file.") from error
     if not path.is_relative_to(folder):
         raise HistoryError(f"{PAIRS_FILE} names {str(name)!r}, which is outside {folder}: keep the images beside it.")
     return read_image(path)
+
+
+def _text(prompt: object) -> str:
+    return "" if prompt is None else str(prompt)

@@ -57,6 +57,8 @@ def read_image(path: Path, longest: int = LONGEST) -> Tensor:
     from PIL import Image
 
     try:
+        if isinstance(path, Path) and path.exists() and not path.is_file():
+            raise OSError("it is no regular file")  # a pipe would be waited for
         with Image.open(path) as opened:
             # JPEGs unpack at a half, a quarter or an eighth, which is all that is needed of a huge one.
             opened.draft("RGB", (longest, longest))

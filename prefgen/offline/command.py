@@ -79,6 +79,7 @@ def score(given: argparse.Namespace) -> str:
     from .score import ScoreConfig, score_images
 
     check_output(given.out)  # before anything large is read
+    _check_prompt(given.prompt)
     processes, people = _begin(given)
     options = {
         "prompt": given.prompt,
@@ -95,7 +96,7 @@ def score(given: argparse.Namespace) -> str:
     if tally is None:
         return ""
     what = f"{tally.items:,} images, {len(people):,} people: {tally.rows:,} rows in {given.out}"
-    return what + _unreadable(tally.errors, "images")
+    return what + _failed(tally.errors, "images could not be scored")
 
 
 def encode(given: argparse.Namespace) -> str:
@@ -106,10 +107,12 @@ def encode(given: argparse.Namespace) -> str:
     index = given.index or given.out / INDEX
     check_output(index)  # before anything large is read
     processes, people = _begin(given)
-    tally = encode_people(_model(given, processes), people, given.out, index, processes)
+    about = (("pairs", given.pairs), ("split", given.split), ("precision", given.precision))
+    tally = encode_people(_model(given, processes), people, given.out, index, processes, about)
     if tally is None:
         return ""
-    return f"{tally.items - tally.errors:,} user embeddings in {given.out}{_unreadable(tally.errors, 'histories')}"
+    what = f"{tally.items - tally.errors:,} user embeddings in {given.out}"
+    return what + _failed(tally.errors, "histories could not be encoded")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +144,13 @@ def _begin(given: argparse.Namespace) -> tuple[Processes, list[Person]]:
     return join(given.device), find_people(given.users, given.pairs, given.split)
 
 
+def _check_prompt(prompt: str) -> None:
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise OfflineError(f"--prompt is {prompt!r}, which is no text: give it in UTF-8.") from error
+
+
 def _model(given: argparse.Namespace, processes: Processes) -> PreferenceModel:
     import torch
 
@@ -155,8 +165,8 @@ def _model(given: argparse.Namespace, processes: Processes) -> PreferenceModel:
     return load_preference_model(given.checkpoint, processes.device, getattr(torch, name), given.bases)
 
 
-def _unreadable(count: int, what: str) -> str:
-    return f"; {count:,} {what} could not be read: their rows say why" if count else ""
+def _failed(count: int, what: str) -> str:
+    return f"; {count:,} {what}: their rows say why" if count else ""
 
 
 def _positive(text: str) -> int:

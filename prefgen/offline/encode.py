@@ -6,15 +6,19 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PrefGenError
+from ..history import UserHistory
 from ..profile.store import RESERVED
-from .ledger import Ledger, Tally
+from .errors import OfflineError
+from .ledger import Done, Ledger, Tally
 from .people import Person
 from .processes import Processes
+from .rows import writing_to
 
 if TYPE_CHECKING:
+    from ..embedding import UserEmbedding
     from ..preference import PreferenceModel
 
 COLUMNS = {"user": "string", "file": "string", "pairs": "int64", "parts": "string", "error": "string"}
@@ -24,18 +28,26 @@ ENDING = ".safetensors"
 
 
 def encode_people(
-    model: PreferenceModel, people: Sequence[Person], folder: Path, index: Path, processes: Processes
+    model: PreferenceModel,
+    people: Sequence[Person],
+    folder: Path,
+    index: Path,
+    processes: Processes,
+    about: Sequence[tuple[str, Any]] = (),
 ) -> Tally | None:
     """Write every person's user embedding into `folder` and a row for each into `index`, or go on where a killed run
     left it; None in all processes but the main one.
 
-    A person whose history cannot be read has a row with an `error` and no file. Raises OfflineError as the ledger does,
-    and CheckpointError where the checkpoint has no PrefDisc.
+    about: further settings, which must be the same where a run goes on, as the people must be by their marks. A person
+    whose history cannot be read has a row with an `error` and no file. Raises OfflineError as the ledger does and where
+    a file cannot be written, and CheckpointError where the checkpoint has no PrefDisc.
     """
     from tqdm import tqdm
 
     model.require("prefdisc")
-    ledger = Ledger(index, COLUMNS, {"work": "encode", "checkpoint": model.reading, "folder": str(folder)})
+    marks = {person.name: person.mark() for person in people}
+    same = {"work": "encode", "checkpoint": model.reading, "folder": str(folder), "people": marks, **dict(about)}
+    ledger = Ledger(index, COLUMNS, same)
     if processes.is_main:
         ledger.begin()
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +58,7 @@ def encode_people(
     bar = tqdm(mine, desc="encoding", unit="person", disable=not processes.is_main)
     with ledger.writing(processes.rank) as writer:
         for person in bar:
-            writer.add([(person.name, [_encoded(model, person, folder)])])
+            writer.add([Done(person.name, [_encoded(model, person, folder)])])
     processes.wait()
     return ledger.finish([person.name for person in people]) if processes.is_main else None
 
@@ -57,11 +69,11 @@ def file_name(user: str) -> str:
     if plain == user and plain and plain not in RESERVED:
         return plain + ENDING
     # Capitals too: some systems take Ada and ada for one file.
-    return f"{plain or 'user'}-{hashlib.sha256(user.encode()).hexdigest()[:10]}{ENDING}"
+    return f"{plain or 'user'}-{hashlib.sha256(user.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}{ENDING}"
 
 
 def _encoded(model: PreferenceModel, person: Person, folder: Path) -> dict:
-    from ..embedding import extract, save_embedding
+    from ..embedding import extract
 
     row = {"user": person.name, "file": None, "pairs": None, "parts": None, "error": None}
     try:
@@ -69,5 +81,20 @@ def _encoded(model: PreferenceModel, person: Person, folder: Path) -> dict:
         embedding = extract(model, history)
     except PrefGenError as error:
         return {**row, "error": str(error)}
-    save_embedding(folder / file_name(person.name), embedding)
-    return {**row, "file": file_name(person.name), "pairs": len(history), "parts": " ".join(embedding.vectors)}
+    _save(folder / file_name(person.name), embedding)
+    pairs = len(history) if isinstance(history, UserHistory) else 0  # liked images alone are none
+    return {**row, "file": file_name(person.name), "pairs": pairs, "parts": " ".join(embedding.vectors)}
+
+
+def _save(path: Path, embedding: UserEmbedding) -> None:
+    from safetensors import SafetensorError
+
+    from ..embedding import save_embedding
+
+    try:
+        with writing_to(path):
+            save_embedding(path, embedding)
+    except SafetensorError as error:  # what a full disk raises
+        raise OfflineError(
+            f"{path} could not be written ({error}): make room, and give the same command again. What was done is kept."
+        ) from error

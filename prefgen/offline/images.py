@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import torch.nn.functional as F
@@ -18,8 +16,10 @@ from ..errors import ImageError
 from ..images import read_image
 from ..prefdisc.config import PrefDiscSpec
 from ..prefdisc.pixels import fitted_size
+from .captions import read_caption
 from .errors import OfflineError
-from .parquet import ENDING, Table, image_data
+from .files import below, stamp
+from .parquet import ENDING, ImageBytes, Table, image_data, text
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 CAPTION = ".txt"
@@ -29,12 +29,15 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class Undecoded:
-    """An image as it lies there. name: in the output. data: its file, or its bytes; None where there is none."""
+    """An image as it lies there. name: in the output. data: its file, or its bytes; None where there is none. mark:
+    what tells that it has changed. error: what was wrong beside the image."""
 
     name: str
     data: Path | bytes | None
     prompt: str = ""
     id: str | None = None
+    mark: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,18 @@ class Candidate:
     id: str | None
     image: Tensor | None
     error: str | None = None
+    mark: str = ""
 
 
 class Source(Protocol):
-    """Images with a name each; `read` gives those at some places, undecoded."""
+    """Images with a name each; `read` gives those at some places, undecoded. `mark` is what tells that an image has
+    changed, or nothing where there is none of this name."""
 
     names: Sequence[str]
 
     def read(self, places: Iterable[int]) -> list[Undecoded]: ...
+
+    def mark(self, name: str) -> str: ...
 
 
 class Folder:
@@ -70,14 +77,26 @@ class Folder:
 
     def read(self, places: Iterable[int]) -> list[Undecoded]:
         """Files and prompts."""
-        names = [self.names[place] for place in places]
-        return [Undecoded(name, self.folder / name, self._prompt(name)) for name in names]
+        return [self._one(self.names[place]) for place in places]
+
+    def mark(self, name: str) -> str:
+        """Size and time of the file, and of its caption."""
+        own = stamp(self.folder / name)
+        return f"{own} {stamp(self._caption(name))}" if own and self.captions else own
+
+    def _one(self, name: str) -> Undecoded:
+        mark = self.mark(name)  # before it is read: what changes in between is seen to be another
+        try:
+            return Undecoded(name, self.folder / name, self._prompt(name), mark=mark)
+        except OfflineError as error:
+            return Undecoded(name, None, mark=mark, error=str(error))
 
     def _prompt(self, name: str) -> str:
-        beside = (self.folder / name).with_suffix(CAPTION)
-        if not self.captions or not beside.is_file():
-            return self.prompt
-        return beside.read_text(encoding="utf-8", errors="replace").strip()
+        beside = self._caption(name)
+        return read_caption(beside) if self.captions and beside.is_file() else self.prompt
+
+    def _caption(self, name: str) -> Path:
+        return (self.folder / name).with_suffix(CAPTION)
 
 
 class Rows:
@@ -96,11 +115,19 @@ class Rows:
         """Bytes or paths, prompts and ids."""
         return [self._one(place) for place in places]
 
+    def mark(self, name: str) -> str:
+        """Size and time of the Parquet file that has the row; files that it names are not looked at."""
+        return self.table.mark(name)
+
     def _one(self, place: int) -> Undecoded:
-        row = self.table.row(place)
-        prompt = str(row[self.prompt_column] or "") if self.prompt_column else self.prompt
-        own = str(row[self.id_column]) if self.id_column else None
-        return Undecoded(self.names[place], image_data(row[self.image_column], self.table.folder), prompt, own)
+        row, name = self.table.row(place), self.names[place]
+        mark = self.mark(name)
+        try:
+            prompt = text(row[self.prompt_column]) or "" if self.prompt_column else self.prompt
+            own = text(row[self.id_column]) if self.id_column else None
+            return Undecoded(name, image_data(row[self.image_column], self.table.folder), prompt, own, mark)
+        except OfflineError as error:
+            return Undecoded(name, None, mark=mark, error=str(error))
 
 
 def open_source(
@@ -113,7 +140,7 @@ def open_source(
     id_column: str = "",
 ) -> Source:
     """The images in `path`: a folder of image files, at any depth, a .parquet file, or a folder of those. Raises
-    OfflineError where there are none, or both."""
+    OfflineError where there are none, or both, or a folder cannot be read."""
     if path.suffix == ENDING and path.is_file():
         source = Rows(path, image_column, prompt_column, id_column, prompt)
     elif path.is_dir():
@@ -134,29 +161,29 @@ def open_source(
 
 
 def _found(folder: Path) -> tuple[list[str], int]:
-    files, tables = [], 0
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        tables += sum(name.endswith(ENDING) for name in names)
-        shown = (name for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES)
-        files += [(Path(place) / name).relative_to(folder).as_posix() for name in shown]
-    return files, tables
+    names = list(below(folder))
+    files = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    return files, sum(name.endswith(ENDING) for name in names)
 
 
 def decode(found: Undecoded, spec: PrefDiscSpec) -> Candidate:
     """Read an image at the size at which PrefDisc reads it, so that images of many sizes make few kinds of batches; the
     pixels are those that PrefDisc's own preprocessing would have made."""
     if found.data is None:
-        return Candidate(found.name, found.prompt, found.id, None, "no image in this row")
+        return _failed(found, found.error or "no image in this row")
     try:
-        image = read_image(BytesIO(found.data) if isinstance(found.data, bytes) else found.data)
+        image = read_image(ImageBytes(found.data, found.name) if isinstance(found.data, bytes) else found.data)
     except ImageError as error:
-        return Candidate(found.name, found.prompt, found.id, None, f"not readable as an image ({error.__cause__})")
+        return _failed(found, f"not readable as an image ({error.__cause__ or error})")
     size = fitted_size(*image.shape[-2:], spec)
     # Only where it is fitted for good: with a shortest edge above the longest it would be resized once more.
     if size != tuple(image.shape[-2:]) and fitted_size(*size, spec) == size:
         image = F.interpolate(image[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
-    return Candidate(found.name, found.prompt, found.id, image)
+    return Candidate(found.name, found.prompt, found.id, image, mark=found.mark)
+
+
+def _failed(found: Undecoded, why: str) -> Candidate:
+    return Candidate(found.name, found.prompt, found.id, None, why, found.mark)
 
 
 def decoded(

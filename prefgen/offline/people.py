@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,27 @@ from ..history import PAIRS_FILE, LikedImages, PreferencePair, UserHistory
 from ..images import read_image
 from ..profile.store import RATINGS
 from .errors import OfflineError
-from .parquet import ENDING, Table, image_data
+from .files import stamp
+from .parquet import ENDING, ImageBytes, Table, image_data, parquet_files, text
 
 SET = "users.jsonl"
 COLUMNS = ("user", "liked", "disliked")
 PROMPT = "prompt"
+AT_ONCE = 256 * 2**20
+"""Bytes of histories out of Parquet that are read together."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody whose history is read when it is wanted. read: raises HistoryError, ProfileError or ImageError."""
+    """Somebody whose history is read when it is wanted.
+
+    read: raises HistoryError, ProfileError, ImageError or OfflineError. mark: tells without reading images that it is
+    another history: a digest of what the newest pairs say and of the sizes and times of their files.
+    """
 
     name: str
     read: Callable[[], UserHistory | LikedImages]
+    mark: Callable[[], str]
 
 
 def find_people(sources: Iterable[Path], most: int = 8, split: str = "") -> list[Person]:
@@ -42,12 +50,10 @@ def find_people(sources: Iterable[Path], most: int = 8, split: str = "") -> list
     one name.
     """
     found = [person for source in sources for person in _found(Path(source), most, split)]
-    names = [person.name for person in found]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if twice:
-        raise OfflineError(
-            f"There are {names.count(twice[0])} people called {twice[0]!r}, expected names of their own."
-        )
+    counts = Counter(person.name for person in found)
+    twice = min((name for name, count in counts.items() if count > 1), default=None)
+    if twice is not None:
+        raise OfflineError(f"There are {counts[twice]} people called {twice!r}, expected names of their own.")
     return found
 
 
@@ -57,9 +63,10 @@ def _found(source: Path, most: int, split: str) -> list[Person]:
     elif source.suffix == ENDING and source.is_file():
         people = _of_table(source, most)
     elif source.is_dir():
-        folders = [source, *sorted(path for path in source.iterdir() if path.is_dir())]
+        shown = (path for path in source.iterdir() if path.name[0] != ".")
+        folders = [source, *sorted(path for path in shown if path.is_dir())]
         people = [person for folder in folders for person in _of_folder(folder, most)]
-        if not people and any(source.rglob(f"*{ENDING}")):
+        if not people and parquet_files(source):
             people = _of_table(source, most)
     else:
         raise OfflineError(f"{source} is not there, expected a person's folder, or a set of people: name one.")
@@ -74,18 +81,45 @@ def _found(source: Path, most: int, split: str) -> list[Person]:
 def _of_folder(folder: Path, most: int) -> list[Person]:
     if (folder / PAIRS_FILE).is_file():
         name = _named(folder)
-        return [Person(name, lambda: _newest(UserHistory.from_folder(folder), most, name))]
+        return [
+            Person(
+                name,
+                lambda: _newest(UserHistory.from_folder(folder), most, name),
+                lambda: _mark(_listed(folder).get("pairs"), most, folder),
+            )
+        ]
     if (folder / RATINGS).is_file():
-        return [Person(folder.resolve().name, lambda: _profile(folder.resolve(), most))]
+        folder = folder.resolve()
+        return [Person(folder.name, lambda: _profile(folder, most), lambda: _mark_of_profile(folder, most))]
     return []
 
 
 def _named(folder: Path) -> str:
-    """The name in pairs.json, or the folder's; what is wrong with a file is said when its pairs are read."""
+    """The name in pairs.json, or the folder's."""
+    return str(_listed(folder).get("name") or folder.resolve().name)
+
+
+def _listed(folder: Path) -> dict[str, Any]:
+    """What pairs.json says; what is wrong with it is said when the history is read."""
     try:
-        return str(json.loads((folder / PAIRS_FILE).read_text(encoding="utf-8")).get("name") or folder.resolve().name)
-    except (OSError, ValueError, AttributeError):
-        return folder.resolve().name
+        found = json.loads((folder / PAIRS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _mark(pairs: Any, most: int, folder: Path) -> str:
+    newest = pairs[-most:] if isinstance(pairs, list) else []
+    files = [str(pair.get(side)) for pair in newest if isinstance(pair, dict) for side in COLUMNS[1:]]
+    return _digest(newest, [stamp(folder / file) for file in files])
+
+
+def _mark_of_profile(folder: Path, most: int) -> str:
+    return _digest(most, (folder / RATINGS).read_bytes().hex())  # which name images by their content
+
+
+def _digest(*told: Any) -> str:
+    return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:16]
 
 
 def _newest(history: UserHistory, most: int, name: str) -> UserHistory:
@@ -107,30 +141,71 @@ def _of_set(folder: Path, most: int, split: str) -> list[Person]:
         try:
             row = json.loads(line)
             if not split or row["split"] == split:
+                if row["user"] is None:
+                    raise TypeError("it has no name")
                 pairs[str(row["user"])] += [dict(pair) for pair in row["pairs"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise OfflineError(f"{listing}, line {number} is not a user ({error!r}): make the set anew.") from error
     return [_person(name, own[-most:], folder) for name, own in pairs.items()]
 
 
 def _of_table(source: Path, most: int) -> list[Person]:
-    table = Table(source, COLUMNS)
-    if PROMPT in _columns(source):
-        table = Table(source, (*COLUMNS, PROMPT))
+    table = Table(source, COLUMNS, optional=(PROMPT,))
     places: dict[str, list[int]] = defaultdict(list)
-    for place, name in enumerate(table.column(COLUMNS[0])):
-        places[str(name)].append(place)
+    for place, user in enumerate(table.column(COLUMNS[0])):
+        places[_user(user, table, place)].append(place)
+    newest = {name: own[-most:] for name, own in places.items()}
+    rows = _Rows(table, list(newest.values()))
 
-    def person(name: str, own: Sequence[int]) -> Person:
-        return Person(name, lambda: _history(name, [table.row(place) for place in own], table.folder))
+    def person(number: int, name: str) -> Person:
+        return Person(
+            name,
+            lambda: _history(name, rows.of(number), table.folder),
+            lambda: _digest(newest[name], table.marks),
+        )
 
-    return [person(name, own[-most:]) for name, own in places.items()]
+    return [person(number, name) for number, name in enumerate(newest)]
 
 
-def _columns(source: Path) -> list[str]:
-    import pyarrow.parquet as pq
+def _user(value: Any, table: Table, place: int) -> str:
+    try:
+        name = text(value)
+    except OfflineError as error:
+        raise OfflineError(f"Row {table.keys()[place]} has as its {COLUMNS[0]} {error}: correct it.") from error
+    if name is None:
+        raise OfflineError(
+            f"Row {table.keys()[place]} has no {COLUMNS[0]}, expected whose pair it is: complete the set, or leave "
+            "such rows out."
+        )
+    return name
 
-    return pq.ParquetFile(source if source.is_file() else min(source.rglob(f"*{ENDING}"))).schema_arrow.names
+
+class _Rows:
+    """The rows of people in a table whose people may be all mixed up: as many people's at once as fit into memory, so
+    that each row group is read once for all of them. places: each person's."""
+
+    def __init__(self, table: Table, places: Sequence[Sequence[int]]) -> None:
+        self._table = table
+        self._places = places
+        self._kept: dict[int, list[dict[str, Any]]] = {}
+
+    def of(self, number: int) -> list[dict[str, Any]]:
+        """A person's, in order; they are given once, and read again where they are asked for again."""
+        if number not in self._kept:
+            self._kept = self._from(number)
+        return self._kept.pop(number)
+
+    def _from(self, first: int) -> dict[int, list[dict[str, Any]]]:
+        room = AT_ONCE // max(1, self._table.row_bytes)
+        wanted: list[tuple[int, int]] = []
+        for number in range(first, len(self._places)):
+            wanted += [(place, number) for place in self._places[number]]
+            if len(wanted) >= room:
+                break
+        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for place, number in sorted(wanted):
+            found[number].append(self._table.row(place))
+        return found
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -142,31 +217,37 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _person(name: str, pairs: Sequence[dict[str, Any]], folder: Path) -> Person:
-    return Person(name, lambda: _history(name, pairs, folder))
+    return Person(name, lambda: _history(name, pairs, folder), lambda: _mark(pairs, len(pairs), folder))
 
 
 def _history(name: str, rows: Sequence[dict[str, Any]], folder: Path) -> UserHistory:
     """Rows with liked, disliked and prompt. Raises HistoryError and ImageError."""
-    return UserHistory(
-        tuple(
-            PreferencePair(*(_image(name, row.get(side), folder) for side in COLUMNS[1:]), str(row.get(PROMPT) or ""))
-            for row in rows
-        ),
-        name,
+    return UserHistory(tuple(_pair(f"pair {i} of {name!r}", row, folder) for i, row in enumerate(rows, 1)), name)
+
+
+def _pair(which: str, row: dict[str, Any], folder: Path) -> PreferencePair:
+    try:
+        data = [image_data(row.get(side), folder) for side in COLUMNS[1:]]
+        prompt = text(row.get(PROMPT)) or ""
+    except OfflineError as error:
+        raise HistoryError(f"There is, in {which}, {error}: correct the set.") from error
+    return PreferencePair(
+        *(_image(which, side, one, folder) for side, one in zip(COLUMNS[1:], data, strict=True)), prompt
     )
 
 
-def _image(name: str, value: Any, folder: Path) -> Tensor:
-    data = image_data(value, folder)
+def _image(which: str, side: str, data: bytes | Path | None, folder: Path) -> Tensor:
     if data is None:
         raise HistoryError(
-            f"A pair of {name!r} lacks an image, expected its bytes or its file's name: complete the set."
+            f"In {which} {side} lacks an image, expected its bytes or its file's name: complete the set."
         )
     if isinstance(data, bytes):
-        return read_image(BytesIO(data))
-    if not data.resolve().is_relative_to(folder.resolve()):
+        return read_image(ImageBytes(data, f"{side} in {which}"))
+    try:
+        inside = data.resolve().is_relative_to(folder.resolve())
+    except ValueError as error:
+        raise HistoryError(f"In {which} {side} names {str(data)!r}, which no file is called: correct it.") from error
+    if not inside:
         # A set that somebody shared must not read other files into an embedding.
-        raise HistoryError(
-            f"A pair of {name!r} names {str(value)!r}, which is outside {folder}: keep images beside it."
-        )
+        raise HistoryError(f"In {which} {side} names {str(data)!r}, which is outside {folder}: keep images beside it.")
     return read_image(data)

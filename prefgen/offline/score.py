@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..errors import PrefGenError
+from .errors import OfflineError
 from .images import Candidate, Source, decode, decoded
 from .ledger import Done, Ledger, Tally
 from .people import Person
@@ -54,35 +57,49 @@ def score_images(
     main one.
 
     Every history is encoded once in each process. Images that cannot be read have rows with an `error` and no score.
-    Raises OfflineError as the ledger does, and what reading a history raises.
+    Raises OfflineError as the ledger does, and for a history that cannot be read, which every image needs.
     """
     from tqdm import tqdm
 
     prefdisc = model.require("prefdisc")
-    histories = [(person.name, person.read()) for person in people]
-    digests = {name: history.digest for name, history in histories}
+    with torch.no_grad():
+        read = {person.name: _read(prefdisc, person) for person in people}
+    digests = {name: digest for name, (digest, _) in read.items()}
+    prefixes = [(name, prefix) for name, (_, prefix) in read.items()]
     about = {"work": "score", "checkpoint": model.fingerprint, "people": digests, **dict(config.about)}
     ledger = Ledger(out, COLUMNS, about)
     if processes.is_main:
         ledger.begin()
     processes.wait()
-    done = ledger.done(shown=processes.is_main)
+    done = ledger.done(shown=processes.is_main, mark=source.mark if processes.is_main else None)
     processes.wait()  # nobody writes before everybody has read, so that all share out the same rest
     mine = processes.share(_rest(source.names, done, config.batch))
     with torch.no_grad(), ledger.writing(processes.rank) as writer:
-        # Kept off the accelerator, where many people's would not fit.
-        prefixes = [(name, prefdisc.encode(history).to("cpu")) for name, history in histories] if mine else []
         batches = decoded(source, mine, partial(decode, spec=prefdisc.spec), config.workers)
         bar = tqdm(total=sum(map(len, mine)), desc="scoring", unit="image", disable=not processes.is_main)
         failed = 0
         with bar:
             for batch in batches:
-                writer.add(_rows(prefdisc, prefixes, batch))
-                failed += sum(candidate.image is None for candidate in batch)
-                bar.set_postfix(unreadable=failed, refresh=False)
+                rows = list(_rows(prefdisc, prefixes, batch))
+                writer.add(rows)
+                failed += sum(any(row["error"] for row in one.rows) for one in rows)
+                bar.set_postfix(failed=failed, refresh=False)
                 bar.update(len(batch))
     processes.wait()
     return ledger.finish(source.names) if processes.is_main else None
+
+
+def _read(prefdisc: PrefDisc, person: Person) -> tuple[str, HistoryPrefix]:
+    """A history's digest, and what is kept of it; its images are not, of which many people have too many."""
+    try:
+        history = person.read()
+        # Off the accelerator, where many people's would not fit.
+        return history.digest, prefdisc.encode(history).to("cpu")
+    except PrefGenError as error:
+        raise OfflineError(
+            f"The history of {person.name!r} cannot be read, and every image would be scored for it: {error} Or leave "
+            "this person out."
+        ) from error
 
 
 def _rest(names: Sequence[str], done: set[str], size: int) -> list[list[int]]:
@@ -97,9 +114,17 @@ def _rows(
     prefdisc: PrefDisc, prefixes: Sequence[tuple[str, HistoryPrefix]], batch: Sequence[Candidate]
 ) -> Iterator[Done]:
     scores = {name: _scores(prefdisc, prefix, batch) for name, prefix in prefixes}
-    for place, candidate in enumerate(batch):
-        said = {"image": candidate.name, "id": candidate.id, "prompt": candidate.prompt, "error": candidate.error}
-        yield candidate.name, [{**said, "user": name, "score": own.get(place)} for name, own in scores.items()]
+    for place, one in enumerate(batch):
+        rows = [_row(one, name, own.get(place)) for name, own in scores.items()]
+        yield Done(one.name, rows, one.mark)
+
+
+def _row(candidate: Candidate, user: str, score: float | None) -> dict[str, Any]:
+    error = candidate.error
+    if score is not None and not math.isfinite(score):
+        score, error = None, f"the score is {score}, no number: try another --precision, and inspect the checkpoint"
+    said = {"image": candidate.name, "id": candidate.id, "user": user, "prompt": candidate.prompt}
+    return {**said, "score": score, "error": error}
 
 
 def _scores(prefdisc: PrefDisc, prefix: HistoryPrefix, batch: Sequence[Candidate]) -> dict[int, float]:

@@ -49,7 +49,23 @@ def test_a_folder_may_not_name_files_outside(folder):
         UserHistory.from_folder(folder)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"pairs": [{}]}', '{"pairs": 3}', '{"name": "x"}'])
+def test_a_name_that_no_file_can_have_and_half_a_character_are_refused(folder):
+    rewrite(folder, liked="a\0b")
+    with pytest.raises(HistoryError, match="which no file is called"):
+        UserHistory.from_folder(folder)
+    rewrite(folder, liked="liked_0.png", prompt="\ud800")
+    with pytest.raises(HistoryError, match="half a character"):
+        UserHistory.from_folder(folder)
+
+
+def test_no_prompt_is_an_empty_one(folder):
+    rewrite(folder, prompt=None)
+    assert UserHistory.from_folder(folder).pairs[0].prompt == ""
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param("[" * 100_000, id="deep"), "{", "[]", '{"pairs": [{}]}', '{"pairs": 3}', '{"name": "x"}']
+)
 def test_a_malformed_listing_says_what_it_should_be(folder, text):
     (folder / "pairs.json").write_text(text)
     with pytest.raises(HistoryError, match="is not a list of pairs"):

@@ -1,6 +1,7 @@
 """Image files, good and bad: each is read as what one sees, or refused with one sentence."""
 
 import contextlib
+import os
 import random
 import struct
 import warnings
@@ -112,6 +113,13 @@ def test_no_image_at_all(tmp_path):
     for path in (tmp_path / "text.png", tmp_path / "none.png", tmp_path):
         with pytest.raises(ImageError, match="could not be read"):
             read_image(path)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match=r"pipe\.png could not be read as an image .it is no regular file"):
+        read_image(tmp_path / "pipe.png")
 
 
 def test_a_bomb_is_refused_before_it_unpacks(tmp_path):

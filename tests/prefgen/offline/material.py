@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from prefgen.history import PAIRS_FILE
 from prefgen.pocket.shapes import FOLDER
+from prefgen.profile import Picture, Profiles
 
 PEOPLE = FOLDER / "people"
 BROKEN = ("broken.png", "deep/cut.png")
@@ -65,3 +68,13 @@ def write_table(path: Path) -> Path:
             found.append({"user": name, "liked": liked, "disliked": disliked, "prompt": pair["prompt"]})
     pq.write_table(pa.Table.from_pylist(found), path, row_group_size=3)
     return path
+
+
+def write_profile(root: Path, name: str, liked: Sequence[bool] = (True, False, True)) -> Path:
+    """A profile of ComfyUI's with so many rated images; gives its folder."""
+    profile = Profiles(root).profile(name)
+    for i, thumb in enumerate(liked):
+        data = BytesIO()
+        Image.new("RGB", (32, 32), (90 * i, 40, 200)).save(data, "PNG")
+        profile.rate(Picture.decode(data.getvalue(), f"{i}.png"), thumb, "a cat")
+    return root / name

@@ -1,7 +1,9 @@
 """Candidates out of folders: names, prompts, and the size at which PrefDisc reads them."""
 
+import os
 import weakref
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -26,6 +28,58 @@ def test_captions_stand_beside_their_images(tmp_path):
     assert list(source.names) == ["a.JPG", "b.png"]
     assert [found.prompt for found in source.read([1, 0])] == ["a red house", "a cat"]
     assert [found.prompt for found in open_source(tmp_path, prompt="a cat").read([0, 1])] == ["a cat", "a cat"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbfa caf\xc3\xa9\r\n",
+        "a caf\u00e9".encode("utf-16"),
+        b"\xfe\xff" + "a caf\u00e9".encode("utf-16-be"),
+        "a caf\u00e9".encode("utf-32"),
+    ],
+)
+def test_captions_with_a_byte_order_mark(tmp_path, data):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_bytes(data)
+    (found,) = open_source(tmp_path, captions=True).read([0])
+    assert found.prompt == "a caf\u00e9"
+
+
+def test_a_caption_that_is_no_text_is_an_error_of_its_image(tmp_path):
+    for name in ("a", "b"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+    first, second = (decode(found, tiny.SPEC) for found in open_source(tmp_path, captions=True).read([0, 1]))
+    assert (first.image, first.prompt) == (None, "")
+    assert "the caption a.txt is no text" in first.error
+    assert second.error is None
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    material.write_images(tmp_path, 5)
+    scandir = os.scandir
+
+    def refused(path):
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(OfflineError, match=r"deep could not be read .Permission denied"):
+        open_source(tmp_path)
+
+
+def test_links_to_folders_are_not_followed_and_broken_ones_are_missed(tmp_path):
+    material.write_images(tmp_path / "real", 5)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "set" / "a.png").symlink_to(tmp_path / "real" / "01.png")
+    (tmp_path / "set" / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "set" / "round.png").symlink_to("round.png")
+    source = open_source(tmp_path / "set")
+    assert source.names == ["a.png", "gone.png", "round.png"]
+    assert [decode(found, tiny.SPEC).error is None for found in source.read(range(3))] == [True, False, False]
 
 
 @pytest.mark.parametrize("size", [(96, 96), (150, 120), (31, 200), (40, 17)])

@@ -4,14 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from prefgen.errors import HistoryError, ImageError, PrefGenError
 from prefgen.history import UserHistory
 from prefgen.offline.errors import OfflineError
 from prefgen.offline.people import find_people
-from prefgen.profile import Picture, Profiles
 from tests.prefgen.offline import material
 
 
@@ -48,11 +48,7 @@ def test_the_newest_pairs_and_one_split(bundled, tmp_path):
 
 
 def test_profiles_are_people(tmp_path):
-    profile = Profiles(tmp_path / "profiles").profile("eve")
-    for i, liked in enumerate([True, False, True]):
-        path = tmp_path / f"{i}.png"
-        Image.new("RGB", (32, 32), (90 * i, 40, 200)).save(path)
-        profile.rate(Picture.decode(path.read_bytes(), path.name), liked, "a cat")
+    material.write_profile(tmp_path / "profiles", "eve")
     for place in (tmp_path / "profiles", tmp_path / "profiles" / "eve"):
         (eve,) = find_people([place])
         assert eve.name == "eve"
@@ -93,3 +89,54 @@ def test_a_broken_set_names_the_line(tmp_path, line):
     Path(tmp_path / "users.jsonl").write_text(f"{good}\n{line}\n")
     with pytest.raises(PrefGenError, match="line 2 is not a user"):
         find_people([tmp_path])
+
+
+@pytest.mark.parametrize("user", [None, b"\xff"])
+def test_a_row_of_nobody_is_named(tmp_path, user):
+    rows = [{"user": b"ada", "liked": b"1", "disliked": b"2"}, {"user": user, "liked": b"1", "disliked": b"2"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    with pytest.raises(OfflineError, match=r"Row a\.parquet#1 has"):
+        find_people([tmp_path])
+    (tmp_path / "users.jsonl").write_text(json.dumps({"user": None, "split": "test", "pairs": []}))
+    with pytest.raises(OfflineError, match="line 1 is not a user"):
+        find_people([tmp_path])
+
+
+def test_names_in_bytes_are_text(tmp_path):
+    rows = [{"user": name, "liked": b"1", "disliked": b"2"} for name in (b"ada", "b\u00f6".encode())]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert [person.name for person in find_people([tmp_path])] == ["ada", "b\u00f6"]
+
+
+def test_however_people_are_mixed_up_each_row_group_is_read_once(tmp_path, monkeypatch):
+    picture = (material.PEOPLE / "ada" / "liked_0.png").read_bytes()
+    rows = [{"user": f"u{i % 20}", "liked": picture, "disliked": picture, "prompt": str(i)} for i in range(160)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=10)
+    read, reads = pq.ParquetFile.read_row_group, []
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *a, **k: reads.append(a[1]) or read(*a, **k))
+    for number, person in enumerate(find_people([tmp_path])):
+        assert [pair.prompt for pair in person.read().pairs] == [str(i) for i in range(number, 160, 20)]
+    assert reads == list(range(16))
+    monkeypatch.setattr("prefgen.offline.people.AT_ONCE", 1)
+    (first, *_) = find_people([tmp_path])
+    assert [pair.prompt for pair in first.read().pairs] == [str(i) for i in range(0, 160, 20)], "and again"
+    assert first.read().digest == first.read().digest
+
+
+def test_damaged_parquet_is_named(tmp_path):
+    path = material.write_table(tmp_path / "people.parquet")
+    data = bytearray(path.read_bytes())
+    data[4:60] = b"\xff" * 56
+    path.write_bytes(data)
+    with pytest.raises(OfflineError, match=r"people\.parquet is damaged"):
+        find_people([path])
+
+
+def test_hidden_places_are_passed_over(tmp_path):
+    shutil.copytree(material.PEOPLE / "ada", tmp_path / ".trash" / "ada")
+    shutil.copytree(material.PEOPLE / "ada", tmp_path / ".ada")
+    with pytest.raises(OfflineError, match="holds nobody"):
+        find_people([tmp_path])
+    material.write_table(tmp_path / "people.parquet")
+    (tmp_path / "._people.parquet").write_bytes(b"\0\5\x16\7")
+    assert [person.name for person in find_people([tmp_path])] == ["ada", "bo"]
