@@ -10,7 +10,7 @@ import torch
 from prefgen.checkpoint import write_part
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.base import save_base
-from prefgen.prefdisc.bases import find_base
+from prefgen.prefdisc.bases import find_base, locate_base
 from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.huggingface import load_folder
 from prefgen.prefdisc.model import PrefDisc
@@ -58,6 +58,14 @@ def test_a_type_can_be_chosen_and_no_window_hides_the_tokens(folder):
     assert base.model.config.text_config.sliding_window is None
 
 
+def test_another_model_is_refused_before_it_is_weighed(tmp_path):
+    path = write_folder(tmp_path / "tiny-idefics2")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"model_type": "llava"}))
+    with pytest.raises(CheckpointError, match="holds a model of the type 'llava', expected 'idefics2'"):
+        locate_base(ID, [tmp_path]).size(torch.float32)
+
+
 @pytest.mark.parametrize("wanted", ["../someone", "/etc", "", "someone/../../x", "..\\x", "other/model"])
 def test_an_id_leads_to_no_other_place(folder, wanted):
     assert find_base(wanted, [folder.parent]) is None
@@ -73,6 +81,7 @@ def test_an_id_leads_to_no_other_place(folder, wanted):
         ("missing", r"lacks 1 tensors of its base model \(the first is lm_head.weight\)"),
         ("shapes", "cannot be read as a base model"),
         ("tokenizer", "tokenizer.json could not be read"),
+        ("lora", "adapter_config.json beside the base model.*: move adapter_config.json and adapter_model.safetensors"),
     ],
 )
 def test_a_faulty_folder_says_what_is_wrong(tmp_path, fault, message):
@@ -95,10 +104,20 @@ def test_a_faulty_folder_says_what_is_wrong(tmp_path, fault, message):
     elif fault == "shapes":
         config["text_config"]["hidden_size"] = 64
         (path / "config.json").write_text(json.dumps(config))
+    elif fault == "lora":
+        lay_beside(path)
     else:
         (path / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=message):
         find_base(ID, [tmp_path])
+
+
+def lay_beside(path):
+    """A LoRA that fits, in its base's own folder: transformers would lay it over the base."""
+    from peft import LoraConfig, get_peft_model
+
+    wrapped = get_peft_model(tiny.prefdisc().base, LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
+    wrapped.save_pretrained(path)
 
 
 LORA = LoraSpec(4, 8, r".*(text_model|modality_projection|perceiver_resampler).*(q|v|down)_proj$")
