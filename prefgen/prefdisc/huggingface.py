@@ -15,7 +15,7 @@ import torch
 from ..errors import CheckpointError
 from .base import TOKENIZER, Base, read_tokenizer, with_full_attention
 from .quantized import Quantize, keep_differentiable, quantizer
-from .shards import bytes_needed, listed_tensors
+from .shards import bytes_needed, lacking_weights, listed_tensors
 
 CONFIG = "config.json"
 MODEL_TYPE = "idefics2"
@@ -29,6 +29,12 @@ Progress = Callable[[int, int], None]
 def is_folder(path: Path) -> bool:
     """Whether a base model may be here."""
     return (path / CONFIG).is_file()
+
+
+def lacking_files(path: Path) -> list[str]:
+    """The names of a base model's files that are not here. Raises CheckpointError for an index of shards that cannot be
+    read."""
+    return [name for name in (CONFIG, TOKENIZER) if not (path / name).is_file()] + lacking_weights(path)
 
 
 def weigh_folder(path: Path, dtype: torch.dtype, quantize: Quantize = "none") -> int:
