@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
-from .base import TOKENIZER, Base, read_tokenizer, with_full_attention
+from .base import TOKENIZER, Base, read_tokenizer, unfit, with_full_attention
 from .quantized import Quantize, keep_differentiable, quantizer
 from .shards import bytes_needed, lacking_weights, listed_tensors
 
@@ -83,16 +83,7 @@ def load_folder(
             )
     except CheckpointError:
         raise
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        ImportError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+    except (*unfit(), OSError, ImportError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         detail = " ".join(str(error).split()[:40])

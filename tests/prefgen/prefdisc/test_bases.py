@@ -81,6 +81,9 @@ def test_an_id_leads_to_no_other_place(folder, wanted):
         ("missing", r"lacks 1 tensors of its base model \(the first is lm_head.weight\)"),
         ("shapes", "cannot be read as a base model"),
         ("tokenizer", "tokenizer.json could not be read"),
+        ("value", "cannot be read as a base model"),
+        ("newer tokenizer", "is no tokenizer that tokenizers .* reads .*: it may be of a newer version, update"),
+        ("empty tokenizer", "is no tokenizer that tokenizers .* reads"),
         ("lora", "adapter_config.json beside the base model.*: move adapter_config.json and adapter_model.safetensors"),
     ],
 )
@@ -104,12 +107,42 @@ def test_a_faulty_folder_says_what_is_wrong(tmp_path, fault, message):
     elif fault == "shapes":
         config["text_config"]["hidden_size"] = 64
         (path / "config.json").write_text(json.dumps(config))
+    elif fault == "value":
+        config["text_config"]["hidden_size"] = "wide"
+        (path / "config.json").write_text(json.dumps(config))
+    elif fault == "newer tokenizer":
+        read = json.loads((path / "tokenizer.json").read_text())
+        (path / "tokenizer.json").write_text(json.dumps(read | {"model": {"type": "Newer"}}))
+    elif fault == "empty tokenizer":
+        (path / "tokenizer.json").write_text("{}")
     elif fault == "lora":
         lay_beside(path)
     else:
         (path / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=message):
         find_base(ID, [tmp_path])
+
+
+@pytest.mark.parametrize("change", [{"text_config": {"hidden_size": "wide"}}, {"text_config": None}])
+def test_a_base_file_with_a_faulty_configuration_is_refused(tmp_path, change):
+    (tmp_path / "any").mkdir()
+    base = tmp_path / "any" / "base.safetensors"
+    save_base(base, ID, tiny.CONFIG | change, tiny.prefdisc().base, tiny.tokenizer())
+    with pytest.raises(CheckpointError, match=r"base\.safetensors does not fit its own header"):
+        find_base(ID, [tmp_path])
+
+
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "_attn_implementation_internal"])
+@pytest.mark.parametrize("part", [None, "text_config", "vision_config", "perceiver_config"])
+def test_a_configuration_names_no_kernel(tmp_path, name, part):
+    """transformers would get it from the Hub where the package `kernels` is installed, and an unknown name fails."""
+    path = write_folder(tmp_path / "tiny-idefics2")
+    config = json.loads((path / "config.json").read_text())
+    (config[part] if part else config)[name] = "someone/kernel"
+    (path / "config.json").write_text(json.dumps(config))
+    built = find_base(ID, [tmp_path]).model.config
+    parts = [built, built.text_config, built.vision_config, built.perceiver_config]
+    assert {part._attn_implementation for part in parts} == {"sdpa"}
 
 
 def lay_beside(path):
