@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
+from ..finite import not_finite
 from .base import TOKENIZER, Base, read_tokenizer, unfit, with_full_attention
 from .quantized import Quantize, keep_differentiable, quantizer
 from .shards import bytes_needed, lacking_weights, listed_tensors
@@ -58,8 +59,8 @@ def load_folder(
     is; without it, it is on the CPU. progress: called with tensors read and tensors in all, and may raise to stop.
 
     Raises CheckpointError where it is no Idefics2; where a LoRA lies in the same folder; where a file is missing,
-    damaged or of other shapes (found before any tensor is read, but for the shapes); and where bitsandbytes is missing,
-    or does not take the shapes.
+    damaged or of other shapes, or has NaN (found before any tensor is read, but for the last two; what is quantised is
+    not looked through for NaN); and where bitsandbytes is missing, or does not take the shapes.
     """
     from safetensors import SafetensorError
     from transformers import Idefics2Config, Idefics2ForConditionalGeneration
@@ -97,6 +98,8 @@ def load_folder(
         raise CheckpointError(
             f"{path} lacks {len(missing)} tensors of its base model (the first is {missing[0]}): download it again."
         )
+    if odd := not_finite(model.named_parameters()):
+        raise CheckpointError(f"{path} has NaN or infinities (the first in {odd}) in {dtype}: download it again.")
     keep_differentiable(model)
     return Base(model.eval(), tokenizer, base_id, "")
 

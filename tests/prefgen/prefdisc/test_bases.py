@@ -81,6 +81,7 @@ def test_an_id_leads_to_no_other_place(folder, wanted):
         ("missing", r"lacks 1 tensors of its base model \(the first is lm_head.weight\)"),
         ("shapes", "cannot be read as a base model"),
         ("tokenizer", "tokenizer.json could not be read"),
+        ("nan", r"has NaN or infinities \(the first in model.text_model.layers.2.mlp.up_proj.weight\)"),
         ("value", "cannot be read as a base model"),
         ("newer tokenizer", "is no tokenizer that tokenizers .* reads .*: it may be of a newer version, update"),
         ("empty tokenizer", "is no tokenizer that tokenizers .* reads"),
@@ -107,6 +108,10 @@ def test_a_faulty_folder_says_what_is_wrong(tmp_path, fault, message):
     elif fault == "shapes":
         config["text_config"]["hidden_size"] = 64
         (path / "config.json").write_text(json.dumps(config))
+    elif fault == "nan":
+        tensors = load_file(weights)
+        tensors["model.text_model.layers.2.mlp.up_proj.weight"][3, 4] = torch.nan
+        save_file(tensors, weights, metadata={"format": "pt"})
     elif fault == "value":
         config["text_config"]["hidden_size"] = "wide"
         (path / "config.json").write_text(json.dumps(config))
