@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,15 +72,30 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
 
 
 def write_safefile(path: str | Path, kind: str, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write a file of ours; beside and moved into place, so that a crash leaves the file before."""
+    """Write a file of ours; beside and moved into place, so that a crash leaves the file before.
+
+    Raises CheckpointError where it cannot be written, as on a full disk; nothing is left of it then.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".partial")
     value = json.dumps({"kind": kind, "format": FORMAT, **header}, sort_keys=True)
-    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, beside, metadata={KEY: value})
-    beside.replace(path)
+    plain = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(plain, beside, metadata={KEY: value})
+        beside.replace(path)
+    except (OSError, SafetensorError) as error:
+        # A full disk is the library's own error, and no OSError.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        size = sum(tensor.nbytes for tensor in plain.values())
+        raise CheckpointError(
+            f"{path} could not be written ({error}): check that {path.parent} is yours to write to and has "
+            f"{size / 2**20:,.1f} MiB free."
+        ) from error
 
 
 def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from prefgen.checkpoint import is_checkpoint, read_checkpoint, write_part
@@ -62,6 +63,21 @@ def test_writing_a_part_keeps_the_others_and_changes_the_fingerprint(whole):
     assert after.fingerprint != before.fingerprint
     assert after.header["training"] == {"a": 1}
     assert all(torch.equal(after.part("adapter")[k], v) for k, v in before.part("adapter").items())
+
+
+def test_a_full_disk_leaves_the_file_before_and_no_part_of_another(whole, monkeypatch):
+    """The library has an error of its own for it, which is no OSError."""
+    before = whole.read_bytes()
+
+    def full(tensors, path, metadata):
+        path.write_bytes(b"some of it")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(CheckpointError, match=r"whole\.safetensors could not be written .*No space left.* MiB free"):
+        write_part(whole, "prefdisc", read_checkpoint(whole).header["prefdisc"], {"tokens": torch.zeros(3, 32)})
+    assert whole.read_bytes() == before
+    assert [path.name for path in whole.parent.iterdir()] == [whole.name]
 
 
 def test_what_reads_histories_is_the_same_with_and_without_an_adapter(tmp_path, whole, bases, revision):
