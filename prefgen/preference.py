@@ -168,7 +168,13 @@ def _assemble(
         model.image_tower = load_image_tower(shapes.weights_path("clip_vision"))
     aligned = checkpoint.has("alignment")
     if aligned:
-        model.alignment = Alignment(AlignmentConfig(**checkpoint.header["alignment"]))
+        try:
+            model.alignment = Alignment(AlignmentConfig(**checkpoint.header["alignment"]))
+        except TypeError as error:
+            raise CheckpointError(
+                f"{model.name} has a description of its alignment that does not fit ({error}): it comes from another "
+                "version of the pack, update the pack; or get the file again."
+            ) from error
         model.alignment.load_state_dict(checkpoint.part("alignment"))
     if checkpoint.has("adapter"):
         config = AdapterConfig.from_dict(checkpoint.header["adapter"])

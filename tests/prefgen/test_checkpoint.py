@@ -207,6 +207,14 @@ def test_a_spec_of_another_version(tmp_path, bases, revision):
     refused("unknown field 'surprise'", path, [bases])
 
 
+@pytest.mark.parametrize("change", [{"surprise": 1}, {"layers": "six"}])
+def test_an_alignment_of_another_version(tmp_path, revision, change):
+    path = checkpoints.write_checkpoint(tmp_path / "odd.safetensors", revision, parts=("alignment",))
+    whole = read_checkpoint(path)
+    write_part(path, "alignment", whole.header["alignment"] | change, whole.part("alignment"))
+    refused(r"odd\.safetensors has a description of its alignment that does not fit", path)
+
+
 def rewritten(path, change):
     """Change the header in place, tensors as they are."""
     data = path.read_bytes()
