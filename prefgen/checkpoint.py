@@ -57,6 +57,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read and check a preference checkpoint. Raises CheckpointError; see `read_safefile`, and for a file whose content
     is not what its fingerprint was taken of, or whose parts are not those its header lists."""
     file = read_safefile(path, KIND)
+    if odd := [name for name in (*PARTS, "training") if not isinstance(file.header.get(name, {}), dict)]:
+        raise CheckpointError(
+            f"{file.path.name} has a damaged PrefGen header ({odd[0]} is {file.header[odd[0]]!r:.40}), expected values "
+            "by name: get the file again."
+        )
     found = {name.split(".", 1)[0] for name in file.tensors}
     listed = {part for part in PARTS if part in file.header}
     if found != listed:

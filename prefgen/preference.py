@@ -128,8 +128,8 @@ def load_preference_model(
     path: a file, or "pocket" for the bundled one. device: where all of it goes in the end. dtype: what PrefDisc
     computes in; the other parts, which are small, stay float32. bases: folders that hold base models (see
     `locate_base`). reading: decides by the base's size how it is read, in place of `dtype`; what it raises ends the
-    loading before anything large is read. download: allows to download a base that is not here, and is told of bytes;
-    without it no network is touched.
+    loading before anything large is read. download: allows to download a base that is not here, or the rest of one that
+    is in the Hugging Face cache in part, and is told of bytes; without it no network is touched.
 
     Raises CheckpointError: see `read_checkpoint`; and for a base that is not here, is of another revision, or does not
     fit.
@@ -168,7 +168,13 @@ def _assemble(
         model.image_tower = load_image_tower(shapes.weights_path("clip_vision"))
     aligned = checkpoint.has("alignment")
     if aligned:
-        model.alignment = Alignment(AlignmentConfig(**checkpoint.header["alignment"]))
+        try:
+            model.alignment = Alignment(AlignmentConfig(**checkpoint.header["alignment"]))
+        except TypeError as error:
+            raise CheckpointError(
+                f"{model.name} has a description of its alignment that does not fit ({error}): it comes from another "
+                "version of the pack, update the pack; or get the file again."
+            ) from error
         model.alignment.load_state_dict(checkpoint.part("alignment"))
     if checkpoint.has("adapter"):
         config = AdapterConfig.from_dict(checkpoint.header["adapter"])
@@ -180,6 +186,26 @@ def _assemble(
             state |= {f"alignment.{name}": tensor for name, tensor in checkpoint.part("alignment").items()}
         model.adapter.load_state_dict(state)
     return model
+
+
+def _place(spec: PrefDiscSpec, bases: Sequence[Path], download: Progress | None, name: str) -> BasePlace:
+    """Where the base is; downloaded, or the rest of it, where that is allowed."""
+    place = locate_base(spec.base, bases, spec.revision)
+    lacking = place.lacks() if place else []
+    if place and not lacking:
+        return place
+    if download is not None:
+        return BasePlace(hub.download(spec.base, spec.revision, download), spec.base)
+    if place:
+        raise CheckpointError(
+            f"{name} was made for the base model {spec.base!r}, whose copy in the Hugging Face cache ({place.path}) is "
+            f"incomplete: it lacks {len(lacking)} files (the first is {lacking[0]}). Allow its download, which goes on "
+            "where it stopped, or put that base model into models/prefgen/base/."
+        )
+    raise CheckpointError(
+        f"{name} was made for the base model {spec.base!r}, which is not here (bundled: {POCKET_BASE!r}): "
+        "put that base model into models/prefgen/base/, allow its download, or choose another checkpoint."
+    )
 
 
 def _prefdisc(
@@ -194,13 +220,7 @@ def _prefdisc(
 
     name, tensors = checkpoint.path.name, checkpoint.part("prefdisc")
     spec = PrefDiscSpec.from_json(checkpoint.header["prefdisc"])
-    place = locate_base(spec.base, bases, spec.revision)
-    if place is None and download is None:
-        raise CheckpointError(
-            f"{name} was made for the base model {spec.base!r}, which is not here (bundled: {POCKET_BASE!r}): "
-            "put that base model into models/prefgen/base/, allow its download, or choose another checkpoint."
-        )
-    place = place or BasePlace(hub.download(spec.base, spec.revision, download), spec.base)
+    place = _place(spec, bases, download, name)
     how = reading(place)
     base = place.load(how)
     if base.revision not in ("", spec.revision):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,38 +48,54 @@ def read_safefile(path: str | Path, kind: str, device: str = "cpu") -> SafeFile:
 
 def read_header(path: Path, kind: str) -> dict[str, Any]:
     """The header alone, without reading tensors. Raises as `read_safefile` does."""
-    listing = read_listing(path)
-    found = listing.get("__metadata__", {}).get(KEY)
+    found = read_listing(path).get("__metadata__", {}).get(KEY)
     try:
         header = json.loads(found) if found is not None else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.name} has a damaged PrefGen header ({error}): get the file again.") from error
     if not isinstance(header, dict) or "kind" not in header:
         raise CheckpointError(
             f"{path.name} is a .safetensors file without a PrefGen header, expected a PrefGen {kind}: "
             "choose a file made by PrefGen, or convert this one first."
         )
-    if header["kind"] != kind:
+    held, version = header["kind"], header.get("format", 0)
+    if not isinstance(held, str) or not held.isprintable() or type(version) is not int:
         raise CheckpointError(
-            f"{path.name} is a PrefGen {header['kind']}, expected a PrefGen {kind}: choose another file."
+            f"{path.name} has a damaged PrefGen header (kind {held!r}, format {version!r}), expected a name and a "
+            "number: get the file again."
         )
-    if header.get("format", 0) > FORMAT:
-        raise CheckpointError(
-            f"{path.name} has format {header['format']}, this pack reads up to {FORMAT}: update the pack."
-        )
+    if held != kind:
+        raise CheckpointError(f"{path.name} is a PrefGen {held}, expected a PrefGen {kind}: choose another file.")
+    if version > FORMAT:
+        raise CheckpointError(f"{path.name} has format {version}, this pack reads up to {FORMAT}: update the pack.")
     return header
 
 
 def write_safefile(path: str | Path, kind: str, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write a file of ours; beside and moved into place, so that a crash leaves the file before."""
+    """Write a file of ours; beside and moved into place, so that a crash leaves the file before.
+
+    Raises CheckpointError where it cannot be written, as on a full disk; nothing is left of it then.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".partial")
     value = json.dumps({"kind": kind, "format": FORMAT, **header}, sort_keys=True)
-    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, beside, metadata={KEY: value})
-    beside.replace(path)
+    plain = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(plain, beside, metadata={KEY: value})
+        beside.replace(path)
+    except (OSError, SafetensorError) as error:
+        # A full disk is the library's own error, and no OSError.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        size = sum(tensor.nbytes for tensor in plain.values())
+        raise CheckpointError(
+            f"{path} could not be written ({error}): check that {path.parent} is yours to write to and has "
+            f"{size / 2**20:,.1f} MiB free."
+        ) from error
 
 
 def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -99,7 +116,7 @@ def read_listing(path: str | Path) -> dict[str, Any]:
     """Any safetensors file's own header: for each tensor its dtype, shape and data_offsets; `__metadata__` beside them.
 
     Raises CheckpointError where the file is missing, no safetensors, or shorter than its header says (what a broken
-    download fails).
+    download fails). What is returned has the format's shape: names and numbers are where they should be.
     """
     path = Path(path)
     try:
@@ -119,8 +136,8 @@ def read_listing(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(_cut_short(path, size, 8 + length))
     try:
         listing = json.loads(text)
-        ends = [entry["data_offsets"][1] for name, entry in listing.items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        ends = [_end(entry) for name, entry in _checked(listing).items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{path.name} is not a .safetensors file (its list of tensors cannot be read): choose another file."
         ) from error
@@ -128,6 +145,25 @@ def read_listing(path: str | Path) -> dict[str, Any]:
     if size < expected:
         raise CheckpointError(_cut_short(path, size, expected))
     return listing
+
+
+def _checked(listing: Any) -> dict[str, Any]:
+    if not isinstance(listing, dict):
+        raise TypeError(f"a list of tensors that is a {type(listing).__name__}")
+    said = listing.get("__metadata__", {})
+    if not isinstance(said, dict) or not all(isinstance(value, str) for value in said.values()):
+        raise TypeError("metadata that is not text by name")
+    return listing
+
+
+def _end(entry: Any) -> int:
+    """Where a tensor's bytes end. Raises TypeError, ValueError or KeyError for what describes no tensor."""
+    if not isinstance(entry, dict) or not isinstance(entry["dtype"], str) or not isinstance(entry["shape"], list):
+        raise TypeError("a tensor without type and shape")
+    begin, end = entry["data_offsets"]
+    if not all(type(number) is int and number >= 0 for number in (*entry["shape"], begin, end)):
+        raise TypeError("a tensor with a shape or place that is no number")
+    return end
 
 
 def _cut_short(path: Path, found: int, expected: int) -> str:

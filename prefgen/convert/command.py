@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from ..errors import CheckpointError
@@ -64,10 +63,10 @@ def convert(given: argparse.Namespace) -> str:
 def inspect(given: argparse.Namespace) -> str:
     """Describe a file. Raises CheckpointError."""
     from ..pocket.shapes import weights_path
-    from .inspect import as_text, inspect
+    from .inspect import as_json, as_text, inspect
 
     described = inspect(weights_path("preference") if given.file == POCKET else given.file)
-    return json.dumps(described, indent=1) if given.json else as_text(described)
+    return as_json(described) if given.json else as_text(described)
 
 
 def _refuse(given: argparse.Namespace, *options: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,13 @@ def inspect(path: str | Path) -> dict[str, Any]:
 
 
 def as_text(described: dict[str, Any]) -> str:
-    """A description for people: one fact a line."""
+    """A description for people: one fact a line. Control characters of a file's own words are shown, not obeyed: it
+    cannot write a line that looks like ours."""
     lines = [f"{described['file']}  {described['mib']:.2f} MiB, preference checkpoint, format {described['format']}"]
     facts = {
         "fingerprint": described["fingerprint"],
         "licence": described["licence"] or "not said",
-        "base": " ".join(filter(None, (described["base"], _revision(described)))) or "none: no prefdisc part",
+        "base": _base(described),
         "image tower": described["image_tower"],
     }
     lines += [f"{name:13}{value}" for name, value in facts.items() if value]
@@ -53,7 +56,24 @@ def as_text(described: dict[str, Any]) -> str:
             f"  {name:20}{_said(value)}" for name, value in about["header"].items() if name not in ("base", "revision")
         ]
         lines += [f"  {shape:20}{_times(names)}" for shape, names in _by_shape(about["shapes"]).items()]
-    return "\n".join(lines)
+    return "\n".join("".join(map(_shown, line)) for line in lines)
+
+
+def as_json(described: dict[str, Any]) -> str:
+    """A description for programs; NaN and infinities, which JSON does not have, as text."""
+    return json.dumps(_finite(described), indent=1, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def _part(checkpoint: Checkpoint, part: str) -> dict[str, Any]:
@@ -69,8 +89,9 @@ def _part(checkpoint: Checkpoint, part: str) -> dict[str, Any]:
     }
 
 
-def _revision(described: dict[str, Any]) -> str:
-    return f"(revision {described['revision']})" if described["revision"] else ""
+def _base(described: dict[str, Any]) -> str:
+    revision = f" (revision {described['revision']})" if described["revision"] else ""
+    return f"{described['base']}{revision}" if described["base"] else "none: no prefdisc part"
 
 
 def _by_shape(shapes: dict[str, list[int]]) -> dict[str, list[str]]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..finite import not_finite
 from ..prefdisc.config import LoraSpec
 from ..prefdisc.lora import OUTER
 from .pickled import read_tensors
+from .plain import oddity
 
 CONFIG = "adapter_config.json"
 WEIGHTS, PICKLED = "adapter_model.safetensors", "adapter_model.bin"
@@ -50,12 +52,12 @@ def read_peft_folder(source: Path) -> PeftFolder:
     """Read the LoRA that lies in `source`, or in the one folder below it that has one.
 
     Raises CheckpointError: there is none, or several; it is no LoRA, or of a kind that PrefDisc does not merge; its
-    tensors are not pairs of its rank, or have NaN.
+    tensors are not pairs of its rank, no plain floating-point numbers, or NaN.
     """
     folder = _folder(Path(source))
     config = _config(folder / CONFIG)
     lora = _spec(folder, config)
-    tensors = {_plain(name): tensor for name, tensor in _weights(folder).items()}
+    tensors = _named(folder, _weights(folder))
     _check(folder, lora, tensors)
     return PeftFolder(folder, lora, tensors)
 
@@ -76,7 +78,7 @@ def _folder(source: Path) -> Path:
 def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} could not be read ({error}): get the file again.") from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         kind = config.get("peft_type") if isinstance(config, dict) else type(config).__name__
@@ -90,17 +92,30 @@ def _spec(folder: Path, config: dict[str, Any]) -> LoraSpec:
     if odd:
         raise CheckpointError(f"The LoRA in {folder} {odd[0]}, which PrefDisc does not merge: expected a plain LoRA.")
     try:
-        r, alpha, modules = int(config["r"]), float(config["lora_alpha"]), config["target_modules"]
-        targets = modules if isinstance(modules, str) else tuple(sorted(map(str, modules)))
-        if r < 1 or not targets:
-            raise ValueError(f"r {r}, target_modules {modules!r}")
-    except (KeyError, TypeError, ValueError) as error:
+        r, alpha = int(config["r"]), float(config["lora_alpha"])
+        # A rank-stabilised LoRA scales by alpha / sqrt(r) where others scale by alpha / r.
+        alpha = alpha * math.sqrt(r) if config.get("use_rslora") else alpha
+        if r < 1 or not math.isfinite(alpha):
+            raise ValueError(f"r {r}, lora_alpha {alpha}")
+        return LoraSpec(r, alpha, _targets(config["target_modules"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"{folder / CONFIG} lacks what a LoRA needs ({error!r}), expected r, lora_alpha and target_modules: get "
             "the file again."
         ) from error
-    # A rank-stabilised LoRA scales by alpha / sqrt(r) where others scale by alpha / r.
-    return LoraSpec(r, alpha * math.sqrt(r) if config.get("use_rslora") else alpha, targets)
+
+
+def _targets(modules: Any) -> tuple[str, ...] | str:
+    """As peft takes them: one regular expression, or names. Raises TypeError or ValueError for anything else."""
+    if not modules or not isinstance(modules, str | list) or not all(isinstance(name, str) for name in modules):
+        raise TypeError(f"target_modules {modules!r:.80}")
+    if isinstance(modules, list):
+        return tuple(sorted(modules))
+    try:
+        re.compile(modules)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"target_modules {modules!r:.80} is no regular expression: {error}") from error
+    return modules
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
@@ -115,6 +130,18 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     if (folder / PICKLED).is_file():
         return read_tensors(folder / PICKLED)
     raise CheckpointError(f"{folder} has neither {WEIGHTS} nor {PICKLED}: get the LoRA's weights as well.")
+
+
+def _named(folder: Path, saved: dict[str, Tensor]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in saved.items():
+        if _plain(name) in tensors:
+            raise CheckpointError(
+                f"The LoRA in {folder} has two tensors for {_plain(name)}, one of them as {name}; expected one: it "
+                "holds several adapters, save the one that is meant."
+            )
+        tensors[_plain(name)] = tensor
+    return tensors
 
 
 def _plain(name: str) -> str:
@@ -138,10 +165,22 @@ def _check(folder: Path, lora: LoraSpec, tensors: dict[str, Tensor]) -> None:
         raise CheckpointError(f"The LoRA in {folder} has no tensors: get the file again.")
     for module, pair in modules.items():
         shapes = {side: tuple(tensor.shape) for side, tensor in pair.items()}
-        if set(pair) != set(_SIDES) or shapes["lora_A"][0] != lora.r or shapes["lora_B"][1] != lora.r:
+        if not _is_pair(shapes, lora.r):
             raise CheckpointError(
                 f"The LoRA in {folder} has {shapes} for {module}, expected lora_A ({lora.r}, in) and lora_B (out, "
                 f"{lora.r}), as its {CONFIG} says: the two files do not belong together."
             )
-        if not all(torch.isfinite(tensor).all() for tensor in pair.values()):
+        if odd := next(filter(None, map(oddity, pair.values())), None):
+            raise CheckpointError(
+                f"The LoRA in {folder} has a tensor {odd} for {module}, expected plain numbers in float32 or half "
+                "precision: get the file again, or save it anew in one of these."
+            )
+        if not_finite(pair.items()):
             raise CheckpointError(f"The LoRA in {folder} has NaN in {module}: get the file again.")
+
+
+def _is_pair(shapes: dict[str, tuple[int, ...]], r: int) -> bool:
+    """Whether these are a linear layer's two matrices of this rank."""
+    if set(shapes) != set(_SIDES) or any(len(shape) != 2 for shape in shapes.values()):
+        return False
+    return shapes["lora_A"][0] == r and shapes["lora_B"][1] == r

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
+from .plain import oddity
 
 POOL_CLASS = ("prompt_pool", "PromptPool")
 """Module and name of the class that a published pool was pickled from."""
@@ -31,6 +32,7 @@ _BROKEN = (
     AttributeError,
     TypeError,
     IndexError,
+    OverflowError,
 )
 
 
@@ -47,12 +49,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def read_pool(path: Path) -> Tensor:
     """Preference tokens (L_p, D), float32: a pickled pool, its state dict, or a bare tensor. Raises CheckpointError
-    where there is no such tensor in the file, or one with NaN."""
+    where there is no such tensor in the file, one that is no plain tensor of floats, or one with NaN."""
     tokens = _tokens_in(_load(path))
-    if tokens is not None and tokens.ndim == 3 and len(tokens) == 1:
+    if tokens is not None and tokens.ndim == 3 and tokens.shape[0] == 1:
         tokens = tokens[0]
-    if tokens is None or tokens.ndim != 2 or not tokens.is_floating_point() or 0 in tokens.shape:
-        found = "no tensor" if tokens is None else f"a tensor of shape {tuple(tokens.shape)}"
+    odd = oddity(tokens) if tokens is not None else None
+    if tokens is None or odd or tokens.ndim != 2 or 0 in tokens.shape:
+        found = "no tensor" if tokens is None else f"a tensor {odd or f'of shape {tuple(tokens.shape)}'}"
         raise CheckpointError(
             f"{path.name} holds {found} where preference tokens were expected, of shape (tokens, width), such as "
             "(10, 4096): choose the published pool of tokens."

@@ -41,14 +41,14 @@ def convert_published(
     if not source.is_dir():
         raise CheckpointError(f"{source} is no folder, expected the one that {layout.source} was downloaded to.")
     peft = read_peft_folder(source)
+    if peft.width is None:
+        raise CheckpointError(f"The LoRA in {peft.folder} has nothing for the language model: it is of another model.")
     pool = read_pool(_pool(source, tokens)) if layout.has_tokens else None
-    if pool is not None and peft.width not in (None, pool.shape[1]):
+    if pool is not None and peft.width != pool.shape[1]:
         raise CheckpointError(
             f"The preference tokens are {pool.shape[1]} wide, and the language model of the LoRA is {peft.width}: "
             "choose tokens and LoRA of one release."
         )
-    if pool is None and peft.width is None:
-        raise CheckpointError(f"The LoRA in {peft.folder} has nothing for the language model: it is of another model.")
     spec = replace(
         layout.spec,
         base=base or layout.spec.base,
@@ -65,7 +65,7 @@ def convert_published(
     )
 
 
-def _tensors(lora: Mapping[str, Tensor], pool: Tensor | None, width: int | None) -> dict[str, Any]:
+def _tensors(lora: Mapping[str, Tensor], pool: Tensor | None, width: int) -> dict[str, Any]:
     first = next(iter(lora.values()))
     tokens = first.new_zeros((0, width)).float() if pool is None else pool
     return {"tokens": tokens} | {PREFIX + name: tensor for name, tensor in lora.items()}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..checkpoint import Checkpoint, read_checkpoint, write_part
 from ..errors import CheckpointError
+from ..finite import not_finite
 from .target import check_new
 
 FILE = "preference.safetensors"
@@ -24,13 +25,18 @@ def convert_trained(
     """Take the checkpoint out of a training's folder: of a stage, of a run (its last stage), or one step's.
 
     A stage that is not done gives its newest step. licence: of these weights, for the header. force: replace `out`.
-    Raises CheckpointError: there is no checkpoint, or several runs; it is damaged; `out` is there.
+    Raises CheckpointError: there is no checkpoint, or several runs; it is damaged, or has NaN; `out` is there.
     """
     out = check_new(out, force)
     found = find_trained(source)
     whole = read_checkpoint(found)
     if found.resolve() == out.resolve():
         raise CheckpointError(f"{out} is what the training wrote: name another file to put it into.")
+    if odd := not_finite(whole.tensors.items()):
+        raise CheckpointError(
+            f"{found} has NaN or infinities (the first in {odd}): that training came apart, take an earlier step or "
+            "train again with a lower rate."
+        )
     passing = out.with_name(f".{out.stem}.converting.safetensors")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 KIND = "base model"
 TOKENIZER = "tokenizer.json"
+_COMPUTED_BY = frozenset(
+    f"{before}{name}_implementation{after}"
+    for before in ("", "_")
+    for name in ("attn", "experts")
+    for after in ("", "_internal")
+)
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,33 @@ def build_base(config: dict[str, Any]) -> Idefics2ForConditionalGeneration:
 
 def with_full_attention(config: dict[str, Any]) -> dict[str, Any]:
     """`Idefics2Config`'s JSON with sliding-window attention off unless it asks for it: the class's own default, a
-    window of 4,096, would hide the preference tokens from long histories."""
-    config = copy.deepcopy(config)
+    window of 4,096, would hide the preference tokens from long histories. And computed by transformers' own choice: a
+    file may name a kernel instead, which would be downloaded and run."""
+    config = _without(copy.deepcopy(config), _COMPUTED_BY)
     config.setdefault("text_config", {}).setdefault("sliding_window", None)
     return config
+
+
+def unfit() -> tuple[type[Exception], ...]:
+    """What building a model raises where its configuration, or its weights, are not what they should be."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    return (
+        AttributeError,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RuntimeError,
+        StrictDataclassError,
+    )
+
+
+def _without(value: Any, names: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _without(inner, names) for name, inner in value.items() if name not in names}
+    return [_without(inner, names) for inner in value] if isinstance(value, list) else value
 
 
 def save_base(
@@ -69,23 +98,32 @@ def save_base(
 def load_base(path: Path, dtype: torch.dtype = torch.float32) -> Base:
     """Read a base file. Raises CheckpointError where it is not one, or its weights do not fit its configuration."""
     file = read_safefile(path, KIND)
+    tokenizer = read_tokenizer(path.with_name(TOKENIZER))
     try:
         model = build_base(file.header["config"])
         model.load_state_dict(file.tensors)
-        tokenizer = read_tokenizer(path.with_name(TOKENIZER))
         return Base(model.to(dtype).eval(), tokenizer, file.header["id"], file.header["revision"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
+    except unfit() as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path.name} does not fit its own header ({first}): get the file again.") from error
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """Read a `tokenizer.json`. Raises CheckpointError where it is missing or no JSON."""
-    from tokenizers import Tokenizer
+    """Read a `tokenizer.json`. Raises CheckpointError where it is missing, no JSON, or no tokenizer that the installed
+    library knows."""
+    import tokenizers
 
     try:
         text = path.read_text(encoding="utf-8")
         json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} could not be read ({error}): get the base model's tokenizer again.") from error
-    return Tokenizer.from_str(text)
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises no class of its own
+        raise CheckpointError(
+            f"{path} is no tokenizer that tokenizers {tokenizers.__version__} reads ({str(error)[:120]}): it may be of "
+            "a newer version, update tokenizers and transformers; or get the base model's tokenizer again."
+        ) from error

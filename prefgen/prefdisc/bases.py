@@ -13,7 +13,7 @@ from ..pocket import shapes
 from ..safefile import read_header, read_listing
 from .base import KIND, Base, load_base
 from .hub import cached
-from .huggingface import Progress, is_folder, load_folder, weigh_folder
+from .huggingface import Progress, is_folder, lacking_files, load_folder, weigh_folder
 from .quantized import Quantize
 from .shards import bytes_needed
 
@@ -33,10 +33,17 @@ class BaseReading:
 
 @dataclass(frozen=True)
 class BasePlace:
-    """Where a base model lies. path: a base file of ours, or a Hugging Face folder."""
+    """Where a base model lies. path: a base file of ours, or a Hugging Face folder. in_cache: Hugging Face's cache has
+    it, where a download that was stopped leaves some of its files."""
 
     path: Path
     id: str
+    in_cache: bool = False
+
+    def lacks(self) -> list[str]:
+        """The names of files that a download into the cache has still to fetch. Raises CheckpointError for an index of
+        shards that cannot be read."""
+        return lacking_files(self.path) if self.in_cache else []
 
     def size(self, dtype: torch.dtype, quantize: Quantize = "none") -> int:
         """The bytes that it will take. Raises CheckpointError for files that are missing or damaged."""
@@ -74,7 +81,8 @@ def locate_base(wanted: str, folders: Sequence[Path], revision: str = "") -> Bas
 
     folders: each holds base models, a folder each: a base file of ours beside its tokenizer, named anything; or a
     Hugging Face folder, named by the id: `HuggingFaceM4/idefics2-8b`, `HuggingFaceM4--idefics2-8b` or `idefics2-8b`.
-    After them the Hugging Face cache is looked into, without any network, for that `revision` if it is a commit.
+    After them the Hugging Face cache is looked into, without any network, for that `revision` if it is a commit:
+    what lies there may be incomplete (see `BasePlace.lacks`).
     """
     if wanted == POCKET_BASE:
         return BasePlace(shapes.weights_path("prefdisc"), wanted)
@@ -85,7 +93,7 @@ def locate_base(wanted: str, folders: Sequence[Path], revision: str = "") -> Bas
         if is_folder(folder):
             return BasePlace(folder, wanted)
     folder = cached(wanted, revision)
-    return BasePlace(folder, wanted) if folder and is_folder(folder) else None
+    return BasePlace(folder, wanted, in_cache=True) if folder else None
 
 
 def _names(wanted: str) -> tuple[str, ...]:

@@ -55,6 +55,16 @@ def listed_tensors(folder: Path) -> dict[str, tuple[int, ...]]:
     return tensors
 
 
+def lacking_weights(folder: Path) -> list[str]:
+    """The names of the weights' files that a folder lacks, by its own index; a file that is there may be damaged still.
+    Raises CheckpointError for an index that cannot be read."""
+    if (folder / WHOLE).is_file():
+        return []
+    if not (folder / INDEX).is_file():
+        return [f"{WHOLE} or {INDEX}"]
+    return [name for name in sorted(_shards(folder / INDEX)) if not (folder / name).is_file()]
+
+
 def bytes_needed(tensors: Mapping[str, tuple[int, ...]], dtype: torch.dtype, quantize: str = "none") -> int:
     """What a base model of these tensors takes once it is read."""
     return round(
@@ -83,9 +93,12 @@ def _shards(index: Path) -> dict[str, set[str]]:
         shards: dict[str, set[str]] = {}
         for tensor, name in places.items():
             shards.setdefault(name, set()).add(tensor)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if not shards:
+            raise ValueError("it names none")
+        # A name out of a downloaded file leads nowhere else.
+        odd = sorted(name for name in shards if Path(name).name != name or not name.endswith(SAFE))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index} cannot be read as an index of shards ({error}): download it again.") from error
-    # A name out of a downloaded file leads nowhere else.
-    if odd := sorted(name for name in shards if Path(name).name != name or not name.endswith(SAFE)):
+    if odd:
         raise CheckpointError(f"{index} names {odd[0]!r}, expected *{SAFE} files beside it: download it again.")
     return shards

@@ -1,14 +1,17 @@
 """Preference checkpoints on disk, good and bad."""
 
 import json
+import shutil
 import struct
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from prefgen.checkpoint import is_checkpoint, read_checkpoint, write_part
 from prefgen.errors import CheckpointError
+from prefgen.prefdisc.bases import find_base
 from prefgen.preference import load_preference_model
 from tests.prefgen import checkpoints, tiny
 
@@ -62,6 +65,21 @@ def test_writing_a_part_keeps_the_others_and_changes_the_fingerprint(whole):
     assert all(torch.equal(after.part("adapter")[k], v) for k, v in before.part("adapter").items())
 
 
+def test_a_full_disk_leaves_the_file_before_and_no_part_of_another(whole, monkeypatch):
+    """The library has an error of its own for it, which is no OSError."""
+    before = whole.read_bytes()
+
+    def full(tensors, path, metadata):
+        path.write_bytes(b"some of it")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(CheckpointError, match=r"whole\.safetensors could not be written .*No space left.* MiB free"):
+        write_part(whole, "prefdisc", read_checkpoint(whole).header["prefdisc"], {"tokens": torch.zeros(3, 32)})
+    assert whole.read_bytes() == before
+    assert [path.name for path in whole.parent.iterdir()] == [whole.name]
+
+
 def test_what_reads_histories_is_the_same_with_and_without_an_adapter(tmp_path, whole, bases, revision):
     bare = checkpoints.write_checkpoint(tmp_path / "bare.safetensors", revision, parts=("prefdisc",))
     one, other = (load_preference_model(path, bases=[bases]) for path in (whole, bare))
@@ -89,6 +107,49 @@ def test_a_file_that_is_no_safetensors(tmp_path, content):
     path = tmp_path / "other.safetensors"
     path.write_bytes(content)
     refused(r"other\.safetensors is not a \.safetensors file", path)
+
+
+TENSOR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+OURS = {"kind": "base model", "format": 1, "id": "another/model"}
+STRANGE = {
+    "metadata null": {"__metadata__": None, "a": TENSOR},
+    "metadata list": {"__metadata__": [1], "a": TENSOR},
+    "header number": {"__metadata__": {"prefgen": 5}, "a": TENSOR},
+    "header deep": {"__metadata__": {"prefgen": "[" * 100_000}, "a": TENSOR},
+    "kind list": {"__metadata__": {"prefgen": json.dumps(OURS | {"kind": ["x"]})}, "a": TENSOR},
+    "kind of two lines": {"__metadata__": {"prefgen": json.dumps(OURS | {"kind": "x\nfine"})}, "a": TENSOR},
+    "format text": {"__metadata__": {"prefgen": json.dumps(OURS | {"format": "9"})}, "a": TENSOR},
+    "format null": {"__metadata__": {"prefgen": json.dumps(OURS | {"format": None})}, "a": TENSOR},
+    "places text": {"a": TENSOR | {"data_offsets": ["0", "4"]}},
+    "places null": {"a": TENSOR | {"data_offsets": [0, None]}},
+    "no shape": {"a": {"dtype": "F32", "data_offsets": [0, 4]}},
+    "shape text": {"a": TENSOR | {"shape": ["1"]}},
+    "tensor null": {"a": None},
+    "list": [],
+    "deep": "[" * 100_000,
+}
+
+
+def written(path, listing):
+    text = (listing if isinstance(listing, str) else json.dumps(listing)).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+    return path
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_a_strange_header_is_refused_and_hides_no_base_beside_it(tmp_path, bases, kind):
+    (tmp_path / "aaa").mkdir()
+    path = written(tmp_path / "aaa" / "strange.safetensors", STRANGE[kind])
+    refused(r"strange\.safetensors (is not a|is a|has a damaged)", path)
+    assert not is_checkpoint(path)
+    shutil.copytree(bases / "tiny", tmp_path / "tiny")
+    assert find_base("tests/tiny", [tmp_path]) is not None
+
+
+@pytest.mark.parametrize("change", [{"prefdisc": [1]}, {"prefdisc": None}, {"training": [1]}, {"training": None}])
+def test_a_header_whose_parts_are_no_parts(whole, change):
+    rewritten(whole, lambda header: header | change)
+    refused(r"whole\.safetensors has a damaged PrefGen header \((prefdisc|training) is ", whole)
 
 
 def test_a_safetensors_file_that_is_not_ours(tmp_path):
@@ -144,6 +205,14 @@ def test_a_spec_of_another_version(tmp_path, bases, revision):
     header = read_checkpoint(path).header["prefdisc"]
     write_part(path, "prefdisc", header | {"surprise": 1}, {"tokens": torch.zeros(3, 32)})
     refused("unknown field 'surprise'", path, [bases])
+
+
+@pytest.mark.parametrize("change", [{"surprise": 1}, {"layers": "six"}])
+def test_an_alignment_of_another_version(tmp_path, revision, change):
+    path = checkpoints.write_checkpoint(tmp_path / "odd.safetensors", revision, parts=("alignment",))
+    whole = read_checkpoint(path)
+    write_part(path, "alignment", whole.header["alignment"] | change, whole.part("alignment"))
+    refused(r"odd\.safetensors has a description of its alignment that does not fit", path)
 
 
 def rewritten(path, change):

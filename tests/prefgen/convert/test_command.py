@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from prefgen.__main__ import main
-from prefgen.checkpoint import read_checkpoint
+from prefgen.checkpoint import read_checkpoint, write_part
 from prefgen.pocket.shapes import weights_path
 from tests.prefgen.convert import published
 
@@ -93,6 +93,28 @@ def test_inspect_says_what_a_file_is_not(tmp_path, capsys, kind, message):
     said = capsys.readouterr().err
     assert said.startswith("prefgen: ")
     assert message in said
+
+
+def test_a_file_cannot_write_lines_of_its_own(tmp_path, capsys):
+    path = tmp_path / "odd.safetensors"
+    words = {"base": "\x1b[31mX\nfingerprint  fine", "revision": 5, "turn": "a\x1b[2J"}
+    write_part(path, "prefdisc", words, {"a\nb\x1b": torch.zeros(1)}, licence="\x1b]0;own\x07\r\nMIT\u202e")
+    assert main(["inspect", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert [line for line in said.splitlines() if line.startswith("fingerprint")] == [
+        f"fingerprint  {read_checkpoint(path).fingerprint}"
+    ]
+    assert r"\x1b[31mX\nfingerprint  fine (revision 5)" in said
+
+
+def test_json_is_json_where_a_header_has_nan(tmp_path, capsys):
+    path = tmp_path / "odd.safetensors"
+    numbers = {"a": [float("nan"), 1.5], "b": float("inf")}
+    write_part(path, "prefdisc", {"base": "some/base"}, {"a": torch.zeros(1)}, training={"prefdisc": numbers})
+    assert main(["inspect", str(path), "--json"]) == 0
+    described = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert described["training"]["prefdisc"] == {"a": ["nan", 1.5], "b": "inf"}
 
 
 def test_options_without_a_meaning_are_refused(tmp_path, capsys):

@@ -57,7 +57,11 @@ def test_a_pickle_that_would_run_something_runs_nothing(tmp_path, inside):
         ({"prompt": TENSOR, "again.prompt": TENSOR}, "holds no tensor"),
         ([1, 2], "holds no tensor"),
         (torch.zeros(3), r"holds a tensor of shape \(3,\)"),
-        (torch.zeros(3, 4, dtype=torch.long), r"holds a tensor of shape \(3, 4\)"),
+        (torch.zeros(3, 4, dtype=torch.long), "holds a tensor of the type int64"),
+        (TENSOR.to(torch.float8_e4m3fn), "holds a tensor of the type float8_e4m3fn"),
+        (TENSOR.to_sparse(), "holds a tensor sparse or nested"),
+        (TENSOR.to("meta"), "holds a tensor without numbers"),
+        (torch.zeros(1).expand(10**7, 10**6), "holds a tensor of shape .* with numbers for a part of it only"),
         (torch.full((3, 4), torch.nan), "preference tokens with NaN"),
     ],
 )

@@ -127,6 +127,8 @@ def test_other_forms_of_the_same_lora(there, tmp_path, form):
         ("cut", "is damaged"),
         ("nan", "has NaN in"),
         ("no config", "holds 0 folders with a LoRA's adapter_config.json"),
+        ("deep config", "adapter_config.json could not be read"),
+        ("other names", "has nothing for the language model: it is of another model"),
         ("no pool", "holds 0 files that may be the pool of preference tokens"),
         ("two pools", "holds 2 files that may be the pool .*--tokens"),
         ("wide pool", "tokens are 48 wide, and the language model of the LoRA is 32"),
@@ -156,6 +158,10 @@ def test_what_cannot_be_converted_says_why(there, tmp_path, fault, message):
         save_file(tensors, weights)
     elif fault == "no config":
         (folder / "adapter_config.json").unlink()
+    elif fault == "deep config":
+        (folder / "adapter_config.json").write_text("[" * 100_000)
+    elif fault == "other names":
+        save_file({name.replace("text_model", "decoder"): t for name, t in load_file(weights).items()}, weights)
     elif fault == "no pool":
         pool.unlink()
     elif fault == "two pools":
@@ -173,3 +179,58 @@ def test_what_cannot_be_converted_says_why(there, tmp_path, fault, message):
         assert out.read_text() == "mine"
         convert_published(LEARN_USER_PREF, folder, out, force=True)
         assert read_checkpoint(out).has("prefdisc")
+
+
+LAYER = "base_model.model.model.text_model.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lora_A": torch.tensor(1.0)}, r"has \{'lora_A': \(\), .* expected lora_A \(8, in\)"),
+        ({"lora_B": torch.ones(8)}, r"'lora_B': \(8,\)"),
+        ({"lora_A": torch.ones(8, 32, 3, 3)}, r"'lora_A': \(8, 32, 3, 3\)"),
+        ({"lora_A": torch.ones(8, 32, dtype=torch.complex64)}, "has a tensor of the type complex64 for .*q_proj"),
+        ({"lora_A": torch.ones(8, 32, dtype=torch.bool)}, "of the type bool"),
+        ({"lora_A": torch.ones(8, 32).to(torch.float8_e4m3fn)}, "of the type float8_e4m3fn"),
+        ({"lora_A": torch.ones(8, 32).to_sparse()}, "has a tensor sparse or nested"),
+        ({"lora_A": torch.ones(8, 32, device="meta")}, "without numbers"),
+        ({"lora_A": torch.zeros(1).expand(8, 10**12)}, r"of shape \(8, 1000000000000\) with numbers for a part"),
+        ({"lora_A.default": torch.ones(8, 32)}, "has two tensors for .*q_proj.lora_A.weight"),
+    ],
+)
+def test_a_lora_of_other_tensors_says_what_they_are(there, tmp_path, change, message):
+    """In a pickle, which can hold them all."""
+    import shutil
+
+    folder = tmp_path / "source"
+    shutil.copytree(there / "lora", folder)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    (folder / "adapter_model.safetensors").unlink()
+    changed = {f"{LAYER}.{side}.weight": tensor for side, tensor in change.items()}
+    torch.save(tensors | changed, folder / "adapter_model.bin")
+    with pytest.raises(CheckpointError, match=message):
+        convert_published(VIPER, folder, tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"r": float("inf")},
+        {"lora_alpha": float("nan")},
+        {"lora_alpha": float("inf")},
+        {"target_modules": {"q_proj": 1}},
+        {"target_modules": "(((("},
+        {"target_modules": [1]},
+        {"target_modules": []},
+    ],
+)
+def test_a_lora_with_a_faulty_configuration_names_the_value(there, tmp_path, value):
+    import shutil
+
+    shutil.copytree(there / "lora", tmp_path / "source")
+    rewrite(tmp_path / "source", **value)
+    with pytest.raises(
+        CheckpointError, match=r"adapter_config\.json lacks what a LoRA needs .*(infinity|alpha|modules)"
+    ):
+        convert_published(VIPER, tmp_path / "source", tmp_path / "out.safetensors")

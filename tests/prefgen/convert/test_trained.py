@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prefgen.checkpoint import read_checkpoint
+from prefgen.checkpoint import read_checkpoint, write_part
 from prefgen.convert.trained import convert_trained
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.base import save_base
@@ -80,3 +80,16 @@ def test_what_holds_no_checkpoint_or_several(trained, tmp_path):
     with pytest.raises(CheckpointError, match="is what the training wrote"):
         convert_trained(found, found, force=True)
     assert read_checkpoint(found).has("prefdisc")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_training_that_came_apart_is_refused(trained, tmp_path, value):
+    found = tmp_path / "stage1" / FILE
+    found.parent.mkdir()
+    whole = read_checkpoint(trained[0] / "run/full/stage1" / FILE)
+    tensors = whole.part("prefdisc")
+    tensors["tokens"][1, 2] = value
+    write_part(found, "prefdisc", whole.header["prefdisc"], tensors)
+    with pytest.raises(CheckpointError, match=r"has NaN or infinities \(the first in prefdisc.tokens\): that"):
+        convert_trained(tmp_path, tmp_path / "made.safetensors")
+    assert not (tmp_path / "made.safetensors").exists()

@@ -10,7 +10,7 @@ import torch
 from prefgen.checkpoint import write_part
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.base import save_base
-from prefgen.prefdisc.bases import find_base
+from prefgen.prefdisc.bases import find_base, locate_base
 from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.huggingface import load_folder
 from prefgen.prefdisc.model import PrefDisc
@@ -58,6 +58,14 @@ def test_a_type_can_be_chosen_and_no_window_hides_the_tokens(folder):
     assert base.model.config.text_config.sliding_window is None
 
 
+def test_another_model_is_refused_before_it_is_weighed(tmp_path):
+    path = write_folder(tmp_path / "tiny-idefics2")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"model_type": "llava"}))
+    with pytest.raises(CheckpointError, match="holds a model of the type 'llava', expected 'idefics2'"):
+        locate_base(ID, [tmp_path]).size(torch.float32)
+
+
 @pytest.mark.parametrize("wanted", ["../someone", "/etc", "", "someone/../../x", "..\\x", "other/model"])
 def test_an_id_leads_to_no_other_place(folder, wanted):
     assert find_base(wanted, [folder.parent]) is None
@@ -73,6 +81,11 @@ def test_an_id_leads_to_no_other_place(folder, wanted):
         ("missing", r"lacks 1 tensors of its base model \(the first is lm_head.weight\)"),
         ("shapes", "cannot be read as a base model"),
         ("tokenizer", "tokenizer.json could not be read"),
+        ("nan", r"has NaN or infinities \(the first in model.text_model.layers.2.mlp.up_proj.weight\)"),
+        ("value", "cannot be read as a base model"),
+        ("newer tokenizer", "is no tokenizer that tokenizers .* reads .*: it may be of a newer version, update"),
+        ("empty tokenizer", "is no tokenizer that tokenizers .* reads"),
+        ("lora", "adapter_config.json beside the base model.*: move adapter_config.json and adapter_model.safetensors"),
     ],
 )
 def test_a_faulty_folder_says_what_is_wrong(tmp_path, fault, message):
@@ -95,10 +108,54 @@ def test_a_faulty_folder_says_what_is_wrong(tmp_path, fault, message):
     elif fault == "shapes":
         config["text_config"]["hidden_size"] = 64
         (path / "config.json").write_text(json.dumps(config))
+    elif fault == "nan":
+        tensors = load_file(weights)
+        tensors["model.text_model.layers.2.mlp.up_proj.weight"][3, 4] = torch.nan
+        save_file(tensors, weights, metadata={"format": "pt"})
+    elif fault == "value":
+        config["text_config"]["hidden_size"] = "wide"
+        (path / "config.json").write_text(json.dumps(config))
+    elif fault == "newer tokenizer":
+        read = json.loads((path / "tokenizer.json").read_text())
+        (path / "tokenizer.json").write_text(json.dumps(read | {"model": {"type": "Newer"}}))
+    elif fault == "empty tokenizer":
+        (path / "tokenizer.json").write_text("{}")
+    elif fault == "lora":
+        lay_beside(path)
     else:
         (path / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=message):
         find_base(ID, [tmp_path])
+
+
+@pytest.mark.parametrize("change", [{"text_config": {"hidden_size": "wide"}}, {"text_config": None}])
+def test_a_base_file_with_a_faulty_configuration_is_refused(tmp_path, change):
+    (tmp_path / "any").mkdir()
+    base = tmp_path / "any" / "base.safetensors"
+    save_base(base, ID, tiny.CONFIG | change, tiny.prefdisc().base, tiny.tokenizer())
+    with pytest.raises(CheckpointError, match=r"base\.safetensors does not fit its own header"):
+        find_base(ID, [tmp_path])
+
+
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "_attn_implementation_internal"])
+@pytest.mark.parametrize("part", [None, "text_config", "vision_config", "perceiver_config"])
+def test_a_configuration_names_no_kernel(tmp_path, name, part):
+    """transformers would get it from the Hub where the package `kernels` is installed, and an unknown name fails."""
+    path = write_folder(tmp_path / "tiny-idefics2")
+    config = json.loads((path / "config.json").read_text())
+    (config[part] if part else config)[name] = "someone/kernel"
+    (path / "config.json").write_text(json.dumps(config))
+    built = find_base(ID, [tmp_path]).model.config
+    parts = [built, built.text_config, built.vision_config, built.perceiver_config]
+    assert {part._attn_implementation for part in parts} == {"sdpa"}
+
+
+def lay_beside(path):
+    """A LoRA that fits, in its base's own folder: transformers would lay it over the base."""
+    from peft import LoraConfig, get_peft_model
+
+    wrapped = get_peft_model(tiny.prefdisc().base, LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
+    wrapped.save_pretrained(path)
 
 
 LORA = LoraSpec(4, 8, r".*(text_model|modality_projection|perceiver_resampler).*(q|v|down)_proj$")

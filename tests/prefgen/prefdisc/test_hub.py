@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -79,6 +80,26 @@ def test_a_download_is_made_only_where_allowed_and_then_kept(tmp_path, folder, c
         assert done == total >= size
     again = load(checkpoint, tmp_path, HF_HUB_OFFLINE="1")
     assert again["layers"] == 4
+
+
+@pytest.mark.parametrize("kept", ["all but a shard", "no shard", "no config"])
+def test_a_download_that_was_stopped_goes_on_where_allowed(tmp_path, folder, checkpoint, kept):
+    some = tmp_path / "some"
+    shutil.copytree(folder, some)
+    shards = sorted(some.glob("model-*.safetensors"))
+    gone = {"all but a shard": shards[1:2], "no shard": shards, "no config": [some / "config.json"]}[kept]
+    for file in gone:
+        file.unlink()
+    write_cache(tmp_path / "home" / "hub", ID, some)
+    with serving(ID, folder) as (address, asked):
+        refused = load(checkpoint, tmp_path / "home", HF_ENDPOINT=address)
+        assert f"is incomplete: it lacks {len(gone)} files (the first is {gone[0].name})" in refused["error"]
+        assert "Allow its download, which goes on where it stopped" in refused["error"]
+        assert not asked, "no network without a word"
+        assert load(checkpoint, tmp_path / "home", allowed=True, HF_ENDPOINT=address)["layers"] == 4
+        fetched = {path.rsplit("/", 1)[1] for path in asked if "/resolve/" in path}
+        assert {file.name for file in gone} <= fetched
+        assert not fetched & {file.name for file in some.glob("model-*")}, "what is there is not fetched again"
 
 
 def test_a_download_that_fails_says_so(tmp_path, checkpoint):

@@ -3,10 +3,11 @@
 import json
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from prefgen.errors import CheckpointError
-from prefgen.prefdisc.bases import find_base
+from prefgen.prefdisc.bases import find_base, locate_base
 from tests.prefgen.prefdisc.test_bases import ID, write_folder
 
 INDEX = "model.safetensors.index.json"
@@ -37,6 +38,18 @@ def broken_index(path, shards):
     (path / INDEX).write_text("[]")
 
 
+def empty_index(path, shards):
+    (path / INDEX).write_text('{"weight_map": {}}')
+
+
+def numbers(path, shards):
+    (path / INDEX).write_text('{"weight_map": {"lm_head.weight": 5}}')
+
+
+def deep(path, shards):
+    (path / INDEX).write_text("[" * 100_000)
+
+
 def leading_away(path, shards):
     index = json.loads((path / INDEX).read_text())
     places = index["weight_map"]
@@ -53,6 +66,9 @@ def leading_away(path, shards):
         (anothers, r"model-00002-of-0000\d.safetensors lacks 1 tensors that the index places there"),
         (no_index, "has neither model.safetensors nor model.safetensors.index.json"),
         (broken_index, "cannot be read as an index of shards"),
+        (empty_index, "cannot be read as an index of shards"),
+        (numbers, "cannot be read as an index of shards"),
+        (deep, "cannot be read as an index of shards"),
         (leading_away, r"names '../model-00001-of-0000\d.safetensors', expected"),
     ],
 )
@@ -64,4 +80,6 @@ def test_a_faulty_shard_is_named(tmp_path, spoil, message):
     spoil(path, shards)
     with pytest.raises(CheckpointError, match=message) as caught:
         find_base(ID, [tmp_path])
+    with pytest.raises(CheckpointError, match=message):
+        locate_base(ID, [tmp_path]).size(torch.float32)
     assert len(str(caught.value)) < 400
