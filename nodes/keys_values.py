@@ -60,7 +60,7 @@ def led_away_from(
         return user_keys_values(adapter, against, strengths, weights, name)
     spoken = user_words(adapter, against, strengths, weights, name)
     with torch.inference_mode(False), torch.no_grad():
-        return replace(spoken, votes=spoken.votes - adapter.choice.prior.cpu()).meant()
+        return check_sound(replace(spoken, votes=spoken.votes - adapter.choice.prior.cpu()).meant(), name)
 
 
 def check_sound(pairs: KeysValues, name: str) -> KeysValues:

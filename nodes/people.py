@@ -53,6 +53,11 @@ class SaveUserEmbedding(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs) -> float:
+        """Written at every run: the file may have been taken away, or replaced, since the last."""
+        return float("nan")  # a new one, since the same object would equal itself
+
+    @classmethod
     def execute(cls, embedding: UserEmbedding, filename: str) -> io.NodeOutput:
         path = save_embedding(folder() / _file_name(filename.strip() or embedding.name), embedding)
         return io.NodeOutput(path.name, ui={"text": [f"{embedding.name}: {path.name}"]})

@@ -1,8 +1,19 @@
 """The one family of errors that people see: what was found, what was expected, what to do."""
 
+LONGEST = 2000
+"""Characters of a message; a name out of a file may be as long as the file."""
+
 
 class PrefGenError(ValueError):
-    """Base of all errors raised for something a person gave us. The message is the whole sentence."""
+    """Base of all errors raised for something a person gave us. The message is the whole sentence.
+
+    Words of a file are in it, which may be no text: half a character ends the thread that writes it to a log, and with
+    it ComfyUI's queue. Such are shown as escapes.
+    """
+
+    def __init__(self, message: str) -> None:
+        text = message.encode("utf-8", "backslashreplace").decode()
+        super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}")
 
 
 class ImageError(PrefGenError):

@@ -4,6 +4,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from prefgen.embedding import load_embedding, save_embedding
+from prefgen.safefile import fingerprint, write_safefile
 from tests.comfyui import Graph, NodeError, PromptRefused
 from tests.nodes import taste
 
@@ -49,6 +50,26 @@ def test_a_saved_embedding_loads_as_it_was(comfy, folder):
     again = saved(comfy, folder, lambda graph: graph.add("LoadUserEmbedding", file="ada.safetensors"), "copy")
     assert (again.sem == ada.sem).all()
     assert again.fingerprint == ada.fingerprint
+
+
+def test_what_was_saved_and_is_gone_is_saved_again(comfy, folder):
+    saved(comfy, folder, encoded, "twice")
+    (folder / "twice.safetensors").unlink()
+    saved(comfy, folder, encoded, "twice")
+
+
+def test_a_file_with_half_a_character_is_an_error_and_the_queue_goes_on(comfy, folder):
+    ada = saved(comfy, folder, encoded)
+    header = {"user": "eve", "reading": "0" * 64, "made_by": "\ud800"}
+    header |= {"fingerprint": fingerprint(header, ada.vectors)}
+    write_safefile(folder / "eve.safetensors", "user embedding", header, ada.vectors)
+
+    def with_eve(graph):
+        eve = graph.add("LoadUserEmbedding", file="eve.safetensors")
+        return graph.add("BlendUserEmbeddings", embedding_a=eve, embedding_b=encoded(graph), weight_a=0.5, weight_b=0.5)
+
+    refused(comfy, with_eve, "BlendUserEmbeddings", r"\\ud800")
+    saved(comfy, folder, encoded)
 
 
 def test_a_connected_clip_vision_embeds_the_images(comfy, folder):

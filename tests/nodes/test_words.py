@@ -17,7 +17,7 @@ def sampled(pack, pocket, monkeypatch):
 
     attention = pack("nodes.attention")
 
-    def sample(seed, batch=2, **how):
+    def sample(seed, batch=2, noises=None, **how):
         keys, plain = [], attention.decoupled_attention
         adapter = make_adapter(WORDY).eval()
         with torch.inference_mode(), monkeypatch.context() as watched:
@@ -28,7 +28,7 @@ def sampled(pack, pocket, monkeypatch):
             pairs = adapter.for_users(users(1))
             patched = attention.patch_user_branch(model, pairs, spoken=adapter.spoken(users(1)), **how)
             latent = torch.zeros(batch, 4, 12, 12)
-            noise = comfy.sample.prepare_noise(latent, 1)
+            noise = comfy.sample.prepare_noise(latent, 1, noises)
             made = comfy.sample.sample(
                 patched, noise, 3, 2.0, "euler", "normal", told, empty, latent, disable_pbar=True, seed=seed
             )
@@ -53,6 +53,16 @@ def test_the_seed_draws_and_the_same_seed_the_same(sampled):
     one, again, other = (sampled(seed, variety=1.0) for seed in (7, 7, 8))
     assert torch.equal(one[1], again[1])
     assert not torch.equal(one[0][0], other[0][0])
+
+
+def test_a_picture_out_of_a_batch_keeps_its_words(sampled):
+    batch, _ = sampled(seed=1, batch=3, variety=1.0)
+    alone, _ = sampled(seed=1, batch=1, noises=[2], variety=1.0)
+    alike, _ = sampled(seed=1, batch=2, noises=[1, 1], variety=1.0)
+    for place in range(len(WORDY.blocks)):
+        assert torch.equal(alone[place][0], batch[place][2])
+        assert torch.equal(alike[place][0], batch[place][1]), "the same noise is the same picture"
+        assert torch.equal(alike[place][1], batch[place][1])
 
 
 def test_without_variety_all_pictures_have_the_likeliest_words(sampled):
@@ -89,6 +99,14 @@ def test_disliked_images_push_by_the_odds_of_what_they_speak_for_and_not_by_what
     for block, (k, _) in words.items():
         evenly = torch.stack([part.mean(1) for part in k.split(list(WORDY.words), dim=1)], dim=1)
         torch.testing.assert_close(pushed[block][0], evenly)
+
+
+def test_weights_that_push_to_what_is_no_number_are_refused(pack):
+    making, adapter, strengths = pack("nodes.keys_values"), make_adapter(WORDY), {"sem": 0.0, "core": 0.0, "img": 1.0}
+    weights = {name: 1.0 for name, _ in WORDY.blocks}
+    adapter.choice.prior.data[0] = -torch.inf
+    with pytest.raises(ValueError, match="The adapter of it gives NaN"):
+        making.led_away_from(adapter, users(1), strengths, weights, "it")
 
 
 @pytest.mark.server

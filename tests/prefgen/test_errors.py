@@ -1,0 +1,16 @@
+"""Messages: sentences that any log can take."""
+
+import pytest
+
+from prefgen.errors import LONGEST, PrefGenError
+
+
+def test_half_a_character_out_of_a_file_is_shown_as_an_escape():
+    assert str(PrefGenError("made by \ud800: choose another")) == "made by \\ud800: choose another"
+
+
+@pytest.mark.parametrize("length", [LONGEST, LONGEST + 1, 10**6])
+def test_a_name_as_long_as_a_file_is_cut_and_the_remedy_kept(length):
+    message = str(PrefGenError("k" * (length - 10) + " choose it"))
+    assert len(message) <= LONGEST + 5
+    assert message.endswith("choose it")
