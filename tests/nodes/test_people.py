@@ -87,12 +87,32 @@ def test_weights_of_nothing_are_refused(comfy, revision):
     refused(comfy, nothing, "BlendUserEmbeddings", "The weights are 0, 0; expected")
 
 
-@pytest.mark.parametrize("name", ["../ada", "a/b", ".hidden", "con:", "x" * 101])
+NO_FILE_NAMES = ["../ada", "a/b", ".hidden", "con:", "x" * 101, "漢" * 100, "a\0b", "a\nb", "\x7f", "CON", "nul"]
+
+
+@pytest.mark.parametrize("name", [*NO_FILE_NAMES, "COM1.txt", "\ud800"], ids=ascii)
 def test_names_that_are_no_file_names(comfy, revision, name):
     graph = Graph()
     graph.add("SaveUserEmbedding", embedding=encoded(graph), filename=name)
     with pytest.raises(NodeError, match="cannot be the name of a file"):
         comfy.run(graph)
+
+
+@pytest.mark.parametrize("name", NO_FILE_NAMES, ids=ascii)
+def test_a_persons_name_that_is_no_file_name_asks_for_another(comfy, revision, name):
+    graph = Graph()
+    graph.add("SaveUserEmbedding", embedding=encoded(graph, name=name), filename="")
+    with pytest.raises(NodeError, match=r"cannot be the name of a file.*write another filename"):
+        comfy.run(graph)
+
+
+def test_a_folder_of_the_files_name_is_left_alone(comfy, folder):
+    (folder / "taken.safetensors").mkdir(parents=True)
+    graph = Graph()
+    graph.add("SaveUserEmbedding", embedding=encoded(graph), filename="taken")
+    with pytest.raises(NodeError, match=r"taken\.safetensors is a folder.*write another filename"):
+        comfy.run(graph)
+    assert not list(folder.glob("taken*.partial"))
 
 
 def test_files_that_are_no_embeddings(comfy, folder):
