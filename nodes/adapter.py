@@ -12,6 +12,7 @@ from ..prefgen.adapter import PARTS, PreferenceAdapter
 from ..prefgen.adapter import blocks as block_choice
 from ..prefgen.embedding import UserEmbedding
 from ..prefgen.errors import CheckpointError, EmbeddingError, PrefGenError
+from ..prefgen.given import is_number, shown
 from ..prefgen.preference import PreferenceModel
 from .attention import check_fits, patch_user_branch
 from .keys_values import led_away_from, user_keys_values, user_words
@@ -148,15 +149,16 @@ class ApplyPreferenceAdapter(io.ComfyNode):
 
 
 def check_numbers(strengths: dict[str, float], start: float, end: float) -> None:
-    """Numbers from other nodes, which ComfyUI does not hold to an input's limits. Raises PrefGenError."""
+    """Numbers from other nodes, which ComfyUI does not hold to an input's limits, nor to its type where they come
+    through a link of any type. Raises PrefGenError."""
     for name, value in strengths.items():
-        if not 0 <= value <= block_choice.STRONGEST:
+        if not is_number(value) or not 0 <= value <= block_choice.STRONGEST:
             raise PrefGenError(
-                f"{name} is {value:g}, expected 0 to {block_choice.STRONGEST:g}: choose a value in between."
+                f"{name} is {shown(value)}, expected 0 to {block_choice.STRONGEST:g}: choose a value in between."
             )
     for name, value in (("start", start), ("end", end)):
-        if not 0 <= value <= 1:
-            raise PrefGenError(f"{name} is {value:g}, expected 0 to 1: choose a value in between.")
+        if not is_number(value) or not 0 <= value <= 1:
+            raise PrefGenError(f"{name} is {shown(value)}, expected 0 to 1: choose a value in between.")
     if start > end:
         raise PrefGenError(f"start is {start:g} and end is {end:g}; start must not be above end: exchange them.")
 
@@ -171,7 +173,8 @@ def chosen_blocks(adapter: PreferenceAdapter, preset: str, listed: str) -> dict[
 def turned_away(adapter: PreferenceAdapter, embedding: UserEmbedding, name: str) -> UserEmbedding:
     """The embedding with the disliked images in the place of the liked ones.
 
-    Raises EmbeddingError where there are none, and CheckpointError where the adapter looks at no images.
+    Raises EmbeddingError where there are none, or of another width, and CheckpointError where the adapter looks at no
+    images.
     """
     if "img" not in adapter.config.parts:
         raise CheckpointError(
@@ -182,6 +185,12 @@ def turned_away(adapter: PreferenceAdapter, embedding: UserEmbedding, name: str)
         raise EmbeddingError(
             f"The embedding of {embedding.name!r} has no disliked images, which dislikes = {PUSH!r} needs: encode the "
             f"history again, or set dislikes to {IGNORE!r}."
+        )
+    found, expected = len(embedding.disliked_img), adapter.config.dim("img")
+    if found != expected:
+        raise EmbeddingError(
+            f"The disliked_img part of {embedding.name!r} is {found} wide and the adapter of {name} expects "
+            f"{expected}: encode the history again with this preference checkpoint."
         )
     return replace(embedding, img=embedding.disliked_img)
 

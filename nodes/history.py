@@ -7,7 +7,8 @@ from comfy.utils import common_upscale
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..prefgen.errors import ProfileError, ProfileUnwritable
+from ..prefgen.errors import HistoryError, ProfileError, ProfileUnwritable
+from ..prefgen.given import require_text
 from ..prefgen.history import LikedImages, NothingLiked, UserHistory
 from ..prefgen.profile import RULES, Choice, Profile, Selection, choose, read_history
 from .images import from_comfy, to_comfy
@@ -50,6 +51,8 @@ class BuildUserHistory(io.ComfyNode):
 
     @classmethod
     def execute(cls, liked: torch.Tensor, disliked: torch.Tensor, prompts: str = "", name: str = "me") -> io.NodeOutput:
+        # Folders may have such names, and the command line takes them; the page is told the name, and cannot be.
+        require_text(name, "The name of a history", HistoryError)
         lines = [line.strip() for line in prompts.strip("\n").splitlines()] if prompts.strip() else None
         images = from_comfy(liked, "liked"), from_comfy(disliked, "disliked")
         return io.NodeOutput(UserHistory.from_images(*images, lines, name))

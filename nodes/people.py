@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import folder_paths
@@ -9,10 +10,17 @@ from comfy_api.latest import io
 
 from ..prefgen.embedding import UserEmbedding, blend, distance, load_embedding, save_embedding
 from ..prefgen.errors import EmbeddingError
+from ..prefgen.given import shown
+from ..prefgen.profile.store import is_reserved
 from .types import EmbeddingType
 
 FOLDER = "prefgen_embeddings"
 ENDING = ".safetensors"
+MOST_BYTES = 255
+"""Of a file's name, its ending too, on the usual file systems; a letter may be four."""
+
+NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control characters, halves of characters, and ends of lines and paragraphs."""
 
 
 def folder() -> Path:
@@ -59,7 +67,10 @@ class SaveUserEmbedding(io.ComfyNode):
 
     @classmethod
     def execute(cls, embedding: UserEmbedding, filename: str) -> io.NodeOutput:
-        path = save_embedding(folder() / _file_name(filename.strip() or embedding.name), embedding)
+        path = folder() / _file_name(filename.strip() or embedding.name)
+        if path.is_dir():
+            raise EmbeddingError(f"{path.name} is a folder in {path.parent}, expected a file: write another filename.")
+        save_embedding(path, embedding)
         return io.NodeOutput(path.name, ui={"text": [f"{embedding.name}: {path.name}"]})
 
 
@@ -71,11 +82,15 @@ def _file_name(name: str) -> str:
         or name[0] == "."
         or name != name.strip(" .")
         or not set(name).isdisjoint('/\\:*?"<>|')
+        or any(unicodedata.category(letter) in NO_TEXT for letter in name)
         or len(name) > 100
+        or len(f"{name}{ENDING}".encode()) > MOST_BYTES
+        or is_reserved(name)
     ):
         raise EmbeddingError(
-            f"{name[:100]!r} cannot be the name of a file, expected up to 100 letters, digits, spaces and the like: "
-            "write another filename."
+            f"{shown(name)} cannot be the name of a file, expected up to 100 letters, digits, spaces and the like, of "
+            f"{MOST_BYTES - len(ENDING)} bytes at most, and no name that Windows keeps for itself: write another "
+            "filename."
         )
     return name + ENDING
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .errors import HistoryError
+from .given import require_text
 from .images import check_images, read_image
 
 PAIRS_FILE = "pairs.json"
@@ -32,12 +33,7 @@ class PreferencePair:
     def __post_init__(self) -> None:
         check_images(self.liked, "The liked image of a pair")
         check_images(self.disliked, "The disliked image of a pair")
-        try:
-            self.prompt.encode()
-        except UnicodeEncodeError as error:
-            raise HistoryError(
-                f"The prompt of a pair is {self.prompt!r}, which has half a character: write it anew."
-            ) from error
+        require_text(self.prompt, "The prompt of a pair", HistoryError)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ..errors import ModelError, PrefGenError
+from ..given import shown
 
 PRESETS: Mapping[str, tuple[str, ...]] = {
     "all": ("",),
@@ -29,17 +31,23 @@ def block_weights(blocks: Iterable[str], preset: str = "all", listed: str = "") 
     the list does not name keep the preset's weight.
 
     Raises:
-        PrefGenError: no such preset, or a list that cannot be read, has a weight outside 0 to STRONGEST, or another
-            number of weights than there are layers.
+        PrefGenError: no such preset, or a list that cannot be read, has a weight outside 0 to STRONGEST, a name twice,
+            or another number of weights than there are layers.
         ModelError: a name that no block has.
     """
     names = list(blocks)
+    if not isinstance(listed, str):
+        raise PrefGenError(f"block_weights is {shown(listed)}, expected text: write input=0.5, or leave it empty.")
     if preset not in PRESETS:
         raise PrefGenError(f"Found the preset {preset!r} of blocks, expected one of {', '.join(PRESETS)}: choose one.")
     weights = dict.fromkeys(PRESETS[preset], 1.0)
     entries = [entry.strip() for entry in listed.replace("\n", ",").split(",") if entry.strip()]
     if any("=" in entry for entry in entries):
-        weights |= dict(_named(entry) for entry in entries)
+        named = [_named(entry) for entry in entries]
+        name, times = Counter(name for name, _ in named).most_common(1)[0]
+        if times > 1:
+            raise PrefGenError(f"The block weights name {shown(name)} {times} times: give each name one weight.")
+        weights |= dict(named)
     elif entries:
         layers = list(dict.fromkeys(name.rsplit(".", 1)[0] for name in names))
         if len(entries) != len(layers):
@@ -51,7 +59,7 @@ def block_weights(blocks: Iterable[str], preset: str = "all", listed: str = "") 
     for start in weights:
         if not any(_begins(name, start) for name in names):
             raise ModelError(
-                f"No block of this adapter is named {start!r}; it has {', '.join(names)}: correct the list."
+                f"No block of this adapter is named {shown(start)}; it has {', '.join(names)}: correct the list."
             )
     return {name: weights[fits[-1]] if (fits := _fitting(name, weights)) else 0.0 for name in names}
 
@@ -67,7 +75,9 @@ def _begins(name: str, start: str) -> bool:
 def _named(entry: str) -> tuple[str, float]:
     name, equals, weight = entry.partition("=")
     if not equals:
-        raise PrefGenError(f"The block weight {entry!r} has no name, and others have: name all of them, or none.")
+        raise PrefGenError(f"The block weight {shown(entry)} has no name, and others have: name all of them, or none.")
+    if not name.strip():
+        raise PrefGenError(f"The block weight {shown(entry)} names no block: write input.8=0.5, or a number alone.")
     return name.strip(), _weight(weight.strip() or entry)
 
 
@@ -77,5 +87,7 @@ def _weight(text: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 <= weight <= STRONGEST:
-        raise PrefGenError(f"The block weight {text!r} is no number from 0 to {STRONGEST:g}: write 0.5, or name=0.5.")
+        raise PrefGenError(
+            f"The block weight {shown(text)} is no number from 0 to {STRONGEST:g}: write 0.5, or name=0.5."
+        )
     return weight

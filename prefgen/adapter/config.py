@@ -96,12 +96,14 @@ class AdapterConfig:
         """Read back what ``to_dict`` wrote and JSON carried.
 
         Raises:
-            CheckpointError: a field is missing or unknown.
+            CheckpointError: a field is missing or unknown, or the shapes do not fit each other.
         """
         try:
             blocks = tuple((str(name), int(width)) for name, width in values["blocks"])
             words = tuple(values.get("words", ()))
             return cls(**{**values, "blocks": blocks, "words": words})
+        except CheckpointError:
+            raise  # a ValueError too, and a sentence already
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"The header's adapter shapes cannot be read ({error}); the fields of AdapterConfig are expected."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Sequence
 
 import torch
 
 from ..errors import EmbeddingError
+from ..given import is_number, shown
 from .user import PARTS, UserEmbedding
 
 
@@ -19,11 +20,13 @@ def blend(users: Sequence[UserEmbedding], weights: Sequence[float]) -> UserEmbed
     """
     if len(users) != len(weights) or not users:
         raise EmbeddingError(f"Found {len(weights)} weights for {len(users)} users, expected one a user.")
-    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not sum(weights):
-        found = ", ".join(f"{weight:g}" for weight in weights)
+    if not all(is_number(weight) and 0 <= weight <= sys.float_info.max for weight in weights) or not any(weights):
+        found = ", ".join(map(shown, weights))
         raise EmbeddingError(f"The weights are {found}; expected none below 0 and one above: correct the weights.")
     _require_alike(users)
-    shares = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+    largest = max(weights)
+    scaled = torch.tensor([weight / largest for weight in weights], dtype=torch.float64)
+    shares = scaled / scaled.sum()  # by way of the largest, since huge weights have no finite sum
     mixed = {
         part: (torch.stack([getattr(user, part) for user in users]).double() * shares[:, None]).sum(0).float()
         for part in users[0].vectors
@@ -66,16 +69,18 @@ def _require_alike(users: Sequence[UserEmbedding]) -> None:
             )
         found = {part: len(vector) for part, vector in user.vectors.items()}
         if found != shape:
-            fewer = min((first, user), key=lambda one: len(one.vectors))
             raise EmbeddingError(
                 f"The embedding of {first.name!r} has {_listed(shape)}, that of {user.name!r} {_listed(found)}, "
-                "expected the same: "
-                + (
-                    "encode both histories with the same image tower."
-                    if found.keys() == shape.keys()
-                    else f"{fewer.name!r} has disliked no image yet; dislike one, and encode the history again."
-                )
+                "expected the same: " + _advice(first, user)
             )
+
+
+def _advice(one: UserEmbedding, other: UserEmbedding) -> str:
+    """What to do about different parts. Only who has disliked nothing has `img` and nothing else."""
+    alone = [user for user in (one, other) if list(user.vectors) == ["img"]]
+    if len(alone) == 1:
+        return f"{alone[0].name!r} has disliked no image yet; dislike one, and encode the history again."
+    return "encode both histories with the same image tower."
 
 
 def _listed(shape: dict[str, int]) -> str:

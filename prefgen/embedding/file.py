@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from ..errors import CheckpointError, EmbeddingError
 from ..safefile import fingerprint, read_safefile, write_safefile
 from .user import PARTS, UserEmbedding
 
 KIND = "user embedding"
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+"""Of a part in a file: what we write, and what holds the same numbers nearly as well."""
 
 
 def save_embedding(path: str | Path, embedding: UserEmbedding) -> Path:
@@ -27,7 +31,8 @@ def load_embedding(path: str | Path) -> UserEmbedding:
     """Read an embedding back, float32 on the CPU.
 
     Raises EmbeddingError: the file is missing, cut short, no safetensors, not ours, something else of ours, of a newer
-    format, not what its fingerprint was taken of, or holds a part that is unknown or no finite vector.
+    format, not what its fingerprint was taken of, or holds a part that is unknown, of another type than floats of 16
+    bits and more, or no vector that a UserEmbedding takes.
     """
     try:
         file = read_safefile(path, KIND)
@@ -42,6 +47,12 @@ def load_embedding(path: str | Path) -> UserEmbedding:
     if fingerprint(file.header, file.tensors) != file.header.get("fingerprint"):
         raise EmbeddingError(
             f"{file.path.name} does not match its own fingerprint: the file is damaged or was edited, save it again."
+        )
+    odd = next((part for part, tensor in file.tensors.items() if tensor.dtype not in DTYPES), None)
+    if odd is not None:
+        found, expected = (str(dtype).removeprefix("torch.") for dtype in (file.tensors[odd].dtype, DTYPES[0]))
+        raise EmbeddingError(
+            f"{file.path.name} has its {odd} part as {found}, expected {expected}: save the embedding again."
         )
     parts = {part: file.tensors[part].float() if part in file.tensors else None for part in PARTS}
     about = {name: str(file.header.get(name, "")) for name in ("reading", "user", "made_by")}

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 PARTS = ("sem", "core", "img", "disliked_img")
 
+LARGEST = 1e6
+"""Of an embedding's numbers, either way (default ours). The largest states known of language models are some tens of
+thousands, and those of CLIP tens; what is far beyond is damaged, and would overflow in an adapter that is whole."""
+
 
 @dataclass(frozen=True, eq=False)
 class UserEmbedding:
@@ -23,7 +27,7 @@ class UserEmbedding:
 
     fingerprint: of what read the history (`PreferenceModel.reading`), not of the whole checkpoint: an embedding
     outlives the training of another adapter. name: the user's. made_by: the checkpoint's file, for messages. Raises
-    EmbeddingError where a part is no finite vector.
+    EmbeddingError where a part is no vector of finite numbers up to LARGEST.
     """
 
     sem: Tensor | None
@@ -36,10 +40,11 @@ class UserEmbedding:
 
     def __post_init__(self) -> None:
         for part, value in self.vectors.items():
-            if value.ndim != 1 or not torch.isfinite(value).all():
+            fault = _fault(value)
+            if fault is not None:
                 raise EmbeddingError(
-                    f"The {part} part of {self.name!r} has shape {tuple(value.shape)} or holds NaN, expected a finite "
-                    "vector: encode the history again, with a checkpoint that is whole."
+                    f"The {part} part of {self.name!r} {fault}: encode the history again, with a checkpoint that is "
+                    "whole."
                 )
 
     @property
@@ -57,3 +62,14 @@ class UserEmbedding:
                 f"{f', {self.made_by}' if self.made_by else ''} (fingerprint {self.fingerprint[:12]}, expected "
                 f"{expected[:12]} of {model.name}): encode the history again with this checkpoint."
             )
+
+
+def _fault(value: Tensor) -> str | None:
+    """What of a part cannot be, and what was expected; None where all can."""
+    if value.ndim != 1:
+        return f"has shape {tuple(value.shape)}, expected a vector"
+    if not torch.isfinite(value).all():
+        return "holds NaN or infinity, expected finite numbers"
+    if not (value.abs() <= LARGEST).all():
+        return f"holds numbers up to {value.abs().max():g}, expected {LARGEST:g} at most"
+    return None

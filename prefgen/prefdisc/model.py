@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..given import shown
 from ..history import UserHistory
 from ..images import check_images
 from . import shared_prefix
@@ -50,7 +51,8 @@ class PackedStates:
 class PrefDisc(nn.Module):
     """The preference model of one checkpoint.
 
-    base: an Idefics2ForConditionalGeneration. tokens: P_v (L_p, D); None draws new ones.
+    base: an Idefics2ForConditionalGeneration. tokens: P_v (L_p, D); None draws new ones. Raises CheckpointError where
+    the spec does not fit the base: its pixels, or layers that the base has not.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class PrefDisc(nn.Module):
                 f"The checkpoint reads images down to {spec.shortest_edge} pixels, and the vision tower of {spec.base} "
                 f"sees patches of {patch}: the two do not belong together."
             )
+        _check_layers(spec, base.config.text_config.num_hidden_layers)
         self.spec = spec
         self.turns = Turns(spec, tokenizer)
         self.base = base
@@ -153,7 +156,7 @@ class PrefDisc(nn.Module):
         prefix: from `encode`; None for no history. images (B, 3, H, W) in [0, 1]. prompts: one for all, or B.
         At most `chunk` candidates are in one forward (None: what suits the device). They share the prefix (see
         shared_prefix.py), or have a copy of it each where another attention was chosen. Raises ImageError for images
-        that cannot be used.
+        that cannot be used, PrefGenError for a prompt with half a character.
         """
         check_images(images, "The batch of candidates", batch=True)
         prompts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
@@ -242,3 +245,14 @@ class PrefDisc(nn.Module):
 
     def _text(self, embedded: Tensor, **options):
         return self.base.model.text_model(inputs_embeds=embedded, **options)
+
+
+def _check_layers(spec: PrefDiscSpec, count: int) -> None:
+    for part, layers in (("sem", spec.sem_layers), ("core", spec.core_layers)):
+        listed = isinstance(layers, tuple) and layers
+        if not listed or not all(type(layer) is int and 0 <= layer <= count for layer in layers):
+            found = shown(list(layers) if isinstance(layers, tuple) else layers)
+            raise CheckpointError(
+                f"The checkpoint reads {part} out of the layers {found}, and the base model {spec.base} has 0 to "
+                f"{count}: the two do not belong together, get the checkpoint again."
+            )

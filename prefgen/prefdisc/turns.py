@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import CheckpointError
+from ..given import require_text
 from .config import PrefDiscSpec
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class Turns:
         return before + self.spec.image + question + self._prompt(prompt) + answer.replace("{label}", label)
 
     def _prompt(self, prompt: str) -> str:
-        """The prompt without special tokens (they must not become turns), cut to `max_prompt_tokens` tokens."""
+        """The prompt without special tokens (they must not become turns), cut to `max_prompt_tokens` tokens. Raises
+        PrefGenError for half a character, which no tokenizer reads."""
+        require_text(prompt, "The prompt")
         encoded = self.tokenizer.encode(prompt, add_special_tokens=False)
         # By what the tokenizer reads, not by how tokens are spelled: some match in any case, or with spaces around. And
         # again, since what is left may read as another.

@@ -27,6 +27,12 @@ STALE = 24 * 3600.0
 LONGEST_NAME = 64
 PUNCTUATION = " -_."
 RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{i}" for name in ("com", "lpt") for i in range(10))}
+"""What Windows takes for devices, in any case and whatever ending follows."""
+
+
+def is_reserved(name: str) -> bool:
+    """Whether no file or folder may be called so on Windows."""
+    return name.split(".")[0].casefold().strip() in RESERVED
 
 
 class Profiles:
@@ -98,7 +104,7 @@ class Profiles:
         name = unicodedata.normalize("NFC", name.strip(" ")) if isinstance(name, str) else ""
         plain = all(letter.isalnum() or letter in PUNCTUATION for letter in name)
         ends = name[:1] == "." or name[-1:] == "."
-        if not 0 < len(name) <= LONGEST_NAME or not plain or ends or name.split(".")[0].casefold().strip() in RESERVED:
+        if not 0 < len(name) <= LONGEST_NAME or not plain or ends or is_reserved(name):
             raise ProfileError(
                 f"{name[:LONGEST_NAME]!r} cannot be the name of a profile, expected up to {LONGEST_NAME} letters, "
                 "digits, spaces, '-', '_' and '.', and no '.' at either end: choose another name."

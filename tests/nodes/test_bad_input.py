@@ -44,6 +44,19 @@ def test_images_of_a_history(comfy, revision, side, fault, expected):
     taste.refused(comfy, graph, "BuildUserHistory", f"The input {side}", *expected)
 
 
+@pytest.mark.parametrize(("given", "called"), [("name", "The name of a history"), ("prompts", "The prompt of a pair")])
+def test_half_a_character_in_a_history(comfy, revision, given, called):
+    graph = Graph()
+    taste.scored(graph, history=taste.history(graph, **{given: "\ud800"}))
+    taste.refused(comfy, graph, "BuildUserHistory", rf"{called} is '\ud800', which has half a character")
+
+
+def test_half_a_character_in_a_prompt_to_score_for(comfy, revision):
+    graph = Graph()
+    taste.scored(graph, prompt="\ud800")
+    taste.refused(comfy, graph, "PreferenceScore", r"The prompt is '\ud800', which has half a character")
+
+
 def test_an_empty_history(comfy, revision):
     graph = Graph()
     built = taste.history(graph, liked=taste.noise(graph, "empty"), disliked=taste.noise(graph, "empty"))

@@ -1,5 +1,7 @@
 """User embeddings on the real server: encoded, saved, loaded, blended, refused."""
 
+from dataclasses import replace
+
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -7,6 +9,7 @@ from prefgen.embedding import load_embedding, save_embedding
 from prefgen.safefile import fingerprint, write_safefile
 from tests.comfyui import Graph, NodeError, PromptRefused
 from tests.nodes import taste
+from tests.nodes.graphs import Pocket
 
 pytestmark = pytest.mark.server
 
@@ -108,11 +111,62 @@ def test_weights_of_nothing_are_refused(comfy, revision):
     refused(comfy, nothing, "BlendUserEmbeddings", "The weights are 0, 0; expected")
 
 
-@pytest.mark.parametrize("name", ["../ada", "a/b", ".hidden", "con:", "x" * 101])
+NO_FILE_NAMES = ["../ada", "a/b", ".hidden", "con:", "x" * 101, "漢" * 100, "a\0b", "a\nb", "\x7f", "CON", "nul"]
+
+
+@pytest.mark.parametrize("name", [*NO_FILE_NAMES, "COM1.txt", "\ud800"], ids=ascii)
 def test_names_that_are_no_file_names(comfy, revision, name):
     graph = Graph()
     graph.add("SaveUserEmbedding", embedding=encoded(graph), filename=name)
     with pytest.raises(NodeError, match="cannot be the name of a file"):
+        comfy.run(graph)
+
+
+@pytest.mark.parametrize("name", NO_FILE_NAMES, ids=ascii)
+def test_a_persons_name_that_is_no_file_name_asks_for_another(comfy, revision, name):
+    graph = Graph()
+    graph.add("SaveUserEmbedding", embedding=encoded(graph, name=name), filename="")
+    with pytest.raises(NodeError, match=r"cannot be the name of a file.*write another filename"):
+        comfy.run(graph)
+
+
+def test_a_folder_of_the_files_name_is_left_alone(comfy, folder):
+    (folder / "taken.safetensors").mkdir(parents=True)
+    graph = Graph()
+    graph.add("SaveUserEmbedding", embedding=encoded(graph), filename="taken")
+    with pytest.raises(NodeError, match=r"taken\.safetensors is a folder.*write another filename"):
+        comfy.run(graph)
+    assert not list(folder.glob("taken*.partial"))
+
+
+def test_disliked_images_of_another_width_are_named(comfy, folder):
+    graph = Pocket()
+    embedding = graph.add("EncodeUserHistory", model=graph.preference(), history=graph.history())
+    graph.add("SaveUserEmbedding", embedding=embedding, filename="narrow")
+    comfy.run(graph.graph)
+    user = load_embedding(folder / "narrow.safetensors")
+    save_embedding(folder / "narrow.safetensors", replace(user, disliked_img=user.disliked_img[:7]))
+    graph = Pocket()
+    embedding = graph.add("LoadUserEmbedding", file="narrow.safetensors")
+    graph.save(graph.paint(graph.adapted(graph.preference(), embedding, dislikes="push away")))
+    with pytest.raises(NodeError, match="The disliked_img part of 'user 0' is 7 wide and the adapter of preference"):
+        comfy.run(graph.graph)
+
+
+@pytest.mark.parametrize("value", ['"1"', "null", "[1]"])
+def test_what_is_no_number_and_comes_through_a_link_of_any_type(comfy, folder, value):
+    graph = Pocket()
+    other = graph.add("ProbeValue", json=value)
+    preference = graph.preference()
+    embedding = graph.add("EncodeUserHistory", model=preference, history=graph.history())
+    graph.save(graph.paint(graph.adapted(preference, embedding, strength=other)))
+    with pytest.raises(NodeError, match=r"strength is .*, expected 0 to 4: choose"):
+        comfy.run(graph.graph)
+    graph = Graph()
+    pair = {"embedding_a": encoded(graph), "embedding_b": encoded(graph, 1, "bo")}
+    blend = graph.add("BlendUserEmbeddings", **pair, weight_a=1.0, weight_b=graph.add("ProbeValue", json=value))
+    graph.add("SaveUserEmbedding", embedding=blend, filename="refused")
+    with pytest.raises(NodeError, match=r"The weights are 1, .*; expected"):
         comfy.run(graph)
 
 

@@ -43,6 +43,11 @@ def test_the_longest_name_counts_and_the_others_are_as_the_preset_says():
         ({"listed": "input=nan"}, "'nan' is no number"),
         ({"listed": "input="}, "'input=' is no number"),
         ({"listed": "output.1=1, 0.5"}, "'0.5' has no name"),
+        ({"listed": "=0.5"}, "'=0.5' names no block"),
+        ({"listed": "input=1, input=0"}, "name 'input' 2 times"),
+        ({"listed": "x" * 3000 + "=1"}, "named 'x{30,60}[^x]*; it has"),
+        ({"listed": "input=" + "9" * 3000}, "'9{30,60}[^9]*is no number"),
+        ({"listed": None}, "block_weights is None, expected text"),
         ({"listed": "input.44=1"}, "No block of this adapter is named 'input.44'"),
     ],
 )

@@ -27,6 +27,12 @@ def test_a_weight_of_zero_leaves_the_other_user_as_they_are():
     assert mixed.name == "ada"
 
 
+def test_only_the_shares_of_weights_count_however_large_they_are():
+    users = [user(0), user(1, name="bo")]
+    for weight in (1e308, 1e-320):
+        assert torch.equal(blend(users, [weight, weight]).sem, blend(users, [1, 1]).sem)
+
+
 def test_distances_run_from_none_to_opposite():
     ada, bo = user(0), user(1)
     opposite = UserEmbedding(-ada.sem, -3 * ada.core, -ada.img, "f")
@@ -45,7 +51,9 @@ def test_who_has_liked_nothing_cannot_be_mixed_or_compared():
             distance(*users)
 
 
-@pytest.mark.parametrize("weights", [(0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1), (1,)])
+@pytest.mark.parametrize(
+    "weights", [(0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1), (1,), (10**400, 1), ("1", 1), (None, 1)]
+)
 def test_weights_that_are_none(weights):
     with pytest.raises(EmbeddingError, match="weights"):
         blend([user(0), user(1)], weights)
@@ -56,6 +64,14 @@ def test_users_that_cannot_be_compared():
         blend([user(), user(fingerprint="g", name="bo")], (1, 1))
     with pytest.raises(EmbeddingError, match="'ada' has sem 5 wide, core 5 wide, img 3 wide, that of 'bo' sem 5 wide"):
         distance(user(), user(img=0, name="bo"))
+
+
+def test_who_is_not_known_to_have_disliked_nothing_is_not_said_to():
+    ada, bo = user(), user(name="bo")
+    whole = UserEmbedding(ada.sem, ada.core, ada.img, "f", "ada", ada.img)
+    for other in (bo, user(img=0, name="bo")):
+        with pytest.raises(EmbeddingError, match="expected the same: encode both histories with the same image tower"):
+            blend([whole, other], (1, 1))
 
 
 def test_who_has_disliked_nothing_is_named():

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from prefgen.embedding import UserEmbedding, load_embedding, save_embedding
 from prefgen.errors import EmbeddingError
-from prefgen.safefile import write_safefile
+from prefgen.safefile import fingerprint, write_safefile
 
 
 @pytest.fixture
@@ -49,6 +49,20 @@ def test_files_of_other_kinds(path):
     write_safefile(path, "user embedding", {}, {"taste": torch.zeros(1)})
     refused(path, r"holds taste, expected parts of a user embedding \(sem, core, img")
     refused(path.with_name("none.safetensors"), "could not be read")
+
+
+@pytest.mark.parametrize("dtype", [torch.float4_e2m1fn_x2, torch.complex64, torch.int64], ids=str)
+def test_a_part_of_another_type_is_refused(path, dtype):
+    sem = torch.zeros(8, dtype=torch.uint8).view(dtype) if dtype.itemsize == 1 else torch.zeros(8, dtype=dtype)
+    header = {"user": "eve", "reading": "f" * 64}
+    write_safefile(path, "user embedding", header | {"fingerprint": fingerprint(header, {"sem": sem})}, {"sem": sem})
+    refused(path, r"ada\.safetensors has its sem part as \w+, expected float32")
+
+
+def test_numbers_that_no_reader_gives_are_refused(ada, path):
+    object.__setattr__(ada, "img", torch.full((3,), 1e30))
+    save_embedding(path, ada)
+    refused(path, r"The img part of 'ada' holds numbers up to 1e\+30, expected 1e\+06 at most")
 
 
 def test_nan_in_a_file(ada, path):

@@ -38,8 +38,9 @@ def test_the_config_survives_json_and_counts_a_token_a_place():
     ids=str,
 )
 def test_words_that_do_not_fit_are_refused(changes, message):
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match=message) as caught:
         AdapterConfig.from_dict(WORDY.to_dict() | changes)
+    assert ("cannot be read" in str(caught.value)) == (changes == {"words": 7}), "a sentence is not wrapped in another"
 
 
 def test_a_place_takes_its_own_likeliest_word():

@@ -128,5 +128,18 @@ class ProbeModel:
         return (model,)
 
 
-PROBES = (ProbeImage, ProbeSave, ProbeClipVision, ProbePocketClipVision, ProbeModel)
+class ProbeValue:
+    """Any JSON value, through a link of any type, which ComfyUI checks against no input."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probes", "run", ("*",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"json": ("STRING",)}}
+
+    def run(self, **given):
+        return (json.loads(given["json"]),)
+
+
+PROBES = (ProbeValue, ProbeImage, ProbeSave, ProbeClipVision, ProbePocketClipVision, ProbeModel)
 NODE_CLASS_MAPPINGS = {probe.__name__: probe for probe in PROBES}

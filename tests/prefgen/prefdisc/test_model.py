@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from prefgen.errors import ImageError
-from prefgen.prefdisc.model import CPU_CHUNK
+from prefgen.errors import CheckpointError, ImageError, PrefGenError
+from prefgen.prefdisc.config import PrefDiscSpec
+from prefgen.prefdisc.model import CPU_CHUNK, PrefDisc
 from prefgen.prefdisc.packing import Target, pack
 from tests.prefgen import tiny
 
@@ -41,6 +42,19 @@ def test_prefix_gives_the_whole_sequences_logits(model, pairs):
         plain = torch.stack([plain_logits(model, history, i, p) for i, p in zip(candidates, prompts, strict=True)])
     assert torch.allclose(ours, plain, atol=1e-4)
     assert plain.std() > 0.05, "the weights are too small for this test to mean anything"
+
+
+@pytest.mark.parametrize("layers", [[99], [-6], [], [1.5], 3, None, "34"], ids=str)
+@pytest.mark.parametrize("part", ["sem", "core"])
+def test_layers_that_the_base_has_not_are_refused(model, part, layers):
+    spec = PrefDiscSpec.from_json(tiny.SPEC.to_json() | {f"{part}_layers": layers})
+    with pytest.raises(CheckpointError, match=rf"{part} out of the layers .* base model tests/tiny has 0 to 4"):
+        PrefDisc(model.base, tiny.tokenizer(), spec)
+
+
+def test_a_prompt_with_half_a_character_is_refused(model):
+    with pytest.raises(PrefGenError, match=r"The prompt is 'a \\ud800', which has half a character"):
+        model.score(None, torch.rand(1, 3, 24, 24), "a \ud800")
 
 
 def test_any_number_of_candidates_is_split_and_no_vocabulary_is_multiplied(model, monkeypatch):
