@@ -119,6 +119,8 @@ def read_listing(path: str | Path) -> dict[str, Any]:
     download fails). What is returned has the format's shape: names and numbers are where they should be.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise CheckpointError(f"{path} is no regular file, expected a .safetensors file: choose another.")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -1,6 +1,7 @@
 """Preference checkpoints on disk, good and bad."""
 
 import json
+import os
 import shutil
 import struct
 
@@ -176,6 +177,12 @@ def test_a_flipped_byte(whole, bases):
 
 def test_a_missing_file(tmp_path):
     refused(r"none\.safetensors could not be read", tmp_path / "none.safetensors")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(CheckpointError, match="no regular file"):
+        read_checkpoint(tmp_path / "pipe.safetensors")
 
 
 def test_a_part_that_is_needed_and_absent(tmp_path, bases, revision):
