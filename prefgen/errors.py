@@ -1,5 +1,7 @@
 """The one family of errors that people see: what was found, what was expected, what to do."""
 
+import unicodedata
+
 LONGEST = 2000
 """Characters of a message; a name out of a file may be as long as the file."""
 
@@ -8,12 +10,17 @@ class PrefGenError(ValueError):
     """Base of all errors raised for something a person gave us. The message is the whole sentence.
 
     Words of a file are in it, which may be no text: half a character ends the thread that writes it to a log, and with
-    it ComfyUI's queue. Such are shown as escapes.
+    it ComfyUI's queue; a control character moves a terminal's cursor. Such are shown as escapes.
     """
 
     def __init__(self, message: str) -> None:
-        text = message.encode("utf-8", "backslashreplace").decode()
-        super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}")
+        cut = message if len(message) <= LONGEST else f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
+        super().__init__("".join(map(_shown, cut)))
+
+
+def _shown(letter: str) -> str:
+    odd = unicodedata.category(letter) in ("Cc", "Cs") and letter != "\n"
+    return letter.encode("unicode_escape", "surrogatepass").decode() if odd else letter
 
 
 class ImageError(PrefGenError):
