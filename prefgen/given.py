@@ -17,11 +17,13 @@ def is_number(value: object) -> bool:
 
 def shown(value: object) -> str:
     """A value for a message: a number in few digits, anything else as Python writes it, cut where it is long."""
+    if isinstance(value, str):
+        return repr(value) if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]!r}..."
     try:
         text = f"{value:g}" if is_number(value) else repr(value)
     except OverflowError:  # a whole number that no float holds
         text = f"{'-' * (value < 0)}inf"
-    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def require_text(text: str, what: str, error: type[PrefGenError] = PrefGenError) -> None:

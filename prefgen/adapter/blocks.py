@@ -77,7 +77,7 @@ def _named(entry: str) -> tuple[str, float]:
     if not equals:
         raise PrefGenError(f"The block weight {shown(entry)} has no name, and others have: name all of them, or none.")
     if not name.strip():
-        raise PrefGenError(f"The block weight {shown(entry)} names no block: write input.8=0.5, or a number alone.")
+        raise PrefGenError(f"The block weight {shown(entry)} names no block: write input.8=0.5.")
     return name.strip(), _weight(weight.strip() or entry)
 
 
