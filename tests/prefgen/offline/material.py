@@ -7,15 +7,22 @@ import shutil
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from prefgen.__main__ import main
 from prefgen.history import PAIRS_FILE
+from prefgen.offline import ledger
 from prefgen.pocket.shapes import FOLDER
 from prefgen.profile import Picture, Profiles
 
 PEOPLE = FOLDER / "people"
+PROMPT = "a sun"
+OPTIONS = ["--users", str(PEOPLE), "--prompt", PROMPT, "--batch", "4", "--device", "cpu"]
+"""Of `score`."""
 BROKEN = ("broken.png", "deep/cut.png")
 
 
@@ -78,3 +85,24 @@ def write_profile(root: Path, name: str, liked: Sequence[bool] = (True, False, T
         Image.new("RGB", (32, 32), (90 * i, 40, 200)).save(data, "PNG")
         profile.rate(Picture.decode(data.getvalue(), f"{i}.png"), thumb, "a cat")
     return root / name
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """A Parquet file of these rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+
+
+def end_after_one(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    """A run of the command line that ends once something is done, as a kill leaves it."""
+    add = ledger.Writer.add
+
+    def and_end(writer: ledger.Writer, done: object) -> None:
+        add(writer, done)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger.Writer, "add", and_end)
+        assert main(list(map(str, arguments))) == 130

@@ -64,25 +64,10 @@ def test_two_processes_write_the_same_files_and_rows(people, tmp_path, capsys):
         assert all(torch.allclose(second.vectors[part], value, atol=1e-5) for part, value in first.vectors.items())
 
 
-def ended_after_one(monkeypatch, *arguments):
-    """A run that ends when one person is encoded, as a kill leaves it."""
-    from prefgen.offline import ledger
-
-    add = ledger.Writer.add
-
-    def and_end(writer, done):
-        add(writer, done)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ledger.Writer, "add", and_end)
-        assert main(["encode", *map(str, arguments), "--device", "cpu"]) == 130
-
-
 def test_who_was_encoded_is_not_encoded_again(people, tmp_path, capsys, monkeypatch):
     out, index = tmp_path / "embeddings", tmp_path / "index.parquet"
     arguments = [str(out), "--users", str(people), "--index", str(index)]
-    ended_after_one(monkeypatch, *arguments)
+    material.end_after_one(monkeypatch, "encode", *arguments, "--device", "cpu")
     assert [path.name for path in out.iterdir()] == ["ada.safetensors"]
     before = (out / "ada.safetensors").stat().st_mtime_ns
     assert main(["encode", *arguments, "--device", "cpu"]) == 0
@@ -104,7 +89,7 @@ def test_other_people_and_other_pairs_are_not_gone_on_with(people, tmp_path, cap
         change = material.write_profile(people, "eve") / "ratings.jsonl"
     else:
         change = people / "bo" / "liked_7.png"
-    ended_after_one(monkeypatch, out, "--users", people, "--pairs", 8)
+    material.end_after_one(monkeypatch, "encode", out, "--users", people, "--pairs", 8, "--device", "cpu")
     goes_on = ["encode", str(out), "--users", str(people), "--device", "cpu"]
     assert main([*goes_on, "--pairs", "1"]) == 1
     assert "holds work begun with pairs 8, this one has 1" in capsys.readouterr().err

@@ -2,12 +2,9 @@
 
 import os
 import re
-import shutil
 import signal
-import weakref
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,10 +16,9 @@ from prefgen.images import read_image
 from prefgen.preference import load_preference_model
 from tests.forked import launching, wait_for
 from tests.prefgen.offline import material
+from tests.prefgen.offline.material import OPTIONS, PROMPT
 
 ROOT = Path(__file__).parents[3]
-PROMPT = "a sun"
-OPTIONS = ["--users", str(material.PEOPLE), "--prompt", PROMPT, "--batch", "4", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -109,21 +105,6 @@ def _is_zombie(process):
     return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
-def ended_after_a_batch(monkeypatch, *arguments):
-    """A run that ends when one batch is scored, as a kill leaves it."""
-    from prefgen.offline import ledger
-
-    add = ledger.Writer.add
-
-    def and_end(writer, done):
-        add(writer, done)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ledger.Writer, "add", and_end)
-        assert main(["score", *map(str, arguments)]) == 130
-
-
 @pytest.mark.parametrize("kind", ["image", "caption", "parquet"])
 def test_what_was_scored_and_has_changed_is_not_gone_on_with(tmp_path, capsys, monkeypatch, kind):
     place, out = material.write_images(tmp_path / "images"), tmp_path / "out.jsonl"
@@ -132,11 +113,11 @@ def test_what_was_scored_and_has_changed_is_not_gone_on_with(tmp_path, capsys, m
     changed = place / {"image": "01.png", "caption": "02.txt"}.get(kind, "")
     if kind == "parquet":
         changed = place = tmp_path / "a.parquet"
-        write_table(place, [{"image": b"none"}] * 8)
-    ended_after_a_batch(monkeypatch, place, out, *options)
+        material.write_rows(place, [{"image": b"none"}] * 8)
+    material.end_after_one(monkeypatch, "score", place, out, *options)
     changed.write_bytes(changed.read_bytes() + b" ")
     if kind == "parquet":
-        write_table(place, [{"image": b"another"}] * 8)
+        material.write_rows(place, [{"image": b"another"}] * 8)
     assert main(["score", str(place), str(out), *options]) == 1
     said = capsys.readouterr().err
     name = {"image": "01.png", "caption": "02.png"}.get(kind, "a.parquet#0")
@@ -146,122 +127,13 @@ def test_what_was_scored_and_has_changed_is_not_gone_on_with(tmp_path, capsys, m
 
 def test_images_may_come_and_go_between_runs(tmp_path, monkeypatch):
     place, out = material.write_images(tmp_path / "images", 10), tmp_path / "out.jsonl"
-    ended_after_a_batch(monkeypatch, place, out, *OPTIONS)
+    material.end_after_one(monkeypatch, "score", place, out, *OPTIONS)
     (place / "01.png").rename(place / "later.png")
     assert main(["score", str(place), str(out), *OPTIONS]) == 0
     names = {row["image"] for row in material.rows(out)}
     assert len(names) == 10
     assert "01.png" not in names
     assert "later.png" in names
-
-
-def test_a_score_that_is_no_number_is_an_error(tmp_path, capsys):
-    from prefgen.checkpoint import read_checkpoint, write_part
-    from prefgen.pocket.shapes import weights_path
-
-    found = read_checkpoint(weights_path("preference"))
-    tensors = found.part("prefdisc")
-    tensors["tokens"] = tensors["tokens"] * float("nan")
-    write_part(tmp_path / "nan.safetensors", "prefdisc", found.header["prefdisc"], tensors)
-    place, out = material.write_images(tmp_path / "images", 5), tmp_path / "out.jsonl"
-    assert main(["score", str(place), str(out), *OPTIONS, "--checkpoint", str(tmp_path / "nan.safetensors")]) == 0
-    assert "5 images could not be scored" in capsys.readouterr().out
-    assert "NaN" not in out.read_text()
-    for row in material.rows(out):
-        assert row["score"] is None
-        assert row["image"] in material.BROKEN or "the score is nan" in row["error"]
-
-
-@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
-def test_a_name_that_is_no_text_is_scored_once_and_written(tmp_path, monkeypatch, capsys, ending):
-    place, out = material.write_images(tmp_path / "images", 5), tmp_path / f"out{ending}"
-    (place / "01.png").rename(place / os.fsdecode(b"0\xff.png"))
-    ended_after_a_batch(monkeypatch, place, out, *OPTIONS)
-    assert main(["score", str(place), str(out), *OPTIONS]) == 0
-    assert "1/1" in capsys.readouterr().err
-    name = "0\udcff.png" if ending == ".jsonl" else "0\\udcff.png"
-    assert [row["score"] is None for row in material.rows(out) if row["image"] == name] == [False, False]
-
-
-def test_pipes_are_no_images(tmp_path):
-    place, out = material.write_images(tmp_path / "images", 5), tmp_path / "out.jsonl"
-    os.mkfifo(place / "pipe.png")
-    assert main(["score", str(place), str(out), *OPTIONS]) == 0
-    assert "pipe.png" not in {row["image"] for row in material.rows(out)}
-    write_table(tmp_path / "a.parquet", [{"image": "images/pipe.png"}, {"image": "images/01.png"}])
-    assert main(["score", str(tmp_path / "a.parquet"), str(tmp_path / "b.jsonl"), *OPTIONS]) == 0
-    errors = [row["error"] for row in material.rows(tmp_path / "b.jsonl")]
-    assert ["it is no regular file" in (error or "") for error in errors] == [True, True, False, False]
-
-
-def test_cells_of_parquet_that_are_no_text(images, tmp_path):
-    picture = (images / "01.png").read_bytes()
-    offsets = np.array([0, 2, 2, 5, 5, 6], dtype=np.int32).tobytes()
-    odd = pa.StringArray.from_buffers(5, pa.py_buffer(offsets), pa.py_buffer(b"ok\xff\xfea0"))
-    texts = {
-        "utf8": odd,
-        "binary": pa.array([b"ok", None, b"\xff", b"", b"0"], pa.binary()),
-        "number": pa.array([1, None, 0, 2, 3]),
-        "time": pa.array([0, None, 2**62, 0, 0], pa.timestamp("us")),
-    }
-    pq.write_table(pa.table({"image": [picture] * 5, **texts}), tmp_path / "a.parquet")
-    ada = ["--users", str(material.PEOPLE / "ada"), "--device", "cpu"]
-    found = {}
-    for name in texts:
-        out = tmp_path / f"{name}.jsonl"
-        columns = ["--prompt-column", name, "--id-column", name]
-        assert main(["score", str(tmp_path / "a.parquet"), str(out), *columns, *ada]) == 0
-        found[name] = material.rows(out)
-        bad = [row["error"] for row in found[name] if row["error"]]
-        assert len(bad) == (name != "number")
-        assert all("cannot be read" in error or "is no text" in error for error in bad)
-    assert [row["prompt"] for row in found["binary"]] == ["ok", "", "", "", "0"]
-    assert [row["prompt"] for row in found["number"]] == ["1", "", "0", "2", "3"]
-    assert [row["id"] for row in found["number"]] == ["1", None, "0", "2", "3"]
-
-
-def test_hidden_parquet_files_are_passed_over(tmp_path):
-    place = tmp_path / "shards"
-    for name in (".cache/a.parquet", "a.parquet"):
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        write_table(place / name, [{"image": b"none"}])
-    (place / "._a.parquet").write_bytes(b"\0\5\x16\7")
-    assert main(["score", str(place), str(tmp_path / "out.jsonl"), *OPTIONS]) == 0
-    assert {row["image"] for row in material.rows(tmp_path / "out.jsonl")} == {"a.parquet#0"}
-
-
-def write_table(path, rows):
-    pq.write_table(pa.Table.from_pylist(rows), path)
-
-
-def test_of_many_people_one_history_at_a_time_is_in_memory(tmp_path):
-    from prefgen.offline.images import open_source
-    from prefgen.offline.people import Person
-    from prefgen.offline.processes import join
-    from prefgen.offline.score import score_images
-
-    alive, most = weakref.WeakSet(), []
-
-    def read():
-        history = UserHistory.from_folder(material.PEOPLE / "ada")
-        alive.add(history)
-        most.append(len(alive))
-        return history
-
-    source = open_source(material.write_images(tmp_path / "images", 5))
-    people = [Person(str(i), read, str) for i in range(4)]
-    score_images(load_preference_model("pocket"), people, source, tmp_path / "out.jsonl", join("cpu"))
-    assert len(most) == 4
-    assert max(most) <= 2, "the one that goes and the one that comes"
-
-
-def test_whose_history_cannot_be_read_is_said(images, tmp_path, capsys):
-    shutil.copytree(material.PEOPLE / "bo", tmp_path / "people" / "bo")
-    (tmp_path / "people" / "bo" / "liked_0.png").write_bytes(b"no picture")
-    users = ["--users", str(tmp_path / "people"), "--device", "cpu"]
-    assert main(["score", str(images), str(tmp_path / "out.jsonl"), *users]) == 1
-    assert "The history of 'bo' cannot be read" in capsys.readouterr().err
-    assert not list(tmp_path.glob("out*"))
 
 
 def test_two_processes_give_the_same_rows(unbroken, images, tmp_path, launch):
