@@ -115,10 +115,14 @@ def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str
 def read_listing(path: str | Path) -> dict[str, Any]:
     """Any safetensors file's own header: for each tensor its dtype, shape and data_offsets; `__metadata__` beside them.
 
-    Raises CheckpointError where the file is missing, no safetensors, or shorter than its header says (what a broken
-    download fails). What is returned has the format's shape: names and numbers are where they should be.
+    Raises CheckpointError where the file is missing, no safetensors, shorter than its header says (what a broken
+    download fails), or of a name that is no text. What is returned has the format's shape: names and numbers are where they should be.
     """
     path = Path(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # which safetensors does not open
+        raise CheckpointError(f"{path} has a name that is not UTF-8: rename the file.") from error
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise CheckpointError(f"{path} is no regular file, expected a .safetensors file: choose another.")
     try:

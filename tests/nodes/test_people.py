@@ -75,6 +75,16 @@ def test_a_file_with_half_a_character_is_an_error_and_the_queue_goes_on(comfy, f
     saved(comfy, folder, encoded)
 
 
+def test_a_file_whose_name_is_no_text_is_refused_and_the_queue_goes_on(comfy, folder):
+    """As an old archive leaves it, and as the list offers it."""
+    saved(comfy, folder, encoded)
+    name = "\udcff\udcfe.safetensors"
+    shutil.copyfile(folder / "ada.safetensors", folder / name)
+    refused(comfy, lambda graph: graph.add("LoadUserEmbedding", file=name), "LoadUserEmbedding", "rename the file")
+    (folder / name).unlink()
+    saved(comfy, folder, encoded)
+
+
 def test_a_connected_clip_vision_embeds_the_images(comfy, folder):
     """Six wide, as the tiny adapter has it."""
     user = saved(comfy, folder, lambda graph: encoded(graph, clip_vision=graph.add("ProbeClipVision", width=6)))
