@@ -116,7 +116,8 @@ def read_listing(path: str | Path) -> dict[str, Any]:
     """Any safetensors file's own header: for each tensor its dtype, shape and data_offsets; `__metadata__` beside them.
 
     Raises CheckpointError where the file is missing, no safetensors, shorter than its header says (what a broken
-    download fails), or of a name that is no text. What is returned has the format's shape: names and numbers are where they should be.
+    download fails), or of a name that is no text. What is returned has the format's shape: names and numbers are where
+    they should be.
     """
     path = Path(path)
     try:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import shutil
+
 import pytest
 from safetensors.torch import load_file, save_file
 
