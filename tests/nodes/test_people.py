@@ -1,8 +1,7 @@
 """User embeddings on the real server: encoded, saved, loaded, blended, refused."""
 
-from dataclasses import replace
-
 import shutil
+from dataclasses import replace
 
 import pytest
 from safetensors.torch import load_file, save_file
