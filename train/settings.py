@@ -22,6 +22,11 @@ class SettingsError(PrefGenError):
     values that do not go together."""
 
 
+def first_difference(theirs: Mapping, ours: Mapping) -> str | None:
+    """The first key, by name, at which two tables of settings are not the same; None where they are."""
+    return min((key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key)), default=None)
+
+
 def key_of(told: Mapping) -> str:
     """A folder's name for all that what lies in it depends on, as JSON values."""
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]

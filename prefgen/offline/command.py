@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..given import require_text
 from .errors import OfflineError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def score(given: argparse.Namespace) -> str:
     from .score import ScoreConfig, score_images
 
     check_output(given.out)  # before anything large is read
-    _check_prompt(given.prompt)
+    require_text(given.prompt, "--prompt", OfflineError)
     processes, people = _begin(given)
     options = {
         "prompt": given.prompt,
@@ -142,13 +143,6 @@ def _begin(given: argparse.Namespace) -> tuple[Processes, list[Person]]:
     from .processes import join
 
     return join(given.device), find_people(given.users, given.pairs, given.split)
-
-
-def _check_prompt(prompt: str) -> None:
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise OfflineError(f"--prompt is {prompt!r}, which is no text: give it in UTF-8.") from error
 
 
 def _model(given: argparse.Namespace, processes: Processes) -> PreferenceModel:

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PrefGenError
 from ..history import UserHistory
-from ..profile.store import RESERVED
-from .errors import OfflineError
+from ..profile.store import is_reserved
 from .ledger import Done, Ledger, Tally
 from .people import Person
 from .processes import Processes
-from .rows import writing_to
 
 if TYPE_CHECKING:
-    from ..embedding import UserEmbedding
     from ..preference import PreferenceModel
 
 COLUMNS = {"user": "string", "file": "string", "pairs": "int64", "parts": "string", "error": "string"}
@@ -39,8 +36,8 @@ def encode_people(
     left it; None in all processes but the main one.
 
     about: further settings, which must be the same where a run goes on, as the people must be by their marks. A person
-    whose history cannot be read has a row with an `error` and no file. Raises OfflineError as the ledger does and where
-    a file cannot be written, and CheckpointError where the checkpoint has no PrefDisc.
+    whose history cannot be read has a row with an `error` and no file. Raises OfflineError as the ledger does, and
+    CheckpointError where a file cannot be written or the checkpoint has no PrefDisc.
     """
     from tqdm import tqdm
 
@@ -66,14 +63,14 @@ def encode_people(
 def file_name(user: str) -> str:
     """A file's name that any system takes and no other user has: the user's own where that is plain."""
     plain = re.sub(r"[^a-z0-9_-]+", "_", user)[:LONGEST]
-    if plain == user and plain and plain not in RESERVED:
+    if plain == user and plain and not is_reserved(plain):
         return plain + ENDING
     # Capitals too: some systems take Ada and ada for one file.
     return f"{plain or 'user'}-{hashlib.sha256(user.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}{ENDING}"
 
 
 def _encoded(model: PreferenceModel, person: Person, folder: Path) -> dict:
-    from ..embedding import extract
+    from ..embedding import extract, save_embedding
 
     row = {"user": person.name, "file": None, "pairs": None, "parts": None, "error": None}
     try:
@@ -81,20 +78,6 @@ def _encoded(model: PreferenceModel, person: Person, folder: Path) -> dict:
         embedding = extract(model, history)
     except PrefGenError as error:
         return {**row, "error": str(error)}
-    _save(folder / file_name(person.name), embedding)
+    save_embedding(folder / file_name(person.name), embedding)
     pairs = len(history) if isinstance(history, UserHistory) else 0  # liked images alone are none
     return {**row, "file": file_name(person.name), "pairs": pairs, "parts": " ".join(embedding.vectors)}
-
-
-def _save(path: Path, embedding: UserEmbedding) -> None:
-    from safetensors import SafetensorError
-
-    from ..embedding import save_embedding
-
-    try:
-        with writing_to(path):
-            save_embedding(path, embedding)
-    except SafetensorError as error:  # what a full disk raises
-        raise OfflineError(
-            f"{path} could not be written ({error}): make room, and give the same command again. What was done is kept."
-        ) from error

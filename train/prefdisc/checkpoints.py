@@ -17,7 +17,7 @@ from prefgen.preference import POCKET_BASE
 from prefgen.safefile import read_header
 from train.prefdisc.lora import load_lora, lora_tensors
 from train.prefdisc.sharded import fill, whole
-from train.settings import SettingsError
+from train.settings import SettingsError, first_difference
 
 FILE = "preference.safetensors"
 STATE = "trainer_state.json"
@@ -52,9 +52,7 @@ def load_prefdisc(path: Path, prefdisc: PrefDisc) -> Checkpoint:
     checkpoint = read_checkpoint(path)
     header, tensors = checkpoint.require("prefdisc"), checkpoint.part("prefdisc")
     ours = json.loads(json.dumps(prefdisc.spec.to_json()))
-    differing = sorted(key for key in header.keys() | ours.keys() if header.get(key) != ours.get(key))
-    if differing:
-        key = differing[0]
+    if (key := first_difference(header, ours)) is not None:
         raise CheckpointError(
             f"{path} has {key} {header.get(key)!r}, the run has {ours.get(key)!r}: "
             "use the settings and the base model it was made with."

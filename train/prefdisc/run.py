@@ -23,7 +23,7 @@ from train.prefdisc.features import encode_all, images_of
 from train.prefdisc.learner import Learner, trainable
 from train.prefdisc.trainer import PrefDiscTrainer
 from train.prefdisc.trials import Trials
-from train.settings import SettingsError
+from train.settings import SettingsError, first_difference
 
 log = logging.getLogger(__name__)
 
@@ -167,9 +167,7 @@ def check_same(config: RunConfig) -> None:
         theirs = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise SettingsError(f"{file} is damaged ({error}): give another output=FOLDER, or delete that run.") from error
-    differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
-    if differing:
-        key = differing[0]
+    if (key := first_difference(theirs, ours)) is not None:
         raise SettingsError(
             f"{config.folder} holds a run with {key} {theirs.get(key)!r}, this one has {ours.get(key)!r}: "
             "give another output=FOLDER, or delete that run."
