@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from numbers import Real
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from .errors import PrefGenError
 
@@ -15,12 +17,28 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real)
 
 
+def fits(value: object, kind: Any) -> bool:
+    """Whether a value is of a type as a dataclass's field has it: a class, a tuple of such, or one of several. Whole
+    numbers are also float's, as in JSON; True and False are no numbers."""
+    kinds = get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(fits(value, one) for one in kinds)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        each = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
+        return len(value) == len(each) and all(map(fits, value, each))
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
+
+
 def shown(value: object) -> str:
     """A value for a message: a number in few digits, anything else as Python writes it, cut where it is long."""
     if isinstance(value, str):
         return repr(value) if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]!r}..."
     try:
-        text = f"{value:g}" if is_number(value) else repr(value)
+        text = f"{value:g}" if is_number(value) and not isinstance(value, bool) else repr(value)
     except OverflowError:  # a whole number that no float holds
         text = f"{'-' * (value < 0)}inf"
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

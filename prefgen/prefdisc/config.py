@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from ..errors import CheckpointError
+from ..given import fits, shown
+
+Spec = TypeVar("Spec")
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,11 @@ class PrefDiscSpec:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PrefDiscSpec:
-        """Read a spec from the header's JSON. Raises CheckpointError naming a field that is missing or unknown."""
+        """Read a spec from the header's JSON. Raises CheckpointError naming a field that is missing, unknown or of
+        another type."""
         try:
-            given = _checked(cls, values)
-            if given.get("lora") is not None:
-                given["lora"] = LoraSpec(**_checked(LoraSpec, given["lora"]))
-            return cls(**given)
+            lora = values.get("lora")
+            return _made(cls, values if lora is None else values | {"lora": _made(LoraSpec, lora)})
         except (TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"The header's description of PrefDisc does not fit ({error}): "
@@ -75,9 +77,14 @@ class PrefDiscSpec:
             ) from error
 
 
-def _checked(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    """`values` with lists as tuples. Raises TypeError for a field that `cls` does not have."""
+def _made(cls: type[Spec], values: dict[str, Any]) -> Spec:
+    """A `cls` of JSON values, lists as tuples. Raises TypeError for a field that it does not have, or of another
+    type."""
     unknown = sorted(set(values) - {field.name for field in fields(cls)})
     if unknown:
         raise TypeError(f"unknown field {unknown[0]!r}")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    made = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    for name, kind in get_type_hints(cls).items():
+        if not fits(getattr(made, name), kind):
+            raise TypeError(f"{name} is {shown(getattr(made, name))}")
+    return made

@@ -27,6 +27,15 @@ def test_a_spec_comes_back_from_json(lora):
         ({"lora": {"r": 8, "alpha": 8}}, "target_modules"),
         ({"lora": {"r": 8, "alpha": 8, "target_modules": "x", "rank": 2}}, "unknown field 'rank'"),
         ({"lora": 8}, "does not fit"),
+        ({"lora": {"r": "8", "alpha": 8, "target_modules": "x"}}, "r is '8'"),
+        ({"base": {}}, "base is {}"),
+        ({"turn": None}, "turn is None"),
+        ({"num_tokens": 10.5}, "num_tokens is 10.5"),
+        ({"num_tokens": True}, "num_tokens is True"),
+        ({"labels": ["like"]}, "labels is"),
+        ({"sem_layers": [1, "2"]}, "sem_layers is"),
+        ({"mean": [0.5, 0.5]}, "mean is"),
+        ({"disliked_first": 1}, "disliked_first is 1"),
     ],
 )
 def test_a_spec_of_another_version_is_refused(change, message):
