@@ -126,6 +126,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="processor: on a machine with other work")
     given = parser.parse_args()
+    if given.repeats < 1 or min(given.pairs) < 0:
+        parser.error(
+            f"{given.repeats} repeats and {min(given.pairs)} pairs: give at least 1 repeat and no fewer than 0 pairs"
+        )
     rows, found = [], {}
     print(f"{'geometry':18}{'pairs':>6}{'method':>8}{'peak, MB':>12}{'seconds':>10}{'gradients differ by':>22}")
     for name in given.geometries:

@@ -20,10 +20,11 @@ from ..prefgen.history import UserHistory
 from ..prefgen.preference import PreferenceModel
 from ..prefgen.reno import Optimiser, RenoConfig, RenoResult, RenoStep, optimise
 from ..prefgen.rewards import By, PreferenceReward, Reward, Sense, SeveralViews
+from .checked import check_steps
 from .curve import curve_image
 from .rewards import reward_patchers, summed, weight_inputs
 from .sampling import FewSteps, Render, check_decoder, compute_dtype, gradients, load_decoder, make_differentiable
-from .trouble import enough_memory, notice_of
+from .trouble import check_painted, enough_memory, notice_of, notice_of_another, stateless
 from .types import HistoryType, PreferenceModelType
 from .weights import patchers, ready
 
@@ -216,10 +217,15 @@ class ReNOOptimize(io.ComfyNode):
         config = RenoConfig(iterations, learning_rate, optimiser=optimiser, patience=patience, starts=starts)
         check_decoder(vae, model)
         if sigmas is None:
+            check_steps(steps)
             sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
         graph = FewSteps(model, positive, negative, latent, sigmas, cfg, seed, checkpointing)
         size = " x ".join(map(str, graph.start.shape))
-        with enough_memory(f"optimising noise of {size} in {len(sigmas) - 1} steps", LESS_MEMORY), gradients():
+        with (
+            enough_memory(f"optimising noise of {size} in {len(sigmas) - 1} steps", LESS_MEMORY),
+            gradients(),
+            stateless(),
+        ):
             prefdisc = ready(preference_model, "prefdisc", whole=True).require("prefdisc")
             make_differentiable(prefdisc)
             liked = PreferenceReward(prefdisc, preference_model.read(history), prompt, sense, reward)
@@ -229,9 +235,12 @@ class ReNOOptimize(io.ComfyNode):
             beside = [*patchers(preference_model, "prefdisc"), *reward_patchers()]
             result, notice = climb(graph, vae, SeveralViews(total, views, seed) if views else total, config, beside)
         samples = graph.paint(result.noise)
+        images = vae.decode(samples)
+        if another := notice_of_another(images, result.images):
+            log.warning(another)
         out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio")}
         return io.NodeOutput(
-            vae.decode(samples),
+            images,
             out | {"samples": samples},
             OptimisedNoise(result.noise, seed),
             curve_image(result.curve),
@@ -240,7 +249,7 @@ class ReNOOptimize(io.ComfyNode):
                 "rewards": result.curve.mT.tolist(),
                 "best": result.rewards.tolist(),
                 "best_iteration": result.iterations.tolist(),
-                "notice": [notice] if notice else [],
+                "notice": list(filter(None, (notice, another))),
             },
         )
 
@@ -260,6 +269,7 @@ def climb(
         def generate(noise: torch.Tensor) -> torch.Tensor:
             nonlocal painted
             latents = render(noise)
+            check_painted(latents)
             painted = graph.model.model.process_latent_in(latents.detach())
             return decode(latents)
 

@@ -22,8 +22,9 @@ from comfy.sd import VAE
 from torch import Tensor, nn
 
 from ..prefgen.errors import ModelError
+from .checked import check_cfg, check_latent, check_sigmas
 from .checkpointing import checkpointed
-from .out_of_place import out_of_place
+from .out_of_place import out_of_place, patches_out_of_place
 
 Render = Callable[[Tensor], Tensor]
 
@@ -86,16 +87,9 @@ class FewSteps:
     recompute: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.sigmas) < 2:
-            raise ModelError(
-                f"Found {len(self.sigmas)} sigmas, expected one more than there are steps, and one step at least: give "
-                "the scheduler a step and a denoise above 0, or leave the sigmas out."
-            )
-        if self.negative is None and self.cfg != 1.0:
-            raise ModelError(
-                f"cfg is {self.cfg:g} and no negative prompt is connected: connect one, or set cfg to 1 (right for "
-                "models distilled to few steps)."
-            )
+        check_sigmas(self.sigmas)
+        check_cfg(self.cfg, self.negative is not None)
+        check_latent(self.latent)
 
     @property
     def start(self) -> Tensor:
@@ -117,7 +111,7 @@ class FewSteps:
 
     def fresh_noise(self, k: int) -> Tensor:
         """The k-th other noise to start from. Of a seed far from this one: the next queue takes the seed beside it."""
-        (other,) = np.random.SeedSequence([self.seed, k]).generate_state(1, np.uint64)
+        (other,) = np.random.SeedSequence([self.seed % 2**64, k]).generate_state(1, np.uint64)
         return replace(self, seed=int(other)).seed_noise()
 
     def paint(self, noise: Tensor) -> Tensor:
@@ -166,7 +160,8 @@ class DifferentiableEuler(comfy.samplers.Sampler):
         sigmas, noise, latent = ordinary(sigmas), ordinary(noise), ordinary(latent_image)
         model = comfy.samplers.KSamplerX0Inpaint(model_wrap, sigmas)
         model.latent_image = latent
-        arguments = {**extra_args, "denoise_mask": ordinary(denoise_mask)}
+        options = patches_out_of_place(extra_args["model_options"])
+        arguments = {**extra_args, "model_options": options, "denoise_mask": ordinary(denoise_mask)}
         full = self.max_denoise(model_wrap, sigmas)
         controlled = any("control" in cond for conds in model_wrap.conds.values() for cond in conds or ())
 

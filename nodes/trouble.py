@@ -1,5 +1,5 @@
 """What can go wrong with an optimisation that no check of its inputs foresees: too little memory, a model that is not
-made for few steps."""
+made for few steps, patches that remember."""
 
 from __future__ import annotations
 
@@ -33,6 +33,55 @@ def enough_memory(what: str, advice: str) -> Iterator[None]:
         comfy.model_management.soft_empty_cache()
         told = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise ModelError(f"There is not enough memory for {what} ({told}): {advice}.") from error
+
+
+ANOTHER = 0.03
+"""Mean difference of pixels from which an image is another than the one that was judged (default ours; kernels of half
+precision that round in other ways differ by less than 0.01)."""
+
+REMEMBERS = (
+    "a patch on the MODEL keeps something from one step for the next, which an optimisation repeats (EasyCache, "
+    "LazyCache, APG with momentum): take it off the MODEL that comes here"
+)
+
+
+@contextmanager
+def stateless() -> Iterator[None]:
+    """Turn autograd's errors about what was kept from another iteration, or written over, into one that says what does
+    that. Raises ModelError in their place."""
+    try:
+        yield
+    except RuntimeError as error:
+        told = str(error)
+        if "through the graph a second time" in told:
+            raise ModelError(f"The gradient leads back into an earlier iteration: {REMEMBERS}.") from error
+        if "modified by an inplace operation" in told:
+            raise ModelError(
+                "Something on the MODEL writes over what the gradient needs: take off the patches that came last, one "
+                "by one, or say which one it is where PrefGen's issues are."
+            ) from error
+        raise
+
+
+def check_painted(latents: Tensor) -> None:
+    """Raises ModelError for latents that are not finite."""
+    if not torch.isfinite(latents.detach()).all():
+        raise ModelError(
+            "The MODEL painted NaN or infinite values: lower the learning rate, check that latent, noise mask and "
+            "prompts (weights such as (word:1e9)) are finite, or run the MODEL in float32 or bfloat16."
+        )
+
+
+def notice_of_another(images: Tensor, judged: Tensor) -> str:
+    """What to say where the images (B, H, W, 3) that core paints from the optimised noise are not the ones (B, 3, H, W)
+    that were judged; "" where they are."""
+    judged = judged.movedim(1, -1)
+    if images.shape != judged.shape or (apart := (images.cpu() - judged.cpu()).abs().mean().item()) <= ANOTHER:
+        return ""
+    return (
+        f"PrefGen: the image differs from the one whose score is shown (by {apart:.2f} of 1 a pixel): {REMEMBERS}, or "
+        "trust Preference Score."
+    )
 
 
 def _out_of_memory(error: Exception) -> bool:

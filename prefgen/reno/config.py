@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from ..errors import RewardError
+from ..given import fits, shown
 
 Optimiser = Literal["sgd", "adam"]
 
@@ -42,6 +43,12 @@ class RenoConfig:
     starts: int = 1
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            kind, value = type(field.default), getattr(self, field.name)
+            if not fits(value, kind):
+                raise RewardError(
+                    f"The {field.name} of the noise optimisation is {shown(value)}, expected {_KINDS[kind]}."
+                )
         if self.iterations < 1:
             raise RewardError(f"The noise cannot be optimised in {self.iterations} iterations: give at least 1.")
         if not 1 <= self.starts <= self.iterations:
@@ -67,3 +74,4 @@ class RenoConfig:
 _ALLOWED = (
     "give a momentum below 1, a gradient norm above 0, a loss scale of at least 1, and nothing negative or infinite"
 )
+_KINDS = {int: "a whole number", float: "a number", str: "text"}

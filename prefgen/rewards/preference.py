@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RewardError
+from ..given import shown
 
 if TYPE_CHECKING:
     from ..prefdisc.model import PrefDisc
@@ -44,6 +45,9 @@ class PreferenceReward:
                 f"The preference reward has sense {self.sense!r} and is read by {self.by!r}; "
                 "expected like or dislike, and score or margin."
             )
+        for prompt in self.prompt if isinstance(self.prompt, list | tuple) else [self.prompt]:
+            if not isinstance(prompt, str):
+                raise RewardError(f"The prompt of the preference reward is {shown(prompt)}, expected text.")
 
     def __call__(self, images: Tensor) -> Tensor:
         logits = self.prefdisc.logits(self.prefix, images, self.prompt)

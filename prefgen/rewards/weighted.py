@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RewardError
+from ..given import fits, shown
 
 PAPER_WEIGHTS: Mapping[str, float] = {
     "preference": 0.75,
@@ -53,8 +54,8 @@ class WeightedRewards:
 
 def check_weights(weights: Sequence[float]) -> None:
     """Raises RewardError where these cannot be the weights of a sum of rewards."""
-    if any(weight < 0 or not math.isfinite(weight) for weight in weights) or not any(weights):
-        found = ", ".join(f"{weight:g}" for weight in weights) or "none"
+    if any(not fits(one, float) or one < 0 or not math.isfinite(one) for one in weights) or not any(weights):
+        found = ", ".join(map(shown, weights)) or "none"
         raise RewardError(
             f"The rewards' weights are {found}; expected none negative and at least one above 0: set such weights."
         )

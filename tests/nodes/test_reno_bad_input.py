@@ -45,6 +45,7 @@ def test_numbers_out_of_range_are_refused_before_anything_runs(comfy, setting, v
         ("iterations", "PrimitiveInt", 0, ["in 0 iterations", "give at least 1"]),
         ("hps_weight", "PrimitiveFloat", -2.0, ["weights are", "-2", "none negative"]),
         ("preference_weight", "PrimitiveFloat", 0.0, ["weights are 0", "at least one above 0"]),
+        ("steps", "PrimitiveInt", 0, ["in 0 steps", "give 1 to 4"]),
     ],
 )
 def test_numbers_that_come_from_another_node_are_refused_too(comfy, setting, primitive, value, expected):
@@ -74,6 +75,39 @@ def test_sigmas_without_a_step(comfy):
     graph = Pocket()
     none = graph.add("BasicScheduler", model=graph.model, scheduler="simple", steps=2, denoise=0.0)
     refused(comfy, graph, "Found 0 sigmas", "give the scheduler a step", sigmas=none)
+
+
+@pytest.mark.parametrize("sigmas", ["14.6, 0, 0", "0, 14.6"])
+def test_sigmas_that_euler_would_divide_by(comfy, sigmas):
+    graph = Pocket()
+    given = graph.add("ManualSigmas", sigmas=sigmas)
+    refused(comfy, graph, "Found the sigmas", "0 in the last place alone", sigmas=given)
+
+
+def test_a_video_latent(comfy):
+    graph = Pocket()
+    video = graph.add("EmptyHunyuanLatentVideo", width=96, height=96, length=1, batch_size=1)
+    refused(comfy, graph, "latent has shape (1, 16, 1, 12, 12)", "expected batch, channels", latent=video)
+
+
+def test_a_prompt_whose_weight_is_beyond_numbers(comfy):
+    graph = Pocket()
+    prompt = graph.add("CLIPTextEncode", clip=graph.clip, text="(a cactus:1e39)")
+    refused(comfy, graph, "painted NaN or infinite", "prompts", positive=prompt)
+
+
+def test_a_cfg_that_is_no_number(comfy):
+    graph = Pocket()
+    optimising(graph, cfg="nan")  # core makes a number of it
+    with pytest.raises(NodeError, match="cfg is nan, expected a number"):
+        comfy.run(graph.graph)
+
+
+def test_a_patch_that_keeps_what_an_earlier_step_made(comfy):
+    graph = Pocket()
+    inputs = {"eta": 1.0, "norm_threshold": 5.0, "momentum": -0.75}
+    model = graph.add("APG", model=graph.model, **inputs)
+    refused(comfy, graph, "back into an earlier iteration", "APG", "take it off", model=model, cfg=2.0, iterations=3)
 
 
 def test_a_reward_whose_files_are_missing(comfy, server):

@@ -160,6 +160,55 @@ def test_checkpointing_changes_the_memory_and_not_the_image(comfy):
     assert np.abs(plain - recomputed).max() < 0.02
 
 
+@pytest.mark.parametrize(
+    ("patch", "settings"),
+    [
+        ("FreeU_V2", {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2}),
+        ("NAGuidance", {"nag_scale": 5.0, "nag_alpha": 0.5, "nag_tau": 1.5}),
+    ],
+)
+def test_patches_that_write_in_place_have_their_gradient(comfy, patch, settings):
+    """Recomputed blocks do not notice what is written over: only the right gradient is the same in both ways."""
+    rewards = []
+    for checkpointing in (False, True):
+        graph = Pocket()
+        inputs = {"iterations": 3, "learning_rate": 20.0, "steps": 1, "checkpointing": checkpointing}
+        model = graph.add(patch, model=graph.model, **settings)
+        node = graph.optimised(graph.preference(), graph.history(), model=model, **inputs)
+        graph.save(node)
+        rewards.append(comfy.run(graph.graph).of(node)["rewards"][0])
+    kept, recomputed = rewards
+    # the same operations twice; only sums of gradients may come in another order
+    assert recomputed == pytest.approx(kept, rel=1e-3)
+    assert max(kept) > kept[0]
+
+
+def test_an_image_that_is_not_the_one_that_was_judged_is_told(comfy):
+    """EasyCache hands on what it kept of the noise before; core paints the chosen one without that."""
+    graph = Pocket()
+    cached = {"reuse_threshold": 1.0, "start_percent": 0.0, "end_percent": 1.0, "verbose": False}
+    model = graph.add("EasyCache", model=graph.model, **cached)
+    steps = {"iterations": 4, "starts": 4, "steps": 4, "cfg": 1.0, "seed": 2}
+    nodes = [graph.optimised(graph.preference(), graph.history(), model=m, **steps) for m in (model, graph.model)]
+    for node in nodes:
+        graph.save(node)
+    result = comfy.run(graph.graph)
+    told, quiet = (" ".join(result.of(node).get("notice", [])) for node in nodes)
+    assert result.of(nodes[0])["best_iteration"] != [0], "nothing is kept yet in the first"
+    assert "differs from the one whose score is shown" in told
+    assert "EasyCache" in told
+    assert "differs" not in quiet
+
+
+def test_a_seed_below_zero_starts_from_several_noises_too(comfy):
+    graph = Pocket()
+    node = graph.optimised(
+        graph.preference(), graph.history(), iterations=2, starts=2, steps=1, seed=graph.add("PrimitiveInt", value=-1)
+    )
+    save = graph.save(node)
+    assert comfy.run(graph.graph).tensor(save).shape == (1, 96, 96, 3)
+
+
 def test_sigmas_take_the_place_of_steps_and_scheduler(comfy):
     graph = Pocket()
     sigmas = graph.add("SDTurboScheduler", model=graph.model, steps=2, denoise=1.0)

@@ -243,6 +243,11 @@ def test_gradient_norms_are_told():
         ({"loss_scale": 0.5}, "loss scale"),
         ({"starts": 0}, "0 noises cannot be tried in 30 iterations"),
         ({"starts": 31}, "31 noises cannot be tried in 30 iterations, of which each takes one: give 1 to 30 starts"),
+        ({"iterations": "30"}, "iterations .* is '30', expected a whole number"),
+        ({"starts": 1.5}, "starts .* is 1.5, expected a whole number"),
+        ({"iterations": math.nan}, "iterations .* is nan, expected a whole number"),
+        ({"learning_rate": None}, "learning_rate .* is None, expected a number"),
+        ({"patience": True}, "patience .* is True, expected a whole number"),
         ({"optimiser": "lion"}, "optimiser is 'lion'; expected one of sgd, adam"),
     ],
 )

@@ -31,11 +31,17 @@ def test_an_unknown_sense_is_refused():
         PreferenceReward(FakePrefDisc(), None, sense="love")
 
 
+@pytest.mark.parametrize("prompt", [None, 5, ["a cactus", None]])
+def test_a_prompt_that_is_no_text_is_refused(prompt):
+    with pytest.raises(RewardError, match=r"prompt of the preference reward is (None|5), expected text"):
+        PreferenceReward(FakePrefDisc(), None, prompt)
+
+
 def test_weighted_rewards_add_up_and_bad_weights_are_refused():
     images = torch.rand(2, 3, 4, 4)
     total = WeightedRewards([(2.0, lambda x: x.flatten(1).mean(1)), (0.5, lambda x: x.flatten(1).amax(1))])
     assert torch.allclose(total(images), 2 * images.flatten(1).mean(1) + 0.5 * images.flatten(1).amax(1))
-    for weights in ([], [0.0], [1.0, -1.0], [float("nan")], [float("inf")]):
+    for weights in ([], [0.0], [1.0, -1.0], [float("nan")], [float("inf")], ["1"], [None]):
         with pytest.raises(RewardError, match="weights are"):
             WeightedRewards([(weight, lambda x: x.flatten(1).mean(1)) for weight in weights])
 

@@ -5,6 +5,7 @@ The numbers are those of workflows/api/quickstart.json and the demo; a test comp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor
 from prefgen.adapter import PreferenceAdapter, gumbel_noise
 from prefgen.adapter.diffusers import UserBranch
 from prefgen.adapter.model import KeysValues
+from prefgen.errors import ModelError
 from prefgen.pocket.shapes import LATENT_CHANNELS, LATENT_SIZE
 from train.pocket import generator, text, vae
 from train.pocket.taesd import ThinTAESD
@@ -28,6 +30,12 @@ class Sampling:
 
     steps: int = 12
     cfg: float = 2.5
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not math.isfinite(self.cfg):
+            raise ModelError(
+                f"Nothing can be painted in {self.steps} steps at cfg {self.cfg:g}: give at least 1 and a number."
+            )
 
     def sigmas(self) -> Tensor:
         """Noise levels (steps + 1,), falling to 0: even steps of time (core's `normal` scheduler)."""

@@ -1,10 +1,11 @@
 """PrefDisc against the plain procedure: the whole sequence in one forward of the base model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from prefgen.errors import CheckpointError, ImageError, PrefGenError
-from prefgen.prefdisc.config import PrefDiscSpec
 from prefgen.prefdisc.model import CPU_CHUNK, PrefDisc
 from prefgen.prefdisc.packing import Target, pack
 from tests.prefgen import tiny
@@ -44,10 +45,10 @@ def test_prefix_gives_the_whole_sequences_logits(model, pairs):
     assert plain.std() > 0.05, "the weights are too small for this test to mean anything"
 
 
-@pytest.mark.parametrize("layers", [[99], [-6], [], [1.5], 3, None, "34"], ids=str)
+@pytest.mark.parametrize("layers", [(99,), (-6,), (), (1.5,), 3, None, "34"], ids=str)
 @pytest.mark.parametrize("part", ["sem", "core"])
 def test_layers_that_the_base_has_not_are_refused(model, part, layers):
-    spec = PrefDiscSpec.from_json(tiny.SPEC.to_json() | {f"{part}_layers": layers})
+    spec = replace(tiny.SPEC, **{f"{part}_layers": layers})
     with pytest.raises(CheckpointError, match=rf"{part} out of the layers .* base model tests/tiny has 0 to 4"):
         PrefDisc(model.base, tiny.tokenizer(), spec)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from prefgen.errors import RewardError
+from prefgen.errors import ModelError, RewardError
 from train.evaluate import reno
 from train.evaluate.judge import Judge
 from train.evaluate.pictures.agents import draw_agents
@@ -98,8 +98,19 @@ def test_a_wrong_setting_is_said_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "unseen_agents", lambda *_: pytest.fail("hours of work"))
     with pytest.raises(RewardError, match="weights"):
         reno.main(small(tmp_path, "--preference", "-1"))
+    with pytest.raises(RewardError, match="seen in -1 views"):
+        reno.main(small(tmp_path, "--views", "-1"))
     with pytest.raises(RewardError, match="at least 1"):
         reno.main(small(tmp_path, "--iterations", "0"))
+    monkeypatch.setattr(sweep, "validation_agents", lambda *_: pytest.fail("hours of work"))
+    with pytest.raises(RewardError, match="5 noises cannot be tried in 2 iterations"):
+        sweep.main(small(tmp_path, "--starts", "1", "5"))
+
+
+@pytest.mark.parametrize(("steps", "cfg"), [(0, 1.0), (1, float("nan"))])
+def test_a_sampling_that_paints_nothing_is_refused(steps, cfg):
+    with pytest.raises(ModelError, match=f"Nothing can be painted in {steps} steps at cfg {cfg:g}"):
+        FewSteps(steps, cfg)
 
 
 def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):

@@ -57,6 +57,8 @@ def measure(options: Options) -> Report:
             given.starts, given.learning_rates, given.clips, given.readings, given.views
         )
     ]
+    for setting in settings:
+        setting.config(given.iterations)  # what is wrong with one is said before hours of work
     agents, eyes = validation_agents(options, THINGS)
     painting = painting_of(options, settings[0])
     instruments = Instruments(painting.model, load_judge("validation_judge"), eyes, agents)
