@@ -50,7 +50,7 @@ def patches_out_of_place(model_options: dict) -> dict:
     """The same options with patches that leave what they are given as it is, and may write to copies of it."""
     options = model_options.get("transformer_options", {})
     patches = {name: [_patch(one) for one in every] for name, every in options.get("patches", {}).items()}
-    return model_options | {"transformer_options": options | ({"patches": patches} if patches else {})}
+    return model_options | {"transformer_options": options | {"patches": patches}}
 
 
 def _patch(patch: Callable) -> Callable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import comfy.model_management
@@ -107,12 +107,15 @@ class FewSteps:
 
     def seed_noise(self) -> Tensor:
         """The noise that core's samplers draw for this seed, so that the unoptimised image is KSampler's."""
-        return comfy.sample.prepare_noise(self.start, self.seed, self.latent.get("batch_index"))
+        return self._noise_of(self.seed)
 
     def fresh_noise(self, k: int) -> Tensor:
         """The k-th other noise to start from. Of a seed far from this one: the next queue takes the seed beside it."""
         (other,) = np.random.SeedSequence([self.seed % 2**64, k]).generate_state(1, np.uint64)
-        return replace(self, seed=int(other)).seed_noise()
+        return self._noise_of(int(other))
+
+    def _noise_of(self, seed: int) -> Tensor:
+        return comfy.sample.prepare_noise(self.start, seed, self.latent.get("batch_index"))
 
     def paint(self, noise: Tensor) -> Tensor:
         """What a stock graph paints from this noise, to the bit; latents as a LATENT holds them."""

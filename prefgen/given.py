@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 from types import UnionType
 from typing import Any, get_args, get_origin
 
@@ -18,8 +18,8 @@ def is_number(value: object) -> bool:
 
 
 def fits(value: object, kind: Any) -> bool:
-    """Whether a value is of a type as a dataclass's field has it: a class, a tuple of such, or one of several. Whole
-    numbers are also float's, as in JSON; True and False are no numbers."""
+    """Whether a value is of a type as a dataclass's field has it: a class, a tuple of such, or one of several. Numbers
+    are NumPy's too, and whole ones are also float's, as in JSON; True and False are none."""
     kinds = get_args(kind)
     if isinstance(kind, UnionType):
         return any(fits(value, one) for one in kinds)
@@ -30,7 +30,7 @@ def fits(value: object, kind: Any) -> bool:
         return len(value) == len(each) and all(map(fits, value, each))
     if isinstance(value, bool):
         return kind is bool
-    return isinstance(value, int | float if kind is float else kind)
+    return isinstance(value, {int: Integral, float: Real}.get(kind, kind))
 
 
 def shown(value: object) -> str:
@@ -45,7 +45,10 @@ def shown(value: object) -> str:
 
 
 def require_text(text: str, what: str, error: type[PrefGenError] = PrefGenError) -> None:
-    """Raise `error`, naming `what` it is, for text with half a character in it, as JSON can spell it."""
+    """Raise `error`, naming `what` it is, for what is no text, and for text with half a character in it, as JSON can
+    spell it."""
+    if not isinstance(text, str):
+        raise error(f"{what} is {shown(text)}, expected text.")
     try:
         text.encode()
     except UnicodeEncodeError as fault:

@@ -6,7 +6,7 @@ and Q = exp M+ / (exp M+ + exp M-).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -159,7 +159,8 @@ class PrefDisc(nn.Module):
         that cannot be used, PrefGenError for a prompt with half a character.
         """
         check_images(images, "The batch of candidates", batch=True)
-        prompts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
+        one = isinstance(prompts, str) or not isinstance(prompts, Iterable)  # what is no text is told where it is read
+        prompts = [prompts] * len(images) if one else list(prompts)
         if len(prompts) != len(images):
             raise ValueError(f"{len(prompts)} prompts for {len(images)} candidates: give one for all, or one each")
         prefix = prefix or self.encode(None)

@@ -2,7 +2,7 @@
 
 from .preference import By, PreferenceReward, Sense
 from .published import PUBLISHED, PublishedReward, RewardModel, load_reward_model
-from .views import SeveralViews
+from .views import SeveralViews, check_views
 from .weighted import PAPER_WEIGHTS, Reward, WeightedRewards, check_weights
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Sense",
     "SeveralViews",
     "WeightedRewards",
+    "check_views",
     "check_weights",
     "load_reward_model",
 ]

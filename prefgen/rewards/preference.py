@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RewardError
-from ..given import shown
+from ..given import require_text
 
 if TYPE_CHECKING:
     from ..prefdisc.model import PrefDisc
@@ -46,8 +46,7 @@ class PreferenceReward:
                 "expected like or dislike, and score or margin."
             )
         for prompt in self.prompt if isinstance(self.prompt, list | tuple) else [self.prompt]:
-            if not isinstance(prompt, str):
-                raise RewardError(f"The prompt of the preference reward is {shown(prompt)}, expected text.")
+            require_text(prompt, "The prompt of the preference reward", RewardError)
 
     def __call__(self, images: Tensor) -> Tensor:
         logits = self.prefdisc.logits(self.prefix, images, self.prompt)

@@ -27,13 +27,18 @@ class SeveralViews:
 
     def __init__(self, reward: Reward, views: int, seed: int = 0) -> None:
         """Raises RewardError for less than one view."""
-        if views < 1:
-            raise RewardError(f"An image cannot be seen in {views} views: give at least 1, or leave the views out.")
+        check_views(views)
         self.reward, self.views = reward, views
         self._generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, images: Tensor) -> Tensor:
         return torch.stack([self.reward(view_of(images, self._generator)) for _ in range(self.views)]).mean(0)
+
+
+def check_views(views: int) -> None:
+    """Raises RewardError for less than one view."""
+    if views < 1:
+        raise RewardError(f"An image cannot be seen in {views} views: give at least 1, or leave the views out.")
 
 
 def view_of(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -58,6 +58,12 @@ def test_a_prompt_with_half_a_character_is_refused(model):
         model.score(None, torch.rand(1, 3, 24, 24), "a \ud800")
 
 
+@pytest.mark.parametrize("prompt", [None, 5, [5]])
+def test_a_prompt_that_is_no_text_is_refused(model, prompt):
+    with pytest.raises(PrefGenError, match=r"The prompt is (None|5), expected text"):
+        model.score(None, torch.rand(1, 3, 24, 24), prompt)
+
+
 def test_any_number_of_candidates_is_split_and_no_vocabulary_is_multiplied(model, monkeypatch):
     """Bounded memory: at most a chunk in one forward, and two logits read, not the whole vocabulary's."""
     sizes = []

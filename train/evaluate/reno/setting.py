@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, dataclass, fields
 
-from prefgen.errors import RewardError
 from prefgen.reno import RenoConfig
-from prefgen.rewards import PAPER_WEIGHTS, By, check_weights
+from prefgen.rewards import PAPER_WEIGHTS, By, check_views, check_weights
 
 ITERATIONS = 30
 """method.md section 4 (001's 30 steps)."""
@@ -30,10 +29,8 @@ class Setting:
 
     def __post_init__(self) -> None:
         check_weights([self.preference, self.clip])
-        if self.views < 0:
-            raise RewardError(
-                f"An image cannot be seen in {self.views} views: give at least 1, or 0 for the image itself."
-            )
+        if self.views:
+            check_views(self.views)
 
     def config(self, iterations: int) -> RenoConfig:
         """The optimiser's. Raises RewardError for numbers that cannot be."""
