@@ -8,7 +8,7 @@ from prefgen.pocket.shapes import FEW_STEP_LORA
 from prefgen.preference import load_preference_model
 from train.data.agents import World, draw_pairs, utility_of
 from train.data.posters import ATTRIBUTES
-from train.evaluate.judge import load_judge
+from train.evaluate.judge import SHAPES, Judge, load_judge
 from train.loop import LoopConfig
 from train.pocket import judge
 from train.pocket.__main__ import PARTS, trainer
@@ -35,7 +35,7 @@ def adapted(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge.train_reader, "__defaults__", (quick,))
         prefdisc = painted.adapt_sight(load_preference_model("pocket").require("prefdisc"), folder, SMALL)
-    return prefdisc, painted.paint_posters(folder / "painted", SMALL.painted, SMALL.each)
+    return prefdisc, painted.paint_posters(folder / "painted", SMALL.painted, SMALL.each, SMALL.slowly)
 
 
 def test_the_part_is_trained_after_what_paints_and_before_what_reads_its_layers():
@@ -58,10 +58,39 @@ def test_only_the_eyes_learn_and_drawings_look_as_before(adapted, shipped):
     assert changes[0] < changes[1], "what is painted is to look different now, what is drawn the same"
 
 
-def test_paintings_are_half_in_many_steps_and_differ(adapted):
+def test_paintings_differ(adapted):
     _, paintings = adapted
     assert paintings.shape == (SMALL.painted, 3, 96, 96)
     assert len({image.numpy().tobytes() for image in paintings}) == SMALL.painted
+
+
+def test_most_shards_are_painted_in_one_step(tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(painted, "_paint", lambda _, sampling, *rest: steps.append(sampling.steps) or torch.zeros(1))
+    painted.paint_posters(tmp_path, 4 * painted.SHARD, 0.3, slowly=3)
+    assert steps == [12, 1, 1, 12]
+
+
+def test_eyes_see_together_what_their_logarithms_say_on_average():
+    """Two readers whose biases alone differ, so that each one's probabilities are the softmax of its biases."""
+    eyes = [Judge(width=8, depth=2) for _ in range(2)]
+    for eye in eyes:
+        for head in eye.heads.values():
+            torch.nn.init.zeros_(head.weight)
+            torch.nn.init.normal_(head.bias)
+    with torch.no_grad():
+        seen = painted.seen_by(eyes, torch.zeros(3, 3, 96, 96, dtype=torch.uint8))
+        biases = [torch.stack([eye.heads[name].bias for eye in eyes]) for name in ATTRIBUTES]
+        wanted = torch.cat(
+            [(b.softmax(-1).log().mean(0)).exp() / b.softmax(-1).log().mean(0).exp().sum() for b in biases]
+        )
+    torch.testing.assert_close(seen, wanted.expand(3, -1))
+
+
+def test_no_reader_has_a_judges_shape_or_seed():
+    shapes = {(shape["width"], shape["depth"]) for shape in SHAPES.values()}
+    assert not shapes & {(width, depth) for width, depth, _ in painted.EYES}
+    assert not {11, 12} & {seed for *_, seed in painted.EYES}
 
 
 def test_the_shipped_one_tells_which_paintings_an_agent_likes(shipped):

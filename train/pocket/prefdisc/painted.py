@@ -1,7 +1,7 @@
 """Stage A once more, with what the generator paints: PrefDisc learns to read painted posters as it reads drawn ones.
 
 A person rates what a generator painted, and the noise optimisation scores nothing else; trained on drawings alone,
-PrefDisc reads paintings as nobody does. Three pairs of eyes, readers of drawn posters that are neither of the judges
+PrefDisc reads paintings as nobody does. Several pairs of eyes, readers of drawn posters that are neither of the judges
 and of no other use, say what a painting shows, as the raters of painted images do in Pick-a-Pic. The decoder stays as
 it is: the connector has to show it a painting as it used to show a drawing of what the eyes see, and drawings as
 before.
@@ -39,31 +39,33 @@ from train.settings import key_of
 SEED = 33
 SHARD = 64
 """Posters in one forward and in one file."""
-EYES = ((16, 4), (24, 3), (32, 4))
-"""Width and depth of each reader: none has a judge's shape or seed."""
+EYES = ((16, 4, 43), (24, 3, 44), (32, 4, 45), (16, 3, 48), (40, 4, 49), (40, 3, 50))
+"""Width, depth and seed of each reader: none has a judge's shape or seed. One reads a painting as surely as it reads a
+drawing, and another differs: six agree with a seventh better than one does."""
 
 
 @dataclass(frozen=True)
 class PaintedConfig:
-    """painted: posters of the generator, half in its own many steps and half in one by the few-step LoRA (a multiple of
-    twice `SHARD`). each: how likely a caption names an attribute beside the subject. drawn: posters beside them.
-    twins: drawings of what the eyes see, whose mean features are a painting's target. likeness: the weight of the
+    """painted: posters of the generator (a multiple of `SHARD`), in one step by the few-step LoRA; every `slowly`-th
+    shard in its own many steps. each: how likely a caption names an attribute beside the subject. drawn: posters beside
+    them. twins: drawings of what the eyes see, whose mean features are a painting's target. likeness: the weight of the
     features' distance beside the readers' losses. share: of the batch that is painted. Defaults ours."""
 
-    painted: int = 6144
+    painted: int = 24_576
+    slowly: int = 8
     each: float = 0.3
     drawn: int = 12_000
     twins: int = 3
     likeness: float = 20.0
-    batch: int = 48
-    share: float = 1 / 3
-    loop: LoopConfig = LoopConfig(steps=3000, learning_rate=5e-4, warmup=100, ema=0.99, save_every=250)  # noqa: RUF009 (frozen)
+    batch: int = 64
+    share: float = 0.5
+    loop: LoopConfig = LoopConfig(steps=5000, learning_rate=5e-4, warmup=100, ema=0.99, save_every=250)  # noqa: RUF009 (frozen)
 
 
 CONFIG = PaintedConfig()
 
 
-def paint_posters(folder: Path, count: int, each: float, seed: int = SEED) -> Tensor:
+def paint_posters(folder: Path, count: int, each: float, slowly: int, seed: int = SEED) -> Tensor:
     """Posters of captions that name the subject, and more or less of the rest: uint8 (count, 3, 96, 96). Kept in
     `folder`, whose name has to say with which weights."""
     slow, quick = PocketGenerator.load(), PocketGenerator.load()
@@ -74,7 +76,7 @@ def paint_posters(folder: Path, count: int, each: float, seed: int = SEED) -> Te
         rows = draw_combinations(SHARD, "train", rng)
         captions = [random_caption(Attributes.from_indices(row), rng, each=each) for row in rows]
         seeds = [seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)]
-        given = (quick, FewSteps(1, 1.0)) if shard % 2 else (slow, Sampling())
+        given = (quick, FewSteps(1, 1.0)) if shard % slowly else (slow, Sampling())
         file = folder / f"{seed}-{shard}.safetensors"
         images.append(kept(file, lambda given=(*given, captions, seeds): {"images": _paint(*given)})["images"])
     return torch.cat(images)
@@ -87,23 +89,26 @@ def _paint(generator: PocketGenerator, sampling: Sampling, captions: list[str], 
 
 @torch.no_grad()
 def seen_by(eyes: list[Judge], images: Tensor) -> Tensor:
-    """What the eyes see, on average: probabilities (N, values) of uint8 images, attribute by attribute."""
+    """What the eyes see together: probabilities (N, values) of uint8 images, attribute by attribute, whose logarithms
+    are the eyes' on average (which agrees better with another reader than the mean probability does)."""
     parts = []
     for batch in images.split(256):
-        own = [torch.cat([v.softmax(-1) for v in one(batch.float() / 255).values()], dim=1) for one in eyes]
-        parts.append(torch.stack(own).mean(0))
+        read = zip(*(one(batch.float() / 255).values() for one in eyes), strict=True)
+        parts.append(torch.cat([_together(torch.stack(own)) for own in read], dim=1))
     return torch.cat(parts)
+
+
+def _together(logits: Tensor) -> Tensor:
+    """An attribute's logits by each of the eyes, (eyes, N, values) -> probabilities (N, values)."""
+    return logits.log_softmax(-1).mean(0).softmax(-1)
 
 
 def adapt_sight(prefdisc: PrefDisc, folder: Path, config: PaintedConfig) -> PrefDisc:
     """Train the tower and the connector; the decoder and the preference tokens stay."""
     torch.manual_seed(SEED)
-    painted = paint_posters(folder / "painted", config.painted, config.each)
+    painted = paint_posters(folder / "painted", config.painted, config.each, config.slowly)
     drawn, known = draw_posters(config.drawn, SEED + 1, "train", folder / "drawn.npz")
-    eyes = [
-        train_reader(folder / f"eyes{i}", dict(zip(("width", "depth"), shape, strict=True)), SEED + 10 + i).eval()
-        for i, shape in enumerate(EYES)
-    ]
+    eyes = [train_reader(folder / f"eyes{seed}", {"width": w, "depth": d}, seed).eval() for w, d, seed in EYES]
     seen = seen_by(eyes, painted)
     certain = torch.cat([F.one_hot(torch.from_numpy(known[:, i]), n) for i, n in enumerate(SIZES)], dim=1).float()
     before = copy.deepcopy(prefdisc).requires_grad_(False).eval()
