@@ -13,6 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from prefgen.errors import PrefGenError
 from prefgen.preference import POCKET, PreferenceModel, load_preference_model
 
 OUT = Path("out/evaluate")
@@ -100,8 +101,8 @@ def command(
     least_seeds: int = 1,
 ) -> dict:
     """Parse, measure, write `result.json`, `table.md` and `picture.png` into --out, and print the result as one JSON
-    object, the last line. Returns the result. add: adds the command's own options, found in `Options.given`.
-    least_seeds: 2 where the interval is over seeds."""
+    object, the last line. Returns the result; ends with status 1 and a sentence for what cannot be used. add: adds the
+    command's own options, found in `Options.given`. least_seeds: 2 where the interval is over seeds."""
     parser = argparse.ArgumentParser(prog=f"python -m train.evaluate.{name}", description=about)
     parser.add_argument("--checkpoint", default=POCKET, help="a preference checkpoint, or 'pocket' for the bundled one")
     parser.add_argument("--users", type=int, default=users, help="users of each kind, over all seeds")
@@ -124,7 +125,12 @@ def command(
     seeds = list(range(given.seed, given.seed + given.seeds))
     options = Options(given.checkpoint, given.users, seeds, given.posters, given.out, given.document, given)
     started = time.monotonic()
-    report = measure(options)
+    try:
+        report = measure(options)
+    except PrefGenError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    except OSError as error:
+        parser.exit(1, f"{parser.prog}: {error.filename or 'a file'}: {error.strerror or error}.\n")
     result = {**report.result, "seeds": seeds, "seconds": round(time.monotonic() - started, 1)}
     _write(name, report, result, options)
     print(json.dumps(result))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from prefgen.errors import ModelError, RewardError
+from prefgen.errors import ModelError
 from train.evaluate import reno
 from train.evaluate.judge import Judge
 from train.evaluate.pictures.agents import draw_agents
@@ -94,17 +94,30 @@ def test_the_shipped_lora_is_used_where_there_is_one_in_one_step(tmp_path, monke
     assert paints("--lora", "own.safetensors", "--steps", "2") == (Path("own.safetensors"), 2)
 
 
-def test_a_wrong_setting_is_said_before_the_work(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("command", "wrong", "said"),
+    [
+        (reno, ("--preference", "-1"), "weights"),
+        (reno, ("--views", "-1"), "seen in -1 views"),
+        (reno, ("--iterations", "0"), "at least 1"),
+        (sweep, ("--starts", "1", "5"), "5 noises cannot be tried in 2 iterations"),
+    ],
+)
+def test_a_wrong_setting_is_said_in_a_sentence_before_the_work(tmp_path, monkeypatch, capsys, command, wrong, said):
     monkeypatch.setattr(run, "unseen_agents", lambda *_: pytest.fail("hours of work"))
-    with pytest.raises(RewardError, match="weights"):
-        reno.main(small(tmp_path, "--preference", "-1"))
-    with pytest.raises(RewardError, match="seen in -1 views"):
-        reno.main(small(tmp_path, "--views", "-1"))
-    with pytest.raises(RewardError, match="at least 1"):
-        reno.main(small(tmp_path, "--iterations", "0"))
     monkeypatch.setattr(sweep, "validation_agents", lambda *_: pytest.fail("hours of work"))
-    with pytest.raises(RewardError, match="5 noises cannot be tried in 2 iterations"):
-        sweep.main(small(tmp_path, "--starts", "1", "5"))
+    with pytest.raises(SystemExit) as ended:
+        command.main(small(tmp_path, *wrong))
+    assert ended.value.code == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("python -m train.evaluate.reno")
+    assert said in last
+
+
+def test_a_lora_that_is_not_there_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        reno.main(small(tmp_path, "--lora", str(tmp_path / "own.safetensors")))
+    assert capsys.readouterr().err.splitlines()[-1].endswith("own.safetensors: No such file or directory.")
 
 
 @pytest.mark.parametrize(("steps", "cfg"), [(0, 1.0), (1, float("nan"))])
