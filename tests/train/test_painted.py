@@ -95,8 +95,8 @@ def test_no_reader_has_a_judges_shape_or_seed():
 
 def test_the_shipped_one_tells_which_paintings_an_agent_likes(shipped):
     """By the validation judge's reading of one-step pictures of one short prompt. Before it had seen paintings, the
-    shipped PrefDisc's scores had a correlation of .29 with utility, and .49 since (24 agents; two judges of one
-    drawing's school agree to .64); a deviation of the mean over 24 agents is .05."""
+    shipped PrefDisc's scores had a correlation of .29 with utility, .49 after its eyes' first sitting and .54 after the
+    second (24 agents; two judges agree to .64); a deviation of the mean over 24 agents is .05."""
     world, rng = World.load(), np.random.default_rng(77)
     utilities, _ = world.sample(24, rng)
     pairs = draw_pairs(world, utilities, 8, rng)
@@ -112,4 +112,4 @@ def test_the_shipped_one_tells_which_paintings_an_agent_likes(shipped):
             read = np.array([a.indices for a in eyes.read((images * 255).round().byte())])
             true = utility_of(utilities[i][None], read)
             found.append(np.corrcoef((liked - disliked).numpy(), true)[0, 1])
-    assert np.mean(found) > 0.4
+    assert np.mean(found) > 0.45
