@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from .convert.command import add_convert, add_inspect
-from .errors import PrefGenError
+from .errors import PrefGenError, said_of
 from .offline.command import add_encode, add_score
 
 EPILOG = "python -m prefgen COMMAND --help explains a command; docs/command-line.md has examples."
@@ -37,11 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         said = given.run(given)
         sys.stdout.write(f"{said}\n" if said else "")
-    except PrefGenError as error:
-        sys.stderr.write(f"prefgen: {error}\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(f"prefgen: {error.filename or 'a file'}: {error.strerror or error}.\n")
+    except (PrefGenError, OSError) as error:
+        sys.stderr.write(f"prefgen: {said_of(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("prefgen: stopped; score and encode go on when the same command is given again.\n")

@@ -61,3 +61,10 @@ class ModelError(PrefGenError):
 
 class RewardError(PrefGenError):
     """A reward that cannot be computed, or that carries no gradient."""
+
+
+def said_of(error: PrefGenError | OSError) -> str:
+    """What a command line says of an error that ends it, the system's with the file that it is about: one sentence."""
+    if isinstance(error, PrefGenError):
+        return str(error)
+    return f"{error.filename or 'a file'}: {error.strerror or error}."

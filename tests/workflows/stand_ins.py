@@ -26,7 +26,6 @@ VALUES = {
     "EmptyLatentImage": {0: 96, 1: 96},
     "KSampler": {2: 12, 3: 2.5},
     "SDTurboScheduler": {0: 4},
-    "ReNOOptimize": {9: "margin"},
 }
 """What the pocket models want, or what is enough to see: node type -> place of a widget -> its value."""
 

@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from prefgen.errors import PrefGenError
+from prefgen.errors import PrefGenError, said_of
 from prefgen.preference import POCKET, PreferenceModel, load_preference_model
 
 OUT = Path("out/evaluate")
@@ -127,10 +127,8 @@ def command(
     started = time.monotonic()
     try:
         report = measure(options)
-    except PrefGenError as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
-    except OSError as error:
-        parser.exit(1, f"{parser.prog}: {error.filename or 'a file'}: {error.strerror or error}.\n")
+    except (PrefGenError, OSError) as error:
+        parser.exit(1, f"{parser.prog}: {said_of(error)}\n")
     result = {**report.result, "seeds": seeds, "seconds": round(time.monotonic() - started, 1)}
     _write(name, report, result, options)
     print(json.dumps(result))

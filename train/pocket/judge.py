@@ -15,12 +15,12 @@ from train.pocket.batches import drawn_batch, soften
 
 CONFIG = LoopConfig(steps=500, learning_rate=2e-3, ema=0.99)
 BATCH = 64
+SEEDS = {"judge": 11, "validation_judge": 12}
 
 
 def train(folder: Path, name: str = "judge", config: LoopConfig = CONFIG) -> dict[str, float]:
     """Train one of the two judges, write its weights, return its accuracy on fresh drawings by attribute."""
-    seed = {"judge": 11, "validation_judge": 12}[name]
-    judge = train_reader(folder / name, SHAPES[name], seed, config)
+    judge = train_reader(folder / name, SHAPES[name], SEEDS[name], config)
     save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, WEIGHTS[name])
     return accuracy(judge, seed=90)
 

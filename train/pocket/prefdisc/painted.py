@@ -94,13 +94,8 @@ def seen_by(eyes: list[Judge], images: Tensor) -> Tensor:
     parts = []
     for batch in images.split(256):
         read = zip(*(one(batch.float() / 255).values() for one in eyes), strict=True)
-        parts.append(torch.cat([_together(torch.stack(own)) for own in read], dim=1))
+        parts.append(torch.cat([torch.stack(own).log_softmax(-1).mean(0).softmax(-1) for own in read], dim=1))
     return torch.cat(parts)
-
-
-def _together(logits: Tensor) -> Tensor:
-    """An attribute's logits by each of the eyes, (eyes, N, values) -> probabilities (N, values)."""
-    return logits.log_softmax(-1).mean(0).softmax(-1)
 
 
 def adapt_sight(prefdisc: PrefDisc, folder: Path, config: PaintedConfig) -> PrefDisc:
