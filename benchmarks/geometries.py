@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
+from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from prefgen.history import UserHistory
-from prefgen.prefdisc.base import build_base
+from prefgen.prefdisc.base.base_model import build_base
 from prefgen.prefdisc.config import PrefDiscSpec
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.preference import POCKET, load_preference_model
 
 LATENTS = 64
 PROMPT = "a watercolour painting of a lighthouse on a cliff above a stormy sea at dawn, soft light, muted colours"

@@ -1,36 +1,37 @@
-"""The pack's nodes: thin, one file a family. All that knows ComfyUI lives in this folder."""
+"""The nodes, one module for each family in the menu. Everything that depends on ComfyUI is in this folder."""
 
 from comfy_api.latest import ComfyExtension, io
 
 
 class PrefGenExtension(ComfyExtension):
-    """All nodes of the pack, in the order in which a graph uses them, its routes, LoRAs, and old names of nodes."""
+    """Registers the nodes in the order in which a graph uses them, the HTTP routes, and the bundled LoRAs."""
 
     async def on_load(self) -> None:
         from server import PromptServer
 
-        from . import owner, pocket_generator, replacements, routes
+        from . import pocket_generator, replacements
+        from .server import request_user, routes
 
         routes.add_routes(PromptServer.instance)
-        owner.note_users(PromptServer.instance)
+        request_user.note_users(PromptServer.instance)
         pocket_generator.offer_loras()
         await replacements.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        from . import (  # one import would take a line a name
-            adapter,
+        from . import (
+            apply_adapter,
             embedding,
+            embedding_files,
             history,
-            ip_adapter,
-            model,
-            people,
+            load_ip_adapter,
+            load_model,
             pocket_generator,
-            record,
+            record_preference,
             reno,
             score,
             show_profile,
         )
 
-        taste = (history, record, show_profile, embedding, people)
-        families = (pocket_generator, model, ip_adapter, *taste, adapter, reno, score)
-        return [node for family in families for node in family.NODES]
+        loaders = (pocket_generator, load_model, load_ip_adapter)
+        taste = (history, record_preference, show_profile, embedding, embedding_files)
+        return [node for family in (*loaders, *taste, apply_adapter, reno, score) for node in family.NODES]

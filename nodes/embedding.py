@@ -9,14 +9,14 @@ import torch
 from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io
 
+from ..prefgen.checkpoint.preference_model import PreferenceModel
 from ..prefgen.embedding import UserEmbedding, extract
 from ..prefgen.errors import EmbeddingError
 from ..prefgen.history import LikedImages, NothingLiked, UserHistory
-from ..prefgen.preference import PreferenceModel
 from .images import to_comfy
-from .say import say
-from .types import EmbeddingType, HistoryType, PreferenceModelType
-from .weights import ready
+from .memory.model_management import ready
+from .server.status_text import say
+from .sockets import EmbeddingType, HistoryType, PreferenceModelType
 
 ONLY_LIKED = (
     "{name} has {count} and no disliked one: the embedding tells what the liked images look like (img), "

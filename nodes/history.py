@@ -8,12 +8,19 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..prefgen.errors import HistoryError, ProfileError, ProfileUnwritable
-from ..prefgen.given import require_text
 from ..prefgen.history import LikedImages, NothingLiked, UserHistory
-from ..prefgen.profile import RULES, Choice, Profile, Selection, choose, read_history
+from ..prefgen.profile import (
+    RULES,
+    Choice,
+    Profile,
+    Selection,
+    choose,
+    read_history,
+)
+from ..prefgen.validation import require_text
 from .images import from_comfy, to_comfy
-from .owner import OWNER, people, people_folder, profiles_asked_for, profiles_of_node
-from .types import HistoryType
+from .server.request_user import OWNER, people, people_folder, profiles_asked_for, profiles_of_node
+from .sockets import HistoryType
 
 STOP, PAINT_PLAINLY = "stop", "paint plainly"
 """What becomes of a profile of which nothing is liked yet."""
@@ -140,7 +147,7 @@ class LoadUserHistory(io.ComfyNode):
                     tooltip="The images they disliked, pair by pair. Nodes behind it wait until there is one.",
                 ),
             ],
-            accept_all_inputs=True,  # see owner.py
+            accept_all_inputs=True,  # see server/request_user.py
         )
 
     @classmethod

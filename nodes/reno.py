@@ -15,18 +15,26 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
 
+from ..prefgen.checkpoint.preference_model import PreferenceModel
 from ..prefgen.errors import ModelError
 from ..prefgen.history import UserHistory
-from ..prefgen.preference import PreferenceModel
 from ..prefgen.reno import Optimiser, RenoConfig, RenoResult, RenoStep, optimise
 from ..prefgen.rewards import By, PreferenceReward, Reward, Sense, SeveralViews
-from .checked import check_steps
-from .curve import curve_image
-from .rewards import reward_patchers, summed, weight_inputs
-from .sampling import FewSteps, Render, check_decoder, compute_dtype, gradients, load_decoder, make_differentiable
-from .trouble import check_painted, enough_memory, notice_of, notice_of_another, stateless
-from .types import HistoryType, PreferenceModelType
-from .weights import patchers, ready
+from .drawing.reward_curve import curve_image
+from .memory.model_management import patchers, ready
+from .reward_models import reward_patchers, summed, weight_inputs
+from .sampling.diagnostics import check_painted, enough_memory, notice_of, notice_of_another, stateless
+from .sampling.few_step import (
+    FewSteps,
+    Render,
+    check_decoder,
+    compute_dtype,
+    gradients,
+    load_decoder,
+    make_differentiable,
+)
+from .sockets import HistoryType, PreferenceModelType
+from .validation import check_steps
 
 LOSS_SCALE = 2.0**12
 """Where something computes in float16, whose least number is 6e-8 (default ours; see `RenoConfig.loss_scale`)."""

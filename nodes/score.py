@@ -7,13 +7,13 @@ import comfy.utils
 import torch
 from comfy_api.latest import io
 
+from ..prefgen.checkpoint.preference_model import PreferenceModel
 from ..prefgen.history import UserHistory
 from ..prefgen.prefdisc.model import CHUNK
-from ..prefgen.preference import PreferenceModel
-from .chart import chart_image
+from .drawing.score_chart import chart_image
 from .images import from_comfy
-from .types import HistoryType, PreferenceModelType
-from .weights import ready
+from .memory.model_management import ready
+from .sockets import HistoryType, PreferenceModelType
 
 
 class PreferenceScore(io.ComfyNode):

@@ -6,17 +6,17 @@ import comfy.model_management
 import comfy.utils
 from comfy_api.latest import io, ui
 
-from ..prefgen.held_out import held_out_scores, told_apart
-from ..prefgen.likeness import Choices, likeness, read_choices, shared_tokens
-from ..prefgen.preference import PreferenceModel
+from ..prefgen.checkpoint.preference_model import PreferenceModel
+from ..prefgen.cross_validation import held_out_scores, told_apart
 from ..prefgen.profile import RULES, Profiles, Selection
+from ..prefgen.user_similarity import Choices, likeness, read_choices, shared_tokens
+from .drawing.profile_panel import Kin, Shown, draw_panel
+from .drawing.profile_view import RatedBy, on_the_wall, rated_by
 from .history import name_fault, selection_inputs
 from .images import from_picture
-from .owner import people, profiles_asked_for, profiles_of_node
-from .panel import Kin, Shown, draw_panel
-from .rated import RatedBy, on_the_wall, rated_by
-from .types import PreferenceModelType
-from .weights import ready
+from .memory.model_management import ready
+from .server.request_user import people, profiles_asked_for, profiles_of_node
+from .sockets import PreferenceModelType
 
 MOST_KIN = 7
 """Others who are compared at most: each is read twice (default ours)."""
@@ -72,7 +72,7 @@ class ShowUserProfile(io.ComfyNode):
                 *selection_inputs(),
             ],
             outputs=[io.Image.Output(display_name="picture", tooltip="The profile as one picture.")],
-            accept_all_inputs=True,  # see owner.py
+            accept_all_inputs=True,  # see server/request_user.py
         )
 
     @classmethod

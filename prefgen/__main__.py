@@ -7,9 +7,9 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from .convert.command import add_convert, add_inspect
+from .cli.command import add_encode, add_score
+from .cli.convert import add_convert, add_inspect
 from .errors import PrefGenError, said_of
-from .offline.command import add_encode, add_score
 
 EPILOG = "python -m prefgen COMMAND --help explains a command; docs/command-line.md has examples."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .perceptron import Perceptron
+from .mlp import Perceptron
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from .errors import HistoryError
-from .given import require_text
 from .images import check_images, read_image
+from .validation import require_text
 
 PAIRS_FILE = "pairs.json"
 

@@ -12,7 +12,9 @@ PACK = ("prefgen", "nodes")
 FOLDERS = (*PACK, "train", "demo", "benchmarks", "scripts", "tests")
 HEAVY = {"torch", "transformers", "diffusers", "peft", "open_clip", "bitsandbytes", "imscore", "accelerate", "datasets"}
 OPTIONAL = {"peft", "bitsandbytes", "open_clip", "imscore", "diffusers"}
-UNPICKLER = ROOT / "prefgen" / "convert" / "pickled.py"  # reads what others published as pickles, tensors alone
+UNPICKLER = (
+    ROOT / "prefgen" / "checkpoint" / "convert" / "pickled.py"
+)  # reads what others published as pickles, tensors alone
 LONGEST = 300
 PUBLIC_ARCHIVE_LIMIT = 40 * 2**20  # bytes of shipped weights
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from benchmarks.bars.bar import Bar
 from benchmarks.bars.command import Command, of_tests
-from benchmarks.bars.reading import Reader, at, count, difference, estimate, interval, less, on_accelerator, over, row
+from benchmarks.bars.reading import (
+    Reader,
+    at,
+    count,
+    difference,
+    estimate,
+    interval,
+    less,
+    on_accelerator,
+    over,
+    row,
+)
 
 PREDICTION, SCORING, TRAINING = "prediction", "scoring", "training"
 GENERATION, ADAPTER, RENO, RENO_COST = "generation", "adapter", "reno", "reno-cost"
@@ -46,7 +57,7 @@ def commands(peer: str | None = None) -> tuple[Command, ...]:
         of_tests("tests-routes", RATING, "tests/nodes/test_routes.py", minutes=1),
         Command(FULL_SIZE, SIZES, ("-m", "benchmarks.full_size", "--device", "auto"), minutes=30),
         of_tests("tests-memory", SIZES, "tests/nodes/test_model_memory.py", minutes=2),
-        of_tests("tests-converted", SIZES, "tests/prefgen/convert", minutes=1),
+        of_tests("tests-converted", SIZES, "tests/prefgen/checkpoint/convert", minutes=1),
     )
 
 

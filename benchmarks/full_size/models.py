@@ -13,10 +13,10 @@ from benchmarks.adapter import load_pack
 from benchmarks.full_size.shapes import Shapes
 from benchmarks.geometries import word_tokenizer
 from prefgen.pocket.shapes import UNetShape
-from prefgen.prefdisc.base import with_full_attention
+from prefgen.prefdisc.base.base_model import with_full_attention
+from prefgen.prefdisc.base.quantization import keep_differentiable
+from prefgen.prefdisc.base.shards import KEPT_WHOLE
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.prefdisc.quantized import keep_differentiable
-from prefgen.prefdisc.shards import KEPT_WHOLE
 
 DRAWN = 2**22
 """Random values that weights are filled with, over and over: drawing eight billion would take longer than measuring."""

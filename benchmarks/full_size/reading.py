@@ -13,12 +13,12 @@ from benchmarks.full_size.row import Work, left_out, measured, most_that_fit
 from benchmarks.full_size.shapes import Shapes
 from benchmarks.geometries import PROMPT, Geometry, word_tokenizer
 from prefgen.losses import preference_loss
+from prefgen.prefdisc.base.shards import bytes_needed
 from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.model import CHUNK, CPU_CHUNK, PrefDisc
 from prefgen.prefdisc.packing import Target, pack
 from prefgen.prefdisc.prefix import HistoryPrefix
-from prefgen.prefdisc.shards import bytes_needed
-from prefgen.prefdisc.turns import Turns
+from prefgen.prefdisc.template import Turns
 from train.prefdisc.config import LoraConfig
 from train.prefdisc.learner import Learner, trainable
 from train.prefdisc.lora import lay_lora

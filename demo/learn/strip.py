@@ -4,7 +4,15 @@ from PIL import Image, ImageDraw
 
 from demo.learn.agents import Critic
 from demo.learn.loop import Round
-from demo.sheet import COLOURS, GREY, INK, LINE, PAPER, fit, font
+from demo.sheet import (
+    COLOURS,
+    GREY,
+    INK,
+    LINE,
+    PAPER,
+    fit,
+    font,
+)
 
 LIKED, DISLIKED = COLOURS
 PICTURE, GAP, COLUMN_GAP, MARGIN, LABEL = 96, 10, 26, 56, 116

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ..errors import ModelError, PrefGenError
-from ..given import shown
+from ..validation import shown
 
 PRESETS: Mapping[str, tuple[str, ...]] = {
     "all": ("",),

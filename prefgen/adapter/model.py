@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ..alignment import Alignment, AlignmentConfig
 from ..errors import EmbeddingError
-from ..perceptron import Perceptron
+from ..mlp import Perceptron
+from .codebook import KeysValues, Spoken, WordChoice
 from .config import PARTS, AdapterConfig
 from .fusion import FUSIONS
-from .words import KeysValues, Spoken, WordChoice
 
 
 class HasParts(Protocol):

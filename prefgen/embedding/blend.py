@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import EmbeddingError
-from ..given import is_number, shown
+from ..validation import is_number, shown
 from .user import PARTS, UserEmbedding
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..checkpoint.ip_adapter import ImageAdapterModel
 from ..errors import EmbeddingError
 from ..history import LikedImages, NothingLiked, UserHistory
-from ..ip_adapter import ImageAdapterModel
 from .user import UserEmbedding
 
 if TYPE_CHECKING:
-    from ..preference import PreferenceModel
+    from ..checkpoint.preference_model import PreferenceModel
 
 Embed = Callable[[Tensor], Tensor]
 """Images (B, 3, H, W) in [0, 1] -> CLIP embeddings (B, D_img)."""

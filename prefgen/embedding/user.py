@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import EmbeddingError
 
 if TYPE_CHECKING:
-    from ..preference import PreferenceModel
+    from ..checkpoint.preference_model import PreferenceModel
 
 PARTS = ("sem", "core", "img", "disliked_img")
 

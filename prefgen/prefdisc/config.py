@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, get_type_hints
 
 from ..errors import CheckpointError
-from ..given import fits, shown
+from ..validation import fits, shown
 
 Spec = TypeVar("Spec")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ..errors import CheckpointError
+from .base.quantization import is_quantized
 from .config import LoraSpec
-from .quantized import is_quantized
 
 if TYPE_CHECKING:
     from transformers import Idefics2ForConditionalGeneration

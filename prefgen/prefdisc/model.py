@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
-from ..given import shown
 from ..history import UserHistory
 from ..images import check_images
-from . import shared_prefix
+from ..validation import shown
+from . import shared_attention
 from .config import PrefDiscSpec
-from .context import newest_that_fit, positions_of
+from .context_window import newest_that_fit, positions_of
 from .packing import Packed
 from .pixels import preprocess
 from .prefix import HistoryPrefix
-from .turns import Turns
+from .template import Turns
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -73,7 +73,7 @@ class PrefDisc(nn.Module):
         self.spec = spec
         self.turns = Turns(spec, tokenizer)
         self.base = base
-        shared_prefix.install(base)
+        shared_attention.install(base)
         if tokens is None:
             words = base.get_input_embeddings().weight
             tokens = torch.randn(spec.num_tokens, words.shape[1], dtype=words.dtype) * words.detach().std()
@@ -155,7 +155,7 @@ class PrefDisc(nn.Module):
 
         prefix: from `encode`; None for no history. images (B, 3, H, W) in [0, 1]. prompts: one for all, or B.
         At most `chunk` candidates are in one forward (None: what suits the device). They share the prefix (see
-        shared_prefix.py), or have a copy of it each where another attention was chosen. Raises ImageError for images
+        shared_attention.py), or have a copy of it each where another attention was chosen. Raises ImageError for images
         that cannot be used, PrefGenError for a prompt with half a character.
         """
         check_images(images, "The batch of candidates", batch=True)
@@ -210,7 +210,7 @@ class PrefDisc(nn.Module):
         # Padded on the right: under the causal mask no real token sees the padding, and each is read at its own end.
         ids = torch.tensor([[*turn, *[0] * (longest - len(turn))] for turn in turns])
         embedded = self._embed(ids, self.features(images))
-        if prefix.length and shared_prefix.is_installed(self.base):
+        if prefix.length and shared_attention.is_installed(self.base):
             positions = torch.arange(prefix.length, prefix.length + longest, device=self.device)[None]
             options = {"shared_prefix": prefix, "position_ids": positions}
         else:

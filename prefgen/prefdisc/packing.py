@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from .turns import Turns
+from .template import Turns
 
 
 @dataclass(frozen=True)

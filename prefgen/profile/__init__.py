@@ -8,11 +8,11 @@ an image is read.
 """
 
 from .archive import Imported, export_profile, import_profile
+from .images import Picture
+from .pair_selection import Choice, choose, read_history
 from .pairing import RULES, RatedPair, Selection
-from .pictures import Picture
 from .ratings import Rating
 from .store import Profile, Profiles
-from .taste import Choice, choose, read_history
 
 __all__ = [
     "RULES",

@@ -20,8 +20,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ImageError, ProfileError, ProfileUnwritable
-from .pictures import DIGEST, MOST_BYTES, kept_ending
-from .ratings import Rating, RatingLog, as_line, header, make_folder, sync_folder
+from .images import DIGEST, MOST_BYTES, kept_ending
+from .ratings import (
+    Rating,
+    RatingLog,
+    as_line,
+    header,
+    make_folder,
+    sync_folder,
+)
 from .store import IMAGES, RATINGS, STAGING, Profile, Profiles
 
 MEMBER = re.compile(rf"{IMAGES}/({DIGEST.pattern})\.(webp|png)")

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..errors import ProfileError
-from .pictures import LOOK_CELLS
+from .images import LOOK_CELLS
 from .ratings import Rating
 
 DAY = 24 * 3600.0

@@ -20,7 +20,7 @@ from threading import RLock
 from typing import NamedTuple
 
 from ..errors import ProfileError, ProfileUnwritable
-from .pictures import DIGEST
+from .images import DIGEST
 
 FORMAT = 1
 HEADER = "prefgen_profile"

@@ -13,9 +13,17 @@ from pathlib import Path
 from threading import Lock
 
 from ..errors import NothingToUndo, ProfileError, ProfileMissing, ProfileUnwritable
+from .images import DIGEST, ENDINGS, Picture
 from .lock import PATIENCE, locked
-from .pictures import DIGEST, ENDINGS, Picture
-from .ratings import MOST_PROMPT, UNFINISHED, Rating, RatingLog, as_line, sync_folder, write_whole
+from .ratings import (
+    MOST_PROMPT,
+    UNFINISHED,
+    Rating,
+    RatingLog,
+    as_line,
+    sync_folder,
+    write_whole,
+)
 
 RATINGS, IMAGES, LOCK = "ratings.jsonl", "images", ".lock"
 GONE, STAGING = ".gone-", ".import-"

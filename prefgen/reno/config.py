@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from ..errors import RewardError
-from ..given import fits, shown
+from ..validation import fits, shown
 
 Optimiser = Literal["sgd", "adam"]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import RewardError
 from .files import WEIGHTS, fill, read_weights
-from .pixels import cropped, padded
+from .preprocess import cropped, padded
 
 if TYPE_CHECKING:
     from open_clip import CLIP

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RewardError
-from ..given import require_text
+from ..validation import require_text
 
 if TYPE_CHECKING:
     from ..prefdisc.model import PrefDisc

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import RewardError
 from .clip import VIT_L, described_by
 from .files import WEIGHTS, fill, read_weights
-from .pixels import cropped
+from .preprocess import cropped
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionModelWithProjection

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RewardError
-from ..given import fits, shown
+from ..validation import fits, shown
 
 PAPER_WEIGHTS: Mapping[str, float] = {
     "preference": 0.75,

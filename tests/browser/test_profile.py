@@ -7,7 +7,16 @@ import pytest
 
 from tests.browser import find_chromium
 from tests.browser.frontend import READY, load, opened, run
-from tests.browser.test_rating import EXTENSION, card, digests, look_at_rater, picture, rated, wait_for_marks, workflow
+from tests.browser.test_rating import (
+    EXTENSION,
+    card,
+    digests,
+    look_at_rater,
+    picture,
+    rated,
+    wait_for_marks,
+    workflow,
+)
 from tests.comfyui import Client
 from tests.nodes.profiles import ROOT, ask
 

@@ -13,7 +13,7 @@ PACK_NAME = "prefgen_pack"  # any name but `nodes`, which is ComfyUI's; ComfyUI 
 
 @pytest.fixture(scope="session")
 def pack():
-    """A function that imports one of the pack's modules as ComfyUI would: `pack("nodes.attention")`."""
+    """A function that imports one of the pack's modules as ComfyUI would: `pack("nodes.attention.unet")`."""
     sys.path.append(str(find_comfyui()))
     # no import at the top: a run without these tests needs no ComfyUI
     import comfy.cli_args

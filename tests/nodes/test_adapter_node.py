@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from prefgen.checkpoint import read_checkpoint, write_part
+from prefgen.checkpoint.file import read_checkpoint, write_part
 from prefgen.pocket import shapes
 from tests.comfyui import NodeError, PromptRefused
 from tests.nodes.graphs import Pocket

@@ -15,7 +15,7 @@ def model(pocket):
 
 @pytest.fixture
 def attention(pack):
-    return pack("nodes.attention")
+    return pack("nodes.attention.unet")
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_keys_and_values_are_computed_once_for_a_whole_sampling(pack, model, att
         block.register_forward_hook(lambda *_: counted.append(1))
     strengths = {"sem": 1.0, "core": 1.0, "img": 1.0}
     patched = attention.patch_user_branch(
-        model, pack("nodes.keys_values").user_keys_values(adapter, users(1), strengths)
+        model, pack("nodes.attention.keys_values").user_keys_values(adapter, users(1), strengths)
     )
     for sigma in (10.0, 1.0, 0.1):
         forward(patched, [0, 1], sigma)
@@ -158,7 +158,7 @@ def test_a_mask_keeps_the_branch_to_its_place_at_every_grid(pack, attention, key
     mask = torch.zeros(96, 64)
     mask[:48] = 1
     k, v = keys_values["middle.0.0"]
-    patch = attention.UserPatch(k, v, mask=pack("nodes.mask").SpatialMask(mask))
+    patch = attention.UserPatch(k, v, mask=attention.SpatialMask(mask))
     bare = attention.UserPatch(k, v)
     text = torch.randn(2, 77, 128)
     for height, width in ((12, 8), (6, 4), (3, 2)):
@@ -175,7 +175,7 @@ def test_a_mask_keeps_the_branch_to_its_place_at_every_grid(pack, attention, key
 
 def test_a_mask_an_image_and_all_white_is_no_mask(pack, model, attention, keys_values):
     masks = torch.stack([torch.zeros(96, 96), torch.ones(96, 96)])
-    found = forward(attention.patch_user_branch(model, keys_values, mask=pack("nodes.mask").SpatialMask(masks)), [1, 0])
+    found = forward(attention.patch_user_branch(model, keys_values, mask=attention.SpatialMask(masks)), [1, 0])
     plain, personal = forward(model), forward(attention.patch_user_branch(model, keys_values))
     assert torch.allclose(found[2], plain[0], atol=1e-5)
     assert torch.allclose(found[3], personal[1], atol=1e-5)

@@ -7,7 +7,7 @@ import torch
 
 from prefgen.adapter import AdapterConfig, PreferenceAdapter, UserParts, install_in_diffusers
 from prefgen.alignment import Alignment, AlignmentConfig
-from prefgen.checkpoint import write_part
+from prefgen.checkpoint.file import write_part
 from prefgen.pocket import shapes
 from tests.nodes.test_attention import forward
 
@@ -32,7 +32,7 @@ def write_trained(path, config):
 
 def adapter_from(path):
     """The adapter as `load_preference_model` makes it of a file."""
-    from prefgen.preference import load_preference_model
+    from prefgen.checkpoint.preference_model import load_preference_model
 
     return load_preference_model(path).require("adapter")
 
@@ -65,9 +65,9 @@ def test_diffusers_and_comfyui_paint_the_same_from_one_file(changes, pack, pocke
         plain = unet(x, 500, context, added_cond_kwargs=added).sample
         with branch.users(adapter.user_tokens(USER).expand(2, -1, -1)):
             theirs = unet(x, 500, context, added_cond_kwargs=added).sample
-    loaded = pack("prefgen.preference").load_preference_model(path)
+    loaded = pack("prefgen.checkpoint.preference_model").load_preference_model(path)
     pairs = loaded.adapter.keys_values(loaded.adapter.user_tokens(USER))
-    ours = forward(pack("nodes.attention").patch_user_branch(pocket.load_model(), pairs))
+    ours = forward(pack("nodes.attention.unet").patch_user_branch(pocket.load_model(), pairs))
     # Two implementations of one UNet in float32: 1e-5 is their own difference without any branch.
     assert torch.allclose(ours, theirs, atol=1e-5)
     assert (theirs - plain).abs().max() > 1e-3, "the branch does something"

@@ -10,8 +10,8 @@ import torch
 from tests.comfyui import Graph
 from tests.nodes import taste
 from tests.prefgen import tiny
-from tests.prefgen.prefdisc.hub import write_cache
-from tests.prefgen.prefdisc.test_bases import write_folder, write_lora
+from tests.prefgen.prefdisc.base.hub import write_cache
+from tests.prefgen.prefdisc.base.test_locate import write_folder, write_lora
 
 MIB = 2**20
 
@@ -131,7 +131,7 @@ def test_a_base_that_is_not_here_is_not_fetched(comfy):
 @pytest.fixture
 def held(pack, tmp_path):
     """A managed model over the tiny base, and its scores when all of it is in."""
-    from prefgen.preference import load_preference_model
+    from prefgen.checkpoint.preference_model import load_preference_model
 
     write_folder(tmp_path / "base" / "someone--tiny", config=tiny.BROAD)
     write_lora(tmp_path / "lora.safetensors", config=tiny.BROAD, base="someone/tiny")
@@ -142,7 +142,7 @@ def held(pack, tmp_path):
         with torch.no_grad():
             return model.prefdisc.score(model.prefdisc.encode(tiny.history(2)), images, "a cat")
 
-    return pack("nodes.weights").managed(model), score, score()
+    return pack("nodes.memory.model_management").managed(model), score, score()
 
 
 def test_layers_that_do_not_fit_are_handed_in_one_by_one(held):
@@ -162,9 +162,9 @@ def test_layers_that_do_not_fit_are_handed_in_one_by_one(held):
 
 def test_the_adapter_comes_without_prefdisc(pack):
     """Applying an adapter pushes nothing out for a PrefDisc that is not used."""
-    from prefgen.preference import POCKET, load_preference_model
+    from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 
-    weights = pack("nodes.weights")
+    weights = pack("nodes.memory.model_management")
     model = weights.managed(load_preference_model(POCKET))
     weights.ready(model, "adapter")
     assert model.patchers["adapter"].loaded_size() > 0
@@ -178,7 +178,7 @@ def test_the_adapter_comes_without_prefdisc(pack):
 def test_too_little_memory_is_said_before_anything_is_read(pack, tmp_path, monkeypatch, free, precision, said):
     from types import SimpleNamespace
 
-    room, bases = pack("nodes.room"), pack("prefgen.prefdisc.bases")
+    room, bases = pack("nodes.memory.precision"), pack("prefgen.prefdisc.base.locate")
     monkeypatch.setattr(room.psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
     monkeypatch.setattr(room.psutil, "swap_memory", lambda: SimpleNamespace(free=0))
     place = bases.BasePlace(write_folder(tmp_path / "tiny"), "someone/tiny")

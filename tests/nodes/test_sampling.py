@@ -10,7 +10,7 @@ from prefgen.reno import RenoConfig, optimise
 
 @pytest.fixture
 def sampling(pack):
-    return pack("nodes.sampling")
+    return pack("nodes.sampling.few_step")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def tiny(name):
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("name", ["SD20", "FluxSchnell"])
 def test_the_gradient_is_the_finite_difference(pack, name, recompute):
-    sampling = pack("nodes.sampling")
+    sampling = pack("nodes.sampling.few_step")
     import comfy.samplers
 
     with torch.inference_mode():
@@ -65,7 +65,7 @@ def test_the_gradient_is_the_finite_difference(pack, name, recompute):
 
 def test_an_empty_latent_of_another_vae_becomes_as_large_as_the_models(pack):
     """Core's empty latents say for which VAE they are as large as they are; a picture of 256 pixels stays one."""
-    sampling = pack("nodes.sampling")
+    sampling = pack("nodes.sampling.few_step")
     import comfy.sample
 
     if "downscale_ratio_spacial" not in signature(comfy.sample.fix_empty_latent_channels).parameters:
@@ -84,7 +84,7 @@ def test_an_empty_latent_of_another_vae_becomes_as_large_as_the_models(pack):
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 def test_the_gradient_through_an_sdxl_like_decoder_is_the_finite_difference(pack, recompute):
     """AutoencoderKL, the class of every published SDXL, SD and Flux VAE; the pocket one is a TAESD."""
-    sampling = pack("nodes.sampling")
+    sampling = pack("nodes.sampling.few_step")
     import comfy.ldm.models.autoencoder
     import comfy.sd
 

@@ -40,7 +40,7 @@ def test_the_painter_paints_what_ksampler_paints(for_user, few, changes, pack):
         model, clip, vae = generator.load_model(), generator.load_clip(), generator.load_vae()
         if for_user:
             spoken = adapter.spoken(USER) if changes else None
-            patch = pack("nodes.attention").patch_user_branch
+            patch = pack("nodes.attention.unet").patch_user_branch
             model = patch(model, adapter.for_users(USER), spoken=spoken, variety=1.0)
         empty = clip.encode_from_tokens_scheduled(clip.tokenize(""))
         for prompt, seed, ours_of in zip(prompts, seeds, ours, strict=True):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.history import UserHistory
-from prefgen.preference import load_preference_model
 from tests.comfyui import Graph
 from tests.nodes import taste
 

@@ -9,8 +9,8 @@ import torch
 
 from prefgen.adapter import AdapterConfig, PreferenceAdapter
 from prefgen.alignment import Alignment, AlignmentConfig
-from prefgen.checkpoint import write_part
-from prefgen.prefdisc.base import save_base
+from prefgen.checkpoint.file import write_part
+from prefgen.prefdisc.base.base_model import save_base
 from tests.prefgen import tiny
 
 TEXT_DIM = 12

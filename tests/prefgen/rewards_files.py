@@ -58,7 +58,7 @@ def write_hps(folder: Path):
     import torchvision
     from imscore.hps.model import HPSv2, ResizeMaxSize
 
-    from prefgen.rewards.pixels import MEAN, STD
+    from prefgen.rewards.preprocess import MEAN, STD
 
     config = {
         "embed_dim": 16,
@@ -79,7 +79,7 @@ def write_aesthetic(folder: Path):
     from torchvision import transforms
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    from prefgen.rewards.pixels import MEAN, STD
+    from prefgen.rewards.preprocess import MEAN, STD
 
     peer = unmade(LAIONAestheticScorer)
     peer.clip, peer.mlp = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION, projection_dim=768)), MLP()
@@ -99,7 +99,7 @@ def write_image_reward(folder: Path):
     from torchvision import transforms
     from transformers import BertConfig, BertTokenizer
 
-    from prefgen.rewards.pixels import MEAN, STD
+    from prefgen.rewards.preprocess import MEAN, STD
 
     config = BertConfig(
         **{"vocab_size": len(WORDS), "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2},

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from prefgen.checkpoint import Checkpoint
+from prefgen.checkpoint.file import Checkpoint
+from prefgen.checkpoint.preference_model import PreferenceModel
 from prefgen.embedding import UserEmbedding, extract
 from prefgen.errors import CheckpointError, EmbeddingError, HistoryError
 from prefgen.history import LikedImages, NothingLiked
-from prefgen.preference import PreferenceModel
 from tests.prefgen import tiny
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from prefgen.errors import ImageError, PrefGenError, ProfileError
 from prefgen.profile import Profiles, export_profile, import_profile
-from prefgen.profile.pictures import Picture
+from prefgen.profile.images import Picture
 from tests.prefgen.profiles import digest, picture
 
 

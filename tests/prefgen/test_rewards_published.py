@@ -10,7 +10,7 @@ from torchvision import transforms
 from prefgen.errors import RewardError
 from prefgen.rewards import PublishedReward, load_reward_model
 from prefgen.rewards.clip import clip_tokens
-from prefgen.rewards.pixels import MEAN, STD
+from prefgen.rewards.preprocess import MEAN, STD
 from tests.prefgen import rewards_files
 
 PROMPTS = ["a red house", "cats, a cat", "unheard of"]

@@ -6,7 +6,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from prefgen.history import UserHistory
-from prefgen.prefdisc.base import build_base
+from prefgen.prefdisc.base.base_model import build_base
 from prefgen.prefdisc.config import PrefDiscSpec
 from prefgen.prefdisc.model import PrefDisc
 

@@ -5,10 +5,17 @@ import copy
 import pytest
 import torch
 
-from prefgen.preference import load_preference_model
+from prefgen.checkpoint.preference_model import load_preference_model
 from tests.fake_gpu import GPU, FakeGpu
 from train.data.agents import World
-from train.pocket import clip, decoder, generator, judge, latents, vae
+from train.pocket import (
+    clip,
+    decoder,
+    generator,
+    judge,
+    latents,
+    vae,
+)
 from train.pocket.prefdisc import painted, sight, taste, worded
 from train.pocket.prefdisc.shapes import new_prefdisc
 

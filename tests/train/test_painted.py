@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.pocket.shapes import FEW_STEP_LORA
-from prefgen.preference import load_preference_model
 from train.data.agents import World, draw_pairs, utility_of
 from train.data.posters import ATTRIBUTES
 from train.evaluate.judge import SHAPES, Judge, load_judge

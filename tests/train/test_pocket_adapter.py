@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import torch
 
-from prefgen.adapter.words import WordChoice, choose
+from prefgen.adapter.codebook import WordChoice, choose
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.pocket.shapes import weights_path
-from prefgen.preference import load_preference_model
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig
 from train.pocket import adapter, generator, latents, text

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
-from prefgen.checkpoint import read_checkpoint
-from prefgen.preference import load_preference_model
+from prefgen.checkpoint.file import read_checkpoint
+from prefgen.checkpoint.preference_model import load_preference_model
 from train.data.agents import World
 from train.loop import LoopConfig
 from train.pocket import align as pocket

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.preference import load_preference_model
 from train.data.agents import World, random_indices, training_users, utility_of
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig

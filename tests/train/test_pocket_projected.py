@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.pocket.shapes import weights_path
-from prefgen.preference import load_preference_model
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig
 from train.pocket import captions, generator, latents, projected, text

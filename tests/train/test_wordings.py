@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.history import PreferencePair, UserHistory
 from prefgen.pocket.shapes import FEW_STEP_LORA
-from prefgen.preference import load_preference_model
 from train.data.agents import World
 from train.data.posters import ATTRIBUTES, UNSEEN, Wordings
 from train.evaluate.judge import load_judge

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.pocket.shapes import UNET, weights_path
-from prefgen.preference import load_preference_model
 from tests.comfyui.server import PACK
 
 PREFERENCE, IP_ADAPTER = "learn-user-pref.safetensors", "ip-adapter_sdxl_vit-h.safetensors"

@@ -16,9 +16,9 @@ from accelerate import PartialState
 
 from prefgen.adapter import AdapterConfig, PreferenceAdapter, diffusers_block_name
 from prefgen.alignment import AlignmentConfig
-from prefgen.checkpoint import read_checkpoint
+from prefgen.checkpoint.file import read_checkpoint
+from prefgen.checkpoint.preference_model import POCKET, PreferenceModel, load_preference_model
 from prefgen.errors import ModelError
-from prefgen.preference import POCKET, PreferenceModel, load_preference_model
 from train.adapter.config import AdapterTraining
 from train.adapter.dataset import EncodedUsers, SetBatches, check_captions, encode_users
 from train.adapter.fit import train_adapter, write_adapter

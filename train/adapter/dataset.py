@@ -12,9 +12,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from prefgen.adapter import UserParts
+from prefgen.checkpoint.preference_model import PreferenceModel
 from prefgen.embedding import extract
 from prefgen.errors import EmbeddingError, HistoryError
-from prefgen.preference import PreferenceModel
 from prefgen.safefile import read_safefile, write_safefile
 from train.adapter.config import AdapterTraining
 from train.adapter.sdxl import SDXL

@@ -12,7 +12,7 @@ from accelerate import PartialState
 from torch import Tensor
 
 from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
-from prefgen.checkpoint import Checkpoint, write_part
+from prefgen.checkpoint.file import Checkpoint, write_part
 from train.adapter.config import AdapterTraining
 from train.adapter.learner import AdapterLearner
 from train.diffusion import Painted, noised, prediction_loss, taught

@@ -12,8 +12,8 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from prefgen.checkpoint import write_part
-from prefgen.preference import POCKET, load_preference_model
+from prefgen.checkpoint.file import write_part
+from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from train.align.config import AlignConfig
 from train.align.fit import align
 from train.align.sources import clip_texts, user_table

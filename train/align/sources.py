@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from prefgen.checkpoint.preference_model import PreferenceModel
 from prefgen.embedding import extract
 from prefgen.errors import CheckpointError, HistoryError
 from prefgen.history import PreferencePair, UserHistory
 from prefgen.images import read_image
-from prefgen.preference import PreferenceModel
 from train.align.table import UserTable
 from train.prefdisc.dataset import UserPairs, read_users
 

@@ -23,9 +23,28 @@ from tqdm import tqdm
 
 from train.data.agents import World, utility_of
 from train.data.limits import choose_penalty, limits
-from train.data.posters import ATTRIBUTES, SIZE, SPLITS, TASTE, Attributes, caption, combinations, draw, subject_prompt
+from train.data.posters import (
+    ATTRIBUTES,
+    SIZE,
+    SPLITS,
+    TASTE,
+    Attributes,
+    caption,
+    combinations,
+    draw,
+    subject_prompt,
+)
 from train.data.profiles import draw_apart, named, profiles
-from train.data.sets import IMAGES, Pair, SetError, User, new_set, write_file, write_json, write_users
+from train.data.sets import (
+    IMAGES,
+    Pair,
+    SetError,
+    User,
+    new_set,
+    write_file,
+    write_json,
+    write_users,
+)
 
 AGENTS, LIMITS = "agents.json", "limits.json"
 HISTORY = 8  # pairs that are given; method.md section 1

@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from train.evaluate import style
 from train.evaluate.command import Options, Report, command
 from train.evaluate.statistics import Estimate, over_seeds
-from train.evaluate.variants import PEERS, Trained, add_options, budget_text, measure_peers, train_and_measure
+from train.evaluate.variants import (
+    PEERS,
+    Trained,
+    add_options,
+    budget_text,
+    measure_peers,
+    train_and_measure,
+)
 
 USERS = 3000
 ROWS = {

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from prefgen.prefdisc.attention import attention_kept
+from prefgen.prefdisc.token_attention import attention_kept
 from train.data.agents import World
 from train.data.posters import ATTRIBUTES
 from train.evaluate import style

@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from prefgen.image_tower import ImageTower, load_image_tower
+from prefgen.embedding.image_tower import ImageTower, load_image_tower
 from prefgen.pocket.shapes import weights_path
 from train.data.agents import World
 from train.data.limits import bradley_terry, choose_penalty, ideal_observer

@@ -13,8 +13,8 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from prefgen.checkpoint.preference_model import POCKET, PreferenceModel, load_preference_model
 from prefgen.errors import PrefGenError, said_of
-from prefgen.preference import POCKET, PreferenceModel, load_preference_model
 
 OUT = Path("out/evaluate")
 CLUSTERED = "± is half a 95 % interval, clustered by user."

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prefgen.prefdisc.base import with_full_attention
+from prefgen.prefdisc.base.base_model import with_full_attention
 from train.prefdisc.config import RunConfig
 from train.prefdisc.lora import lay_lora, lora_spec
 

@@ -7,7 +7,14 @@ from typing import Any
 
 from prefgen.prefdisc.config import PrefDiscSpec
 from train.needs.shapes import IDEFICS2_8B, shape_of
-from train.needs.work import Forward, Memory, Trial, forward_of, memory_of, trial_of
+from train.needs.work import (
+    Forward,
+    Memory,
+    Trial,
+    forward_of,
+    memory_of,
+    trial_of,
+)
 from train.prefdisc.config import RunConfig
 
 GIB, TERA, EXA = 2**30, 1e12, 1e18

@@ -17,9 +17,9 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from prefgen.adapter import AdapterConfig, PreferenceAdapter, UserParts
+from prefgen.adapter.codebook import WordChoice
 from prefgen.adapter.fusion import WORDS
-from prefgen.adapter.words import WordChoice
-from prefgen.checkpoint import read_checkpoint
+from prefgen.checkpoint.file import read_checkpoint
 from prefgen.pocket.shapes import CLIP_G, FOLDER, UNET
 from train.adapter.config import AdapterTraining
 from train.adapter.fit import train_adapter, write_adapter

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from prefgen.checkpoint import write_part
+from prefgen.checkpoint.file import write_part
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.pocket.shapes import FOLDER
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.preference import load_preference_model
 from train.align.config import AlignConfig
 from train.align.fit import align
 from train.align.table import UserTable

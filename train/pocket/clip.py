@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from prefgen.image_tower import load_image_tower
+from prefgen.embedding.image_tower import load_image_tower
 from prefgen.pocket.shapes import CLIP_G, CLIP_L, FOLDER, IMAGE_SIZE
 from train.data.posters import ATTRIBUTES, Attributes, random_caption
 from train.loop import LoopConfig, device_of, fit, generator_of

@@ -13,10 +13,10 @@ from torch import Tensor
 from tqdm import trange
 
 from prefgen.adapter import UserParts
+from prefgen.checkpoint.preference_model import PreferenceModel, load_preference_model
 from prefgen.embedding import extract
 from prefgen.history import PreferencePair, UserHistory
 from prefgen.pocket.shapes import weights_path
-from prefgen.preference import PreferenceModel, load_preference_model
 from train.data.agents import World, draw_pairs
 from train.data.posters import Attributes, subject_prompt
 from train.pocket.batches import draw_all

@@ -27,7 +27,14 @@ from train.loop import LoopConfig, device_of, fit
 from train.pocket import lora, text
 from train.pocket.bfloat16 import quicken
 from train.pocket.pairs import SHARD, Pairs, teacher_pairs
-from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, conditions, denoised, timestep
+from train.pocket.sampling import (
+    FewSteps,
+    PocketGenerator,
+    Sampling,
+    conditions,
+    denoised,
+    timestep,
+)
 from train.settings import key_of
 
 MOST_STEPS = 4

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from prefgen.adapter import AdapterConfig, PreferenceAdapter, UserParts
-from prefgen.checkpoint import read_checkpoint
+from prefgen.checkpoint.file import read_checkpoint
 from prefgen.pocket.shapes import CLIP_G, UNET
 from train.adapter.config import AdapterTraining
 from train.adapter.fit import train_adapter, write_adapter

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from prefgen.checkpoint.preference_model import POCKET
 from prefgen.pocket.shapes import weights_path
-from prefgen.prefdisc.base import Base, load_base
+from prefgen.prefdisc.base.base_model import Base, load_base
+from prefgen.prefdisc.base.huggingface import is_folder, load_folder
 from prefgen.prefdisc.config import PrefDiscSpec
-from prefgen.prefdisc.huggingface import is_folder, load_folder
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.preference import POCKET
 from train.prefdisc.checkpoints import FILE, load_prefdisc
 from train.prefdisc.config import BaseConfig, RunConfig
 from train.prefdisc.lora import lay_lora, lora_spec

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from prefgen.images import read_image
 from prefgen.prefdisc.packing import Target, pack
-from prefgen.prefdisc.turns import Turns
+from prefgen.prefdisc.template import Turns
 from train.prefdisc.features import FeatureTable
 from train.prefdisc.trials import Trial
 

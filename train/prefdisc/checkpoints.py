@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from prefgen.checkpoint import KIND, Checkpoint, read_checkpoint, write_part
+from prefgen.checkpoint.file import KIND, Checkpoint, read_checkpoint, write_part
+from prefgen.checkpoint.preference_model import POCKET_BASE
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.preference import POCKET_BASE
 from prefgen.safefile import read_header
 from train.prefdisc.lora import load_lora, lora_tensors
 from train.prefdisc.sharded import fill, whole

@@ -16,7 +16,15 @@ from transformers.trainer import SCHEDULER_NAME
 
 from prefgen.losses import preference_loss
 from train.prefdisc.batches import Collator
-from train.prefdisc.checkpoints import DEEPSPEED, FILE, FSDP, PLAIN, learnt, load_prefdisc, save_prefdisc
+from train.prefdisc.checkpoints import (
+    DEEPSPEED,
+    FILE,
+    FSDP,
+    PLAIN,
+    learnt,
+    load_prefdisc,
+    save_prefdisc,
+)
 from train.prefdisc.config import RunConfig
 from train.prefdisc.learner import Learner
 from train.settings import SettingsError

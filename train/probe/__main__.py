@@ -11,10 +11,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from prefgen.checkpoint import Checkpoint, read_checkpoint, write_part
+from prefgen.checkpoint.file import Checkpoint, read_checkpoint, write_part
+from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.config import PrefDiscSpec
-from prefgen.preference import POCKET, load_preference_model
 from train.evaluate.command import Report
 from train.probe.choose import choose_layers
 from train.probe.classify import LayerAccuracy, probe

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from prefgen.prefdisc.packing import Target, pack
-from prefgen.prefdisc.turns import Turns
+from prefgen.prefdisc.template import Turns
 from tests.prefgen import tiny
 
 

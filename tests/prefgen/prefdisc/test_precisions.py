@@ -7,12 +7,12 @@ import sys
 import pytest
 import torch
 
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.errors import CheckpointError
-from prefgen.prefdisc import quantized
-from prefgen.prefdisc.bases import BaseReading, locate_base
-from prefgen.preference import load_preference_model
+from prefgen.prefdisc.base import quantization
+from prefgen.prefdisc.base.locate import BaseReading, locate_base
 from tests.prefgen import tiny
-from tests.prefgen.prefdisc.test_bases import ID, IMAGES, write_folder, write_lora
+from tests.prefgen.prefdisc.base.test_locate import ID, IMAGES, write_folder, write_lora
 
 QUANTIZED = ("nf4", "int8")
 needs_bitsandbytes = pytest.mark.skipif(
@@ -77,8 +77,8 @@ def test_eight_bits_score_nearly_as_the_whole_base(folder, checkpoint):
     # Weights and activations are rounded to 1/254 of the largest of a row, through eight layers of weights that are few
     # and six times the usual; other scales, or another layer's, would be off by more than the whole.
     assert 0 < (found - expected).abs().max() < 0.3 * expected.abs().max()
-    assert quantized.is_quantized(made.prefdisc)
-    assert not quantized.is_quantized(whole.prefdisc)
+    assert quantization.is_quantized(made.prefdisc)
+    assert not quantization.is_quantized(whole.prefdisc)
     assert [name for name, _ in made.named_modules() if "lora" in name], "it is not rounded into few bits"
     assert not [name for name, _ in whole.named_modules() if "lora" in name]
 
@@ -105,7 +105,7 @@ def test_it_still_scores_after_it_was_moved(folder, checkpoint, quantize):
     before = margins(model.prefdisc, prefix)
     for _ in range(2):
         model.to("cpu")
-        quantized.settle(model)
+        quantization.settle(model)
         assert torch.equal(margins(model.prefdisc, prefix), before)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
 from prefgen.alignment import AlignmentConfig
-from prefgen.checkpoint import read_checkpoint
+from prefgen.checkpoint.file import read_checkpoint
 from prefgen.errors import ModelError
 from prefgen.pocket import shapes
 from tests.prefgen.test_adapter import CONFIG, make_unet, users
@@ -15,7 +15,14 @@ from train.adapter.config import AdapterTraining
 from train.adapter.fit import train_adapter, write_adapter
 from train.adapter.learner import AdapterLearner
 from train.adapter.start import start_from_text
-from train.diffusion import Painted, diffusion_loss, noised, predicted, prediction_loss, taught
+from train.diffusion import (
+    Painted,
+    diffusion_loss,
+    noised,
+    predicted,
+    prediction_loss,
+    taught,
+)
 from train.loop import LoopConfig
 from train.pocket.generator import schedule
 from train.settings import SettingsError, read_settings

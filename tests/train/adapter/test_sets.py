@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from prefgen.alignment import Alignment, AlignmentConfig
-from prefgen.checkpoint import read_checkpoint, write_part
+from prefgen.checkpoint.file import read_checkpoint, write_part
 from prefgen.errors import EmbeddingError, HistoryError, ModelError
 from tests.prefgen.checkpoints import write_base, write_checkpoint
 from tests.prefgen.test_adapter import make_unet
@@ -47,12 +47,12 @@ def tiny_sdxl() -> SDXL:
 @pytest.fixture
 def given(tmp_path, monkeypatch):
     """A checkpoint with PrefDisc and an alignment, a set of users with ten pairs, and the command line for them."""
-    from prefgen import preference
 
     checkpoint = write_checkpoint(tmp_path / "p.safetensors", write_base(tmp_path / "bases"), ("prefdisc",))
     config = AlignmentConfig(32, 128, hidden_dim=16)
     write_part(checkpoint, "alignment", asdict(config), Alignment(config).state_dict())
-    loading = preference.load_preference_model
+    from prefgen.checkpoint.preference_model import load_preference_model as loading
+
     monkeypatch.setattr(command, "load_preference_model", lambda path, _: loading(path, bases=[tmp_path / "bases"]))
     monkeypatch.setattr(command, "load_sdxl", lambda *_: tiny_sdxl())
     write_users(tmp_path / "set", train=3, pairs=10)
@@ -113,7 +113,7 @@ def test_a_set_with_captions_teaches_what_they_say(given, tmp_path, monkeypatch)
 
 
 def test_a_liked_image_to_be_painted_is_in_no_history(given, tmp_path):
-    from prefgen.preference import load_preference_model
+    from prefgen.checkpoint.preference_model import load_preference_model
 
     checkpoint, _ = given
     model = load_preference_model(checkpoint, bases=[tmp_path / "bases"])

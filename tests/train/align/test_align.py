@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from prefgen.checkpoint import read_checkpoint
+from prefgen.checkpoint.file import read_checkpoint
 from prefgen.errors import EmbeddingError, HistoryError
 from prefgen.losses import mmd
 from tests.prefgen.checkpoints import TEXT_DIM, write_base, write_checkpoint
@@ -146,11 +146,11 @@ def test_settings_name_what_is_wrong():
 
 def test_a_set_on_disk_becomes_a_checkpoints_alignment(tmp_path, monkeypatch):
     import train.pocket.clip
-    from prefgen import preference
 
     revision = write_base(tmp_path / "bases")
     checkpoint = write_checkpoint(tmp_path / "p.safetensors", revision, ("prefdisc",))
-    loading = preference.load_preference_model
+    from prefgen.checkpoint.preference_model import load_preference_model as loading
+
     monkeypatch.setattr(command, "load_preference_model", lambda path: loading(path, bases=[tmp_path / "bases"]))
     texts = torch.Generator().manual_seed(0)
     monkeypatch.setattr(train.pocket.clip, "encode_text", lambda t: torch.randn(len(t), TEXT_DIM, generator=texts))

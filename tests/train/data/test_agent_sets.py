@@ -7,9 +7,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.data.agent_sets import AgentSetConfig, choose_pairs, draw_agents, load_agents, main, write_agent_set
+from train.data.agent_sets import (
+    AgentSetConfig,
+    choose_pairs,
+    draw_agents,
+    load_agents,
+    main,
+    write_agent_set,
+)
 from train.data.agents import World, utility_of
-from train.data.posters import ATTRIBUTES, Attributes, caption, combinations, draw, subject_prompt
+from train.data.posters import (
+    ATTRIBUTES,
+    Attributes,
+    caption,
+    combinations,
+    draw,
+    subject_prompt,
+)
 from train.data.profiles import draw_apart
 from train.data.sets import SetError
 from train.prefdisc.dataset import read_users

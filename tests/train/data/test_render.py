@@ -9,7 +9,16 @@ from PIL import Image
 from tests.nodes.graphs import Pocket
 from train.data.agent_sets import AgentSetConfig, load_agents, write_agent_set
 from train.data.posters import Attributes, caption
-from train.data.render import Places, RenderConfig, RenderError, Server, Workflow, __main__, all_jobs, render_set
+from train.data.render import (
+    Places,
+    RenderConfig,
+    RenderError,
+    Server,
+    Workflow,
+    __main__,
+    all_jobs,
+    render_set,
+)
 from train.data.sets import SetError, read_rows
 
 SIZE = (96, 96)  # the only size that the pocket generator knows

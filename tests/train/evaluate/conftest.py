@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prefgen.preference import load_preference_model
+from prefgen.checkpoint.preference_model import load_preference_model
 from train.data.agents import World
 from train.evaluate import baselines
 from train.evaluate.judging import Seen

@@ -6,7 +6,7 @@ import json
 import matplotlib.image
 import pytest
 
-from prefgen.preference import POCKET, load_preference_model
+from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from train.evaluate import __main__ as everything
 from train.evaluate.command import replace_section
 from train.pocket.prefdisc import variants as training

@@ -6,7 +6,14 @@ import torch
 
 from prefgen.embedding import extract
 from prefgen.history import UserHistory
-from train.evaluate.judging import Seen, judge, judge_after, judge_alone, sem_of, states_at_targets
+from train.evaluate.judging import (
+    Seen,
+    judge,
+    judge_after,
+    judge_alone,
+    sem_of,
+    states_at_targets,
+)
 
 # Float32 on batches of other shapes.
 CLOSE = 2e-4

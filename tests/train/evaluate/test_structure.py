@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from prefgen.prefdisc.attention import attention_kept
+from prefgen.prefdisc.token_attention import attention_kept
 from train.evaluate.attention import (
     alike,
     between_users,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from prefgen.prefdisc.base import TOKENIZER, build_base
-from prefgen.preference import load_preference_model
+from prefgen.checkpoint.preference_model import load_preference_model
+from prefgen.prefdisc.base.base_model import TOKENIZER, build_base
 from tests.prefgen import tiny
 from tests.train.prefdisc.sets import write_config
 from train.prefdisc.base import build_prefdisc

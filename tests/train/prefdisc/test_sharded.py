@@ -12,7 +12,7 @@ from torch.distributed.fsdp import StateDictType
 from transformers.models.idefics2 import modeling_idefics2
 from transformers.models.mistral import modeling_mistral
 
-from prefgen.checkpoint import read_checkpoint
+from prefgen.checkpoint.file import read_checkpoint
 from tests.forked import launching, wait_for
 from tests.train.prefdisc.gloo import environment
 from tests.train.prefdisc.sets import write_config

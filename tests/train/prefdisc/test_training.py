@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from prefgen.checkpoint import read_checkpoint
+from prefgen.checkpoint.file import read_checkpoint
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.errors import CheckpointError, PrefGenError
 from prefgen.history import PreferencePair, UserHistory
 from prefgen.images import read_image
 from prefgen.losses import base_loss, preference_loss
-from prefgen.preference import load_preference_model
 from tests.train.prefdisc.sets import write_config
 from train.prefdisc import learner
 from train.prefdisc.__main__ import main

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from prefgen.checkpoint import read_checkpoint
+from prefgen.checkpoint.file import read_checkpoint
 from prefgen.errors import CheckpointError, HistoryError
 from prefgen.history import PreferencePair, UserHistory
 from tests.prefgen import tiny
@@ -113,10 +113,10 @@ def test_chosen_layers_are_written_where_nothing_was_made_for_others(tmp_path):
 
 
 def test_the_command_reads_a_set_and_writes_table_picture_and_header(tmp_path, monkeypatch, capsys):
-    from prefgen import preference
 
     checkpoint = write_checkpoint(tmp_path / "p.safetensors", write_base(tmp_path / "bases"), ("prefdisc",))
-    loading = preference.load_preference_model
+    from prefgen.checkpoint.preference_model import load_preference_model as loading
+
     monkeypatch.setattr(command, "load_preference_model", lambda path: loading(path, bases=[tmp_path / "bases"]))
     write_users(tmp_path / "set", train=3, pairs=6)
     given = ["--checkpoint", str(checkpoint), "--set", str(tmp_path / "set"), "--split", "train", "--pairs", "6"]

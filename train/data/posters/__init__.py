@@ -4,7 +4,15 @@ A poster's attributes are known exactly, so a taste over them has a true utility
 preference can be measured. `draw` turns `Attributes` into pixels; `caption` into words.
 """
 
-from .attributes import ATTRIBUTES, TASTE, Attributes, caption, random_attributes, random_caption, subject_prompt
+from .attributes import (
+    ATTRIBUTES,
+    TASTE,
+    Attributes,
+    caption,
+    random_attributes,
+    random_caption,
+    subject_prompt,
+)
 from .combinations import SPLITS, combinations, draw_combinations
 from .drawing import SIZE, draw
 from .wordings import BEFORE, UNSEEN, Wordings

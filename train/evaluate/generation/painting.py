@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
-from prefgen.preference import PreferenceModel
+from prefgen.checkpoint.preference_model import PreferenceModel
 from train.evaluate.generation.rows import Row
 from train.evaluate.pictures.agents import Agents
 from train.evaluate.pictures.kept import kept, weights_digests

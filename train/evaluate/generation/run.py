@@ -17,7 +17,14 @@ from train.data.posters import ATTRIBUTES
 from train.evaluate.command import CLUSTERED, Options, Report, command
 from train.evaluate.generation.painting import Painting, minutes
 from train.evaluate.generation.picture import draw
-from train.evaluate.generation.report import Found, bars, figures, find, notes, tables
+from train.evaluate.generation.report import (
+    Found,
+    bars,
+    figures,
+    find,
+    notes,
+    tables,
+)
 from train.evaluate.generation.rows import ABLATION, EVERY, ROWS
 from train.evaluate.generation.sheet import LINES, Shown, draw_sheet
 from train.evaluate.generation.variants import STEPS, Trainings

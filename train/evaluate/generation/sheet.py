@@ -10,7 +10,16 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from train.evaluate.pictures.agents import SEEDS, Agents
-from train.evaluate.pictures.sheets import CONTROL, GREY, INK, LINE, OWN, PAPER, font, to_image
+from train.evaluate.pictures.sheets import (
+    CONTROL,
+    GREY,
+    INK,
+    LINE,
+    OWN,
+    PAPER,
+    font,
+    to_image,
+)
 
 PICTURE, THUMB, GAP, MARGIN, LABEL, GUTTER = 144, 96, 8, 60, 82, 70
 ROW = PICTURE + 30

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from prefgen.checkpoint.preference_model import POCKET, PreferenceModel, load_preference_model
 from prefgen.pocket.shapes import weights_path
-from prefgen.preference import POCKET, PreferenceModel, load_preference_model
 from train.pocket import align, projected
 from train.pocket.captions import STRANGE, WORDY
 from train.pocket.encoded import encoded_agents

@@ -13,10 +13,10 @@ from torch import Tensor
 from tqdm import trange
 
 from prefgen.adapter import UserParts
+from prefgen.checkpoint.preference_model import PreferenceModel
 from prefgen.embedding import extract
 from prefgen.history import PreferencePair, UserHistory
 from prefgen.prefdisc.prefix import HistoryPrefix
-from prefgen.preference import PreferenceModel
 from train.data.agents import World, by_attribute, utility_of
 from train.data.posters import ATTRIBUTES
 from train.evaluate.trials import Gallery, draw_trials

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prefgen.embedding.image_tower import load_image_tower
 from prefgen.errors import ModelError
-from prefgen.image_tower import load_image_tower
 from prefgen.pocket.shapes import weights_path
 from train.pocket.clip import encode_text
 

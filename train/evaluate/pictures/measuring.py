@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from prefgen.preference import PreferenceModel
+from prefgen.checkpoint.preference_model import PreferenceModel
 from train.data.agents import utility_of
 from train.data.posters import ATTRIBUTES
 from train.evaluate.judge import Judge

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from prefgen.adapter import PARTS, UserParts, install_in_diffusers
-from prefgen.preference import PreferenceModel
+from prefgen.checkpoint.preference_model import PreferenceModel
 from prefgen.reno import optimise
 from train.evaluate.pictures.agents import Agents
 from train.evaluate.pictures.kept import kept, weights_digests

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from prefgen.embedding.image_tower import load_image_tower
 from prefgen.history import PreferencePair, UserHistory
-from prefgen.image_tower import load_image_tower
 from prefgen.pocket.shapes import weights_path
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.prefdisc.prefix import HistoryPrefix

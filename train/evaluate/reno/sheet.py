@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw
 
 from train.evaluate.pictures.agents import SEEDS, Agents
-from train.evaluate.pictures.sheets import CONTROL, GREY, INK, LINE, OWN, PAPER, font, to_image
+from train.evaluate.pictures.sheets import (
+    CONTROL,
+    GREY,
+    INK,
+    LINE,
+    OWN,
+    PAPER,
+    font,
+    to_image,
+)
 from train.evaluate.reno.report import Found
 
 PICTURE, THUMB, GAP, MARGIN, LABEL = 120, 88, 8, 50, 118

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.preference import POCKET, load_preference_model
 from train.evaluate.variants import STEPS
 from train.pocket.prefdisc import variants
 from train.pocket.prefdisc.shapes import new_prefdisc

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from prefgen.checkpoint import write_part
-from prefgen.prefdisc.base import save_base
+from prefgen.checkpoint.file import write_part
+from prefgen.prefdisc.base.base_model import save_base
 from prefgen.prefdisc.model import PrefDisc
 from train.data.agents import World
 from train.pocket.prefdisc.accuracy import validate

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import trange
 
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.pocket.shapes import FEW_STEP_LORA
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.preference import load_preference_model
 from train.data.agents import World
 from train.data.posters import Attributes, draw_combinations, random_caption
 from train.evaluate.judge import Judge

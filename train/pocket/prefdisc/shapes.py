@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
-from prefgen.prefdisc.base import build_base
+from prefgen.prefdisc.base.base_model import build_base
 from prefgen.prefdisc.config import PrefDiscSpec
 from prefgen.prefdisc.model import PrefDisc
 from train.data.posters import ATTRIBUTES, SIZE

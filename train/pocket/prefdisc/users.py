@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prefgen.prefdisc.packing import Packed, Target, pack
-from prefgen.prefdisc.turns import Turns
+from prefgen.prefdisc.template import Turns
 from train.data.agents import World, by_attribute, utility_of
 from train.data.posters import ATTRIBUTES, TASTE
 from train.pocket.prefdisc.sight import SUBJECTS, PosterTable

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.preference import POCKET, load_preference_model
 from train.data.agents import World
 from train.pocket.prefdisc.shapes import SPEC, new_prefdisc
 from train.pocket.prefdisc.sight import SEED, PosterTable, draw_posters, look

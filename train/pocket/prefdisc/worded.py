@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.prefdisc.model import PackedStates, PrefDisc
 from prefgen.prefdisc.packing import Packed
-from prefgen.preference import load_preference_model
 from train.data.agents import World, training_users
 from train.data.posters import Wordings
 from train.loop import LoopConfig, device_of, fit

@@ -1,0 +1,1 @@
+"""Attention hooks: the user's branch in the cross-attention of ComfyUI's models."""

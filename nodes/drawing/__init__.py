@@ -1,0 +1,1 @@
+"""Pictures that nodes output: reward curves, score charts and profile panels."""

@@ -1,0 +1,1 @@
+"""Sampling with gradients through ComfyUI's guider, models and VAE."""

@@ -1,0 +1,1 @@
+"""Idefics2 base models: locate, download, load and quantise them."""

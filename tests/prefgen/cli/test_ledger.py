@@ -1,0 +1,160 @@
+"""What is done is kept: nothing twice, nothing lost."""
+
+import errno
+import multiprocessing
+import os
+
+import pytest
+
+from prefgen.cli.errors import OfflineError
+from prefgen.cli.ledger import Done, Ledger
+from tests.prefgen.cli import material
+
+COLUMNS = {"image": "string", "score": "double", "error": "string"}
+
+
+def done(item, score=0.5, error=None):
+    return Done(item, [{"image": item, "score": score, "error": error}])
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_rows_of_several_processes_and_runs_in_the_order_of_the_items(tmp_path, ending):
+    out = tmp_path / f"out{ending}"
+    ledger = Ledger(out, COLUMNS, {"work": "a"})
+    ledger.begin()
+    with ledger.writing(0) as first, ledger.writing(1) as second:
+        first.add([done("c"), done("é", None, "broken")])
+        second.add([done("b", 0.25)])
+    with Ledger(out, COLUMNS, {"work": "a"}).writing(0) as again:
+        again.add([done("b", 0.75), done("a"), done("gone")])
+    assert ledger.done() == {"a", "b", "c", "é", "gone"}
+    tally = ledger.finish(["é", "c", "b", "a"])
+    assert (tally.items, tally.rows, tally.errors) == (4, 4, 1)
+    rows = material.rows(out)
+    assert [row["image"] for row in rows] == ["é", "c", "b", "a"], "and what is no item any more is left out"
+    assert [row["error"] for row in rows] == ["broken", None, None, None]
+    assert rows[2]["score"] in (0.25, 0.75)
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_long_bookkeeping_shows_progress(tmp_path, monkeypatch, capsys):
+    """Half a minute for a million items; here the delay of two seconds is left out."""
+    import tqdm
+
+    shown = tqdm.tqdm
+    monkeypatch.setattr(tqdm, "tqdm", lambda *given, **how: shown(*given, **how | {"delay": 0}))
+    ledger = Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a"})
+    ledger.begin()
+    with ledger.writing(0) as writer:
+        writer.add([done("a"), done("b")])
+    ledger.done()
+    assert not capsys.readouterr().err, "of several processes one shows it"
+    ledger.done(shown=True)
+    assert "finding what is done: 2" in capsys.readouterr().err
+    ledger.finish(["a", "b"])
+    assert "writing out.jsonl: 100%" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_no_output(tmp_path):
+    ledger = Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a"})
+    ledger.begin()
+    with ledger.writing(0) as writer:
+        writer.add([done("a")])
+    with pytest.raises(OfflineError, match=r"holds 1 of 2 items \(not 'b'\): run the same command again"):
+        ledger.finish(["a", "b"])
+    assert not ledger.out.exists()
+    assert ledger.done() == {"a"}
+
+
+def test_other_work_is_not_gone_on_with(tmp_path):
+    Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a", "people": {"ada": "1"}}).begin()
+    Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a", "people": {"ada": "1"}}).begin()
+    with pytest.raises(OfflineError, match=r"holds work begun with people .'ada': '1'., this one has .'ada': '2'."):
+        Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a", "people": {"ada": "2"}}).begin()
+    (tmp_path / "out.jsonl").write_text("whole")
+    with pytest.raises(OfflineError, match="is there already"):
+        Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a"}).begin()
+    with pytest.raises(OfflineError, match=r"ends in \.jsonl or \.parquet"):
+        Ledger(tmp_path / "out.csv", COLUMNS, {})
+
+
+def test_nothing_is_removed_where_the_output_is_there(tmp_path):
+    ledger = Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a"})
+    ledger.begin()
+    with ledger.writing(0) as writer:
+        writer.add([done("a")])
+    (tmp_path / "out.jsonl").touch()
+    with pytest.raises(
+        OfflineError, match=r"and beside it .*out\.jsonl\.parts .*: to go on with that, move out\.jsonl"
+    ):
+        Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a"})
+    assert ledger.done() == {"a"}
+
+
+def test_another_run_that_has_finished_is_told_of(tmp_path):
+    first, second = (Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a"}) for _ in range(2))
+    first.begin()
+    second.begin()
+    with first.writing(0) as one, second.writing(0) as two:
+        one.add([done("a")])
+        first.finish(["a"])
+        two.add([done("a")])
+    for late in (lambda: second.finish(["a"]), lambda: second.writing(1).__enter__()):
+        with pytest.raises(OfflineError, match="another run of the same work has finished it, and nothing is left"):
+            late()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def begin_many(place, work, together, said):
+    for number in range(40):
+        together.wait()
+        try:
+            Ledger(place / f"{number}.jsonl", COLUMNS, {"work": work}).begin()
+            said.put("began")
+        except OfflineError as error:
+            said.put("other" if "holds work begun with work" in str(error) else repr(error))
+
+
+@pytest.mark.parametrize("works", [("a", "a"), ("a", "b")])
+def test_of_two_that_begin_at_once_both_or_one_do(tmp_path, works):
+    fork = multiprocessing.get_context("fork")
+    together, said = fork.Barrier(2), fork.Queue()
+    both = [fork.Process(target=begin_many, args=(tmp_path, work, together, said)) for work in works]
+    for process in both:
+        process.start()
+    found = [said.get(timeout=60) for _ in range(80)]
+    for process in both:
+        process.join()
+    assert found.count("began") == (80 if works[0] == works[1] else 40)
+    assert set(found) <= {"began", "other"}
+
+
+def test_a_full_disk_says_where(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a"})
+    ledger.begin()
+    with ledger.writing(0) as writer:
+        writer.add([done("a")])
+
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OfflineError, match=r"out\.jsonl could not be written .No space left on device.: make room"):
+        ledger.finish(["a"])
+    with (
+        pytest.raises(OfflineError, match=r"out\.jsonl\.parts could not be written .No space"),
+        ledger.writing(0) as writer,
+    ):
+        writer.add([done("b")])
+
+
+@pytest.mark.parametrize("about", ["", "[1]", "gone"])
+def test_rows_of_which_nobody_says_what_they_are(tmp_path, about):
+    ledger = Ledger(tmp_path / "out.jsonl", COLUMNS, {"work": "a"})
+    ledger.begin()
+    with ledger.writing(0) as writer:
+        writer.add([done("a")])
+    path = ledger.folder / "about.json"
+    path.unlink() if about == "gone" else path.write_text(about)
+    with pytest.raises(OfflineError, match="remove that folder, or name another output"):
+        ledger.begin()
