@@ -13,7 +13,7 @@ from ..prefgen.adapter import blocks as block_choice
 from ..prefgen.checkpoint.preference_model import PreferenceModel
 from ..prefgen.embedding import UserEmbedding
 from ..prefgen.errors import CheckpointError, EmbeddingError, PrefGenError
-from ..prefgen.validation import is_number, shown
+from ..prefgen.validation import format_value, is_number
 from .attention.keys_values import led_away_from, user_keys_values, user_words
 from .attention.masks import SpatialMask
 from .attention.unet import check_fits, patch_user_branch
@@ -154,11 +154,11 @@ def check_numbers(strengths: dict[str, float], start: float, end: float) -> None
     for name, value in strengths.items():
         if not is_number(value) or not 0 <= value <= block_choice.STRONGEST:
             raise PrefGenError(
-                f"{name} is {shown(value)}, expected 0 to {block_choice.STRONGEST:g}: choose a value in between."
+                f"{name} is {format_value(value)}, expected 0 to {block_choice.STRONGEST:g}: choose a value in between."
             )
     for name, value in (("start", start), ("end", end)):
         if not is_number(value) or not 0 <= value <= 1:
-            raise PrefGenError(f"{name} is {shown(value)}, expected 0 to 1: choose a value in between.")
+            raise PrefGenError(f"{name} is {format_value(value)}, expected 0 to 1: choose a value in between.")
     if start > end:
         raise PrefGenError(f"start is {start:g} and end is {end:g}; start must not be above end: exchange them.")
 

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ..prefgen.embedding import UserEmbedding, blend, distance, load_embedding, save_embedding
 from ..prefgen.errors import EmbeddingError
 from ..prefgen.profile.store import is_reserved
-from ..prefgen.validation import shown
+from ..prefgen.validation import format_value
 from .sockets import EmbeddingType
 
 FOLDER = "prefgen_embeddings"
@@ -88,8 +88,8 @@ def _file_name(name: str) -> str:
         or is_reserved(name)
     ):
         raise EmbeddingError(
-            f"{shown(name)} cannot be the name of a file, expected up to 100 letters, digits, spaces and the like, of "
-            f"{MOST_BYTES - len(ENDING)} bytes at most, and no name that Windows keeps for itself: write another "
+            f"{format_value(name)} cannot be the name of a file, expected up to 100 letters, digits, spaces and the "
+            f"like, of {MOST_BYTES - len(ENDING)} bytes at most, and no name that Windows keeps for itself: write another "
             "filename."
         )
     return name + ENDING

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..prefgen.errors import ModelError
-from ..prefgen.validation import fits, shown
+from ..prefgen.validation import format_value, matches_type
 
 
 def check_sigmas(sigmas: Tensor) -> None:
@@ -22,15 +22,15 @@ def check_sigmas(sigmas: Tensor) -> None:
         )
     if not torch.isfinite(sigmas).all() or (sigmas[:-1] == 0).any():
         raise ModelError(
-            f"Found the sigmas {', '.join(map(shown, sigmas.tolist()[:8]))}, expected finite ones and 0 in the last "
-            "place alone: give others, or leave them out."
+            f"Found the sigmas {', '.join(map(format_value, sigmas.tolist()[:8]))}, expected finite ones "
+            "and 0 in the last place alone: give others, or leave them out."
         )
 
 
 def check_cfg(cfg: float, has_negative: bool) -> None:
     """Raises ModelError for no number, and for one that needs a negative prompt where there is none."""
-    if not fits(cfg, float) or not math.isfinite(cfg):
-        raise ModelError(f"cfg is {shown(cfg)}, expected a number: set 1 for models distilled to few steps.")
+    if not matches_type(cfg, float) or not math.isfinite(cfg):
+        raise ModelError(f"cfg is {format_value(cfg)}, expected a number: set 1 for models distilled to few steps.")
     if not has_negative and cfg != 1.0:
         raise ModelError(
             f"cfg is {cfg:g} and no negative prompt is connected: connect one, or set cfg to 1 (right for "
@@ -40,8 +40,8 @@ def check_cfg(cfg: float, has_negative: bool) -> None:
 
 def check_steps(steps: int) -> None:
     """Raises ModelError for what cannot be a number of steps."""
-    if not fits(steps, int) or steps < 1:
-        raise ModelError(f"The image cannot be painted in {shown(steps)} steps: give 1 to 4.")
+    if not matches_type(steps, int) or steps < 1:
+        raise ModelError(f"The image cannot be painted in {format_value(steps)} steps: give 1 to 4.")
 
 
 def check_latent(latent: dict) -> None:

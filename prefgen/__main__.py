@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .cli.command import add_encode, add_score
 from .cli.convert import add_convert, add_inspect
-from .errors import PrefGenError, said_of
+from .errors import PrefGenError, error_message
 
 EPILOG = "python -m prefgen COMMAND --help explains a command; docs/command-line.md has examples."
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = given.run(given)
         sys.stdout.write(f"{said}\n" if said else "")
     except (PrefGenError, OSError) as error:
-        sys.stderr.write(f"prefgen: {said_of(error)}\n")
+        sys.stderr.write(f"prefgen: {error_message(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("prefgen: stopped; score and encode go on when the same command is given again.\n")

@@ -63,7 +63,7 @@ class RewardError(PrefGenError):
     """A reward that cannot be computed, or that carries no gradient."""
 
 
-def said_of(error: PrefGenError | OSError) -> str:
+def error_message(error: PrefGenError | OSError) -> str:
     """What a command line says of an error that ends it, the system's with the file that it is about: one sentence."""
     if isinstance(error, PrefGenError):
         return str(error)

@@ -1,76 +1,146 @@
-"""Shared checks of values that come from outside: graphs, files, requests and command lines."""
+"""Shared checks of values that come from outside: graphs, files, requests and command lines.
+
+Values are checked once, where they enter. Every check raises an error that names the value, what was found and what
+was expected.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
 from numbers import Integral, Real
 from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from .errors import PrefGenError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_SHOWN = 60
-"""Characters of a value that a message shows."""
+MAX_SHOWN = 60
+"""Maximum number of characters of a value in an error message."""
+
+Config = TypeVar("Config")
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a number of any kind, NaN too. Through a link of any type ComfyUI hands on whatever comes."""
+    """Return whether a value is a real number of any kind, NaN included.
+
+    ComfyUI passes values of any type through links that accept any type.
+    """
     return isinstance(value, Real)
 
 
-def fits(value: object, kind: Any) -> bool:
-    """Whether a value is of a type as a dataclass's field has it: a class, a tuple of such, or one of several. Numbers
-    are NumPy's too, and whole ones are also float's, as in JSON; True and False are none."""
+def matches_type(value: object, kind: Any) -> bool:
+    """Return whether a value has the type of a dataclass field: a class, a tuple type or a union.
+
+    NumPy numbers count as numbers, and whole numbers also match float, as in JSON. Booleans match bool only.
+    """
     kinds = get_args(kind)
     if isinstance(kind, UnionType):
-        return any(fits(value, one) for one in kinds)
+        return any(matches_type(value, one) for one in kinds)
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple):
             return False
-        each = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
-        return len(value) == len(each) and all(map(fits, value, each))
+        item_kinds = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
+        return len(value) == len(item_kinds) and all(map(matches_type, value, item_kinds))
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, {int: Integral, float: Real}.get(kind, kind))
 
 
-def shown(value: object) -> str:
-    """A value for a message: a number in few digits, anything else as Python writes it, cut where it is long."""
+def format_value(value: object) -> str:
+    """Format a value for an error message: numbers with few digits, anything else as its repr, shortened."""
     if isinstance(value, str):
-        return repr(value) if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]!r}..."
+        return repr(value) if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]!r}..."
     try:
         text = f"{value:g}" if is_number(value) and not isinstance(value, bool) else repr(value)
-    except OverflowError:  # a whole number that no float holds
+    except OverflowError:  # an integer too large for a float
         text = f"{'-' * (value < 0)}inf"
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-def require_text(text: str, what: str, error: type[PrefGenError] = PrefGenError) -> None:
-    """Raise `error`, naming `what` it is, for what is no text, and for text with half a character in it, as JSON can
-    spell it."""
+def require_number(
+    name: str,
+    value: object,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    integer: bool = False,
+    advice: str = "",
+    error: type[PrefGenError] = PrefGenError,
+) -> None:
+    """Raise `error` unless a value is a finite number within bounds.
+
+    Args:
+        name: Name of the value in the message.
+        low, high: Inclusive bounds.
+        above, below: Exclusive bounds, in place of `low` and `high`.
+        integer: Whether the number must be a whole number.
+        advice: A sentence that says what to do, appended to the message.
+    """
+    inside = matches_type(value, int if integer else float) and math.isfinite(value) and low <= value <= high
+    if inside and (above is None or value > above) and (below is None or value < below):
+        return
+    lower = f"above {above:g}" if above is not None else f"at least {low:g}" if math.isfinite(low) else ""
+    upper = f"below {below:g}" if below is not None else f"at most {high:g}" if math.isfinite(high) else ""
+    bounds = f" from {low:g} to {high:g}" if lower.startswith("at l") and upper.startswith("at m") else ""
+    bounds = bounds or "".join(f" {bound}" for bound in (" and ".join(filter(None, (lower, upper))),) if bound)
+    kind = "a whole number" if integer else "a number" if bounds else "a finite number"
+    raise error(f"{name} is {format_value(value)}; expected {kind}{bounds}.{advice and ' ' + advice}")
+
+
+def require_choice(
+    name: str, value: object, choices: Collection[str], error: type[PrefGenError] = PrefGenError
+) -> None:
+    """Raise `error` unless a value is one of the choices."""
+    if value not in choices:
+        raise error(f"{name} is {format_value(value)}; expected one of {', '.join(choices)}.")
+
+
+def require_text(text: object, name: str, error: type[PrefGenError] = PrefGenError) -> None:
+    """Raise `error` unless a value is text that UTF-8 can encode: JSON can spell half of a surrogate pair."""
     if not isinstance(text, str):
-        raise error(f"{what} is {shown(text)}, expected text.")
+        raise error(f"{name} is {format_value(text)}; expected text.")
     try:
         text.encode()
     except UnicodeEncodeError as fault:
-        raise error(f"{what} is {shown(text)}, which has half a character: write it anew.") from fault
+        raise error(f"{name} is {format_value(text)}, which contains an unpaired surrogate. Write it again.") from fault
 
 
-def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
-    """The name of the first tensor with NaN or an infinity in it, None where there is none. Those of whole numbers, as
-    quantised weights are, have none."""
-    return next((name for name, tensor in tensors if not _finite(tensor)), None)
+def read_config(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    """Build a dataclass from JSON values, with lists as tuples.
+
+    Raises:
+        TypeError: A field is unknown, missing or of another type. The message names the field.
+    """
+    unknown = sorted(set(values) - {field.name for field in fields(cls)})
+    if unknown:
+        raise TypeError(f"unknown field {unknown[0]!r}")
+    config = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    for name, kind in get_type_hints(cls).items():
+        if not matches_type(getattr(config, name), kind):
+            raise TypeError(f"{name} is {format_value(getattr(config, name))}")
+    return config
 
 
-def _finite(tensor: Tensor) -> bool:
-    if not tensor.is_floating_point() or not tensor.numel():
-        return True
-    if tensor.element_size() == 1:  # 8-bit floats have no order in torch
-        tensor = tensor.float()
+def first_nonfinite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
+    """Return the name of the first tensor that contains NaN or infinity, or None.
+
+    Integer tensors, such as quantised weights, are always finite.
+    """
+    return next((name for name, tensor in tensors if not _is_finite(tensor)), None)
+
+
+def _is_finite(tensor: Tensor) -> bool:
     import torch
 
-    # Both ends are NaN where any value is; over 8 billion values 2 s on one core, where isfinite takes a minute.
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    if tensor.element_size() == 1:  # torch cannot order 8-bit floats
+        tensor = tensor.float()
+    # Both extremes are NaN when any value is. This takes 2 s for 8 billion values on one core; isfinite takes a minute.
     return all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor.detach()))

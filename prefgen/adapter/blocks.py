@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ..errors import ModelError, PrefGenError
-from ..validation import shown
+from ..validation import format_value
 
 PRESETS: Mapping[str, tuple[str, ...]] = {
     "all": ("",),
@@ -37,7 +37,9 @@ def block_weights(blocks: Iterable[str], preset: str = "all", listed: str = "") 
     """
     names = list(blocks)
     if not isinstance(listed, str):
-        raise PrefGenError(f"block_weights is {shown(listed)}, expected text: write input=0.5, or leave it empty.")
+        raise PrefGenError(
+            f"block_weights is {format_value(listed)}, expected text: write input=0.5, or leave it empty."
+        )
     if preset not in PRESETS:
         raise PrefGenError(f"Found the preset {preset!r} of blocks, expected one of {', '.join(PRESETS)}: choose one.")
     weights = dict.fromkeys(PRESETS[preset], 1.0)
@@ -46,7 +48,7 @@ def block_weights(blocks: Iterable[str], preset: str = "all", listed: str = "") 
         named = [_named(entry) for entry in entries]
         name, times = Counter(name for name, _ in named).most_common(1)[0]
         if times > 1:
-            raise PrefGenError(f"The block weights name {shown(name)} {times} times: give each name one weight.")
+            raise PrefGenError(f"The block weights name {format_value(name)} {times} times: give each name one weight.")
         weights |= dict(named)
     elif entries:
         layers = list(dict.fromkeys(name.rsplit(".", 1)[0] for name in names))
@@ -59,7 +61,7 @@ def block_weights(blocks: Iterable[str], preset: str = "all", listed: str = "") 
     for start in weights:
         if not any(_begins(name, start) for name in names):
             raise ModelError(
-                f"No block of this adapter is named {shown(start)}; it has {', '.join(names)}: correct the list."
+                f"No block of this adapter is named {format_value(start)}; it has {', '.join(names)}: correct the list."
             )
     return {name: weights[fits[-1]] if (fits := _fitting(name, weights)) else 0.0 for name in names}
 
@@ -75,9 +77,11 @@ def _begins(name: str, start: str) -> bool:
 def _named(entry: str) -> tuple[str, float]:
     name, equals, weight = entry.partition("=")
     if not equals:
-        raise PrefGenError(f"The block weight {shown(entry)} has no name, and others have: name all of them, or none.")
+        raise PrefGenError(
+            f"The block weight {format_value(entry)} has no name, and others have: name all of them, or none."
+        )
     if not name.strip():
-        raise PrefGenError(f"The block weight {shown(entry)} names no block: write input.8=0.5.")
+        raise PrefGenError(f"The block weight {format_value(entry)} names no block: write input.8=0.5.")
     return name.strip(), _weight(weight.strip() or entry)
 
 
@@ -88,6 +92,6 @@ def _weight(text: str) -> float:
         weight = math.nan
     if not 0 <= weight <= STRONGEST:
         raise PrefGenError(
-            f"The block weight {shown(text)} is no number from 0 to {STRONGEST:g}: write 0.5, or name=0.5."
+            f"The block weight {format_value(text)} is no number from 0 to {STRONGEST:g}: write 0.5, or name=0.5."
         )
     return weight

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import EmbeddingError
-from ..validation import is_number, shown
+from ..validation import format_value, is_number
 from .user import PARTS, UserEmbedding
 
 
@@ -21,7 +21,7 @@ def blend(users: Sequence[UserEmbedding], weights: Sequence[float]) -> UserEmbed
     if len(users) != len(weights) or not users:
         raise EmbeddingError(f"Found {len(weights)} weights for {len(users)} users, expected one a user.")
     if not all(is_number(weight) and 0 <= weight <= sys.float_info.max for weight in weights) or not any(weights):
-        found = ", ".join(map(shown, weights))
+        found = ", ".join(map(format_value, weights))
         raise EmbeddingError(f"The weights are {found}; expected none below 0 and one above: correct the weights.")
     _require_alike(users)
     largest = max(weights)

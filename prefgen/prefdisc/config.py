@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..errors import CheckpointError
-from ..validation import fits, shown
-
-Spec = TypeVar("Spec")
+from ..validation import read_config
 
 
 @dataclass(frozen=True)
@@ -69,22 +67,9 @@ class PrefDiscSpec:
         another type."""
         try:
             lora = values.get("lora")
-            return _made(cls, values if lora is None else values | {"lora": _made(LoraSpec, lora)})
+            return read_config(cls, values if lora is None else values | {"lora": read_config(LoraSpec, lora)})
         except (TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"The header's description of PrefDisc does not fit ({error}): "
                 "the checkpoint comes from another version of the pack; update the pack or convert the checkpoint."
             ) from error
-
-
-def _made(cls: type[Spec], values: dict[str, Any]) -> Spec:
-    """A `cls` of JSON values, lists as tuples. Raises TypeError for a field that it does not have, or of another
-    type."""
-    unknown = sorted(set(values) - {field.name for field in fields(cls)})
-    if unknown:
-        raise TypeError(f"unknown field {unknown[0]!r}")
-    made = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-    for name, kind in get_type_hints(cls).items():
-        if not fits(getattr(made, name), kind):
-            raise TypeError(f"{name} is {shown(getattr(made, name))}")
-    return made

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 from ..history import UserHistory
 from ..images import check_images
-from ..validation import shown
+from ..validation import format_value
 from . import shared_attention
 from .config import PrefDiscSpec
 from .context_window import newest_that_fit, positions_of
@@ -252,7 +252,7 @@ def _check_layers(spec: PrefDiscSpec, count: int) -> None:
     for part, layers in (("sem", spec.sem_layers), ("core", spec.core_layers)):
         listed = isinstance(layers, tuple) and layers
         if not listed or not all(type(layer) is int and 0 <= layer <= count for layer in layers):
-            found = shown(list(layers) if isinstance(layers, tuple) else layers)
+            found = format_value(list(layers) if isinstance(layers, tuple) else layers)
             raise CheckpointError(
                 f"The checkpoint reads {part} out of the layers {found}, and the base model {spec.base} has 0 to "
                 f"{count}: the two do not belong together, get the checkpoint again."

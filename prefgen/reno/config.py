@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from ..errors import RewardError
-from ..validation import fits, shown
+from ..validation import format_value, matches_type
 
 Optimiser = Literal["sgd", "adam"]
 
@@ -45,9 +45,9 @@ class RenoConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             kind, value = type(field.default), getattr(self, field.name)
-            if not fits(value, kind):
+            if not matches_type(value, kind):
                 raise RewardError(
-                    f"The {field.name} of the noise optimisation is {shown(value)}, expected {_KINDS[kind]}."
+                    f"The {field.name} of the noise optimisation is {format_value(value)}, expected {_KINDS[kind]}."
                 )
         if self.iterations < 1:
             raise RewardError(f"The noise cannot be optimised in {self.iterations} iterations: give at least 1.")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RewardError
-from ..validation import fits, shown
+from ..validation import format_value, matches_type
 
 PAPER_WEIGHTS: Mapping[str, float] = {
     "preference": 0.75,
@@ -54,8 +54,8 @@ class WeightedRewards:
 
 def check_weights(weights: Sequence[float]) -> None:
     """Raises RewardError where these cannot be the weights of a sum of rewards."""
-    if any(not fits(one, float) or one < 0 or not math.isfinite(one) for one in weights) or not any(weights):
-        found = ", ".join(map(shown, weights)) or "none"
+    if any(not matches_type(one, float) or one < 0 or not math.isfinite(one) for one in weights) or not any(weights):
+        found = ", ".join(map(format_value, weights)) or "none"
         raise RewardError(
             f"The rewards' weights are {found}; expected none negative and at least one above 0: set such weights."
         )

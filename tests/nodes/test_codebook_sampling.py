@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from tests.prefgen.test_words import WORDY
 
 from prefgen.adapter import Spoken
 from tests.nodes.test_adapter_node import adapted, painted
 from tests.prefgen.test_adapter import make_adapter, users
+from tests.prefgen.test_codebook import WORDY
 
 
 @pytest.fixture

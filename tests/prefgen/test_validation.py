@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prefgen.reno import RenoConfig
-from prefgen.validation import fits
+from prefgen.validation import matches_type
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from prefgen.validation import fits
     ],
 )
 def test_a_value_fits_a_type(value, kind, expected):
-    assert fits(value, kind) == expected
+    assert matches_type(value, kind) == expected
 
 
 def test_an_optimisation_takes_numbers_of_numpy():

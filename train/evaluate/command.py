@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from prefgen.checkpoint.preference_model import POCKET, PreferenceModel, load_preference_model
-from prefgen.errors import PrefGenError, said_of
+from prefgen.errors import PrefGenError, error_message
 
 OUT = Path("out/evaluate")
 CLUSTERED = "± is half a 95 % interval, clustered by user."
@@ -128,7 +128,7 @@ def command(
     try:
         report = measure(options)
     except (PrefGenError, OSError) as error:
-        parser.exit(1, f"{parser.prog}: {said_of(error)}\n")
+        parser.exit(1, f"{parser.prog}: {error_message(error)}\n")
     result = {**report.result, "seeds": seeds, "seconds": round(time.monotonic() - started, 1)}
     _write(name, report, result, options)
     print(json.dumps(result))

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import CheckpointError
 from ...prefdisc.config import LoraSpec
 from ...prefdisc.lora import OUTER
-from ...validation import not_finite
+from ...validation import first_nonfinite
 from .pickled import read_tensors
 from .plain import oddity
 
@@ -175,7 +175,7 @@ def _check(folder: Path, lora: LoraSpec, tensors: dict[str, Tensor]) -> None:
                 f"The LoRA in {folder} has a tensor {odd} for {module}, expected plain numbers in float32 or half "
                 "precision: get the file again, or save it anew in one of these."
             )
-        if not_finite(pair.items()):
+        if first_nonfinite(pair.items()):
             raise CheckpointError(f"The LoRA in {folder} has NaN in {module}: get the file again.")
 
 

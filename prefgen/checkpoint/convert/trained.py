@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from ...errors import CheckpointError
-from ...validation import not_finite
+from ...validation import first_nonfinite
 from ..file import Checkpoint, read_checkpoint, write_part
 from .target import check_new
 
@@ -32,7 +32,7 @@ def convert_trained(
     whole = read_checkpoint(found)
     if found.resolve() == out.resolve():
         raise CheckpointError(f"{out} is what the training wrote: name another file to put it into.")
-    if odd := not_finite(whole.tensors.items()):
+    if odd := first_nonfinite(whole.tensors.items()):
         raise CheckpointError(
             f"{found} has NaN or infinities (the first in {odd}): that training came apart, take an earlier step or "
             "train again with a lower rate."

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ...errors import CheckpointError
-from ...validation import not_finite
+from ...validation import first_nonfinite
 from .base_model import TOKENIZER, Base, read_tokenizer, unfit, with_full_attention
 from .quantization import Quantize, keep_differentiable, quantizer
 from .shards import bytes_needed, lacking_weights, listed_tensors
@@ -98,7 +98,7 @@ def load_folder(
         raise CheckpointError(
             f"{path} lacks {len(missing)} tensors of its base model (the first is {missing[0]}): download it again."
         )
-    if odd := not_finite(model.named_parameters()):
+    if odd := first_nonfinite(model.named_parameters()):
         raise CheckpointError(f"{path} has NaN or infinities (the first in {odd}) in {dtype}: download it again.")
     keep_differentiable(model)
     return Base(model.eval(), tokenizer, base_id, "")
