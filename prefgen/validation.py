@@ -85,12 +85,14 @@ def require_number(
     inside = matches_type(value, int if integer else float) and math.isfinite(value) and low <= value <= high
     if inside and (above is None or value > above) and (below is None or value < below):
         return
-    lower = f"above {above:g}" if above is not None else f"at least {low:g}" if math.isfinite(low) else ""
-    upper = f"below {below:g}" if below is not None else f"at most {high:g}" if math.isfinite(high) else ""
-    bounds = f" from {low:g} to {high:g}" if lower.startswith("at l") and upper.startswith("at m") else ""
-    bounds = bounds or "".join(f" {bound}" for bound in (" and ".join(filter(None, (lower, upper))),) if bound)
-    kind = "a whole number" if integer else "a number" if bounds else "a finite number"
-    raise error(f"{name} is {format_value(value)}; expected {kind}{bounds}.{advice and ' ' + advice}")
+    bounds = [
+        f"above {above:g}" if above is not None else f"at least {low:g}" if math.isfinite(low) else "",
+        f"below {below:g}" if below is not None else f"at most {high:g}" if math.isfinite(high) else "",
+    ]
+    expected = " ".join(
+        ["a whole number" if integer else "a finite number", " and ".join(filter(None, bounds))]
+    ).strip()
+    raise error(f"{name} is {format_value(value)}; expected {expected}.{advice and ' ' + advice}")
 
 
 def require_choice(

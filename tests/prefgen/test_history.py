@@ -54,7 +54,7 @@ def test_a_name_that_no_file_can_have_and_half_a_character_are_refused(folder):
     with pytest.raises(HistoryError, match="which no file is called"):
         UserHistory.from_folder(folder)
     rewrite(folder, liked="liked_0.png", prompt="\ud800")
-    with pytest.raises(HistoryError, match="half a character"):
+    with pytest.raises(HistoryError, match="unpaired surrogate"):
         UserHistory.from_folder(folder)
 
 

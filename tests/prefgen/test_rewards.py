@@ -33,7 +33,7 @@ def test_an_unknown_sense_is_refused():
 
 @pytest.mark.parametrize("prompt", [None, 5, ["a cactus", None]])
 def test_a_prompt_that_is_no_text_is_refused(prompt):
-    with pytest.raises(RewardError, match=r"prompt of the preference reward is (None|5), expected text"):
+    with pytest.raises(RewardError, match=r"prompt of the preference reward is (None|5); expected text"):
         PreferenceReward(FakePrefDisc(), None, prompt)
 
 
