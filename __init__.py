@@ -6,6 +6,6 @@ WEB_DIRECTORY = "./web"
 
 async def comfy_entrypoint():
     """Return the pack's extension; ComfyUI calls this once, when it loads custom nodes."""
-    from ..nodes import PrefGenExtension
+    from .nodes import PrefGenExtension
 
     return PrefGenExtension()
