@@ -26,7 +26,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from prefgen.profile import Picture, Profile, Profiles
+from prefgen.profile import Profile, Profiles, StoredImage
 
 PACK = Path(__file__).resolve().parents[1]
 OUT = PACK / "out" / "benchmarks" / "rating_faults.json"
@@ -35,9 +35,9 @@ LONGEST_LIFE = 0.6
 """Seconds after a writer's first word until it is killed, at most: some tens of ratings."""
 
 
-def picture(number: int) -> Picture:
+def picture(number: int) -> StoredImage:
     """An image that no other number has."""
-    return Picture(Image.new("RGB", (16, 16), (number % 256, number // 256 % 256, number // 65536)))
+    return StoredImage(Image.new("RGB", (16, 16), (number % 256, number // 256 % 256, number // 65536)))
 
 
 def write(root: Path, numbers: range) -> None:
@@ -73,7 +73,7 @@ def missing(me: Profile, acknowledged: list[list]) -> int:
     for _, image, liked in acknowledged:
         rating = me.rating(image)
         whole = rating is not None and rating.liked is liked
-        lost += not (whole and Picture.decode(me.image_path(image).read_bytes()).digest == image)
+        lost += not (whole and StoredImage.decode(me.image_path(image).read_bytes()).digest == image)
     return lost
 
 

@@ -18,7 +18,7 @@ from .attention.keys_values import led_away_from, user_keys_values, user_words
 from .attention.masks import SpatialMask
 from .attention.unet import check_fits, patch_user_branch
 from .memory.model_management import ready
-from .server.status_text import say
+from .server.status_text import show_status
 from .sockets import EmbeddingType, PreferenceModelType
 
 IGNORE, PUSH = "ignore", "push away"
@@ -130,7 +130,7 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         weights = chosen_blocks(adapter, blocks, block_weights)
         where = None if mask is None else SpatialMask(mask)
         notice = "" if embedding.vectors else PLAIN.format(name=embedding.name)
-        say(cls, notice, f"{embedding.name}: {', '.join(part for part in PARTS if part in embedding.vectors)}")
+        show_status(cls, notice, f"{embedding.name}: {', '.join(part for part in PARTS if part in embedding.vectors)}")
         if notice:
             return io.NodeOutput(model, ui={"text": [notice]})
         if not strength or not any(shares[part] for part in adapter.config.parts) or not any(weights.values()):

@@ -15,7 +15,7 @@ from ..prefgen.errors import EmbeddingError
 from ..prefgen.history import LikedImages, NothingLiked, UserHistory
 from .images import to_comfy
 from .memory.model_management import ready
-from .server.status_text import say
+from .server.status_text import show_status
 from .sockets import EmbeddingType, HistoryType, PreferenceModelType
 
 ONLY_LIKED = (
@@ -75,7 +75,7 @@ class EncodeUserHistory(io.ComfyNode):
             _require_tower(model, embedding)
         notice = notice_of(history)
         # That nothing is liked yet is for the node to say that paints.
-        say(cls, notice if embedding.vectors else "", f"{history.name}: {', '.join(embedding.vectors)}")
+        show_status(cls, notice if embedding.vectors else "", f"{history.name}: {', '.join(embedding.vectors)}")
         if notice:
             log.warning(notice)
         return io.NodeOutput(embedding, ui={"text": [notice]} if notice else None)

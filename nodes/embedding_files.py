@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..prefgen.embedding import UserEmbedding, blend, distance, load_embedding, save_embedding
 from ..prefgen.errors import EmbeddingError
-from ..prefgen.profile.store import is_reserved
+from ..prefgen.profile.store import is_windows_device_name
 from ..prefgen.validation import format_value
 from .sockets import EmbeddingType
 
@@ -85,11 +85,11 @@ def _file_name(name: str) -> str:
         or any(unicodedata.category(letter) in NO_TEXT for letter in name)
         or len(name) > 100
         or len(f"{name}{ENDING}".encode()) > MOST_BYTES
-        or is_reserved(name)
+        or is_windows_device_name(name)
     ):
         raise EmbeddingError(
             f"{format_value(name)} cannot be the name of a file, expected up to 100 letters, digits, spaces and the "
-            f"like, of {MOST_BYTES - len(ENDING)} bytes at most, and no name that Windows keeps for itself: write another "
+            f"like, of {MOST_BYTES - len(ENDING)} bytes at most, and no name that Windows reserves: write another "
             "filename."
         )
     return name + ENDING

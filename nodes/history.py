@@ -7,19 +7,20 @@ from comfy.utils import common_upscale
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..prefgen.errors import HistoryError, ProfileError, ProfileUnwritable
+from ..prefgen.errors import HistoryError, ProfileError, ProfileUnavailableError
 from ..prefgen.history import LikedImages, NothingLiked, UserHistory
+from ..prefgen.pocket.users import BUNDLED_USERS_FOLDER, bundled_users
 from ..prefgen.profile import (
-    RULES,
-    Choice,
+    SELECTION_RULES,
+    HistorySelection,
     Profile,
-    Selection,
-    choose,
+    SelectionConfig,
     read_history,
+    select_history,
 )
 from ..prefgen.validation import require_text
 from .images import from_comfy, to_comfy
-from .server.request_user import OWNER, people, people_folder, profiles_asked_for, profiles_of_node
+from .server.request_user import USER_TOKEN, profiles_for_node, profiles_of_request
 from .sockets import HistoryType
 
 STOP, PAINT_PLAINLY = "stop", "paint plainly"
@@ -78,8 +79,8 @@ def selection_inputs() -> list[io.Input]:
         ),
         io.Combo.Input(
             "select",
-            options=list(RULES),
-            default=RULES[0],
+            options=list(SELECTION_RULES),
+            default=SELECTION_RULES[0],
             optional=True,
             tooltip="Which pairs of a profile, where there are more: the newest, those that look least alike, or first "
             "those whose two images were made for the same prompt.",
@@ -97,11 +98,11 @@ def selection_inputs() -> list[io.Input]:
     ]
 
 
-def name_fault(user: str) -> bool | str:
+def user_name_error(user: str) -> bool | str:
     """Why a name can be no profile's, else True. Not held to those that are there: a profile may begin in this very
     prompt, or have been rated since the page was loaded."""
-    profiles = profiles_asked_for()
-    if user in people() or profiles is None:
+    profiles = profiles_of_request()
+    if user in bundled_users() or profiles is None:
         return True
     try:
         profiles.profile(user)
@@ -115,7 +116,7 @@ class LoadUserHistory(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        mine = profiles_asked_for()
+        mine = profiles_of_request()
         return io.Schema(
             node_id="LoadUserHistory",
             display_name="Load User History",
@@ -125,7 +126,7 @@ class LoadUserHistory(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "user",
-                    options=people() + (mine.names() if mine else []),
+                    options=bundled_users() + (mine.names() if mine else []),
                     tooltip="Whose history: the people in the pack, then the profiles that were rated here. "
                     "Refresh (R) shows new ones.",
                 ),
@@ -152,22 +153,22 @@ class LoadUserHistory(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, user: str) -> bool | str:
-        return name_fault(user)
+        return user_name_error(user)
 
     @classmethod
     def fingerprint_inputs(
         cls,
         user: str,
         max_pairs: int = 8,
-        select: str = RULES[0],
+        select: str = SELECTION_RULES[0],
         half_life_days: float = 0.0,
         when_unrated: str = STOP,
         **owner: str,
     ) -> str:
         """What is chosen, not all that is rated: a rating that changes no pair re-runs nothing."""
-        if user in people():
+        if user in bundled_users():
             return user
-        chosen = _chosen(user, Selection(max_pairs, select, half_life_days), when_unrated, owner)
+        chosen = _chosen(user, SelectionConfig(max_pairs, select, half_life_days), when_unrated, owner)
         return chosen.digest
 
     @classmethod
@@ -175,14 +176,14 @@ class LoadUserHistory(io.ComfyNode):
         cls,
         user: str,
         max_pairs: int = 8,
-        select: str = RULES[0],
+        select: str = SELECTION_RULES[0],
         half_life_days: float = 0.0,
         when_unrated: str = STOP,
         **owner: str,
     ) -> io.NodeOutput:
-        selection = Selection(max_pairs, select, half_life_days)
-        if user in people():
-            whole = UserHistory.from_folder(people_folder() / user)
+        selection = SelectionConfig(max_pairs, select, half_life_days)
+        if user in bundled_users():
+            whole = UserHistory.from_folder(BUNDLED_USERS_FOLDER / user)
             history, told = UserHistory(whole.pairs[-selection.most :], whole.name), ""
         else:
             chosen, profile = _chosen(user, selection, when_unrated, owner), _profile(user, owner)
@@ -192,15 +193,17 @@ class LoadUserHistory(io.ComfyNode):
 
 
 def _profile(name: str, owner: dict[str, str]) -> Profile:
-    return profiles_of_node({OWNER: owner.get(OWNER, "")}).profile(name)
+    return profiles_for_node({USER_TOKEN: owner.get(USER_TOKEN, "")}).profile(name)
 
 
-def _chosen(name: str, selection: Selection, when_unrated: str, owner: dict[str, str]) -> Choice | NothingLiked:
+def _chosen(
+    name: str, selection: SelectionConfig, when_unrated: str, owner: dict[str, str]
+) -> HistorySelection | NothingLiked:
     """What of a profile is read. Raises ProfileError where nothing is liked, unless it may go on without."""
     profile = _profile(name, owner)
     try:
-        return choose(profile.profiles.existing(name), selection)
-    except ProfileUnwritable:
+        return select_history(profile.profiles.existing(name), selection)
+    except ProfileUnavailableError:
         raise
     except ProfileError as error:
         if when_unrated != PAINT_PLAINLY:

@@ -25,13 +25,13 @@ def from_comfy(image: torch.Tensor, what: str) -> torch.Tensor:
     return check_images(image, f"The input {what}", batch=True) if len(image) else image
 
 
-def to_picture(image: torch.Tensor) -> Image.Image:
+def to_pil(image: torch.Tensor) -> Image.Image:
     """One image (3, H, W) in [0, 1] as a picture of 8 bits, rounded."""
     pixels = (image.clamp(0, 1) * 255).round().to("cpu", torch.uint8).movedim(0, -1).numpy()
     return Image.fromarray(np.ascontiguousarray(pixels), "RGB")
 
 
-def from_picture(picture: Image.Image) -> torch.Tensor:
+def from_pil(picture: Image.Image) -> torch.Tensor:
     """A picture as an IMAGE of one, (1, H, W, 3)."""
     return torch.from_numpy(np.asarray(picture.convert("RGB"), np.float32) / 255.0)[None]
 

@@ -6,9 +6,9 @@ import torch
 from comfy_api.latest import io
 
 from ..prefgen.errors import ProfileError
-from ..prefgen.profile import Picture, Profile
-from .images import from_comfy, to_picture
-from .server.request_user import profiles_asked_for, profiles_of_node
+from ..prefgen.profile import Profile, StoredImage
+from .images import from_comfy, to_pil
+from .server.request_user import profiles_for_node, profiles_of_request
 from .server.temp_images import show
 
 
@@ -17,7 +17,7 @@ class RecordPreference(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        places = {"default": "", "optional": True}
+        places = {"default": "", "optional": True, "advanced": True}
         return io.Schema(
             node_id="RecordPreference",
             display_name="Record Preference",
@@ -54,7 +54,7 @@ class RecordPreference(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, profile: str) -> bool | str:
-        profiles = profiles_asked_for()
+        profiles = profiles_of_request()
         try:
             if profiles is not None:
                 profiles.profile(profile)
@@ -65,7 +65,7 @@ class RecordPreference(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, profile: str, **inputs: str) -> str:
         """Another after every rating: what is shown as rated is never old."""
-        return profiles_of_node(inputs).profile(profile).version
+        return profiles_for_node(inputs).profile(profile).version
 
     @classmethod
     def execute(
@@ -77,7 +77,7 @@ class RecordPreference(io.ComfyNode):
         disliked: str = "",
         **owner: str,
     ) -> io.NodeOutput:
-        person = profiles_of_node(owner).profile(profile)
+        person = profiles_for_node(owner).profile(profile)
         pictures = as_pictures(from_comfy(images, "images"))
         likes, dislikes = (
             places(text, len(pictures), what) for text, what in ((liked, "liked"), (disliked, "disliked"))
@@ -92,7 +92,7 @@ class RecordPreference(io.ComfyNode):
         return io.NodeOutput(ui={"images": shown, **state(person, pictures), "prompt": [prompt]})
 
 
-def state(person: Profile, pictures: list[Picture]) -> dict[str, list]:
+def state(person: Profile, pictures: list[StoredImage]) -> dict[str, list]:
     """What a profile says of images, for the browser and for scripts: `digests` and `ratings` (true, false, or null) by
     place, and how many are `liked` and `disliked` in the whole profile."""
     ratings = [person.rating(picture.digest) for picture in pictures]
@@ -109,9 +109,9 @@ def state(person: Profile, pictures: list[Picture]) -> dict[str, list]:
     }
 
 
-def as_pictures(images: torch.Tensor) -> list[Picture]:
+def as_pictures(images: torch.Tensor) -> list[StoredImage]:
     """(B, 3, H, W) in [0, 1] as what a profile keeps."""
-    return [Picture.of(to_picture(image)) for image in images]
+    return [StoredImage.of(to_pil(image)) for image in images]
 
 
 def places(text: str, count: int, what: str) -> list[int]:

@@ -7,15 +7,21 @@ import comfy.utils
 from comfy_api.latest import io, ui
 
 from ..prefgen.checkpoint.preference_model import PreferenceModel
-from ..prefgen.cross_validation import held_out_scores, told_apart
-from ..prefgen.profile import RULES, Profiles, Selection
-from ..prefgen.user_similarity import Choices, likeness, read_choices, shared_tokens
-from .drawing.profile_panel import Kin, Shown, draw_panel
-from .drawing.profile_view import RatedBy, on_the_wall, rated_by
-from .history import name_fault, selection_inputs
-from .images import from_picture
+from ..prefgen.cross_validation import cross_validated_scores, roc_auc
+from ..prefgen.pocket.users import bundled_users
+from ..prefgen.profile import SELECTION_RULES, Profiles, SelectionConfig
+from ..prefgen.user_similarity import (
+    PreferenceDirection,
+    compute_preference_direction,
+    token_contributions,
+    user_similarity,
+)
+from .drawing.profile_panel import RatedThumbnail, SimilarUser, draw_panel
+from .drawing.profile_view import ProfileView, load_profile_view, panel_user
+from .history import selection_inputs, user_name_error
+from .images import from_pil
 from .memory.model_management import ready
-from .server.request_user import people, profiles_asked_for, profiles_of_node
+from .server.request_user import profiles_for_node, profiles_of_request
 from .sockets import PreferenceModelType
 
 MOST_KIN = 7
@@ -33,7 +39,7 @@ class ShowUserProfile(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        mine = profiles_asked_for()
+        mine = profiles_of_request()
         return io.Schema(
             node_id="ShowUserProfile",
             display_name="Show User Profile",
@@ -45,12 +51,12 @@ class ShowUserProfile(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "user",
-                    options=people() + (mine.names() if mine else []),
+                    options=bundled_users() + (mine.names() if mine else []),
                     tooltip="Whose profile: the people in the pack, then the profiles that were rated here. Refresh "
                     "(R) shows new ones.",
                 ),
                 PreferenceModelType.Input(
-                    "model",
+                    "preference_model",
                     optional=True,
                     tooltip="The preference model that guesses and compares. Without one: what was rated, at once.",
                 ),
@@ -77,47 +83,51 @@ class ShowUserProfile(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, user: str) -> bool | str:
-        return name_fault(user)
+        return user_name_error(user)
 
     @classmethod
     def fingerprint_inputs(cls, user: str, compare_with: str = "", **inputs) -> list[tuple[str, str]]:
         """Another after every rating of somebody who is shown."""
-        profiles = profiles_of_node(inputs)
+        profiles = profiles_for_node(inputs)
         names = [user, *others(user, compare_with or "", profiles)]
-        return [(name, "" if name in people() else profiles.existing(name).version) for name in names]
+        return [(name, "" if name in bundled_users() else profiles.existing(name).version) for name in names]
 
     @classmethod
     def execute(
         cls,
         user: str,
-        model: PreferenceModel | None = None,
+        preference_model: PreferenceModel | None = None,
         images: int = 16,
         compare_with: str = "",
         max_pairs: int = 8,
-        select: str = RULES[0],
+        select: str = SELECTION_RULES[0],
         half_life_days: float = 0.0,
         **owner: str,
     ) -> io.NodeOutput:
-        selection, profiles = Selection(max_pairs, select, half_life_days), profiles_of_node(owner)
-        person = rated_by(user, profiles, selection)
+        selection, profiles = SelectionConfig(max_pairs, select, half_life_days), profiles_for_node(owner)
+        person = load_profile_view(user, profiles, selection)
         names = others(user, compare_with, profiles)
         newest = person.newest(images)
         looks = {image.key: image.small() for image in newest}
         scores, kin, notes = {}, [], []
-        if model is not None and person.history is None:
+        if preference_model is not None and person.history is None:
             notes.append(NO_PAIRS.format(name=person.name))
-        elif model is not None:
-            prefdisc = model.require("prefdisc")
-            ready(model, "prefdisc", memory=prefdisc.working_bytes(2 * len(person.history)))
-            compared = [other for other in (rated_by(name, profiles, selection) for name in names) if other.history]
+        elif preference_model is not None:
+            prefdisc = preference_model.require("prefdisc")
+            ready(preference_model, "prefdisc", memory=prefdisc.working_bytes(2 * len(person.history)))
+            compared = [
+                other for other in (load_profile_view(name, profiles, selection) for name in names) if other.history
+            ]
             step = progress_of(len(newest) + 2 * (1 + len(compared)) if compared else len(newest))
-            scores = held_out_scores(model, person.history, person.keys, {one.key: one.read for one in newest}, step)
-            kin = alike(model, person, compared, lambda: step(1))
+            scores = cross_validated_scores(
+                preference_model, person.history, person.keys, {one.key: one.read for one in newest}, step
+            )
+            kin = alike(preference_model, person, compared, lambda: step(1))
             if len(scores) < len(newest):
                 notes.append(NO_SCORES.format(count=len(newest) - len(scores)))
-        scored = [Shown(looks[one.key], one.liked, scores[one.key]) for one in newest if one.key in scores]
-        apart = told_apart(*([one.score for one in scored if one.liked is liked] for liked in (True, False)))
-        picture = from_picture(draw_panel(on_the_wall(person, looks), scored, kin, notes))
+        scored = [RatedThumbnail(looks[one.key], one.liked, scores[one.key]) for one in newest if one.key in scores]
+        apart = roc_auc(*([one.score for one in scored if one.liked is liked] for liked in (True, False)))
+        picture = from_pil(draw_panel(panel_user(person, looks), scored, kin, notes))
         told = {
             "profile": [person.name],
             "liked": [person.liked],
@@ -137,17 +147,17 @@ def others(user: str, compare_with: str, profiles: Profiles) -> list[str]:
     nobody has."""
     named = [name.strip() for name in compare_with.split(",") if name.strip()]
     for name in named:
-        if name not in people():
+        if name not in bundled_users():
             profiles.existing(name)
     if not named:
         rated = [(ratings, name) for name in profiles.names() if (ratings := profiles.profile(name).ratings)]
         # Who has no pair cannot be compared, and takes nobody's place.
         paired = [(ratings[-1].time, name) for ratings, name in rated if len({one.liked for one in ratings}) == 2]
-        named = [name for _, name in sorted(paired, reverse=True)] + people()
+        named = [name for _, name in sorted(paired, reverse=True)] + bundled_users()
     return [name for name in dict.fromkeys(named) if name != user][:MOST_KIN]
 
 
-def alike(model: PreferenceModel, person: RatedBy, compared: list[RatedBy], progress) -> list[Kin]:
+def alike(model: PreferenceModel, person: ProfileView, compared: list[ProfileView], progress) -> list[SimilarUser]:
     """The others, the most alike first; all look at the same images, of which the person's history shows none if it
     can be helped."""
     if not compared:
@@ -156,18 +166,20 @@ def alike(model: PreferenceModel, person: RatedBy, compared: list[RatedBy], prog
     unseen = [image for image in person.images if image.key not in shown]
     liked = [image for image in person.images if image.liked]
     targets = [image.read() for image in (unseen or liked)[:TARGETS]]
-    own = read_choices(model, person.history, targets, progress)
-    found = [_kin(other, own, read_choices(model, other.history, targets, progress)) for other in compared]
+    own = compute_preference_direction(model, person.history, targets, progress)
+    found = [
+        _kin(other, own, compute_preference_direction(model, other.history, targets, progress)) for other in compared
+    ]
     return sorted(found, key=lambda one: -one.likeness)
 
 
-def _kin(other: RatedBy, own: Choices, theirs: Choices) -> Kin:
+def _kin(other: ProfileView, own: PreferenceDirection, theirs: PreferenceDirection) -> SimilarUser:
     liked = [image for image in other.images if image.liked][:FACES]
-    return Kin(
+    return SimilarUser(
         other.name,
         tuple(image.small() for image in liked),
-        likeness(own, theirs),
-        tuple(shared_tokens(own, theirs).tolist()),
+        user_similarity(own, theirs),
+        tuple(token_contributions(own, theirs).tolist()),
     )
 
 

@@ -19,7 +19,7 @@ Key = Hashable
 """What an image is known by."""
 
 
-def held_out_scores(
+def cross_validated_scores(
     model: PreferenceModel,
     history: UserHistory,
     keys: Sequence[tuple[Key, Key]],
@@ -51,7 +51,7 @@ def held_out_scores(
     return {key: found[key] for key in rated if key in found}
 
 
-def told_apart(liked: Sequence[float], disliked: Sequence[float]) -> float | None:
+def roc_auc(liked: Sequence[float], disliked: Sequence[float]) -> float | None:
     """How often a liked image has the higher score of the two, over all pairs of a liked and a disliked one: 1 always,
     0.5 by chance. None where one side is empty. (The area under the ROC curve; a tie counts half.)"""
     if not len(liked) or not len(disliked):

@@ -35,15 +35,15 @@ class ProfileError(PrefGenError):
     """A profile that cannot be used or written: its name, its files, what was asked of it."""
 
 
-class ProfileMissing(ProfileError):
+class ProfileNotFoundError(ProfileError):
     """A profile, or an image of one, that is not there."""
 
 
-class ProfileUnwritable(ProfileError):
+class ProfileUnavailableError(ProfileError):
     """A profile that cannot be read or written now, through no fault of what was asked: no room, no right, or busy."""
 
 
-class NothingToUndo(ProfileError):
+class NothingToUndoError(ProfileError):
     """There is no rating to take back."""
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # What broken files raise is not only OSError: decoders and EXIF readers trip over any value.
-BROKEN = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
-BROKEN += (EOFError, MemoryError, ZeroDivisionError, struct.error)
+DECODE_ERRORS = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
+DECODE_ERRORS += (EOFError, MemoryError, ZeroDivisionError, struct.error)
 
-LONGEST = 2048
+MAX_EDGE = 2048
 """Pixels of the longest edge at which image files are read: no tower sees more than 980 (default ours)."""
 
 
@@ -46,7 +46,7 @@ def check_images(images: Tensor, what: str = "The image", *, batch: bool = False
     return images
 
 
-def read_image(path: Path, longest: int = LONGEST) -> Tensor:
+def read_image(path: Path, longest: int = MAX_EDGE) -> Tensor:
     """Read an image file as float32 (3, H, W) in [0, 1], RGB, turned upright.
 
     Greys of 16 bits keep their brightness, CMYK and palettes become RGB, transparency is left out (as ComfyUI's Load
@@ -65,7 +65,7 @@ def read_image(path: Path, longest: int = LONGEST) -> Tensor:
             opened.load()
             rgb = upright_rgb(opened)
             rgb.thumbnail((longest, longest), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    except (*BROKEN, Image.DecompressionBombError) as error:
+    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise ImageError(f"{path} could not be read as an image ({error}): replace or remove the file.") from error
     return torch.from_numpy(np.asarray(rgb, dtype=np.float32) / 255.0).permute(2, 0, 1).contiguous()
 
@@ -81,7 +81,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
     try:
         return ImageOps.exif_transpose(image)
-    except BROKEN:
+    except DECODE_ERRORS:
         return image
 
 

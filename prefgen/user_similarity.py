@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Choices:
+class PreferenceDirection:
     """What one person's choices do to PrefDisc. name: the person's. sem: (D,), to the `sem` embedding. tokens: (L_p,
     F), to how the attention of some targets divides between the preference tokens, in every layer but the first, head
     and image token."""
@@ -36,36 +36,36 @@ Target = tuple[Tensor, str]
 """An image (3, H, W) in [0, 1] and its prompt."""
 
 
-def read_choices(
+def compute_preference_direction(
     model: PreferenceModel,
     history: UserHistory,
     targets: Sequence[Target],
     progress: Callable[[], object] = lambda: None,
-) -> Choices:
+) -> PreferenceDirection:
     """Read a history twice: as it is, and with liked and disliked exchanged. targets: what everybody who is compared
     looks at. progress: called after each reading. Raises as `PreferenceModel.read` does."""
     prefdisc = model.require("prefdisc")
     sem, tokens = [], []
-    for pairs in (history, exchanged(history)):
+    for pairs in (history, swap_liked_and_disliked(history)):
         prefix = model.read(pairs)
         sem.append(prefix.hidden.float().cpu()[list(prefdisc.spec.sem_layers)].mean(0))
         tokens.append(_divided(prefdisc, prefix, targets))
         progress()
-    return Choices(history.name, (sem[0] - sem[1]) / 2, (tokens[0] - tokens[1]) / 2)
+    return PreferenceDirection(history.name, (sem[0] - sem[1]) / 2, (tokens[0] - tokens[1]) / 2)
 
 
-def exchanged(history: UserHistory) -> UserHistory:
+def swap_liked_and_disliked(history: UserHistory) -> UserHistory:
     """The person who would have chosen the other image each time."""
     pairs = (PreferencePair(pair.disliked, pair.liked, pair.prompt) for pair in history.pairs)
     return UserHistory(tuple(pairs), history.name)
 
 
-def likeness(one: Choices, other: Choices) -> float:
+def user_similarity(one: PreferenceDirection, other: PreferenceDirection) -> float:
     """The cosine of what the choices do to `sem`: 1 alike, 0 unrelated, -1 opposite."""
     return torch.cosine_similarity(one.sem, other.sem, dim=0).item()
 
 
-def shared_tokens(one: Choices, other: Choices) -> Tensor:
+def token_contributions(one: PreferenceDirection, other: PreferenceDirection) -> Tensor:
     """How much of the likeness of two people's attention each preference token brings: (L_p,). The sum is the cosine;
     what is above 0 they share, what is below sets them apart."""
     length = one.tokens.norm() * other.tokens.norm()

@@ -18,11 +18,10 @@ from aiohttp import web
 from comfy.cli_args import args
 
 from ...prefgen.errors import ProfileError
-from ...prefgen.history import PAIRS_FILE
-from ...prefgen.pocket import shapes
+from ...prefgen.pocket.users import bundled_users
 from ...prefgen.profile import Profiles
 
-OWNER = "prefgen_owner"
+USER_TOKEN = "prefgen_user_token"
 """The input that a prompt's nodes are given."""
 
 NODES_WITH_PROFILES = ("LoadUserHistory", "RecordPreference", "ShowUserProfile")
@@ -32,17 +31,7 @@ _asking: ContextVar[str | None] = ContextVar("prefgen_user", default=None)
 _words: dict[str, str] = {}
 
 
-def people_folder() -> Path:
-    """Where the bundled people are: a folder each."""
-    return shapes.FOLDER / "people"
-
-
-def people() -> list[str]:
-    """The bundled people, by name."""
-    return sorted(path.parent.name for path in people_folder().glob(f"*/{PAIRS_FILE}"))
-
-
-def profiles_of(user: str) -> Profiles:
+def profiles_of_user(user: str) -> Profiles:
     """One ComfyUI user's profiles, in their own part of ComfyUI's user directory. Raises ProfileError for a user who
     has none."""
     folder = folder_paths.get_public_user_directory(user)
@@ -53,25 +42,25 @@ def profiles_of(user: str) -> Profiles:
 
 @lru_cache(maxsize=256)
 def _profiles(root: Path) -> Profiles:
-    return Profiles(root, taken=people())
+    return Profiles(root, taken=bundled_users())
 
 
-def profiles_asked_for() -> Profiles | None:
+def profiles_of_request() -> Profiles | None:
     """The profiles of whoever made the request that is being answered; None where it names no user."""
     user = _asking.get() if args.multi_user else DEFAULT_USER
-    return None if user is None else profiles_of(user)
+    return None if user is None else profiles_of_user(user)
 
 
-def profiles_of_node(inputs: dict) -> Profiles:
+def profiles_for_node(inputs: dict) -> Profiles:
     """The profiles of whoever queued a node. inputs: what it was given beside its schema's inputs. Raises ProfileError
     where users are kept apart and the prompt came from none."""
-    user = _words.get(inputs.get(OWNER, "")) if args.multi_user else DEFAULT_USER
+    user = _words.get(inputs.get(USER_TOKEN, "")) if args.multi_user else DEFAULT_USER
     if user is None:
         raise ProfileError(
             "This ComfyUI keeps its users apart (--multi-user), and the prompt came from none of them: send it with "
             "the header Comfy-User, a user's id of GET /users."
         )
-    return profiles_of(user)
+    return profiles_of_user(user)
 
 
 def note_users(server) -> None:
@@ -100,7 +89,7 @@ def _mark(queued: dict) -> dict:
     graph = queued.get("prompt")
     for node in graph.values() if isinstance(graph, dict) else ():
         if isinstance(node, dict) and node.get("class_type") in NODES_WITH_PROFILES:
-            node.setdefault("inputs", {})[OWNER] = _word_for(_asking.get())
+            node.setdefault("inputs", {})[USER_TOKEN] = _word_for(_asking.get())
     return queued
 
 

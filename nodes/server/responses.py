@@ -12,10 +12,16 @@ from aiohttp import web
 from comfy.cli_args import args
 from yarl import URL
 
-from ...prefgen.errors import ImageError, NothingToUndo, ProfileError, ProfileMissing, ProfileUnwritable
+from ...prefgen.errors import (
+    ImageError,
+    NothingToUndoError,
+    ProfileError,
+    ProfileNotFoundError,
+    ProfileUnavailableError,
+)
 from ...prefgen.profile import Profiles
-from .request_user import profiles_of
-from .temp_images import Outside
+from .request_user import profiles_of_user
+from .temp_images import OutsideFolderError
 
 MOST_JSON = 64 * 1024
 """Bytes of a JSON body (default ours)."""
@@ -25,7 +31,7 @@ log = logging.getLogger(__name__)
 Answer = Callable[[web.Request, Profiles], Awaitable[web.StreamResponse]]
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """A request that is answered with this status and sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -34,10 +40,10 @@ class Refused(Exception):
 
 
 STATUS = {
-    Outside: 403,
-    ProfileMissing: 404,
-    ProfileUnwritable: 503,
-    NothingToUndo: 409,
+    OutsideFolderError: 403,
+    ProfileNotFoundError: 404,
+    ProfileUnavailableError: 503,
+    NothingToUndoError: 409,
     ImageError: 415,
     ProfileError: 400,
 }
@@ -55,8 +61,8 @@ def answering(server) -> Callable[[Answer], Callable[[web.Request], Awaitable[we
         async def answer(request: web.Request) -> web.StreamResponse:
             try:
                 require_own_origin(request)
-                return await handler(request, profiles_of(user_of(server, request)))
-            except Refused as refused:
+                return await handler(request, profiles_of_user(user_of(server, request)))
+            except RequestError as refused:
                 return problem(refused.status, str(refused))
             except tuple(STATUS) as error:
                 status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
@@ -80,7 +86,9 @@ def user_of(server, request: web.Request) -> str:
     try:
         return server.user_manager.get_request_user_id(request)
     except KeyError as error:
-        raise Refused(401, "ComfyUI knows no such user: send the header Comfy-User, an id of GET /users.") from error
+        raise RequestError(
+            401, "ComfyUI knows no such user: send the header Comfy-User, an id of GET /users."
+        ) from error
 
 
 def require_own_origin(request: web.Request) -> None:
@@ -89,7 +97,7 @@ def require_own_origin(request: web.Request) -> None:
     if origin is None or allowed in ("*", origin):
         return
     if not _same_place(origin, request.host) or request.headers.get("Sec-Fetch-Site") == "cross-site":
-        raise Refused(
+        raise RequestError(
             403,
             f"A page of {origin[:100]} may not use this ComfyUI: open ComfyUI itself, or start it with "
             "--enable-cors-header.",
@@ -109,12 +117,12 @@ def _same_place(origin: str, host: str) -> bool:
 async def body(request: web.Request, most: int) -> bytes:
     """The whole body. Raises Refused, 413, as soon as it is seen to be larger than `most` bytes."""
     if (request.content_length or 0) > most:
-        raise Refused(413, f"The body is {request.content_length:,} bytes, expected at most {most:,}.")
+        raise RequestError(413, f"The body is {request.content_length:,} bytes, expected at most {most:,}.")
     parts, size = [], 0
     async for part in request.content.iter_any():
         size += len(part)
         if size > most:
-            raise Refused(413, f"The body is larger than {most:,} bytes.")
+            raise RequestError(413, f"The body is larger than {most:,} bytes.")
         parts.append(part)
     return b"".join(parts)
 
@@ -125,13 +133,13 @@ async def json_body(request: web.Request) -> dict:
     if not data:
         return {}
     if request.content_type != "application/json":
-        raise Refused(415, f"The body is {request.content_type}, expected application/json.")
+        raise RequestError(415, f"The body is {request.content_type}, expected application/json.")
     try:
         told = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise Refused(400, "The body is no JSON.") from error
+        raise RequestError(400, "The body is no JSON.") from error
     if not isinstance(told, dict):
-        raise Refused(400, "The body is no JSON object.")
+        raise RequestError(400, "The body is no JSON object.")
     return told
 
 
@@ -140,7 +148,7 @@ def field(told: dict, name: str, kind: type, default: object = None) -> object:
     value = told.get(name, default)
     if not isinstance(value, kind):
         names = {str: "text", bool: "true or false"}
-        raise Refused(400, f"{name!r} is {value!r:.60}, expected {names[kind]}.")
+        raise RequestError(400, f"{name!r} is {value!r:.60}, expected {names[kind]}.")
     return value
 
 
@@ -148,7 +156,7 @@ def number(request: web.Request, name: str, default: int, most: int) -> int:
     """A whole number from 0 to `most` of the query. Raises Refused, 400."""
     text = request.query.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= most):
-        raise Refused(400, f"{name!r} is {text[:40]!r}, expected a whole number from 0 to {most}.")
+        raise RequestError(400, f"{name!r} is {text[:40]!r}, expected a whole number from 0 to {most}.")
     return int(text)
 
 

@@ -10,19 +10,19 @@ from aiohttp import web
 from yarl import URL
 
 from ...prefgen.profile import (
-    Picture,
     Profile,
     Profiles,
     Rating,
+    StoredImage,
     export_profile,
     import_profile,
 )
 from ...prefgen.profile.images import MOST_BYTES, thumbnail
 from ..drawing.profile_panel import draw_panel
-from ..drawing.profile_view import on_the_wall, unread
+from ..drawing.profile_view import panel_user, view_without_history
 from . import temp_images
 from .responses import (
-    Refused,
+    RequestError,
     answering,
     aside,
     body,
@@ -94,7 +94,7 @@ async def rate(request: web.Request, mine: Profiles) -> web.Response:
     if request.content_type.startswith("image/"):
         liked = liked_of(request)
         data, prompt = await body(request, MOST_BYTES), request.query.get("prompt", "")
-        rating = await aside(lambda: person.rate(Picture.decode(data, "The body"), liked, prompt))
+        rating = await aside(lambda: person.rate(StoredImage.decode(data, "The body"), liked, prompt))
     else:
         asked = await json_body(request)
         liked, prompt = field(asked, "liked", bool), field(asked, "prompt", str, "")
@@ -102,11 +102,11 @@ async def rate(request: web.Request, mine: Profiles) -> web.Response:
     return web.json_response({"rating": told(rating)} | await aside(about, person))
 
 
-def _known(person: Profile, asked: dict) -> Picture | str:
+def _known(person: Profile, asked: dict) -> StoredImage | str:
     """An image by its digest, of the profile or shown by Record Preference; or by filename, subfolder and type."""
     if "image" in asked:
         digest = field(asked, "image", str)
-        return digest if digest in person.kept_images() else temp_images.shown(digest) or digest
+        return digest if digest in person.image_digests() else temp_images.shown(digest) or digest
     return temp_images.saved(
         field(asked, "filename", str), field(asked, "subfolder", str, ""), field(asked, "type", str, "output")
     )
@@ -130,10 +130,10 @@ async def picture(request: web.Request, mine: Profiles) -> web.Response:
     most = max(1, number(request, "images", WALL, MOST_WALL))
 
     def drawn() -> bytes:
-        person = unread(named(request, mine))
+        person = view_without_history(named(request, mine))
         looks = {image.key: image.small() for image in person.newest(most)}
         file = io.BytesIO()
-        draw_panel(on_the_wall(person, looks)).save(file, "WEBP", quality=90)
+        draw_panel(panel_user(person, looks)).save(file, "WEBP", quality=90)
         return file.getvalue()
 
     return _webp(await aside(drawn), "no-store")
@@ -191,7 +191,7 @@ async def import_(request: web.Request, mine: Profiles) -> web.Response:
     name = request.match_info["profile"]
     mine.profile(name)
     if request.content_type not in ("application/zip", "application/x-zip-compressed", "application/octet-stream"):
-        raise Refused(415, f"The body is {request.content_type}, expected application/zip.")
+        raise RequestError(415, f"The body is {request.content_type}, expected application/zip.")
     with tempfile.TemporaryFile() as file:
         await _receive(request, file, request.client_max_size)
         done = await aside(import_profile, mine, name, file)
@@ -202,12 +202,12 @@ async def import_(request: web.Request, mine: Profiles) -> web.Response:
 async def _receive(request: web.Request, file: BinaryIO, most: int) -> None:
     """Put the body into a file, no more than `most` bytes of it."""
     if (request.content_length or 0) > most:
-        raise Refused(
+        raise RequestError(
             413, f"The body is {request.content_length:,} bytes, expected at most {most:,} (--max-upload-size)."
         )
     async for part in request.content.iter_chunked(CHUNK):
         if file.tell() + len(part) > most:
-            raise Refused(413, f"The body is larger than {most:,} bytes (--max-upload-size).")
+            raise RequestError(413, f"The body is larger than {most:,} bytes (--max-upload-size).")
         await aside(file.write, part)
     file.seek(0)
 
@@ -216,7 +216,7 @@ def liked_of(request: web.Request) -> bool:
     """`liked` of the query. Raises Refused, 400."""
     liked = {"true": True, "false": False}.get(request.query.get("liked", ""))
     if liked is None:
-        raise Refused(400, "The query has no liked=true or liked=false.")
+        raise RequestError(400, "The query has no liked=true or liked=false.")
     return liked
 
 

@@ -9,7 +9,7 @@ _said: set[tuple[str, str]] = set()
 """The pages and nodes whose last word is a notice."""
 
 
-def say(node: type[io.ComfyNode], notice: str, otherwise: str) -> None:
+def show_status(node: type[io.ComfyNode], notice: str, fallback: str) -> None:
     """Show a notice on the running node, to whoever queued it; nobody is told where a script did. The node's schema
     asks for `hidden=[io.Hidden.unique_id]`.
 
@@ -26,4 +26,4 @@ def say(node: type[io.ComfyNode], notice: str, otherwise: str) -> None:
         _said.remove(place)
     else:
         return
-    server.send_progress_text(notice or otherwise, hidden.unique_id, server.client_id)
+    server.send_progress_text(notice or fallback, hidden.unique_id, server.client_id)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import folder_paths
 
-from ...prefgen.errors import ImageError, ProfileError, ProfileMissing
-from ...prefgen.profile import Picture
+from ...prefgen.errors import ImageError, ProfileError, ProfileNotFoundError
+from ...prefgen.profile import StoredImage
 from ...prefgen.profile.images import DIGEST, MOST_BYTES
 
 SUBFOLDER = "prefgen"
 
 
-class Outside(ProfileError):
+class OutsideFolderError(ProfileError):
     """A name that leads out of ComfyUI's folders."""
 
 
@@ -23,7 +23,7 @@ def folder() -> Path:
     return Path(folder_paths.get_temp_directory()) / SUBFOLDER
 
 
-def show(picture: Picture) -> dict[str, str]:
+def show(picture: StoredImage) -> dict[str, str]:
     """Write an image where the browser can see it; returns how ComfyUI names it."""
     path = folder() / f"{picture.digest}.png"
     if not path.exists():
@@ -34,12 +34,12 @@ def show(picture: Picture) -> dict[str, str]:
     return {"filename": path.name, "subfolder": SUBFOLDER, "type": "temp"}
 
 
-def shown(digest: str) -> Picture | None:
+def shown(digest: str) -> StoredImage | None:
     """The image of a digest, if it was shown since ComfyUI started."""
     path = folder() / f"{digest}.png"
     if not DIGEST.fullmatch(digest) or not path.is_file():
         return None
-    return Picture.decode(path.read_bytes(), path.name)
+    return StoredImage.decode(path.read_bytes(), path.name)
 
 
 def forget(digest: str) -> None:
@@ -48,23 +48,23 @@ def forget(digest: str) -> None:
         (folder() / f"{digest}.png").unlink(missing_ok=True)
 
 
-def saved(filename: str, subfolder: str, kind: str) -> Picture:
+def saved(filename: str, subfolder: str, kind: str) -> StoredImage:
     """An image that ComfyUI names by filename, subfolder and type (output, input or temp), as in a node's `ui`.
 
     Raises ImageError where it is none, Outside where the name leads out of that folder, ProfileMissing where nowhere.
     """
     base = folder_paths.get_directory_by_type(kind)
     if base is None:
-        raise ProfileMissing(f"{kind[:40]!r} is none of output, input, temp: name one of these.")
+        raise ProfileNotFoundError(f"{kind[:40]!r} is none of output, input, temp: name one of these.")
     root = Path(base).resolve()
     try:
         path = (root / subfolder / filename).resolve()
     except ValueError as error:  # a NUL in the name
-        raise Outside(f"{filename[:100]!r} is no file name.") from error
+        raise OutsideFolderError(f"{filename[:100]!r} is no file name.") from error
     if not path.is_relative_to(root):
-        raise Outside(f"{subfolder[:100]!r}, {filename[:100]!r} lies outside the {kind} folder.")
+        raise OutsideFolderError(f"{subfolder[:100]!r}, {filename[:100]!r} lies outside the {kind} folder.")
     if not path.is_file():
-        raise ProfileMissing(f"There is no {filename[:100]!r} in the {kind} folder.")
+        raise ProfileNotFoundError(f"There is no {filename[:100]!r} in the {kind} folder.")
     if path.stat().st_size > MOST_BYTES:
         raise ImageError(f"{filename[:100]!r} is larger than {MOST_BYTES:,} bytes: save it smaller.")
-    return Picture.decode(path.read_bytes(), path.name)
+    return StoredImage.decode(path.read_bytes(), path.name)

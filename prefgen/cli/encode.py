@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PrefGenError
 from ..history import UserHistory
-from ..profile.store import is_reserved
+from ..profile.store import is_windows_device_name
 from .ledger import Done, Ledger, Tally
 from .people import Person
 from .processes import Processes
@@ -63,7 +63,7 @@ def encode_people(
 def file_name(user: str) -> str:
     """A file's name that any system takes and no other user has: the user's own where that is plain."""
     plain = re.sub(r"[^a-z0-9_-]+", "_", user)[:LONGEST]
-    if plain == user and plain and not is_reserved(plain):
+    if plain == user and plain and not is_windows_device_name(plain):
         return plain + ENDING
     # Capitals too: some systems take Ada and ada for one file.
     return f"{plain or 'user'}-{hashlib.sha256(user.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}{ENDING}"

@@ -134,10 +134,10 @@ def _newest(history: UserHistory, most: int, name: str) -> UserHistory:
 
 
 def _profile(folder: Path, most: int) -> UserHistory | LikedImages:
-    from ..profile import Profiles, Selection, choose, read_history
+    from ..profile import Profiles, SelectionConfig, read_history, select_history
 
     profile = Profiles(folder.parent).existing(folder.name)
-    return read_history(profile, choose(profile, Selection(most=most)))
+    return read_history(profile, select_history(profile, SelectionConfig(most=most)))
 
 
 def _of_set(folder: Path, most: int, split: str) -> list[Person]:

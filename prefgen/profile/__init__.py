@@ -8,24 +8,24 @@ an image is read.
 """
 
 from .archive import Imported, export_profile, import_profile
-from .images import Picture
-from .pair_selection import Choice, choose, read_history
-from .pairing import RULES, RatedPair, Selection
+from .images import StoredImage
+from .pair_selection import HistorySelection, read_history, select_history
+from .pairing import SELECTION_RULES, RatedPair, SelectionConfig
 from .ratings import Rating
 from .store import Profile, Profiles
 
 __all__ = [
-    "RULES",
-    "Choice",
+    "SELECTION_RULES",
+    "HistorySelection",
     "Imported",
-    "Picture",
     "Profile",
     "Profiles",
     "RatedPair",
     "Rating",
-    "Selection",
-    "choose",
+    "SelectionConfig",
+    "StoredImage",
     "export_profile",
     "import_profile",
     "read_history",
+    "select_history",
 ]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ImageError, ProfileError, ProfileUnwritable
+from ..errors import ImageError, ProfileError, ProfileUnavailableError
 from .images import DIGEST, MOST_BYTES, kept_ending
 from .ratings import (
     Rating,
@@ -61,7 +61,7 @@ def export_profile(profile: Profile, file: BinaryIO, progress: Progress | None =
     written = []
     try:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            kept = profile.kept_images()
+            kept = profile.image_digests()
             for done, rating in enumerate(ratings):
                 if rating.image in kept:
                     path = profile.image_path(rating.image)
@@ -72,7 +72,9 @@ def export_profile(profile: Profile, file: BinaryIO, progress: Progress | None =
             lines = "".join(json.dumps(as_line(rating)) + "\n" for rating in written)
             archive.writestr(RATINGS, header() + lines.encode(), zipfile.ZIP_DEFLATED)
     except OSError as error:
-        raise ProfileUnwritable(f"{profile.name!r} could not be exported ({error.strerror}): try again.") from error
+        raise ProfileUnavailableError(
+            f"{profile.name!r} could not be exported ({error.strerror}): try again."
+        ) from error
     if not written:
         raise ProfileError(f"There is nothing to export in the profile {profile.name!r}: rate an image first.")
     return len(written)
@@ -107,7 +109,7 @@ def import_profile(profiles: Profiles, name: str, file: BinaryIO, progress: Prog
             raise
         raise ProfileError(f"The file is no .zip that can be read ({error}): export the profile again.") from error
     except OSError as error:
-        raise ProfileUnwritable(
+        raise ProfileUnavailableError(
             f"The profile could not be written ({error.strerror}): make room, or free it."
         ) from error
     finally:
@@ -192,7 +194,7 @@ def _merge(profile: Profile, ratings: list[Rating], staging: Path) -> Imported:
             if ours is None or (rating.time > ours.time and (rating.liked, rating.prompt) != (ours.liked, ours.prompt)):
                 new.append(rating)
         make_folder(profile.images)
-        kept, images = profile.kept_images(), 0
+        kept, images = profile.image_digests(), 0
         for path in staging.iterdir():
             if path.stem not in kept:
                 os.replace(path, profile.images / path.name)

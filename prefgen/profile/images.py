@@ -15,7 +15,7 @@ from ..errors import ImageError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LONGEST = 1024
+MAX_EDGE = 1024
 """Pixels of the longest edge that are kept: no tower sees more than 980 (default ours)."""
 
 MOST_PIXELS = 2**26
@@ -37,22 +37,22 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class StoredImage:
     """One image ready to be kept. pixels: PIL, RGB, its longest edge at most `LONGEST`."""
 
     pixels: Image
 
     @classmethod
-    def of(cls, image: Image) -> Picture:
+    def of(cls, image: Image) -> StoredImage:
         """Any RGB image, made smaller where it is larger than what is kept."""
         from PIL import Image as Images
 
-        kept = image.copy() if max(image.size) > LONGEST else image
-        kept.thumbnail((LONGEST, LONGEST), Images.Resampling.LANCZOS, reducing_gap=3.0)
+        kept = image.copy() if max(image.size) > MAX_EDGE else image
+        kept.thumbnail((MAX_EDGE, MAX_EDGE), Images.Resampling.LANCZOS, reducing_gap=3.0)
         return cls(kept)
 
     @classmethod
-    def decode(cls, data: bytes, what: str = "The image") -> Picture:
+    def decode(cls, data: bytes, what: str = "The image") -> StoredImage:
         """A file's bytes. Raises ImageError where they are too many, no image of `FORMATS`, cut short, or unpack to
         more than `MOST_PIXELS`; `what` names it in the message."""
         return cls.of(_decoded(data, what, FORMATS)[0])
@@ -83,7 +83,7 @@ def kept_ending(data: bytes, digest: str, what: str) -> tuple[str, str]:
     """The file ending and the look of a file that was kept elsewhere, as it came. Raises ImageError as `Picture.decode`
     does, for a format that is not kept, and where the pixels are not what the digest was taken of."""
     image, kind = _decoded(data, what, tuple(ENDINGS))
-    picture = Picture(image)
+    picture = StoredImage(image)
     if picture.digest != digest:
         raise ImageError(
             f"{what} does not match its name: the image is damaged or was edited, export the profile again."
@@ -105,7 +105,7 @@ def thumbnail(path: Path, size: int) -> bytes:
 def _decoded(data: bytes, what: str, formats: tuple[str, ...]) -> tuple[Image, str]:
     from PIL import Image as Images
 
-    from ..images import BROKEN, upright_rgb
+    from ..images import DECODE_ERRORS, upright_rgb
 
     if len(data) > MOST_BYTES:
         raise ImageError(f"{what} is {len(data):,} bytes, expected at most {MOST_BYTES:,}: save it smaller.")
@@ -113,12 +113,12 @@ def _decoded(data: bytes, what: str, formats: tuple[str, ...]) -> tuple[Image, s
         with Images.open(io.BytesIO(data), formats=formats) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise Images.DecompressionBombError
-            opened.draft("RGB", (LONGEST, LONGEST))
+            opened.draft("RGB", (MAX_EDGE, MAX_EDGE))
             opened.load()
             return upright_rgb(opened), opened.format
     except Images.DecompressionBombError as error:
         raise ImageError(f"{what} unpacks to more than {MOST_PIXELS:,} pixels: scale it down.") from error
-    except BROKEN as error:
+    except DECODE_ERRORS as error:
         raise ImageError(
             f"{what} is no image that can be read, expected {', '.join(formats)}: choose another."
         ) from error

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import ProfileUnwritable
+from ..errors import ProfileUnavailableError
 
 PATIENCE = 20.0
 """Seconds to wait for another writer. One rating takes hundredths of a second, a large import a few (default ours)."""
@@ -49,7 +49,7 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise ProfileUnwritable(
+        raise ProfileUnavailableError(
             f"{path} could not be made ({error.strerror}): let ComfyUI write to that folder."
         ) from error
     try:
@@ -59,7 +59,7 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
                 break
             except OSError as error:
                 if time.monotonic() > end:
-                    raise ProfileUnwritable(
+                    raise ProfileUnavailableError(
                         f"Another program has been writing to {path.parent} for {patience:g} seconds: wait until it is "
                         "done (a large import takes a while), or stop it."
                     ) from error

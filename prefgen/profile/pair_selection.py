@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..errors import ProfileError, ProfileMissing
+from ..errors import ProfileError, ProfileNotFoundError
 from .pairing import (
     LikedImage,
     RatedPair,
-    Selection,
+    SelectionConfig,
     derive_pairs,
-    liked_alone,
+    liked_images,
     select,
 )
 from .store import Profile
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Choice:
+class HistorySelection:
     """What of a profile makes its history, oldest first: pairs, or liked images where nothing is disliked."""
 
     name: str
@@ -46,27 +46,27 @@ class Choice:
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
-def choose(profile: Profile, selection: Selection) -> Choice:
+def select_history(profile: Profile, selection: SelectionConfig) -> HistorySelection:
     """Choose without opening an image. Ratings whose image is gone are left out, and logged.
 
     Raises ProfileMissing where nothing is rated, ProfileError where nothing is liked.
     """
     ratings = profile.ratings
     if not ratings:
-        raise ProfileMissing(f"Nothing is rated in the profile {profile.name!r}: like or dislike an image first.")
-    kept = profile.kept_images()
+        raise ProfileNotFoundError(f"Nothing is rated in the profile {profile.name!r}: like or dislike an image first.")
+    kept = profile.image_digests()
     there = [rating for rating in ratings if rating.image in kept]
     if len(there) < len(ratings):
         log.warning("%s: %d rated images are gone and left out.", profile.folder, len(ratings) - len(there))
-    found = derive_pairs(there) or liked_alone(there)
+    found = derive_pairs(there) or liked_images(there)
     if not found:
         raise ProfileError(
             f"Nothing is liked in the profile {profile.name!r} ({len(there)} disliked): like an image as well."
         )
-    return Choice(profile.name, tuple(select(found, selection)))
+    return HistorySelection(profile.name, tuple(select(found, selection)))
 
 
-def read_history(profile: Profile, choice: Choice) -> UserHistory | LikedImages:
+def read_history(profile: Profile, choice: HistorySelection) -> UserHistory | LikedImages:
     """Read the chosen images. An image in several pairs is read once. Raises ImageError where one is broken, and
     ProfileMissing where it was forgotten in the meantime."""
     from ..history import LikedImages, PreferencePair, UserHistory

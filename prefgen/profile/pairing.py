@@ -15,7 +15,7 @@ from .images import LOOK_CELLS
 from .ratings import Rating
 
 DAY = 24 * 3600.0
-RULES = ("latest", "diverse", "same prompt")
+SELECTION_RULES = ("latest", "diverse", "same prompt")
 """How pairs are chosen where there are more than asked for: the newest; those that look least alike; those whose two
 images were made for one prompt before others."""
 
@@ -76,7 +76,7 @@ Shown = TypeVar("Shown", RatedPair, LikedImage)
 
 
 @dataclass(frozen=True)
-class Selection:
+class SelectionConfig:
     """Which pairs make a history. Raises ProfileError for values that choose nothing.
 
     most: pairs at most (method.md section 1: 8). rule: one of `RULES`. half_life: days after which a rating counts half
@@ -85,14 +85,14 @@ class Selection:
     """
 
     most: int = 8
-    rule: str = RULES[0]
+    rule: str = SELECTION_RULES[0]
     half_life: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.most < 1 or self.rule not in RULES or not 0 <= self.half_life < float("inf"):
+        if self.most < 1 or self.rule not in SELECTION_RULES or not 0 <= self.half_life < float("inf"):
             raise ProfileError(
                 f"Pairs were to be chosen by {self.rule!r}, {self.most} at most, half-life {self.half_life:g} days; "
-                f"expected one of {', '.join(RULES)}, 1 or more, and no days below 0: correct the choice."
+                f"expected one of {', '.join(SELECTION_RULES)}, 1 or more, and no days below 0: correct the choice."
             )
 
 
@@ -119,12 +119,12 @@ def derive_pairs(ratings: Iterable[Rating]) -> list[RatedPair]:
     return sorted(pairs, key=_age)
 
 
-def liked_alone(ratings: Iterable[Rating]) -> list[LikedImage]:
+def liked_images(ratings: Iterable[Rating]) -> list[LikedImage]:
     """The liked images, oldest first."""
     return sorted((LikedImage(rating) for rating in ratings if rating.liked), key=_age)
 
 
-def select(found: Sequence[Shown], selection: Selection) -> list[Shown]:
+def select(found: Sequence[Shown], selection: SelectionConfig) -> list[Shown]:
     """At most `selection.most` of what was found, oldest first, as PrefDisc reads them.
 
     `latest` takes the newest. `same prompt` takes pairs of one prompt before others, or, where age counts, as if they

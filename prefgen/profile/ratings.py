@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import RLock
 from typing import NamedTuple
 
-from ..errors import ProfileError, ProfileUnwritable
+from ..errors import ProfileError, ProfileUnavailableError
 from .images import DIGEST
 
 FORMAT = 1
@@ -27,7 +27,7 @@ HEADER = "prefgen_profile"
 HEAD = 64
 """Bytes at a file's beginning by which another file of the same name is noticed: they hold its random id."""
 
-MOST_PROMPT = 4000
+MAX_PROMPT_LENGTH = 4000
 """Characters of a prompt that are kept: PrefDisc reads 100 tokens of them (default ours)."""
 
 UNFINISHED = ".part"
@@ -84,7 +84,7 @@ class RatingLog:
             except FileNotFoundError:
                 self._forget()
             except OSError as error:
-                raise ProfileUnwritable(
+                raise ProfileUnavailableError(
                     f"{self.path} could not be read ({error.strerror}): check that file."
                 ) from error
             return self
@@ -182,7 +182,7 @@ class RatingLog:
             finally:
                 os.close(file)
         except OSError as error:
-            raise ProfileUnwritable(
+            raise ProfileUnavailableError(
                 f"{self.path} could not be written ({error.strerror}): make room, or free it."
             ) from error
         self.refresh()
@@ -223,7 +223,9 @@ def write_whole(path: Path, data: bytes) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise ProfileUnwritable(f"{path} could not be written ({error.strerror}): make room, or free it.") from error
+        raise ProfileUnavailableError(
+            f"{path} could not be written ({error.strerror}): make room, or free it."
+        ) from error
 
 
 def make_folder(folder: Path) -> None:

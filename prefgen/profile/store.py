@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from ..errors import NothingToUndo, ProfileError, ProfileMissing, ProfileUnwritable
-from .images import DIGEST, ENDINGS, Picture
+from ..errors import NothingToUndoError, ProfileError, ProfileNotFoundError, ProfileUnavailableError
+from .images import DIGEST, ENDINGS, StoredImage
 from .lock import PATIENCE, locked
 from .ratings import (
-    MOST_PROMPT,
+    MAX_PROMPT_LENGTH,
     UNFINISHED,
     Rating,
     RatingLog,
@@ -38,7 +38,7 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{i}" for name in ("com", "lpt"
 """What Windows takes for devices, in any case and whatever ending follows."""
 
 
-def is_reserved(name: str) -> bool:
+def is_windows_device_name(name: str) -> bool:
     """Whether no file or folder may be called so on Windows."""
     return name.split(".")[0].casefold().strip() in RESERVED
 
@@ -77,7 +77,9 @@ class Profiles:
         """The same. Raises ProfileMissing where nothing was ever rated in it."""
         profile = self.profile(name)
         if not (profile.folder / RATINGS).is_file():
-            raise ProfileMissing(f"There is no profile {profile.name!r}: rate an image first, or choose another name.")
+            raise ProfileNotFoundError(
+                f"There is no profile {profile.name!r}: rate an image first, or choose another name."
+            )
         return profile
 
     def forget(self, name: str) -> None:
@@ -88,9 +90,9 @@ class Profiles:
             try:
                 os.rename(profile.folder, going)
             except FileNotFoundError as error:
-                raise ProfileMissing(f"There is no profile {name!r} any more.") from error
+                raise ProfileNotFoundError(f"There is no profile {name!r} any more.") from error
             except OSError as error:
-                raise ProfileUnwritable(
+                raise ProfileUnavailableError(
                     f"{profile.folder} could not be removed ({error.strerror}): try again."
                 ) from error
             self._sweep()
@@ -112,7 +114,7 @@ class Profiles:
         name = unicodedata.normalize("NFC", name.strip(" ")) if isinstance(name, str) else ""
         plain = all(letter.isalnum() or letter in PUNCTUATION for letter in name)
         ends = name[:1] == "." or name[-1:] == "."
-        if not 0 < len(name) <= LONGEST_NAME or not plain or ends or is_reserved(name):
+        if not 0 < len(name) <= LONGEST_NAME or not plain or ends or is_windows_device_name(name):
             raise ProfileError(
                 f"{name[:LONGEST_NAME]!r} cannot be the name of a profile, expected up to {LONGEST_NAME} letters, "
                 "digits, spaces, '-', '_' and '.', and no '.' at either end: choose another name."
@@ -151,20 +153,20 @@ class Profile:
         """The rating of an image that counts."""
         return self.log.refresh().rating(image)
 
-    def rate(self, image: Picture | str, liked: bool, prompt: str = "") -> Rating:
+    def rate(self, image: StoredImage | str, liked: bool, prompt: str = "") -> Rating:
         """Like or dislike an image; see `rate_all`."""
         return self.rate_all([(image, liked)], prompt)[0]
 
-    def rate_all(self, rated: Sequence[tuple[Picture | str, bool]], prompt: str = "") -> list[Rating]:
+    def rate_all(self, rated: Sequence[tuple[StoredImage | str, bool]], prompt: str = "") -> list[Rating]:
         """Like or dislike images that were made for `prompt`: all of them or none, and on the disk when it returns.
 
         An image is a picture, or the digest of one that the profile holds. To rate one again as it is rated already
         changes nothing, so that whoever had no answer may ask again; to rate it otherwise counts from now on. Raises
         ProfileMissing for the digest of no image here, ProfileError where nothing can be written.
         """
-        prompt = prompt.strip()[:MOST_PROMPT].encode(errors="replace").decode()
-        files = {image.digest: image.encode() for image, _ in rated if isinstance(image, Picture)}
-        looks = {image.digest: image.look for image, _ in rated if isinstance(image, Picture)}
+        prompt = prompt.strip()[:MAX_PROMPT_LENGTH].encode(errors="replace").decode()
+        files = {image.digest: image.encode() for image, _ in rated if isinstance(image, StoredImage)}
+        looks = {image.digest: image.look for image, _ in rated if isinstance(image, StoredImage)}
         with self.profiles.locked():
             new = {digest: data for digest, data in files.items() if not self._file(digest)}
             for digest, data in new.items():
@@ -199,7 +201,9 @@ class Profile:
             standing = self.log.refresh().standing
             newest = standing.get(image, []) if image else max(standing.values(), key=lambda r: r[-1].line, default=[])
             if not newest:
-                raise NothingToUndo(f"There is no rating {'of this image ' if image else ''}to undo in {self.name!r}.")
+                raise NothingToUndoError(
+                    f"There is no rating {'of this image ' if image else ''}to undo in {self.name!r}."
+                )
             taken = newest[-1]
             self.log.append([{"time": round(max(time.time(), taken.time), 3), "image": taken.image, "liked": None}])
             return taken, self.rating(taken.image)
@@ -209,7 +213,7 @@ class Profile:
         with self.profiles.locked():
             file = self._file(image)
             if file is None and self.rating(image) is None:
-                raise ProfileMissing(
+                raise ProfileNotFoundError(
                     f"The profile {self.name!r} has no image {image[:12]!r}: it may be forgotten already."
                 )
             (self.images / UNFINISHED).unlink(missing_ok=True)  # what a killed writer left may be of this image
@@ -222,10 +226,10 @@ class Profile:
         """Where an image lies. Raises ProfileMissing where it does not."""
         found = self._file(image)
         if found is None:
-            raise ProfileMissing(f"The profile {self.name!r} has no image {image[:12]!r}: rate it first.")
+            raise ProfileNotFoundError(f"The profile {self.name!r} has no image {image[:12]!r}: rate it first.")
         return found
 
-    def kept_images(self) -> set[str]:
+    def image_digests(self) -> set[str]:
         """The digests of all images that are there."""
         found = os.scandir(self.images) if self.images.is_dir() else ()
         return {entry.name.split(".")[0] for entry in found if entry.name.endswith(tuple(ENDINGS.values()))}
@@ -239,4 +243,4 @@ class Profile:
     def _look(self, image: str) -> str:
         rating = self.rating(image)
         path = self.image_path(image)
-        return rating.look if rating and rating.look else Picture.decode(path.read_bytes(), path.name).look
+        return rating.look if rating and rating.look else StoredImage.decode(path.read_bytes(), path.name).look

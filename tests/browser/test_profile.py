@@ -119,7 +119,7 @@ def test_walls_follow_the_clicks_and_the_profile_follows_the_walls(page, rendere
 def test_the_picture_of_the_node_is_shown_in_the_tab(page, renderer, server):
     nodes = {
         "1": {"class_type": "LoadPreferenceModel", "inputs": {"checkpoint": "pocket", "precision": "auto"}},
-        "2": {"class_type": "ShowUserProfile", "inputs": {"user": f"seen-{renderer}", "model": ["1", 0]}},
+        "2": {"class_type": "ShowUserProfile", "inputs": {"user": f"seen-{renderer}", "preference_model": ["1", 0]}},
     }
     load(page, workflow(f"seen-{renderer}"))
     run(page)

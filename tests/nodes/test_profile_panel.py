@@ -21,9 +21,9 @@ def colours(picture):
 
 
 def wall(panel, liked, disliked, more=0):
-    shown = [panel.Shown(image, True) for image in images(liked)]
-    shown += [panel.Shown(image, False) for image in images(disliked)]
-    return panel.Person("ana", liked + more, disliked, tuple(shown))
+    shown = [panel.RatedThumbnail(image, True) for image in images(liked)]
+    shown += [panel.RatedThumbnail(image, False) for image in images(disliked)]
+    return panel.PanelUser("ana", liked + more, disliked, tuple(shown))
 
 
 def test_every_image_is_on_the_wall(panel):
@@ -35,7 +35,7 @@ def test_every_image_is_on_the_wall(panel):
 def test_a_side_without_images_says_so_and_older_ones_are_counted(panel):
     lonely, fuller = panel.draw_panel(wall(panel, 2, 0)), panel.draw_panel(wall(panel, 2, 0, more=5))
     assert fuller.height > lonely.height, "a line says how many are older"
-    assert panel.draw_panel(panel.Person("nobody", 0, 0)).height > 100
+    assert panel.draw_panel(panel.PanelUser("nobody", 0, 0)).height > 100
 
 
 def test_images_lie_where_their_score_is_and_cover_nothing(panel, pack):
@@ -51,7 +51,7 @@ def test_images_lie_where_their_score_is_and_cover_nothing(panel, pack):
     ]
     assert levels[0] == 0
     assert max(levels) == 2
-    scored = [panel.Shown(image, place % 2 == 0, 0.3 + 0.05 * place) for place, image in enumerate(images(8))]
+    scored = [panel.RatedThumbnail(image, place % 2 == 0, 0.3 + 0.05 * place) for place, image in enumerate(images(8))]
     drawn = panel.draw_panel(wall(panel, 1, 1), scored)
     assert {shown.picture.getpixel((0, 0)) for shown in scored} <= colours(drawn)
     middles = [middle_of(drawn, shown.picture.getpixel((0, 0))) for shown in scored[2:]]
@@ -83,18 +83,18 @@ def test_the_axis_shows_all_scores_in_whole_tenths(pack, scores, expected):
 
 
 def test_others_are_rows_with_or_without_tokens(panel):
-    kin = [panel.Kin("bo", tuple(images(2)), 0.5, (0.3, -0.1)), panel.Kin("cy", (), -0.5, (-0.2, 0.0))]
+    kin = [panel.SimilarUser("bo", tuple(images(2)), 0.5, (0.3, -0.1)), panel.SimilarUser("cy", (), -0.5, (-0.2, 0.0))]
     whole = panel.draw_panel(wall(panel, 1, 1), kin=kin)
     one = panel.draw_panel(wall(panel, 1, 1), kin=kin[:1])
     assert whole.height > one.height
-    bare = panel.draw_panel(wall(panel, 1, 1), kin=[panel.Kin("bo", (), 0.5)])
+    bare = panel.draw_panel(wall(panel, 1, 1), kin=[panel.SimilarUser("bo", (), 0.5)])
     assert bare.width == whole.width
 
 
 @pytest.mark.parametrize("name", ["ana", "猫の目", "x" * 64, "Zoë Ångström", "اسم"])
 def test_any_name_is_drawn(panel, pack, name):
-    person = panel.Person(name, 1, 0, (panel.Shown(images(1)[0], True),))
-    panel.draw_panel(person, kin=[panel.Kin(name, (), 0.0, (0.0,))])
+    person = panel.PanelUser(name, 1, 0, (panel.RatedThumbnail(images(1)[0], True),))
+    panel.draw_panel(person, kin=[panel.SimilarUser(name, (), 0.0, (0.0,))])
     font, text = pack("nodes.drawing.profile_panel.fonts").font_for(name, 20)
     assert len(text) == len(name)
     assert font.getlength(text) > 0

@@ -94,7 +94,7 @@ def test_whoever_is_nobody_is_refused(shared, users):
     for headers in ({}, {"Comfy_User": "nobody"}, {"Comfy_User": "__system"}, {"Comfy_User": "../default"}):
         assert ask(shared, "GET", ROOT, None, **headers).status == 401
     graph = Graph()
-    node = recorded(graph, "me", liked="0", prefgen_owner="guessed")
+    node = recorded(graph, "me", liked="0", prefgen_user_token="guessed")
     status = run(shared, graph)["status"]
     assert status["status_str"] == "error"
     failed = dict(status["messages"])["execution_error"]

@@ -21,7 +21,7 @@ def _tiny(server):
 
 def shown(graph, user, model=True, **inputs):
     if model:
-        inputs["model"] = graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT)
+        inputs["preference_model"] = graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT)
     return graph.add("ShowUserProfile", user=user, **inputs)
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from prefgen.profile import Picture, Profile
+from prefgen.profile import Profile, StoredImage
 
 DAY = 24 * 3600.0
 
 
-def picture(number: int, size: tuple[int, int] = (12, 8)) -> Picture:
+def picture(number: int, size: tuple[int, int] = (12, 8)) -> StoredImage:
     """A picture that no other number has."""
-    return Picture(Image.new("RGB", size, (number % 256, number // 256, 77)))
+    return StoredImage(Image.new("RGB", size, (number % 256, number // 256, 77)))
 
 
 def digest(number: int) -> str:

@@ -5,7 +5,7 @@ import torch
 
 from prefgen.checkpoint.file import Checkpoint
 from prefgen.checkpoint.preference_model import PreferenceModel
-from prefgen.cross_validation import held_out_scores, told_apart
+from prefgen.cross_validation import cross_validated_scores, roc_auc
 from prefgen.history import UserHistory
 from tests.prefgen import tiny
 
@@ -34,7 +34,7 @@ def test_images_of_the_history_are_scored_by_the_other_pairs_and_others_by_all(m
         "new": lambda: (new, "a dog"),
     }
     told = []
-    found = held_out_scores(model, history, keys, rated, told.append)
+    found = cross_validated_scores(model, history, keys, rated, told.append)
     expected = {
         "b": scored(model, without(history, 1), history.pairs[1].liked, "a cat"),
         "C": scored(model, without(history, 2), history.pairs[2].disliked, ""),
@@ -48,7 +48,7 @@ def test_images_of_the_history_are_scored_by_the_other_pairs_and_others_by_all(m
 
 def test_an_image_of_several_pairs_is_scored_by_none_of_them(model):
     history = tiny.history()
-    found = held_out_scores(
+    found = cross_validated_scores(
         model, history, [("a", "X"), ("b", "X"), ("c", "C")], {"X": lambda: (history.pairs[0].disliked, "")}
     )
     assert found["X"] == pytest.approx(scored(model, without(history, 0, 1), history.pairs[0].disliked, ""), abs=1e-6)
@@ -56,12 +56,12 @@ def test_an_image_of_several_pairs_is_scored_by_none_of_them(model):
 
 def test_an_image_of_every_pair_has_no_score(model):
     history = tiny.history(1)
-    assert held_out_scores(model, history, [("a", "A")], {"a": lambda: (history.pairs[0].liked, "")}) == {}
+    assert cross_validated_scores(model, history, [("a", "A")], {"a": lambda: (history.pairs[0].liked, "")}) == {}
 
 
 def test_told_apart():
-    assert told_apart([0.9, 0.8], [0.1]) == 1
-    assert told_apart([0.1], [0.9, 0.8]) == 0
-    assert told_apart([0.5, 0.9], [0.5, 0.1]) == pytest.approx(3.5 / 4)
-    assert told_apart([0.5], []) is None
-    assert told_apart([], torch.zeros(2).tolist()) is None
+    assert roc_auc([0.9, 0.8], [0.1]) == 1
+    assert roc_auc([0.1], [0.9, 0.8]) == 0
+    assert roc_auc([0.5, 0.9], [0.5, 0.1]) == pytest.approx(3.5 / 4)
+    assert roc_auc([0.5], []) is None
+    assert roc_auc([], torch.zeros(2).tolist()) is None

@@ -14,7 +14,7 @@ from PIL import Image
 
 from prefgen.errors import ImageError
 from prefgen.history import UserHistory
-from prefgen.images import LONGEST, read_image
+from prefgen.images import MAX_EDGE, read_image
 from tests.prefgen import tiny
 
 
@@ -137,10 +137,10 @@ def test_images_of_12_000_pixels_are_read_smaller(tmp_path, name):
     image = Image.new("RGB", (12_000, 600), (255, 102, 0))
     image.paste((0, 0, 255), (6_000, 0, 12_000, 600))
     read = read_image(saved(tmp_path, image, name))
-    assert read.shape[2] == LONGEST
-    assert read.shape[1] == pytest.approx(600 * LONGEST / 12_000, abs=1)
+    assert read.shape[2] == MAX_EDGE
+    assert read.shape[1] == pytest.approx(600 * MAX_EDGE / 12_000, abs=1)
     assert pixel(read, 50, 10) == pytest.approx([1, 0.4, 0], abs=0.01)
-    assert pixel(read, 50, LONGEST - 10) == pytest.approx([0, 0, 1], abs=0.01)
+    assert pixel(read, 50, MAX_EDGE - 10) == pytest.approx([0, 0, 1], abs=0.01)
 
 
 def test_one_pixel_and_12_000_make_a_history_that_scores(tmp_path):

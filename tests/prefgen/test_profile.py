@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from prefgen.errors import NothingToUndo, ProfileError, ProfileMissing, ProfileUnwritable
+from prefgen.errors import NothingToUndoError, ProfileError, ProfileNotFoundError, ProfileUnavailableError
 from prefgen.profile import Profiles
 from prefgen.profile.lock import locked
 from tests.prefgen.profiles import lines, picture, ratings_file
@@ -56,14 +56,14 @@ def test_undo_goes_back_step_by_step(me):
     assert me.undo()[0].image == picture(2).digest
     assert me.undo(picture(1).digest)[1] is None
     assert reopened(me).ratings == me.ratings == []
-    with pytest.raises(NothingToUndo, match="no rating to undo in 'me'"):
+    with pytest.raises(NothingToUndoError, match="no rating to undo in 'me'"):
         me.undo()
     me.rate(picture(2).digest, False)  # the image is kept, for whoever thinks again
     assert [rating.liked for rating in me.ratings] == [False]
 
 
 def test_a_batch_is_rated_as_one(me):
-    with pytest.raises(ProfileMissing, match=r"no image 'ffffff"):
+    with pytest.raises(ProfileNotFoundError, match=r"no image 'ffffff"):
         me.rate_all([(picture(1), True), ("f" * 64, False)])
     assert not me.ratings
     me.rate_all([(picture(1), True), (picture(2), False)], " a cat \n")
@@ -151,7 +151,7 @@ def test_a_forgotten_image_leaves_no_trace(me):
     assert b"a secret" not in everything
     assert not [path for path in me.folder.rglob("*") if picture(1).digest in path.name]
     assert [rating.image for rating in other.ratings] == [picture(2).digest], "others notice that the file is new"
-    with pytest.raises(ProfileMissing, match="may be forgotten already"):
+    with pytest.raises(ProfileNotFoundError, match="may be forgotten already"):
         me.forget_image(picture(1).digest)
 
 
@@ -161,7 +161,7 @@ def test_a_forgotten_profile_is_gone_and_may_begin_anew(profiles, me):
     profiles.forget("me")
     assert (profiles.names(), me.ratings) == ([], [])
     assert [path.name for path in profiles.root.iterdir()] == [".lock"]
-    with pytest.raises(ProfileMissing, match="There is no profile 'me'"):
+    with pytest.raises(ProfileNotFoundError, match="There is no profile 'me'"):
         profiles.forget("me")
     me.rate(picture(2), True)
     assert [rating.image for rating in reopened(me).ratings] == [picture(2).digest]
@@ -179,7 +179,7 @@ def test_a_writer_that_does_not_let_go_is_named(tmp_path):
     me = Profiles(tmp_path, patience=0.05).profile("me")
     with (
         locked(tmp_path / ".lock"),
-        pytest.raises(ProfileUnwritable, match=r"has been writing to .* for 0\.05 seconds"),
+        pytest.raises(ProfileUnavailableError, match=r"has been writing to .* for 0\.05 seconds"),
     ):
         me.rate(picture(1), True)
     me.rate(picture(1), True)
@@ -187,7 +187,7 @@ def test_a_writer_that_does_not_let_go_is_named(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ProfileUnwritable, match=r"could not be made .*: let ComfyUI write to that folder"):
+    with pytest.raises(ProfileUnavailableError, match=r"could not be made .*: let ComfyUI write to that folder"):
         Profiles(tmp_path / "file" / "profiles").profile("me").rate(picture(1), True)
 
 
@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_what_was_there(me, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(ProfileUnwritable, match="No space left on device"):
+    with pytest.raises(ProfileUnavailableError, match="No space left on device"):
         me.rate(picture(1).digest, False)
     assert ratings_file(me).read_bytes() == before
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from prefgen.errors import ImageError, PrefGenError, ProfileError
 from prefgen.profile import Profiles, export_profile, import_profile
-from prefgen.profile.images import Picture
+from prefgen.profile.images import StoredImage
 from tests.prefgen.profiles import digest, picture
 
 
@@ -146,8 +146,8 @@ def test_nothing_to_export_is_said(profiles):
 def test_a_picture_has_one_digest_in_every_lossless_file(kind):
     file = io.BytesIO()
     picture(3).pixels.save(file, kind, **({"lossless": True} if kind == "WEBP" else {}))
-    assert Picture.decode(file.getvalue()).digest == picture(3).digest
-    assert Picture.decode(picture(3).encode()).digest == picture(3).digest
+    assert StoredImage.decode(file.getvalue()).digest == picture(3).digest
+    assert StoredImage.decode(picture(3).encode()).digest == picture(3).digest
 
 
 def test_large_pictures_are_kept_smaller_and_metadata_is_not_kept():
@@ -156,7 +156,7 @@ def test_large_pictures_are_kept_smaller_and_metadata_is_not_kept():
     exif = Image.Exif()
     exif[0x010E] = "a secret place"
     large.save(file, "JPEG", exif=exif)
-    kept = Picture.decode(file.getvalue())
+    kept = StoredImage.decode(file.getvalue())
     assert kept.pixels.size == (1024, 512)
     assert b"a secret" not in kept.encode()
 
@@ -164,4 +164,4 @@ def test_large_pictures_are_kept_smaller_and_metadata_is_not_kept():
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"<svg/>", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
 def test_what_is_no_image_is_refused(data):
     with pytest.raises(ImageError, match="no image that can be read, expected PNG, JPEG"):
-        Picture.decode(data)
+        StoredImage.decode(data)

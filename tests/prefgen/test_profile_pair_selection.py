@@ -8,9 +8,9 @@ import tracemalloc
 import pytest
 import torch
 
-from prefgen.errors import HistoryError, ImageError, ProfileError, ProfileMissing
+from prefgen.errors import HistoryError, ImageError, ProfileError, ProfileNotFoundError
 from prefgen.history import LikedImages
-from prefgen.profile import Profiles, Selection, choose, read_history
+from prefgen.profile import Profiles, SelectionConfig, read_history, select_history
 from tests.prefgen.profiles import digest, picture, ratings_file
 
 
@@ -30,7 +30,7 @@ def colour(image):
 def test_ratings_become_a_history_of_the_images_themselves(me):
     me.rate_all([(picture(1), True), (picture(2), False)], "a cat")
     me.rate_all([(picture(3), True), (picture(4), False)], "a dog")
-    history = read_history(me, choose(me, Selection()))
+    history = read_history(me, select_history(me, SelectionConfig()))
     assert (history.name, [pair.prompt for pair in history.pairs]) == ("me", ["a cat", "a dog"])
     assert [(colour(pair.liked), colour(pair.disliked)) for pair in history.pairs] == [
         (pixels(1), pixels(2)),
@@ -41,7 +41,7 @@ def test_ratings_become_a_history_of_the_images_themselves(me):
 
 def test_likes_alone_are_liked_images_and_no_history(me):
     me.rate_all([(picture(1), True), (picture(2), True)])
-    found = read_history(me, choose(me, Selection()))
+    found = read_history(me, select_history(me, SelectionConfig()))
     assert isinstance(found, LikedImages)
     assert [colour(image) for image in found.liked] == [pixels(1), pixels(2)]
     with pytest.raises(HistoryError, match=r"'me' has 2 liked images and has disliked none.*dislike an image"):
@@ -49,34 +49,34 @@ def test_likes_alone_are_liked_images_and_no_history(me):
     with pytest.raises(HistoryError):
         bool(found)  # never mistaken for no history at all
     me.rate(picture(3), False)
-    history = read_history(me, choose(me, Selection()))
+    history = read_history(me, select_history(me, SelectionConfig()))
     assert [colour(pair.disliked) for pair in history.pairs] == [pixels(3)] * 2
 
 
 def test_dislikes_alone_say_what_is_missing(me):
-    with pytest.raises(ProfileMissing, match="Nothing is rated in the profile 'me'"):
-        choose(me, Selection())
+    with pytest.raises(ProfileNotFoundError, match="Nothing is rated in the profile 'me'"):
+        select_history(me, SelectionConfig())
     me.rate(picture(1), False)
     with pytest.raises(ProfileError, match=r"Nothing is liked in the profile 'me' \(1 disliked\)"):
-        choose(me, Selection())
+        select_history(me, SelectionConfig())
 
 
 def test_the_choice_changes_only_when_the_history_does(me):
     me.rate_all([(picture(1), True), (picture(2), False)], "a cat")
     me.rate_all([(picture(3), True), (picture(4), False)], "a dog")
-    latest = choose(me, Selection(1)).digest
+    latest = select_history(me, SelectionConfig(1)).digest
     me.undo(picture(1).digest)
-    assert choose(me, Selection(1)).digest == latest, "an old pair that is not among the latest"
+    assert select_history(me, SelectionConfig(1)).digest == latest, "an old pair that is not among the latest"
     me.rate(picture(5), True, "a dog")
-    assert choose(me, Selection(1)).digest != latest
+    assert select_history(me, SelectionConfig(1)).digest != latest
     me.undo()
-    assert choose(me, Selection(1)).digest == latest, "and back again"
+    assert select_history(me, SelectionConfig(1)).digest == latest, "and back again"
 
 
 def test_an_image_that_is_gone_is_left_out(me):
     me.rate_all([(picture(number), number < 2) for number in range(4)])
     me.image_path(picture(3).digest).unlink()
-    assert {image for pair in choose(me, Selection()).shown for image in pair.images} == {
+    assert {image for pair in select_history(me, SelectionConfig()).shown for image in pair.images} == {
         picture(number).digest for number in range(3)
     }
 
@@ -85,7 +85,7 @@ def test_a_broken_image_is_named(me):
     me.rate_all([(picture(1), True), (picture(2), False)])
     me.image_path(picture(2).digest).write_bytes(b"RIFF")
     with pytest.raises(ImageError, match=picture(2).digest):
-        read_history(me, choose(me, Selection()))
+        read_history(me, select_history(me, SelectionConfig()))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_ten_thousand_ratings_load_at_once(large):
 
 @pytest.mark.parametrize("rule", ["latest", "diverse", "same prompt"])
 def test_eight_of_ten_thousand_are_chosen_without_opening_an_image(large, rule):
-    assert len(choose(large, Selection(8, rule, 1.0)).shown) == 8
+    assert len(select_history(large, SelectionConfig(8, rule, 1.0)).shown) == 8
 
 
 def test_memory_follows_the_pairs_and_not_the_images(me):
@@ -126,7 +126,7 @@ def test_memory_follows_the_pairs_and_not_the_images(me):
         me.rate_all([(picture(2 * number, (512, 512)), True), (picture(2 * number + 1, (512, 512)), False)])
     fresh = Profiles(me.profiles.root).profile("me")
     tracemalloc.start()
-    history = read_history(fresh, choose(fresh, Selection(1)))
+    history = read_history(fresh, select_history(fresh, SelectionConfig(1)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert torch.stack([history.pairs[0].liked]).shape == (1, 3, 512, 512)

@@ -3,7 +3,7 @@
 import pytest
 
 from prefgen.errors import ProfileError
-from prefgen.profile.pairing import RatedPair, Selection, derive_pairs, liked_alone, select
+from prefgen.profile.pairing import RatedPair, SelectionConfig, derive_pairs, liked_images, select
 from prefgen.profile.ratings import Rating
 from tests.prefgen.profiles import DAY
 
@@ -59,7 +59,7 @@ def spaced(count, looks=None, prompts=None, days=1.0):
 
 
 def chosen(found, most, rule, half_life=0.0):
-    return [int(pair.liked.image[1:]) for pair in select(found, Selection(most, rule, half_life))]
+    return [int(pair.liked.image[1:]) for pair in select(found, SelectionConfig(most, rule, half_life))]
 
 
 def test_the_latest_are_the_newest_in_their_order():
@@ -103,12 +103,12 @@ def test_age_is_counted_from_the_newest_rating():
 
 
 def test_liked_images_alone_are_chosen_alike():
-    found = liked_alone(rated("a+1 b+2 c+3"))
-    assert [shown.images for shown in select(found, Selection(2))] == [("b",), ("c",)]
-    assert len(select(found, Selection(2, "diverse"))) == 2
+    found = liked_images(rated("a+1 b+2 c+3"))
+    assert [shown.images for shown in select(found, SelectionConfig(2))] == [("b",), ("c",)]
+    assert len(select(found, SelectionConfig(2, "diverse"))) == 2
 
 
 @pytest.mark.parametrize("change", [{"most": 0}, {"rule": "best"}, {"half_life": -1.0}, {"half_life": float("nan")}])
 def test_a_choice_of_nothing_is_refused(change):
     with pytest.raises(ProfileError, match="correct the choice"):
-        Selection(**change)
+        SelectionConfig(**change)

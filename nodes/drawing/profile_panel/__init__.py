@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import image_wall, score_axis, similar_users
 from .canvas import Sheet
-from .content import Kin, Person, Shown
+from .content import PanelUser, RatedThumbnail, SimilarUser
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,7 +20,7 @@ __all__ = ["Kin", "Person", "Shown", "draw_panel"]
 
 
 def draw_panel(
-    person: Person, scored: Sequence[Shown] = (), kin: Sequence[Kin] = (), notes: Sequence[str] = ()
+    person: PanelUser, scored: Sequence[RatedThumbnail] = (), kin: Sequence[SimilarUser] = (), notes: Sequence[str] = ()
 ) -> Image:
     """The picture, RGB. scored: images with their score; kin: others, the most alike first; each section is left out
     where it is empty. notes: sentences that stand at the end."""

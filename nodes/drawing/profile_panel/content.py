@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class RatedThumbnail:
     """One rated image. picture: RGB, of any size. score: Q, where it is known."""
 
     picture: Image
@@ -19,17 +19,17 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class PanelUser:
     """Whose profile it is. liked, disliked: how many in all. shown: the newest of them, newest first."""
 
     name: str
     liked: int
     disliked: int
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[RatedThumbnail, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class Kin:
+class SimilarUser:
     """Somebody whom the person is compared with. faces: a few images they liked. likeness: -1 to 1. tokens: what each
     preference token brings to the likeness of attention."""
 

@@ -11,14 +11,14 @@ from .canvas import (
     Colour,
     Sheet,
 )
-from .content import Person
+from .content import PanelUser
 
 GAP, BETWEEN = 7, 26
 COLUMNS = ((4, 2), (9, 3), (20, 4), (40, 5))
 """Images on the fuller side, and in how many columns both are shown; more have six."""
 
 
-def draw(sheet: Sheet, person: Person) -> None:
+def draw(sheet: Sheet, person: PanelUser) -> None:
     """The section."""
     rated = person.liked + person.disliked
     sheet.text(sheet.left, sheet.y, sheet.fitted(person.name, 36, sheet.across * 0.6), 36, INK)
@@ -38,7 +38,7 @@ def draw(sheet: Sheet, person: Person) -> None:
     sheet.gap(max(ends) - top)
 
 
-def _balance(sheet: Sheet, person: Person) -> None:
+def _balance(sheet: Sheet, person: PanelUser) -> None:
     """How liked and disliked divide what was rated."""
     rated = person.liked + person.disliked
     sheet.box(sheet.left, sheet.y, sheet.across, 10, FAINT, 5)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from ....prefgen.cross_validation import told_apart
+from ....prefgen.cross_validation import roc_auc
 from .canvas import (
     DISLIKED,
     FAINT,
@@ -16,7 +16,7 @@ from .canvas import (
     SOFT,
     Sheet,
 )
-from .content import Shown
+from .content import RatedThumbnail
 
 SIDES, HIGHEST = (46, 40, 34, 28, 24, 20), 5
 """How large images are shown: the largest size of which no more than so many lie above each other."""
@@ -25,7 +25,7 @@ LEAST_SPAN, STEPS = 0.2, 10
 AXIS = 34
 
 
-def draw(sheet: Sheet, scored: Sequence[Shown]) -> None:
+def draw(sheet: Sheet, scored: Sequence[RatedThumbnail]) -> None:
     """The section."""
     sheet.gap(36)
     sheet.text(sheet.left, sheet.y, "The model's guess for each image", 24, INK)
@@ -53,9 +53,9 @@ def draw(sheet: Sheet, scored: Sequence[Shown]) -> None:
     sheet.gap((heights[0] + heights[1]) * (side + 3) + AXIS)
 
 
-def _told(scored: Sequence[Shown]) -> str:
+def _told(scored: Sequence[RatedThumbnail]) -> str:
     liked, disliked = ([shown.score for shown in scored if shown.liked is side] for side in (True, False))
-    apart = told_apart(liked, disliked)
+    apart = roc_auc(liked, disliked)
     if apart is None:
         return "The triangle: the middle one."
     count = len(liked) * len(disliked)

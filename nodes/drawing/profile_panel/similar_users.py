@@ -13,14 +13,14 @@ from .canvas import (
     SOFT,
     Sheet,
 )
-from .content import Kin
+from .content import SimilarUser
 
 ROW, FACE, FACES = 58, 44, 3
 NAMES, TOKENS, BAR, NUMBER = 280, 224, 128, 62
 """Pixels across for faces and name, the tokens, the bar of likeness, and its number."""
 
 
-def draw(sheet: Sheet, kin: Sequence[Kin]) -> None:
+def draw(sheet: Sheet, kin: Sequence[SimilarUser]) -> None:
     """The section."""
     tokens = max(len(other.tokens) for other in kin)
     sheet.gap(36)
@@ -46,7 +46,7 @@ def draw(sheet: Sheet, kin: Sequence[Kin]) -> None:
         _row(sheet, other, start, step, largest / math.sqrt(most), middle)
 
 
-def _row(sheet: Sheet, other: Kin, start: float, step: float, scale: float, middle: float) -> None:
+def _row(sheet: Sheet, other: SimilarUser, start: float, step: float, scale: float, middle: float) -> None:
     sheet.gap(ROW)
     top, y = sheet.y - ROW, sheet.y - ROW / 2
     sheet.box(sheet.left, top, sheet.across, 1, FAINT)

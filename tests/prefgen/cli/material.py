@@ -17,7 +17,7 @@ from prefgen.__main__ import main
 from prefgen.cli import ledger
 from prefgen.history import PAIRS_FILE
 from prefgen.pocket.shapes import FOLDER
-from prefgen.profile import Picture, Profiles
+from prefgen.profile import Profiles, StoredImage
 
 PEOPLE = FOLDER / "people"
 PROMPT = "a sun"
@@ -83,7 +83,7 @@ def write_profile(root: Path, name: str, liked: Sequence[bool] = (True, False, T
     for i, thumb in enumerate(liked):
         data = BytesIO()
         Image.new("RGB", (32, 32), (90 * i, 40, 200)).save(data, "PNG")
-        profile.rate(Picture.decode(data.getvalue(), f"{i}.png"), thumb, "a cat")
+        profile.rate(StoredImage.decode(data.getvalue(), f"{i}.png"), thumb, "a cat")
     return root / name
 
 
