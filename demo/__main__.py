@@ -17,10 +17,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from demo.painting import paint
-from demo.plan import ROOT, Plan, cells, wall
-from demo.report import rows, summary, table, true_utilities
-from demo.sheet import Numbers, draw_sheet
+from demo.config import ROOT, DemoConfig, load_history_files, picture_specs
+from demo.contact_sheet import PictureScores, draw_sheet
+from demo.graph import generate_and_score
+from demo.report import print_table, report_rows, summary, true_utilities
 from tests.comfyui import Client, running_server
 
 OUT = ROOT / "out" / "demo"
@@ -39,54 +39,56 @@ class Clock:
         self.seconds[part] = round(time.monotonic() - began, 2)
 
 
-def render(plan: Plan, clock: Clock) -> tuple[dict, dict]:
-    """Paint and score everything through a real server: pictures by cell, scores by (cell, person)."""
+def render(config: DemoConfig, clock: Clock) -> tuple[dict, dict]:
+    """Paint and score everything through a real server: pictures by spec, scores by (spec, person)."""
     pictures, scores = {}, {}
-    steps = len(plan.prompts) * (len(cells(plan, "")) + len(plan.people))
+    steps = len(config.prompts) * (len(picture_specs(config, "")) + len(config.people))
     bar = tqdm(
         total=steps, desc="starting ComfyUI", bar_format="{desc:<20}{bar:30} {elapsed}", leave=False, disable=None
     )
     with bar, running_server() as server:
         clock.seconds["start"] = round(server.seconds_to_start, 2)
         client = Client(server)
-        for prompt in plan.prompts:
+        for prompt in config.prompts:
             bar.set_description_str(prompt)
             with clock(f"paint {prompt}"):
-                painted, scored = paint(client, plan, prompt, on_node=bar.update)
+                painted, scored = generate_and_score(client, config, prompt, on_node=bar.update)
             pictures |= painted
             scores |= scored
     return pictures, scores
 
 
-def write(plan: Plan, pictures: dict, scores: dict, clock: Clock, folder: Path) -> dict:
+def write(config: DemoConfig, pictures: dict, scores: dict, clock: Clock, folder: Path) -> dict:
     """Judge the pictures, write them with the sheet and the report, and return the summary."""
     with clock("judge"):
-        utilities = true_utilities(pictures, plan.people)
+        utilities = true_utilities(pictures, config.people)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for cell, picture in pictures.items():
-        picture.save(folder / cell.file)
+    for spec, picture in pictures.items():
+        picture.save(folder / spec.file)
     numbers = {
-        cell: Numbers(
-            {person: scores[cell, person] for person in plan.people},
-            {person: utilities[cell, person] for person in plan.people},
+        spec: PictureScores(
+            {person: scores[spec, person] for person in config.people},
+            {person: utilities[spec, person] for person in config.people},
         )
-        for cell in pictures
+        for spec in pictures
     }
     with clock("sheet"):
-        draw_sheet(plan, [wall(person) for person in plan.people], pictures, numbers).save(folder / "sheet.png")
-    report = rows(scores, utilities, f"{os.path.relpath(folder, ROOT)}/")
+        draw_sheet(config, [load_history_files(person) for person in config.people], pictures, numbers).save(
+            folder / "sheet.png"
+        )
+    report = report_rows(scores, utilities, f"{os.path.relpath(folder, ROOT)}/")
     clock.seconds["total"] = round(sum(clock.seconds.values()), 2)
     (folder / "report.json").write_text(json.dumps({"scores": report, "seconds": clock.seconds}, indent=1) + "\n")
     return summary(report)
 
 
 def main() -> None:
-    plan, clock = Plan(), Clock()
-    pictures, scores = render(plan, clock)
-    means = write(plan, pictures, scores, clock, OUT)
+    config, clock = DemoConfig(), Clock()
+    pictures, scores = render(config, clock)
+    means = write(config, pictures, scores, clock, OUT)
     print(f"\nThe sheet: {OUT / 'sheet.png'}   ({clock.seconds['total']:.0f} s)\n")
-    table(means, print)
+    print_table(means, print)
     print()
     print(json.dumps(means))
 

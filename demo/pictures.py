@@ -8,7 +8,7 @@ Writes docs/demo.jpg; `make pictures` makes it and those of the workflows.
 from PIL import Image
 
 from demo.__main__ import OUT
-from demo.plan import ROOT
+from demo.config import ROOT
 
 
 def main() -> None:

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from demo.plan import Cell
+from demo.config import PictureSpec
 
 METHODS = ("plain", "adapter", "plain_reno", "reno")
 
 
-def true_utilities(pictures: dict[Cell, Image.Image], people: tuple[str, ...]) -> dict[tuple[Cell, str], float]:
+def true_utilities(
+    pictures: dict[PictureSpec, Image.Image], people: tuple[str, ...]
+) -> dict[tuple[PictureSpec, str], float]:
     """Each picture's utility for each person: the person's utility function on the attributes that the judge reads.
 
     The judge is a classifier trained on drawn posters only; nothing is trained or optimised against it.
@@ -23,29 +25,29 @@ def true_utilities(pictures: dict[Cell, Image.Image], people: tuple[str, ...]) -
 
     agents = {person: load_person(person) for person in people}
     pixels = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures.values()])
-    read = load_judge().read(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    read = load_judge().predict(torch.from_numpy(pixels).permute(0, 3, 1, 2))
     return {
-        (cell, person): float(agents[person].utility(attributes))
-        for cell, attributes in zip(pictures, read, strict=True)
+        (spec, person): float(agents[person].utility(attributes))
+        for spec, attributes in zip(pictures, read, strict=True)
         for person in people
     }
 
 
-def rows(
-    scores: dict[tuple[Cell, str], float], utilities: dict[tuple[Cell, str], float], folder: str = ""
+def report_rows(
+    scores: dict[tuple[PictureSpec, str], float], utilities: dict[tuple[PictureSpec, str], float], folder: str = ""
 ) -> list[dict]:
     """The `scores` list of report.json; `folder` goes before the pictures' names."""
     return [
         {
-            "prompt": cell.prompt,
-            "method": cell.method,
-            "for": cell.person,
+            "prompt": spec.prompt,
+            "method": spec.method,
+            "for": spec.person,
             "scored_for": person,
             "score": round(score, 4),
-            "true_utility": round(utilities[cell, person], 4),
-            "image": f"{folder}{cell.file}",
+            "true_utility": round(utilities[spec, person], 4),
+            "image": f"{folder}{spec.file}",
         }
-        for (cell, person), score in scores.items()
+        for (spec, person), score in scores.items()
     ]
 
 
@@ -73,7 +75,7 @@ def summary(report_rows: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def table(means: dict, write: Callable[[str], None]) -> None:
+def print_table(means: dict, write: Callable[[str], None]) -> None:
     """The summary for people."""
     write(f"{'':12}{'score':^18}{'true utility':^18}")
     write(f"{'method':12}{'right':>8} {'wrong':>8} {'right':>9} {'wrong':>8}")

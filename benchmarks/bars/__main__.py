@@ -14,8 +14,8 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.bars.every import bars, commands
-from benchmarks.bars.runner import run_all, version_of
+from benchmarks.bars.criteria import commands, criteria
+from benchmarks.bars.runner import code_version, run_all
 from benchmarks.bars.table import markdown, to_json, verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> dict:
     given = parser.parse_args(argv)
     every = commands(given.peer)
     results = run_all(every, given.out, ROOT, given.only, given.again, given.show)
-    told, version = verdicts(bars(), results), version_of(ROOT)
+    told, version = verdicts(criteria(), results), code_version(ROOT)
     text, answer = markdown(told, version), to_json(told, version)
     (given.out / "bars.md").write_text(text, encoding="utf-8")
     (given.out / "bars.json").write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")

@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bars.bar import Answer
+from benchmarks.bars.criterion import Answer
 
 COUNTED = re.compile(r"(\d+) (passed|failed|skipped|errors?)\b")
 
 
-class UnansweredError(Exception):
+class NoAnswerError(Exception):
     """A command that gave no answer; says why."""
 
 
@@ -33,27 +33,27 @@ class Command:
     minutes: float = 0
 
     def answer(self, status: int, output: str, root: Path) -> Answer:
-        """What it said. Raises UnansweredError."""
+        """What it said. Raises NoAnswerError."""
         if self.tests:
             return _tests(status, output)
         if status not in self.statuses:
-            raise UnansweredError(f"exit status {status}{_last(output)}")
+            raise NoAnswerError(f"exit status {status}{_last(output)}")
         text = output.strip().rpartition("\n")[2]
         if self.report:
             try:
                 text = (root / self.report).read_text(encoding="utf-8")
             except OSError as error:
-                raise UnansweredError(f"{self.report} could not be read ({error.strerror})") from error
+                raise NoAnswerError(f"{self.report} could not be read ({error.strerror})") from error
         try:
             found = json.loads(text)
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise UnansweredError(f"{self.report or 'the last line'} is no JSON object: {text[:80]!r}")
+            raise NoAnswerError(f"{self.report or 'the last line'} is no JSON object: {text[:80]!r}")
         return found
 
 
-def of_tests(name: str, part: str, *places: str, minutes: float = 0) -> Command:
+def pytest_command(name: str, part: str, *places: str, minutes: float = 0) -> Command:
     """A bar that tests hold: files, or tests in them."""
     arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *places)
     return Command(name, part, arguments, tests=True, minutes=minutes)
@@ -62,7 +62,7 @@ def of_tests(name: str, part: str, *places: str, minutes: float = 0) -> Command:
 def _tests(status: int, output: str) -> Answer:
     found = {what.rstrip("s"): int(count) for count, what in COUNTED.findall(output.strip().rpartition("\n")[2])}
     if not found:
-        raise UnansweredError(f"pytest ended with status {status} and counted no test{_last(output)}")
+        raise NoAnswerError(f"pytest ended with status {status} and counted no test{_last(output)}")
     answer = {what: found.get(what, 0) for what in ("passed", "failed", "skipped", "error")}
     return answer | {"not_passed": answer["failed"] + answer["skipped"] + answer["error"]}
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.bars.bar import Answer
-from benchmarks.bars.command import Command, UnansweredError
+from benchmarks.bars.command import Command, NoAnswerError
+from benchmarks.bars.criterion import Answer
 
 GRACE = 10
 """Seconds that an interrupted command gets to stop what it started."""
@@ -37,7 +37,7 @@ class Result:
     answer: Answer | None = None
     failed: str | None = None
     seconds: float | None = None
-    kept: bool = False
+    cached: bool = False
 
 
 def run_all(
@@ -54,8 +54,8 @@ def run_all(
     results are shown. again: run even what has answered. show: run nothing. One at a time: each may need the machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    version = version_of(root)
-    results = {command.name: kept(command, folder, version) for command in commands}
+    version = code_version(root)
+    results = {command.name: load_result(command, folder, version) for command in commands}
     wanted = [] if show else [command for command in commands if not only or command.name in only]
     todo = [command for command in wanted if again or results[command.name].answer is None]
     with _stoppable(), tqdm(total=len(todo), desc="bars", unit="command", disable=None) as bar:
@@ -97,15 +97,15 @@ def run_one(command: Command, folder: Path, root: Path, version: str, bar: tqdm)
     seconds = round(time.monotonic() - began, 1)
     try:
         result = Result(command, version, command.answer(running.returncode, "".join(said), root), seconds=seconds)
-    except UnansweredError as error:
+    except NoAnswerError as error:
         result = Result(command, version, failed=f"{error}; see {log.name}", seconds=seconds)
-    if version_of(root) != version:
+    if code_version(root) != version:
         result = Result(command, version, failed="the code was changed while it ran: run it again", seconds=seconds)
-    keep(result, folder)
+    save_result(result, folder)
     return result
 
 
-def keep(result: Result, folder: Path) -> None:
+def save_result(result: Result, folder: Path) -> None:
     """Write a result down, whole or not at all."""
     file = folder / f"{result.command.name}.json"
     told = {name: getattr(result, name) for name in ("version", "seconds", "failed", "answer")}
@@ -114,18 +114,18 @@ def keep(result: Result, folder: Path) -> None:
     os.replace(passing, file)
 
 
-def kept(command: Command, folder: Path, version: str) -> Result:
+def load_result(command: Command, folder: Path, version: str) -> Result:
     """What an earlier run of the same version and arguments kept; else a result that was not run."""
     try:
         found: dict[str, Any] = json.loads((folder / f"{command.name}.json").read_text(encoding="utf-8"))
         if found["version"] == version and found["arguments"] == list(command.arguments):
-            return Result(command, version, found["answer"], found["failed"], found["seconds"], kept=True)
+            return Result(command, version, found["answer"], found["failed"], found["seconds"], cached=True)
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none, or one that a kill cut off
     return Result(command, version)
 
 
-def version_of(root: Path) -> str:
+def code_version(root: Path) -> str:
     """The commit, with a digest of what was changed since: results of other code are not this code's. Without git a
     word that nothing matches twice."""
 

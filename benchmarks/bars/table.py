@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.bars.bar import Bar, Verdict, judge, number
+from benchmarks.bars.criterion import Criterion, Verdict, check, format_number
 from benchmarks.bars.runner import Result
 
 COLUMNS = ("part", "command", "bar", "measured (95 %)", "wanted", "holds", "as an interval", "aim")
@@ -13,11 +13,11 @@ COLUMNS = ("part", "command", "bar", "measured (95 %)", "wanted", "holds", "as a
 KINDS = ("hold", "hold_as_a_point_only", "fall_short", "failed", "not_measured", "not_run")
 
 
-def verdicts(bars: Sequence[Bar], results: Sequence[Result]) -> list[tuple[Result, Verdict]]:
+def verdicts(bars: Sequence[Criterion], results: Sequence[Result]) -> list[tuple[Result, Verdict]]:
     """Every bar's verdict, beside the result that it reads."""
     by_name = {result.command.name: result for result in results}
     return [
-        (by_name[bar.command], judge(bar, by_name[bar.command].answer, by_name[bar.command].failed)) for bar in bars
+        (by_name[bar.command], check(bar, by_name[bar.command].answer, by_name[bar.command].failed)) for bar in bars
     ]
 
 
@@ -64,10 +64,12 @@ def _kind(verdict: Verdict) -> str:
 
 def _row(result: Result, verdict: Verdict) -> tuple[str, ...]:
     bar = verdict.bar
-    wanted = f"{bar.relation} {number(bar.bar)}"
+    wanted = f"{bar.relation} {format_number(bar.bar)}"
     head = (result.command.part, result.command.name, bar.what)
     if verdict.failed:
         return (*head, verdict.failed, wanted, "", "", "")
-    aim = "" if bar.aim is None else f"{'reached' if verdict.aim else 'missed'}: {bar.relation} {number(bar.aim)}"
+    aim = (
+        "" if bar.aim is None else f"{'reached' if verdict.aim else 'missed'}: {bar.relation} {format_number(bar.aim)}"
+    )
     interval = {None: "-", True: "yes", False: "**no**"}[verdict.interval]
     return (*head, verdict.measured.text(), wanted, "yes" if verdict.point else "**falls short**", interval, aim)

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.full_size.machine import GIB, Machine, pick
-from benchmarks.full_size.models import comfyui
-from benchmarks.full_size.painting import Painting
-from benchmarks.full_size.reading import Reading
+from benchmarks.full_size.device import GIB, Device, choose_device
+from benchmarks.full_size.generator_benchmark import GeneratorBenchmark
+from benchmarks.full_size.prefdisc_benchmark import PrefDiscBenchmark
+from benchmarks.full_size.random_models import load_comfyui
 from benchmarks.full_size.shapes import SHAPES, Shapes
 from benchmarks.full_size.table import line, markdown, replace_table
 
@@ -30,26 +30,26 @@ OUT = Path(__file__).resolve().parents[2] / "out" / "benchmarks" / "full_size.js
 PRECISIONS = ("none", "nf4")
 
 
-def rows(machine: Machine, shapes: Shapes, seconds: float) -> Iterator[dict]:
+def rows(device: Device, shapes: Shapes, seconds: float) -> Iterator[dict]:
     """All rows. One model is there at a time, but for ReNO's."""
     for quantize in PRECISIONS:
-        reading = Reading(machine, shapes, quantize, seconds)
-        yield reading.build()
-        yield from reading.rows()
+        prefdisc_benchmark = PrefDiscBenchmark(device, shapes, quantize, seconds)
+        yield prefdisc_benchmark.build()
+        yield from prefdisc_benchmark.rows()
         if quantize == "nf4":
-            yield reading.train()
-        del reading
+            yield prefdisc_benchmark.train()
+        del prefdisc_benchmark
         gc.collect()
-    pack = comfyui(machine.device)
-    painting = Painting(machine, shapes, pack, seconds)
-    yield from painting.rows()
+    pack = load_comfyui(device.torch_device)
+    generator = GeneratorBenchmark(device, shapes, pack, seconds)
+    yield from generator.rows()
     # In four bits where PrefDisc does not fit whole beside the painter.
-    whole = Reading(machine, shapes, "none", seconds)
+    whole = PrefDiscBenchmark(device, shapes, "none", seconds)
     needs = whole.size + (shapes.working[1] + whole.working_gib()) * GIB
-    reading = whole if needs <= machine.free() else Reading(machine, shapes, "nf4", seconds)
-    if reading.size + shapes.working[1] * GIB <= machine.free():
-        reading.build()
-    yield painting.reno(reading)
+    prefdisc_benchmark = whole if needs <= device.free() else PrefDiscBenchmark(device, shapes, "nf4", seconds)
+    if prefdisc_benchmark.size + shapes.working[1] * GIB <= device.free():
+        prefdisc_benchmark.build()
+    yield generator.reno(prefdisc_benchmark)
 
 
 def main() -> None:
@@ -61,18 +61,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="where the JSON goes, and the table beside it as .md")
     parser.add_argument("--document", type=Path, help="a Markdown file whose table is to be replaced")
     given = parser.parse_args()
-    machine = Machine(pick(given.device), None if given.memory is None else int(given.memory * GIB))
+    device = Device(choose_device(given.device), None if given.memory is None else int(given.memory * GIB))
     shapes = SHAPES[given.geometry]
     found = []
-    rate, moved = machine.matmul_rate(machine.dtype) / 1e12, machine.bandwidth() / 1e9
-    print(f"{machine.name}: {rate:.2f} TFLOP/s, {moved:.1f} GB/s")
-    for row in rows(machine, shapes, given.seconds):
+    rate, moved = device.matmul_rate(device.dtype) / 1e12, device.bandwidth() / 1e9
+    print(f"{device.name}: {rate:.2f} TFLOP/s, {moved:.1f} GB/s")
+    for row in rows(device, shapes, given.seconds):
         found.append(row)
         print(line(row), flush=True)
     result = {
-        "device": machine.name,
+        "device": device.name,
         "geometry": shapes.name,
-        "dtype": str(machine.dtype).removeprefix("torch."),
+        "dtype": str(device.dtype).removeprefix("torch."),
         "matmul_tflops": round(rate, 3),
         "bandwidth_gb_s": round(moved, 2),
         "torch": torch.__version__,

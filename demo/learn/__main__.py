@@ -19,21 +19,21 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from demo.learn.agents import Critic, draw_critics
-from demo.learn.loop import Round, learn
-from demo.learn.plan import LearnPlan
+from demo.config import ROOT
+from demo.learn.config import LearnConfig
+from demo.learn.picture_strip import draw_strip
+from demo.learn.rating_loop import Round, run_rounds
 from demo.learn.report import by_agent, draw_plot, summarise, utilities
-from demo.learn.strip import draw_strip
-from demo.plan import ROOT
+from demo.learn.simulated_raters import SimulatedRater, sample_raters
 from tests.comfyui import Client, running_server
 from train.evaluate.judge import load_judge
 
 OUT = ROOT / "out" / "learn"
 
 
-def parse(arguments: list[str] | None = None) -> tuple[LearnPlan, Path]:
+def parse(arguments: list[str] | None = None) -> tuple[LearnConfig, Path]:
     """What the command line asks for, and where the results go."""
-    default = LearnPlan()
+    default = LearnConfig()
     parser = argparse.ArgumentParser(prog="python -m demo.learn", description=__doc__.splitlines()[0])
     parser.add_argument("--agents", type=int, default=default.agents, help="simulated users (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=default.rounds, help="each agent's (default: %(default)s)")
@@ -45,47 +45,49 @@ def parse(arguments: list[str] | None = None) -> tuple[LearnPlan, Path]:
             f"{given.agents} agents, {given.rounds} rounds and seed {given.seed}, expected 2 or more agents (intervals "
             "are over agents), 2 or more rounds (nothing is learned before the second), and a seed from 0 on"
         )
-    return LearnPlan(given.agents, given.rounds, given.seed), given.out
+    return LearnConfig(given.agents, given.rounds, given.seed), given.out
 
 
-def render(plan: LearnPlan, critics: list[Critic]) -> list[list[Round]]:
+def render(config: LearnConfig, raters: list[SimulatedRater]) -> list[list[Round]]:
     """Paint and rate everything on a server of its own, whose profiles go with it."""
     layout = "{desc:<20}{bar:30} {n_fmt}/{total_fmt} {elapsed}<{remaining}"
-    total = plan.agents * plan.rounds
+    total = config.agents * config.rounds
     with tqdm(total=total, desc="starting ComfyUI", bar_format=layout, leave=False) as bar:
 
-        def on_round(turn: int) -> None:
-            bar.set_description_str(f"round {turn + 1} of {plan.rounds}", refresh=False)
+        def on_round(round_index: int) -> None:
+            bar.set_description_str(f"round {round_index + 1} of {config.rounds}", refresh=False)
             bar.update()
 
         with running_server() as server:
-            return learn(Client(server), plan, critics, on_round)
+            return run_rounds(Client(server), config, raters, on_round)
 
 
-def write(plan: LearnPlan, critics: list[Critic], played: list[list[Round]], seconds: float, folder: Path) -> dict:
+def write(
+    config: LearnConfig, raters: list[SimulatedRater], rounds_by_agent: list[list[Round]], seconds: float, folder: Path
+) -> dict:
     """Write the report, the plot and the strips, and return the summary."""
-    own, plain = utilities(played)
-    summary = summarise(plan, own, plain) | {"seconds": round(seconds, 1)}
+    own, plain = utilities(rounds_by_agent)
+    summary = summarise(config, own, plain) | {"seconds": round(seconds, 1)}
     for name in ("report.json", "plot.png", "strip.png"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "agents", ignore_errors=True)
     (folder / "agents").mkdir(parents=True)
-    strips = [draw_strip(critic, rounds) for critic, rounds in zip(critics, played, strict=True)]
-    for critic, strip in zip(critics, strips, strict=True):
-        strip.save(folder / "agents" / f"{critic.agent.name.replace(' ', '-')}.jpg", quality=90)
+    strips = [draw_strip(rater, rounds) for rater, rounds in zip(raters, rounds_by_agent, strict=True)]
+    for rater, strip in zip(raters, strips, strict=True):
+        strip.save(folder / "agents" / f"{rater.agent.name.replace(' ', '-')}.jpg", quality=90)
     strips[0].save(folder / "strip.png")
     draw_plot(own, plain).savefig(folder / "plot.png", bbox_inches="tight", pad_inches=0.15)
-    report = summary | {"by_agent": by_agent(plan, played, own, plain)}
+    report = summary | {"by_agent": by_agent(config, rounds_by_agent, own, plain)}
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     return summary
 
 
 def main(arguments: list[str] | None = None) -> None:
-    plan, folder = parse(arguments)
+    config, folder = parse(arguments)
     began = time.monotonic()
-    critics = draw_critics(plan, load_judge())
-    played = render(plan, critics)
-    summary = write(plan, critics, played, time.monotonic() - began, folder)
+    raters = sample_raters(config, load_judge())
+    rounds_by_agent = render(config, raters)
+    summary = write(config, raters, rounds_by_agent, time.monotonic() - began, folder)
     print(f"\nThe curve: {folder / 'plot.png'}   One agent's rounds: {folder / 'strip.png'}\n")
     print(json.dumps(summary))
 

@@ -7,13 +7,13 @@ import sys
 import pytest
 import torch
 
-from benchmarks.full_size.arithmetic import PrefDiscWork, counted
-from benchmarks.full_size.machine import GIB, Machine
-from benchmarks.full_size.models import build_prefdisc, meta_base
-from benchmarks.full_size.reading import Reading
-from benchmarks.full_size.row import Work, measured
+from benchmarks.full_size.device import GIB, Device
+from benchmarks.full_size.flops import PrefDiscFlops, count_flops
+from benchmarks.full_size.prefdisc_benchmark import PrefDiscBenchmark
+from benchmarks.full_size.random_models import build_prefdisc, meta_base
 from benchmarks.full_size.shapes import FULL, SHAPES, TINY
 from benchmarks.full_size.table import BEGIN, END, markdown, replace_table
+from benchmarks.full_size.timing import Workload, measure_row
 from tests.comfyui.server import PACK
 
 CPU = torch.device("cpu")
@@ -34,9 +34,9 @@ def test_every_row_is_measured_beside_its_limit(tmp_path):
     pytest.importorskip("bitsandbytes")
     told, table = run(tmp_path)
     names = [row["row"].split(",")[0] for row in told["rows"]]
-    reading = ["build PrefDisc", "encode a history of 2 pairs", "score 3 candidates"]
+    prefdisc_rows = ["build PrefDisc", "encode a history of 2 pairs", "score 3 candidates"]
     painting = ["SDXL 128 px", "SDXL 128 px", "ReNO 64 px"]
-    assert names == [*reading, *reading, "train: one QLoRA step", *painting]
+    assert names == [*prefdisc_rows, *prefdisc_rows, "train: one QLoRA step", *painting]
     for row in told["rows"]:
         assert "not_run" not in row, row
         assert 0 < row["limit_s"] < row["seconds"]
@@ -57,33 +57,35 @@ def test_what_does_not_fit_says_what_it_needs_and_the_rest_goes_on(tmp_path):
 
 
 def test_what_takes_more_than_was_thought_is_stopped_and_said():
-    machine = Machine(CPU, cap=Machine(CPU).held() + GIB // 2)
-    work = Work(lambda: torch.zeros(GIB), 1.0, 1.0, said="a gibibyte of float32")
-    row = measured(machine, "greedy", "float32", work, work, 1, warm=False)
+    device = Device(CPU, cap=Device(CPU).memory_in_use() + GIB // 2)
+    work = Workload(lambda: torch.zeros(GIB), 1.0, 1.0, description="a gibibyte of float32")
+    row = measure_row(device, "greedy", "float32", work, work, 1, warm=False)
     assert row["not_run"] == "ran out of memory with a gibibyte of float32"
     assert torch.zeros(GIB // 4).sum() == 0, "the limit is gone afterwards"
 
 
 def test_the_eight_billion_need_what_they_are_known_to_need():
     for quantize, gib in (("none", 15.7), ("nf4", 5.3)):
-        reading = Reading(Machine(CPU), FULL, quantize, 60)
+        prefdisc_benchmark = PrefDiscBenchmark(Device(CPU), FULL, quantize, 60)
         # 8.40 billion weights
-        assert reading.size / GIB == pytest.approx(gib, abs=0.1)
-    assert reading.history_tokens(8) == pytest.approx(1650, abs=30), "as Idefics2's own tokenizer has it"
+        assert prefdisc_benchmark.size / GIB == pytest.approx(gib, abs=0.1)
+    assert prefdisc_benchmark.history_tokens(8) == pytest.approx(1650, abs=30), "as Idefics2's own tokenizer has it"
 
 
 def test_the_arithmetic_is_what_torch_counts():
-    work = PrefDiscWork(meta_base(TINY, torch.float32), TINY.spec)
+    work = PrefDiscFlops(meta_base(TINY, torch.float32), TINY.spec)
     prefdisc = build_prefdisc(TINY, torch.float32, "none", CPU)
     prefdisc.base.set_attn_implementation("eager")  # of which torch sees every product
     images = torch.rand(2, 3, 112, 112)
     # torch counts the half of the attention that the causal mask hides; at these sizes that is some per cent.
-    assert work.seeing(2) == pytest.approx(counted(lambda: prefdisc.features(images)), rel=0.02)
+    assert work.image_flops(2) == pytest.approx(count_flops(lambda: prefdisc.features(images)), rel=0.02)
     states = torch.randn(3, 90, 64)
     text = prefdisc.base.model.text_model
     causal = 3 * 4 * 90 * 45 * 64 * TINY.base["text_config"]["num_hidden_layers"]
-    assert work.reading(90, rows=3) + causal == pytest.approx(counted(lambda: text(inputs_embeds=states)), rel=0.02)
-    assert work.telling(5) == counted(lambda: prefdisc.base.lm_head(states[0, :5]))
+    assert work.decoder_flops(90, rows=3) + causal == pytest.approx(
+        count_flops(lambda: text(inputs_embeds=states)), rel=0.02
+    )
+    assert work.logit_flops(5) == count_flops(lambda: prefdisc.base.lm_head(states[0, :5]))
 
 
 @pytest.mark.parametrize("quantize", ["none", "nf4"])

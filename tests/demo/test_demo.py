@@ -6,15 +6,15 @@ from dataclasses import replace
 from PIL import Image
 
 from demo.__main__ import Clock, write
-from demo.painting import paint
-from demo.plan import Plan
+from demo.config import DemoConfig
+from demo.graph import generate_and_score
 
-SMALL = replace(Plan(), prompts=("a cactus",), iterations=2, starts=1)
+SMALL = replace(DemoConfig(), prompts=("a cactus",), iterations=2, starts=1)
 
 
 def test_one_prompt_from_painting_to_report(comfy, tmp_path):
     shown = []
-    pictures, scores = paint(comfy, SMALL, "a cactus", on_node=lambda: shown.append(1))
+    pictures, scores = generate_and_score(comfy, SMALL, "a cactus", on_node=lambda: shown.append(1))
     assert len(pictures) == 6
     assert len(scores) == 12
     assert len(shown) >= len(pictures) + len(SMALL.people)

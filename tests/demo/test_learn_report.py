@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from demo.config import ROOT
 from demo.learn.__main__ import parse
-from demo.learn.agents import draw_critics, opinions
-from demo.learn.loop import Round, round_graph
-from demo.learn.plan import LearnPlan
+from demo.learn.config import LearnConfig
+from demo.learn.picture_strip import DISLIKED, LIKED, draw_strip
+from demo.learn.rating_loop import Round, round_graph
 from demo.learn.report import summarise
-from demo.learn.strip import DISLIKED, LIKED, draw_strip
-from demo.plan import ROOT
+from demo.learn.simulated_raters import rate_pictures, sample_raters
 from train.data.agents import World, training_users
 from train.data.posters import TASTE
 from train.evaluate.judge import load_judge
 
-PLAN = LearnPlan()
+CONFIG = LearnConfig()
 
 
 @pytest.mark.parametrize(
@@ -31,31 +31,33 @@ PLAN = LearnPlan()
     ],
 )
 def test_what_is_better_than_usual_is_liked_and_the_usual_left_alone(utilities, shown, said):
-    assert opinions(np.array(utilities), shown) == said
+    assert rate_pictures(np.array(utilities), shown) == said
 
 
 def test_every_round_has_its_own_prompt_and_noise():
-    for agent in range(PLAN.agents):
-        assert len({PLAN.prompt(agent, turn) for turn in range(PLAN.rounds)}) == PLAN.rounds
-    for turn in range(PLAN.rounds):
-        assert len({PLAN.prompt(agent, turn) for agent in range(PLAN.agents)}) == 12, (
+    for agent in range(CONFIG.agents):
+        assert len({CONFIG.prompt(agent, round_index) for round_index in range(CONFIG.rounds)}) == CONFIG.rounds
+    for round_index in range(CONFIG.rounds):
+        assert len({CONFIG.prompt(agent, round_index) for agent in range(CONFIG.agents)}) == 12, (
             "no round has a subject of its own"
         )
-    plans = (PLAN, LearnPlan(seed=1))
-    noises = [p.noise(agent, turn) for p in plans for agent in range(p.agents) for turn in range(p.rounds)]
+    configs = (CONFIG, LearnConfig(seed=1))
+    noises = [
+        p.noise(agent, round_index) for p in configs for agent in range(p.agents) for round_index in range(p.rounds)
+    ]
     assert len(set(noises)) == len(noises)
 
 
 def test_agents_are_in_no_training_and_the_same_in_every_run():
     eyes, world = load_judge(), World.load()
-    first, again, others = (draw_critics(LearnPlan(agents=3, seed=seed), eyes) for seed in (0, 0, 1))
-    assert [critic.agent for critic in first] == [critic.agent for critic in again]
+    first, again, others = (sample_raters(LearnConfig(agents=3, seed=seed), eyes) for seed in (0, 0, 1))
+    assert [rater.agent for rater in first] == [rater.agent for rater in again]
     assert first[0].agent.weights != others[0].agent.weights
     trained = training_users(world)
-    for critic in first:
-        taste = np.concatenate([list(critic.agent.weights[name].values()) for name in TASTE])
+    for rater in first:
+        taste = np.concatenate([list(rater.agent.weights[name].values()) for name in TASTE])
         assert np.abs(trained - taste).max(1).min() > 0.1  # the same user would be 0 apart
-        assert len(critic.likes) == len(critic.dislikes) == 3
+        assert len(rater.likes) == len(rater.dislikes) == 3
 
 
 def test_the_graph_paints_as_the_quickstart_does():
@@ -68,17 +70,17 @@ def test_the_graph_paints_as_the_quickstart_does():
         assert all(values == own[0] for values in own)
         return own[0]
 
-    nodes = round_graph(PLAN, 0, 3, knows=True).graph.api()
+    nodes = round_graph(CONFIG, 0, 3, has_likes=True).graph.api()
     assert settings(nodes, "KSampler") == settings(quickstart, "KSampler")
     adapter = settings(quickstart, "ApplyPreferenceAdapter")
     assert settings(nodes, "ApplyPreferenceAdapter").items() <= adapter.items()
     assert settings(nodes, "LoadUserHistory") == {"user": "agent 01"}
     record = settings(nodes, "RecordPreference")
-    assert record == {"profile": "agent 01", "prompt": PLAN.prompt(0, 3)}
+    assert record == {"profile": "agent 01", "prompt": CONFIG.prompt(0, 3)}
 
 
 def test_a_profile_without_ratings_is_not_read():
-    nodes = round_graph(PLAN, 0, 0, knows=False).graph.api().values()
+    nodes = round_graph(CONFIG, 0, 0, has_likes=False).graph.api().values()
     kinds = [node["class_type"] for node in nodes]
     assert "LoadUserHistory" not in kinds
     assert kinds.count("KSampler") == 1
@@ -88,7 +90,7 @@ def test_the_report_tells_a_gain_from_chance():
     rng = np.random.default_rng(0)
     plain = rng.normal(size=(20, 8))
     learned = plain + np.linspace(0, 2, 8) + np.where(np.arange(8) == 0, 0, rng.normal(0, 0.1, (20, 8)))
-    report = summarise(PLAN, learned, plain)
+    report = summarise(CONFIG, learned, plain)
     assert report["above_plain"]
     assert report["last_gain_in_standard_errors"] > 50  # 2 over 0.1 / sqrt(20)
     assert report["gain"][0]["value"] == 0
@@ -98,21 +100,21 @@ def test_the_report_tells_a_gain_from_chance():
     assert report["mean_true_utility"] == pytest.approx(learned.mean(0), abs=1e-4)
 
     chance = plain + rng.normal(0, 1, (20, 8))
-    report = summarise(PLAN, chance, plain)
+    report = summarise(CONFIG, chance, plain)
     assert not report["above_plain"]
     assert report["growth"]["low"] < 0 < report["growth"]["high"]
-    assert json.loads(json.dumps(summarise(PLAN, plain[:2, :2], plain[:2, :2])))["growth_once_rated"] is None
+    assert json.loads(json.dumps(summarise(CONFIG, plain[:2, :2], plain[:2, :2])))["growth_once_rated"] is None
 
 
 def test_the_strip_marks_what_was_liked():
-    critic = draw_critics(LearnPlan(agents=1), load_judge())[0]
+    rater = sample_raters(LearnConfig(agents=1), load_judge())[0]
     pictures = tuple(Image.new("RGB", (96, 96), "gold") for _ in range(4))
     plain = Round("a sun", pictures, pictures, np.zeros(4), np.zeros(4), {})
     rated = Round("a sun", pictures, pictures, np.ones(4), np.zeros(4), {0: True, 1: False, 3: False})
 
     def marks(rounds):
         """How many bars of each colour lie across the pictures."""
-        pixels = np.asarray(draw_strip(critic, rounds))[190:]  # below the agent's tastes, which have these colours too
+        pixels = np.asarray(draw_strip(rater, rounds))[190:]  # below the agent's tastes, which have these colours too
         return [
             int((pixels == tuple(bytes.fromhex(colour[1:]))).all(-1).sum()) // (96 * 5) for colour in (LIKED, DISLIKED)
         ]

@@ -5,20 +5,20 @@ import json
 import pytest
 from PIL import Image
 
-from demo.painting import painting
-from demo.plan import Cell, Plan, Wall, cells, wall
-from demo.report import rows, summary
-from demo.sheet import Numbers, draw_sheet
+from demo.config import DemoConfig, HistoryFiles, PictureSpec, load_history_files, picture_specs
+from demo.contact_sheet import PictureScores, draw_sheet
+from demo.graph import build_graph
+from demo.report import report_rows, summary
 
-PLAN = Plan(prompts=("a lighthouse",))
+CONFIG = DemoConfig(prompts=("a lighthouse",))
 
 
 @pytest.fixture
 def report():
-    made = cells(PLAN, "a lighthouse")
-    score = {(cell, person): 0.9 if cell.person == person else 0.3 for cell in made for person in PLAN.people}
-    utility = {(cell, person): 2.0 if cell.person == person else -1.0 for cell in made for person in PLAN.people}
-    return rows(score, utility)
+    made = picture_specs(CONFIG, "a lighthouse")
+    score = {(spec, person): 0.9 if spec.person == person else 0.3 for spec in made for person in CONFIG.people}
+    utility = {(spec, person): 2.0 if spec.person == person else -1.0 for spec in made for person in CONFIG.people}
+    return report_rows(score, utility)
 
 
 def test_every_picture_is_scored_for_everybody(report):
@@ -39,23 +39,25 @@ def test_right_and_wrong_people_are_told_apart(report):
 
 
 def test_the_prompts_are_in_nobodys_history():
-    for person in Plan().people:
-        assert not set(Plan().prompts) & set(wall(person).prompts)
-        assert len(wall(person).liked) == len(wall(person).disliked) == 8
+    for person in DemoConfig().people:
+        assert not set(DemoConfig().prompts) & set(load_history_files(person).prompts)
+        assert len(load_history_files(person).liked) == len(load_history_files(person).disliked) == 8
 
 
 def test_one_graph_saves_every_picture_under_its_own_name():
-    made = painting(PLAN, "a lighthouse")
-    assert list(made.saves) == cells(PLAN, "a lighthouse")
-    assert len({cell.file for cell in made.saves}) == 6
-    assert Cell("a sailing boat", "reno", "bo").file == "a_sailing_boat-reno-bo.png"
+    made = build_graph(CONFIG, "a lighthouse")
+    assert list(made.saves) == picture_specs(CONFIG, "a lighthouse")
+    assert len({spec.file for spec in made.saves}) == 6
+    assert PictureSpec("a sailing boat", "reno", "bo").file == "a_sailing_boat-reno-bo.png"
 
 
 def test_a_sheet_is_drawn(tmp_path):
     Image.new("RGB", (96, 96), "teal").save(tmp_path / "x.png")
-    walls = [Wall(person, [tmp_path / "x.png"] * 8, [tmp_path / "x.png"] * 8) for person in PLAN.people]
-    pictures = {cell: Image.new("RGB", (96, 96), "orange") for cell in cells(PLAN, "a lighthouse")}
-    numbers = {cell: Numbers(dict.fromkeys(PLAN.people, 0.5), dict.fromkeys(PLAN.people, 1.0)) for cell in pictures}
-    sheet = draw_sheet(PLAN, walls, pictures, numbers)
+    histories = [HistoryFiles(person, [tmp_path / "x.png"] * 8, [tmp_path / "x.png"] * 8) for person in CONFIG.people]
+    pictures = {spec: Image.new("RGB", (96, 96), "orange") for spec in picture_specs(CONFIG, "a lighthouse")}
+    numbers = {
+        spec: PictureScores(dict.fromkeys(CONFIG.people, 0.5), dict.fromkeys(CONFIG.people, 1.0)) for spec in pictures
+    }
+    sheet = draw_sheet(CONFIG, histories, pictures, numbers)
     assert sheet.width > 6 * 192
     assert sheet.getpixel((sheet.width // 2, 5)) == (247, 244, 238)

@@ -107,7 +107,7 @@ def test_the_shipped_one_tells_which_paintings_an_agent_likes(shipped):
             prompts = [subjects[i % len(subjects)]] * 12
             images = generator.paint(prompts, seed_noise(list(range(12 * i, 12 * i + 12))), FewSteps(1, 1.0))
             liked, disliked = shipped.logits(prefix, images, prompts).float().unbind(-1)
-            read = np.array([a.indices for a in eyes.read((images * 255).round().byte())])
+            read = np.array([a.indices for a in eyes.predict((images * 255).round().byte())])
             true = utility_of(utilities[i][None], read)
             found.append(np.corrcoef((liked - disliked).numpy(), true)[0, 1])
     assert np.mean(found) > 0.45

@@ -78,7 +78,7 @@ def test_the_shipped_generator_paints_the_named_thing_in_any_wording(wording):
     for how in ("{}", wording):
         prompts = [how.format(phrase) for phrase in SUBJECTS for _ in range(8)]
         images = generator.paint(prompts, seed_noise(range(len(prompts))), FewSteps(1))
-        read = judge.read((images * 255).round().byte())
+        read = judge.predict((images * 255).round().byte())
         right[how] = np.mean([found.indices[0] == i // 8 for i, found in enumerate(read)])
     assert right[wording] > right["{}"] - 0.12
 

@@ -1,1 +1,1 @@
-"""Measures what was trained: tables, pictures, and the judge that reads attributes in images."""
+"""Evaluation commands for trained models, and the judge: a classifier of poster attributes."""

@@ -1,8 +1,8 @@
-"""`python -m train.evaluate --document docs/evaluation.md`: every table and figure, one command after the other.
+"""`python -m train.evaluate --document docs/evaluation.md`: runs all evaluation commands in sequence.
 
-Options are passed on to all of them; `--only` names some. `ablation` and `tokens` train their variants, and so do the
-ablation's rows of `generation` and the ViPer-like row of `reno`, which takes hours on two cores: `--skip-training`
-leaves them out.
+All other options are passed on to every command. `--only` selects commands. `ablation` and `tokens` train model
+variants, as do the ablation rows of `generation` and the ViPer-like row of `reno`. This takes hours on two cores;
+`--skip-training` leaves these parts out.
 """
 
 import argparse
@@ -10,19 +10,19 @@ import importlib
 
 COMMANDS = ("prediction", "topk", "references", "clusters", "attention", "tsne", "similar", "generation", "reno")
 TRAINING = ("ablation", "tokens")
-ABLATED = ("generation", "reno")
-"""Those that train for some of their rows, where asked to."""
+WITH_ABLATIONS = ("generation", "reno")
+"""Commands that train models for some of their rows when given --ablations."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run them."""
+    """Run the selected evaluation commands."""
     parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=[*COMMANDS, *TRAINING], help="run these")
-    parser.add_argument("--skip-training", action="store_true", help="run those that train nothing")
-    own, passed_on = parser.parse_known_args(argv)
-    for name in own.only or (*COMMANDS, *(() if own.skip_training else TRAINING)):
-        trained = ["--ablations"] if name in ABLATED and not own.skip_training else []
-        importlib.import_module(f"train.evaluate.{name}").main([*passed_on, *trained])
+    parser.add_argument("--only", nargs="+", choices=[*COMMANDS, *TRAINING], help="run only these commands")
+    parser.add_argument("--skip-training", action="store_true", help="skip everything that trains a model")
+    options, passed_on = parser.parse_known_args(argv)
+    for name in options.only or (*COMMANDS, *(() if options.skip_training else TRAINING)):
+        ablations = ["--ablations"] if name in WITH_ABLATIONS and not options.skip_training else []
+        importlib.import_module(f"train.evaluate.{name}").main([*passed_on, *ablations])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What PrefDisc is read against: limits that know the simulator, a regression on CLIP features, and no user at all.
+"""Baselines for PrefDisc: an ideal observer that knows the simulator, and regressions on attributes or CLIP features.
 
-Every method gives scores of a user's targets, (n, m, c), of which only the order within a set counts.
+Every method returns scores of the targets, (n, m, c). Only their order within a set matters.
 """
 
 from __future__ import annotations
@@ -17,93 +17,112 @@ from prefgen.pocket.shapes import weights_path
 from train.data.agents import World
 from train.data.limits import bradley_terry, choose_penalty, ideal_observer
 from train.data.posterior import laplace, sigmoid
-from train.evaluate.ranking import right
-from train.evaluate.trials import STREAM, Gallery, Trials, draw_gallery, draw_trials
+from train.evaluate.accuracy import correct_choices
+from train.evaluate.choice_trials import RNG_STREAM, Gallery, Trials, draw_gallery, draw_trials
 
 VALIDATION_USERS, VALIDATION_TARGETS, VALIDATION_POSTERS = 1000, 8, 40
-"""What penalties are chosen on: users, target pairs of each, posters of a subject (default ours)."""
+"""Users, target pairs of each and posters of each subject for the choice of penalties (our default)."""
 CLIP_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""A wide grid: how far apart embeddings lie says nothing about how much choices tell of them."""
+"""A wide grid, because the scale of the embeddings does not predict the best penalty."""
 
-Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(history, pairs) -> P(first preferred): (n, k, 2, ...), (n, m, 2, ...) -> (n, m)."""
+PairPredictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Maps a history (n, k, 2, ...) and pairs (n, m, 2, ...) to P(first preferred), (n, m)."""
 
 
-def by_pairs(predict: Predict, history: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Scores of sets of any size by a method that knows pairs only: how many of the others an image is expected to
-    beat. For a regression that is the order of its utilities; for the ideal observer nearly the best order.
+def scores_from_pairs(predict: PairPredictor, history: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Score sets of any size with a method for pairs: the expected number of other images that an image beats.
 
-    history (n, k, 2, ...) and targets (n, m, c, ...): whatever `predict` takes for an image -> (n, m, c).
+    For a regression this gives the order of its utilities, for the ideal observer nearly the best order.
+
+    Args:
+        predict: The method for pairs.
+        history: (n, k, 2, ...), in the representation that `predict` takes.
+        targets: (n, m, c, ...), in the same representation.
+
+    Returns:
+        Scores, (n, m, c).
     """
     n, m, c = targets.shape[:3]
-    between = list(combinations(range(c), 2))
-    pairs = targets[:, :, between].reshape(n, m * len(between), 2, *targets.shape[3:])
-    first = predict(history, pairs).reshape(n, m, len(between))
+    index_pairs = list(combinations(range(c), 2))
+    pairs = targets[:, :, index_pairs].reshape(n, m * len(index_pairs), 2, *targets.shape[3:])
+    first = predict(history, pairs).reshape(n, m, len(index_pairs))
     scores = np.zeros((n, m, c))
-    for i, (a, b) in enumerate(between):
+    for i, (a, b) in enumerate(index_pairs):
         scores[..., a] += first[..., i]
         scores[..., b] += 1 - first[..., i]
     return scores
 
 
 def ideal_scores(world: World, gallery: Gallery, trials: Trials, rng, after: int | None = None) -> np.ndarray:
-    """The ideal observer's (see train.data.limits), after the first `after` pairs; None: after all."""
-    see = gallery.attributes
-    history = see[trials.history[:, :after]]
-    return by_pairs(lambda h, t: ideal_observer(world, h, t, rng), history, see[trials.targets])
+    """Score with the ideal observer (see train.data.limits) after the first `after` pairs; None uses all pairs."""
+    attributes = gallery.attributes
+    history = attributes[trials.history[:, :after]]
+    return scores_from_pairs(lambda h, t: ideal_observer(world, h, t, rng), history, attributes[trials.targets])
 
 
 def attribute_scores(gallery: Gallery, trials: Trials, penalty: float, after: int | None = None) -> np.ndarray:
-    """Bradley-Terry regression of every user on the true attributes of the history's images."""
-    see = gallery.attributes
-    return by_pairs(lambda h, t: bradley_terry(h, t, penalty), see[trials.history[:, :after]], see[trials.targets])
+    """Score with a Bradley-Terry regression for each user on the true attributes of the history images."""
+    attributes = gallery.attributes
+    return scores_from_pairs(
+        lambda h, t: bradley_terry(h, t, penalty), attributes[trials.history[:, :after]], attributes[trials.targets]
+    )
 
 
 def clip_scores(features: np.ndarray, trials: Trials, penalty: float) -> np.ndarray:
-    """Bradley-Terry regression of every user on the CLIP embeddings (N, D) of the history's images."""
-    return by_pairs(
+    """Score with a Bradley-Terry regression for each user on the CLIP embeddings (N, D) of the history images."""
+    return scores_from_pairs(
         lambda h, t: feature_bradley_terry(h, t, penalty), features[trials.history], features[trials.targets]
     )
 
 
 def feature_bradley_terry(history: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
-    """P(first preferred) by each user's own logistic regression on images' features.
+    """Predict P(first preferred) with a logistic regression on image features, fitted for each user.
 
-    history (n, k, 2, D), liked first; targets (n, m, 2, D). penalty: L2, penalty / 2 x the squared norm of the weights.
+    Args:
+        history: Features (n, k, 2, D), the liked image first.
+        targets: Features (n, m, 2, D).
+        penalty: L2 penalty: penalty / 2 times the squared norm of the weights.
+
+    Returns:
+        Probabilities, (n, m).
     """
-    seen, asked = (pairs[:, :, 0] - pairs[:, :, 1] for pairs in (history, targets))
-    # As in `bradley_terry`: eight pairs span what D weights can be, so the fit is one of eight unknowns.
-    slope = laplace(seen @ seen.transpose(0, 2, 1) / penalty, np.zeros(seen.shape[:2])).slope
-    weights = np.einsum("nkd,nk->nd", seen, slope) / penalty
-    return sigmoid(np.einsum("nmd,nd->nm", asked, weights))
+    history_differences, target_differences = (pairs[:, :, 0] - pairs[:, :, 1] for pairs in (history, targets))
+    # As in `bradley_terry`: the weights lie in the span of the pairs, so only one unknown for each pair is fitted.
+    slope = laplace(
+        history_differences @ history_differences.transpose(0, 2, 1) / penalty, np.zeros(history_differences.shape[:2])
+    ).slope
+    weights = np.einsum("nkd,nk->nd", history_differences, slope) / penalty
+    return sigmoid(np.einsum("nmd,nd->nm", target_differences, weights))
 
 
 @torch.no_grad()
 def clip_features(gallery: Gallery, tower: ImageTower | None = None) -> np.ndarray:
-    """CLIP embeddings of a gallery's posters, (N, D), of unit length; of the pocket's tower where none is given."""
+    """Compute normalised CLIP embeddings (N, D) of all posters; `tower` defaults to the pocket model's image tower."""
     tower = tower or load_image_tower(weights_path("clip_vision")).eval()
     return torch.cat([tower(batch).float() for batch in gallery.batches("CLIP embeddings")]).double().numpy()
 
 
 @dataclass(frozen=True)
 class Penalties:
-    """The L2 penalties of the two regressions, each the best for users and posters that are in no test."""
+    """The L2 penalties of the two regressions, chosen on validation users and posters."""
 
     attributes: float
     clip: float
 
 
 def choose_penalties(world: World) -> Penalties:
-    """Choose both on the same validation users, and posters of validation combinations."""
-    rng = np.random.default_rng([STREAM, 0])
+    """Choose both penalties on the same validation users and validation posters."""
+    rng = np.random.default_rng([RNG_STREAM, 0])
     gallery = draw_gallery(rng, VALIDATION_POSTERS, split="validation")
     utilities, _ = world.sample(VALIDATION_USERS, rng)
     trials = draw_trials(world, gallery, utilities, VALIDATION_TARGETS, rng)
     features = clip_features(gallery)
 
     def accuracy(penalty: float) -> float:
-        return right(clip_scores(features, trials, penalty), trials.chosen).mean()
+        return correct_choices(clip_scores(features, trials, penalty), trials.chosen).mean()
 
-    see = gallery.attributes
+    attributes = gallery.attributes
     liked_first = np.take_along_axis(trials.targets, np.stack([trials.chosen, 1 - trials.chosen], axis=-1), axis=-1)
-    return Penalties(choose_penalty(see[trials.history], see[liked_first]), max(CLIP_PENALTIES, key=accuracy))
+    return Penalties(
+        choose_penalty(attributes[trials.history], attributes[liked_first]), max(CLIP_PENALTIES, key=accuracy)
+    )

@@ -1,4 +1,4 @@
-"""The commands' common part: options, and a result written for programs, for readers and for the eye."""
+"""Shared parts of all evaluation commands: options, and reports written as JSON, Markdown and figures."""
 
 from __future__ import annotations
 
@@ -17,13 +17,23 @@ from prefgen.checkpoint.preference_model import POCKET, PreferenceModel, load_pr
 from prefgen.errors import PrefGenError, error_message
 
 OUT = Path("out/evaluate")
-CLUSTERED = "± is half a 95 % interval, clustered by user."
+SEED_NOTE = "± is half of the 95 % interval over seeds (Student's t)."
+CLUSTERED_NOTE = "± is half of the 95 % interval, clustered by user."
 
 
 @dataclass(frozen=True)
 class Options:
-    """What every command is told. users: of each kind, over all seeds. posters: of each subject; None: every test
-    combination. document: a Markdown file whose section of the command's name is rewritten."""
+    """Options shared by all evaluation commands.
+
+    Attributes:
+        checkpoint: Path of a preference checkpoint, or "pocket" for the bundled one.
+        users: Number of users of each kind (seen and unseen), over all seeds.
+        seeds: Seeds of users and posters.
+        posters: Posters of each subject. None uses every test combination once.
+        out: Folder for the result, the table and the figure.
+        document: Markdown file in which the section of this command is replaced, or None.
+        arguments: All parsed arguments, including the command's own.
+    """
 
     checkpoint: str
     users: int
@@ -31,16 +41,20 @@ class Options:
     posters: int | None
     out: Path
     document: Path | None
-    given: argparse.Namespace
+    arguments: argparse.Namespace
 
     @property
-    def told_seeds(self) -> str:
-        """The seeds, for a sentence."""
-        one = len(self.seeds) == 1
-        return f"seed {self.seeds[0]}" if one else f"each of the seeds {', '.join(map(str, self.seeds))}"
+    def seeds_text(self) -> str:
+        """Return the seeds as part of a sentence."""
+        single = len(self.seeds) == 1
+        return f"seed {self.seeds[0]}" if single else f"the seeds {', '.join(map(str, self.seeds))}"
 
     def model(self) -> PreferenceModel:
-        """The checkpoint, on a GPU where there is one. Raises CheckpointError where it has no PrefDisc."""
+        """Load the checkpoint, on a GPU if there is one.
+
+        Raises:
+            CheckpointError: The checkpoint contains no PrefDisc.
+        """
         model = load_preference_model(self.checkpoint, "cuda" if torch.cuda.is_available() else "cpu")
         model.require("prefdisc")
         return model
@@ -48,7 +62,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Table:
-    """A further table of a section, under its own small heading."""
+    """An additional table of a section, with its own heading."""
 
     title: str
     columns: Sequence[str]
@@ -57,26 +71,34 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """What a command found: `result` as JSON, and a section of Markdown with its picture.
+    """The outcome of an evaluation command: JSON values, and a Markdown section with a figure.
 
-    measured: what was measured, on how many, with which seeds. notes: what it comes to, a sentence each. more: tables
-    behind the first. sheets: further pictures, by name.
+    Attributes:
+        title: Heading of the section.
+        description: What was measured, the sample sizes and the seeds.
+        columns: Column headings of the main table.
+        rows: Rows of the main table.
+        result: JSON values.
+        figure: The figure.
+        notes: Findings, one sentence each.
+        extra_tables: Tables that follow the main table.
+        sheets: Contact sheets by name.
     """
 
     title: str
-    measured: str
+    description: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     result: dict
     figure: Figure
     notes: list[str] = field(default_factory=list)
-    more: Sequence[Table] = ()
+    extra_tables: Sequence[Table] = ()
     sheets: Mapping[str, Image.Image] = field(default_factory=dict)
 
     def markdown(self, picture: str) -> str:
-        """The section, with the picture's path as given; sheets lie beside it."""
-        lines = [f"## {self.title}", "", self.measured, "", *_table(self.columns, self.rows)]
-        for table in self.more:
+        """Return the Markdown section. `picture` is the relative path of the figure; sheets are in the same folder."""
+        lines = [f"## {self.title}", "", self.description, "", *_table(self.columns, self.rows)]
+        for table in self.extra_tables:
             lines += [f"**{table.title}**", "", *_table(table.columns, table.rows)]
         lines += [*(f"- {note}" for note in self.notes), *([""] if self.notes else [])]
         stem = picture.removesuffix(".png")
@@ -85,45 +107,67 @@ class Report:
         return "\n".join([*lines, f"![{self.title}]({picture})", ""])
 
     def save(self, picture: Path) -> None:
-        """Write the picture, and the sheets beside it: `<picture>-<name>.jpg`."""
+        """Write the figure to `picture`, and each sheet to `<picture>-<name>.jpg` in the same folder."""
         self.figure.savefig(picture, bbox_inches="tight", pad_inches=0.15)
         for name, sheet in self.sheets.items():
             sheet.save(picture.with_name(f"{picture.stem}-{name}.jpg"), quality=90)
 
 
-def command(
+def run_command(
     name: str,
     measure: Callable[[Options], Report],
-    users: int,
+    default_users: int,
     argv: Sequence[str] | None = None,
-    add: Callable[[argparse.ArgumentParser], None] | None = None,
-    about: str | None = None,
-    least_seeds: int = 1,
+    add_options: Callable[[argparse.ArgumentParser], None] | None = None,
+    description: str | None = None,
+    min_seeds: int = 1,
 ) -> dict:
-    """Parse, measure, write `result.json`, `table.md` and `picture.png` into --out, and print the result as one JSON
-    object, the last line. Returns the result; ends with status 1 and a sentence for what cannot be used. add: adds the
-    command's own options, found in `Options.given`. least_seeds: 2 where the interval is over seeds."""
-    parser = argparse.ArgumentParser(prog=f"python -m train.evaluate.{name}", description=about)
-    parser.add_argument("--checkpoint", default=POCKET, help="a preference checkpoint, or 'pocket' for the bundled one")
-    parser.add_argument("--users", type=int, default=users, help="users of each kind, over all seeds")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed of users and posters")
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from the first")
+    """Parse the options, run `measure`, and write the report.
+
+    Writes `result.json`, `table.md` and `picture.png` into --out, and prints the result as one JSON object on the last
+    line. Exits with status 1 and a message if a file or an option cannot be used.
+
+    Args:
+        name: Name of the command: the part after `python -m train.evaluate.`.
+        measure: Computes the report.
+        default_users: Default of --users.
+        argv: Command-line arguments; None reads `sys.argv`.
+        add_options: Adds the command's own options to the parser.
+        description: Help text.
+        min_seeds: Smallest allowed --seeds: 2 if intervals are computed over seeds.
+
+    Returns:
+        The result.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m train.evaluate.{name}", description=description)
+    parser.add_argument("--checkpoint", default=POCKET, help="preference checkpoint, or 'pocket' for the bundled one")
+    parser.add_argument("--users", type=int, default=default_users, help="users of each kind, over all seeds")
+    parser.add_argument("--seed", type=int, default=0, help="first seed of users and posters")
+    parser.add_argument("--seeds", type=int, default=3, help="number of consecutive seeds")
     parser.add_argument(
-        "--posters", type=int, help="posters of each subject (even); every test combination if not given"
+        "--posters", type=int, help="posters of each subject, even (default: every test combination once)"
     )
-    parser.add_argument("--out", type=Path, default=OUT / name, help="where the result, table and picture go")
-    parser.add_argument("--document", type=Path, help="a Markdown file in which to rewrite this command's section")
-    if add:
-        add(parser)
-    given = parser.parse_args(argv)
-    if given.seeds < least_seeds:
-        parser.error(f"{given.seeds} seeds, expected at least {least_seeds}: the interval is over seeds")
-    if given.users < 2 * given.seeds:
-        parser.error(f"{given.users} users over {given.seeds} seeds: an interval needs two users a seed at least")
-    if given.posters is not None and (given.posters < 4 or given.posters % 2):
-        parser.error(f"{given.posters} posters of a subject, expected an even number from 4 on")
-    seeds = list(range(given.seed, given.seed + given.seeds))
-    options = Options(given.checkpoint, given.users, seeds, given.posters, given.out, given.document, given)
+    parser.add_argument("--out", type=Path, default=OUT / name, help="output folder for result, table and figure")
+    parser.add_argument("--document", type=Path, help="Markdown file in which this command's section is replaced")
+    if add_options:
+        add_options(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.seeds < min_seeds:
+        parser.error(f"--seeds is {arguments.seeds}; expected at least {min_seeds}, because intervals are over seeds.")
+    if arguments.users < 2 * arguments.seeds:
+        parser.error(f"--users is {arguments.users}; expected at least two users a seed ({2 * arguments.seeds}).")
+    if arguments.posters is not None and (arguments.posters < 4 or arguments.posters % 2):
+        parser.error(f"--posters is {arguments.posters}; expected an even number of at least 4.")
+    seeds = list(range(arguments.seed, arguments.seed + arguments.seeds))
+    options = Options(
+        checkpoint=arguments.checkpoint,
+        users=arguments.users,
+        seeds=seeds,
+        posters=arguments.posters,
+        out=arguments.out,
+        document=arguments.document,
+        arguments=arguments,
+    )
     started = time.monotonic()
     try:
         report = measure(options)
@@ -136,7 +180,7 @@ def command(
 
 
 def replace_section(document: str, name: str, section: str) -> str:
-    """A Markdown text with the section between `<!-- name -->` and `<!-- /name -->` exchanged, or added at the end."""
+    """Replace the section between `<!-- name -->` and `<!-- /name -->` of a Markdown text; append it if missing."""
     first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
     block = f"{first}\n{section.strip()}\n{last}"
     if first in document and last in document:

@@ -1,7 +1,7 @@
-"""The judge: reads a poster's attributes, so that a generated image has a true utility.
+"""The judge: a classifier of poster attributes, from which the true utility of a generated image is computed.
 
-Trained on drawn posters only (`train.pocket.judge`), and never part of any training, reward or selection. The
-*validation judge*, a second network, is for choosing between settings.
+It is trained on rendered posters only (`train.pocket.judge`) and is not used in any training, reward or selection.
+Settings are selected with a second network, the *validation judge*.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ WEIGHTS = {name: Path(__file__).with_name(f"{name}.safetensors") for name in ("j
 
 
 class Judge(nn.Module):
-    """A small convolutional classifier with one head an attribute.
+    """A small convolutional classifier with one head for each attribute.
 
-    `width` and `depth` tell the judge from the validation judge: two networks, two seeds, two shapes.
+    Args:
+        width: Channels of the first layer.
+        depth: Number of downsampling blocks.
     """
 
     def __init__(self, width: int = 24, depth: int = 4):
@@ -41,13 +43,13 @@ class Judge(nn.Module):
         self.heads = nn.ModuleDict({n: nn.Linear(9 * channels, len(v)) for n, v in ATTRIBUTES.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images (B, 3, 96, 96) in [0, 1] -> attribute name -> logits (B, values)."""
+        """Return the logits (B, values) of each attribute, for images (B, 3, 96, 96) in [0, 1]."""
         features = self.features(images * 2 - 1)
         return {name: head(features) for name, head in self.heads.items()}
 
     @torch.inference_mode()
-    def read(self, images: Tensor) -> list[Attributes]:
-        """The most likely attributes of each image. Images (B, 3, H, W), float in [0, 1] or uint8."""
+    def predict(self, images: Tensor) -> list[Attributes]:
+        """Predict the attributes of each image. Images are (B, 3, H, W), floats in [0, 1] or uint8."""
         images = images.float() / 255 if images.dtype == torch.uint8 else images
         if images.shape[-2:] != (SIZE, SIZE):
             images = nn.functional.interpolate(images, (SIZE, SIZE), mode="area")
@@ -59,7 +61,7 @@ SHAPES = {"judge": {"width": 24, "depth": 4}, "validation_judge": {"width": 32, 
 
 
 def load_judge(name: str = "judge") -> Judge:
-    """The shipped judge, or the "validation_judge"."""
+    """Load the shipped "judge" or "validation_judge"."""
     judge = Judge(**SHAPES[name])
     judge.load_state_dict({k: v.float() for k, v in load_file(WEIGHTS[name]).items()})
     return judge.eval()

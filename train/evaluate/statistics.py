@@ -1,6 +1,6 @@
-"""Means with honest errors: a user's answers hang together, so the user is the unit; intervals are of 95 %.
+"""Means with 95 % intervals, clustered by user or computed over seeds.
 
-Every function takes (users,) or (users, answers) arrays; users are taken to be independent, their answers are not.
+Functions take arrays (users,) or (users, answers). Users are treated as independent, the answers of one user are not.
 """
 
 from __future__ import annotations
@@ -12,12 +12,20 @@ import numpy as np
 from scipy.stats import t as student
 
 NORMAL = 1.96
-"""Standard errors on each side of a 95 % interval, where there are hundreds of users."""
+"""Half of a 95 % interval in standard errors, for hundreds of users."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its standard error and 95 % interval. units: how many independent things (users, seeds) it is of."""
+    """A mean with its standard error and 95 % interval.
+
+    Attributes:
+        value: The mean.
+        stderr: Standard error.
+        low: Lower end of the 95 % interval.
+        high: Upper end of the 95 % interval.
+        units: Number of independent units (users or seeds).
+    """
 
     value: float
     stderr: float
@@ -26,41 +34,42 @@ class Estimate:
     units: int
 
     def to_json(self) -> dict[str, float]:
-        """As JSON values, rounded to what can matter."""
+        """Return JSON values, rounded to five digits."""
         return {name: round(value, 5) for name, value in asdict(self).items()}
 
     def text(self, digits: int = 3, sign: bool = False) -> str:
-        """For a table: the value and half the interval's width."""
+        """Format the value and half of the interval for a table."""
         return f"{self.value:{'+' if sign else ''}.{digits}f} ± {(self.high - self.low) / 2:.{digits}f}"
 
 
-def over_users(answers: np.ndarray) -> Estimate:
-    """The mean of answers (users,) or (users, m), with the error clustered by user (each counts the same)."""
+def mean_over_users(answers: np.ndarray) -> Estimate:
+    """Compute the mean over users, each with the same weight, with the error clustered by user."""
     means = np.asarray(answers, dtype=float).reshape(len(answers), -1).mean(1)
     stderr = means.std(ddof=1) / len(means) ** 0.5
     return _estimate(means.mean(), stderr, NORMAL * stderr, len(means))
 
 
-def paired(first: np.ndarray, second: np.ndarray) -> Estimate:
-    """first - second over the same trials: what is common to both (hard pairs, noisy choices) cancels."""
-    return over_users(np.asarray(first, dtype=float) - np.asarray(second, dtype=float))
+def paired_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """Compute the mean of first - second over the same trials."""
+    return mean_over_users(np.asarray(first, dtype=float) - np.asarray(second, dtype=float))
 
 
-def unpaired(first: np.ndarray, second: np.ndarray) -> Estimate:
-    """first - second over different users."""
-    a, b = over_users(first), over_users(second)
+def unpaired_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """Compute mean(first) - mean(second) for different users."""
+    a, b = mean_over_users(first), mean_over_users(second)
     stderr = (a.stderr**2 + b.stderr**2) ** 0.5
     return _estimate(a.value - b.value, stderr, NORMAL * stderr, a.units + b.units)
 
 
-def over_seeds(values: np.ndarray) -> Estimate:
-    """The mean of one value a seed, with Student's interval: a seed is a training, or a draw of users and posters.
+def mean_over_seeds(values: np.ndarray) -> Estimate:
+    """Compute the mean of one value for each seed, with Student's t interval.
 
-    Raises ValueError for fewer than two seeds, of which nothing can be said.
+    Raises:
+        ValueError: There are fewer than two seeds.
     """
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
-        raise ValueError(f"an interval over seeds needs at least 2 of them, got {len(values)}: name more seeds")
+        raise ValueError(f"an interval over seeds needs at least 2 seeds, got {len(values)}")
     stderr = values.std(ddof=1) / len(values) ** 0.5
     return _estimate(values.mean(), stderr, student.ppf(0.975, len(values) - 1) * stderr, len(values))
 
@@ -68,9 +77,13 @@ def over_seeds(values: np.ndarray) -> Estimate:
 def bootstrap(
     function: Callable[..., float], *answers: np.ndarray, rng: np.random.Generator, draws: int = 2000
 ) -> Estimate:
-    """A function of means over the same users (a ratio, say), its error by drawing users with replacement.
+    """Estimate a function of means over the same users, for example a ratio, with a bootstrap over users.
 
-    function: takes one mean for each array of `answers`, arrays of means over draws alike.
+    Args:
+        function: Takes one mean for each array of `answers`; must also accept arrays of means.
+        answers: Arrays (users,) or (users, m).
+        rng: Random generator.
+        draws: Bootstrap resamples.
     """
     means = np.stack([np.asarray(part, dtype=float).reshape(len(part), -1).mean(1) for part in answers])
     users = means.shape[1]

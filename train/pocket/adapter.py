@@ -26,7 +26,7 @@ from train.adapter.fit import train_adapter, write_adapter
 from train.adapter.start import start_from_text
 from train.data.posters import ATTRIBUTES, TASTE
 from train.diffusion import Painted
-from train.evaluate.pictures.kept import weights_digests
+from train.evaluate.pictures.tensor_cache import weights_digests
 from train.loop import LoopConfig
 from train.pocket import generator, text
 from train.pocket.bfloat16 import quicken

@@ -21,8 +21,8 @@ from torch import Tensor
 from prefgen.pocket.shapes import FEW_STEP_LORA
 from train.data.posters import ATTRIBUTES
 from train.evaluate.judge import Judge, load_judge
-from train.evaluate.pictures.kept import weights_digests
-from train.evaluate.pictures.sheets import to_image
+from train.evaluate.pictures.contact_sheet import to_image
+from train.evaluate.pictures.tensor_cache import weights_digests
 from train.loop import LoopConfig, device_of, fit
 from train.pocket import lora, text
 from train.pocket.bfloat16 import quicken
@@ -169,7 +169,7 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
 
 def read_right(judge: Judge, images: Tensor, asked: Tensor) -> dict[str, float]:
     """The share of images (N, 3, 96, 96) whose attributes a judge reads as asked (N, 6), by attribute."""
-    read = torch.tensor([found.indices for part in images.split(SHARD) for found in judge.read(part)])
+    read = torch.tensor([found.indices for part in images.split(SHARD) for found in judge.predict(part)])
     return {name: round(float(r), 4) for name, r in zip(ATTRIBUTES, (read == asked).float().mean(0), strict=True)}
 
 

@@ -44,6 +44,6 @@ def train_reader(folder: Path, shape: dict[str, int], seed: int, config: LoopCon
 def accuracy(judge: Judge, seed: int, count: int = 1024) -> dict[str, float]:
     """The share of fresh drawings whose attribute is read right."""
     images, indices = drawn_batch(count, seed, 0)
-    read = torch.tensor([a.indices for a in judge.read(images)])
+    read = torch.tensor([a.indices for a in judge.predict(images)])
     right = (read == torch.from_numpy(indices)).float().mean(0)
     return {name: round(float(r), 4) for name, r in zip(ATTRIBUTES, right, strict=True)}

@@ -15,7 +15,7 @@ from tqdm import trange
 
 from train.data.agents import random_indices
 from train.data.posters import Attributes, random_caption
-from train.evaluate.pictures.kept import kept
+from train.evaluate.pictures.tensor_cache import cached_tensors
 from train.pocket.bfloat16 import quicken
 from train.pocket.generator import training_caption
 from train.pocket.sampling import PocketGenerator, Sampling, seed_noise
@@ -60,7 +60,9 @@ def teacher_pairs(
             told = [training_caption(row, rng, done=1.0) for row in rows]
         own = [seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)]
         file = folder / f"{seed}-{shard}.safetensors"
-        made = kept(file, lambda told=told, own=own: {"latents": paint_latents(teacher, sampling, told, own).half()})
+        made = cached_tensors(
+            file, lambda told=told, own=own: {"latents": paint_latents(teacher, sampling, told, own).half()}
+        )
         latents.append(made["latents"].float())
         seeds += own
         captions += told

@@ -23,7 +23,7 @@ from prefgen.pocket.shapes import FEW_STEP_LORA
 from train.data.posters import ATTRIBUTES, BEFORE, UNSEEN, Wordings
 from train.diffusion import Captions, predicted, timesteps
 from train.evaluate.judge import Judge, load_judge
-from train.evaluate.pictures.kept import weights_digests
+from train.evaluate.pictures.tensor_cache import weights_digests
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket import generator, lora, text
 from train.pocket.bfloat16 import quicken
@@ -112,5 +112,5 @@ def _obeyed(judge: Judge, painter: PocketGenerator, sampling: Sampling, wording:
     for subject, phrase in enumerate(ATTRIBUTES["subject"].values()):
         seeds = [seed + each * subject + i for i in range(each)]
         images = painter.paint([wording.format(phrase)] * each, seed_noise(seeds), sampling)
-        right += [read.indices[0] == subject for read in judge.read((images * 255).round().byte())]
+        right += [read.indices[0] == subject for read in judge.predict((images * 255).round().byte())]
     return round(sum(right) / len(right), 4)

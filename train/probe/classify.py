@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from train.evaluate.statistics import Estimate, over_users
+from train.evaluate.statistics import Estimate, mean_over_users
 from train.probe.states import ProbeStates
 
 AXES = 128
@@ -38,8 +38,8 @@ def probe(learn: ProbeStates, test: ProbeStates) -> LayerAccuracy:
     inter = [_right(learn.histories[:, i], learn.user, test.histories[:, i], test.user) for i in layers]
     intra = [_right(learn.targets[:, i], learn.liked, test.targets[:, i], test.liked) for i in layers]
     return LayerAccuracy(
-        [over_users(right.reshape(users, -1)) for right in inter],
-        [over_users(right.reshape(users, -1)) for right in intra],
+        [mean_over_users(right.reshape(users, -1)) for right in inter],
+        [mean_over_users(right.reshape(users, -1)) for right in intra],
         1 / users,
     )
 

@@ -6,8 +6,8 @@ import pytest
 from prefgen.checkpoint.preference_model import load_preference_model
 from train.data.agents import World
 from train.evaluate import baselines
-from train.evaluate.judging import Seen
-from train.evaluate.trials import draw_gallery, draw_trials, features_of
+from train.evaluate.choice_trials import draw_gallery, draw_trials, gallery_features
+from train.evaluate.prefdisc_scoring import EncodedGallery
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +22,12 @@ def model():
 
 @pytest.fixture(scope="session")
 def gallery():
-    return draw_gallery(np.random.default_rng(1), each=4)
+    return draw_gallery(np.random.default_rng(1), per_subject=4)
 
 
 @pytest.fixture(scope="session")
-def seen(model, gallery):
-    return Seen(model.prefdisc, gallery, features_of(model.prefdisc, gallery))
+def encoded(model, gallery):
+    return EncodedGallery(model.prefdisc, gallery, gallery_features(model.prefdisc, gallery))
 
 
 @pytest.fixture(scope="session")

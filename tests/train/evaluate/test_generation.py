@@ -12,13 +12,13 @@ from prefgen.errors import ModelError
 from train.data.agents import random_indices, utility_of
 from train.data.posters import ATTRIBUTES
 from train.evaluate import generation
-from train.evaluate.generation import run, strength, variants
-from train.evaluate.generation.painting import Painting
-from train.evaluate.generation.rows import EVERY
-from train.evaluate.generation.variants import Trainings
+from train.evaluate.generation import adapter_variants, run, strength
+from train.evaluate.generation.adapter_variants import AdapterTrainings
+from train.evaluate.generation.cached_generator import CachedGenerator
+from train.evaluate.generation.conditions import ALL_CONDITIONS
 from train.evaluate.judge import load_judge
 from train.evaluate.pictures.agents import Agents, draw_agents
-from train.evaluate.pictures.eyes import PocketEyes, PublishedEyes
+from train.evaluate.pictures.image_features import PocketFeatures, PublishedClip
 from train.pocket import align, projected
 from train.pocket.batches import draw_all
 from train.pocket.people import FOR_CHOOSING, HELD_BACK
@@ -40,7 +40,7 @@ def quick(monkeypatch):
     """Two steps a picture, and a list of how many pictures each forward painted."""
     painted, paint = [], PocketGenerator.paint
     for module in (run, strength):
-        monkeypatch.setattr(module, "Painting", partial(Painting, sampling=Sampling(steps=2)))
+        monkeypatch.setattr(module, "CachedGenerator", partial(CachedGenerator, sampling=Sampling(steps=2)))
     monkeypatch.setattr(PocketGenerator, "paint", lambda *a, **k: painted.append(len(a[1])) or paint(*a, **k))
     return painted
 
@@ -85,9 +85,11 @@ def test_the_command_shows_what_it_must(tmp_path, capsys, quick):
 
 def test_a_strength_is_chosen_by_the_validation_judge(tmp_path, quick, monkeypatch):
     asked, prompts = [], []
-    painting = Painting.paint
+    generate = CachedGenerator.generate
     monkeypatch.setattr(
-        Painting, "paint", lambda self, agents, *rest: prompts.extend(agents.prompts) or painting(self, agents, *rest)
+        CachedGenerator,
+        "generate",
+        lambda self, agents, *rest: prompts.extend(agents.prompts) or generate(self, agents, *rest),
     )
     monkeypatch.setattr(strength, "load_judge", lambda name: asked.append(name) or load_judge(name))
     result = strength.main(small(tmp_path, "--strengths", "1", "2"))
@@ -101,22 +103,26 @@ def test_a_strength_is_chosen_by_the_validation_judge(tmp_path, quick, monkeypat
 
 
 def test_rows_differ_by_who_is_in_them_alone(tmp_path, model, agents):
-    painting = Painting(model, tmp_path, 1.5, Sampling(steps=2))
+    generator = CachedGenerator(model, tmp_path, 1.5, Sampling(steps=2))
     two = np.arange(2)
-    rows = {name: painting.paint(agents, name, EVERY[name], two).float() for name in ("plain", "full", "other")}
+    rows = {
+        name: generator.generate(agents, name, ALL_CONDITIONS[name], two).float() for name in ("plain", "full", "other")
+    }
     assert rows["plain"].shape == (2, 4, 3, 96, 96)
     assert (rows["full"] - rows["plain"]).abs().mean() > 1
     assert (rows["full"] - rows["other"]).abs().mean() > 1
     # Whose embedding it is makes the picture, not whose turn: the other, asked for the same, gets it as own.
-    others = agents.others()
-    swapped = EVERY["other"].users(agents.users, others)
+    others = agents.other_agents()
+    swapped = ALL_CONDITIONS["other"].users(agents.users, others)
     assert torch.equal(swapped.sem[0], agents.users.sem[others[0]])
-    mixed = EVERY["swap_core"].users(agents.users, others)
+    mixed = ALL_CONDITIONS["swap_core"].users(agents.users, others)
     assert torch.equal(mixed.core, agents.users.core[others])
     assert torch.equal(mixed.sem, agents.users.sem)
-    assert EVERY["img_only"].strengths(1.5) == {"sem": 0.0, "core": 0.0, "img": 1.5}
+    assert ALL_CONDITIONS["img_only"].strengths(1.5) == {"sem": 0.0, "core": 0.0, "img": 1.5}
     # Another strength is another picture, kept elsewhere.
-    stronger = Painting(model, tmp_path, 3.0, Sampling(steps=2)).paint(agents, "full", EVERY["full"], two)
+    stronger = CachedGenerator(model, tmp_path, 3.0, Sampling(steps=2)).generate(
+        agents, "full", ALL_CONDITIONS["full"], two
+    )
     assert (stronger.float() - rows["full"]).abs().mean() > 1
 
 
@@ -128,7 +134,7 @@ def test_nobodys_history_shows_what_is_asked(agents, gallery):
         assert all(ATTRIBUTES["subject"][SUBJECTS[i]] in prompt for prompt, i in zip(prompts, subjects, strict=True))
         assert len(set(subjects)) == 2
     assert len(np.unique(agents.seeds)) == agents.seeds.size
-    assert (agents.known[..., 0] == agents.subjects).all()
+    assert (agents.poster_attributes[..., 0] == agents.subjects).all()
 
 
 def test_agents_like_their_posters(world, gallery, model):
@@ -136,19 +142,19 @@ def test_agents_like_their_posters(world, gallery, model):
     utilities, groups = world.sample(20, rng)
     made = draw_agents(model, world, gallery, utilities, groups, rng)
     anything = gallery.attributes[rng.integers(len(gallery.attributes), size=made.subjects.shape)]
-    liked = utility_of(utilities[:, None], made.known)
+    liked = utility_of(utilities[:, None], made.poster_attributes)
     assert liked.mean() > utility_of(utilities[:, None], anything).mean() + 1
-    others = made.others()
+    others = made.other_agents()
     assert sorted(others) == list(range(20)), "everybody is somebody's other"
     largest = np.bincount(groups).max()
     assert largest <= 10
     assert (groups[others] != groups).all()
-    both = Agents.joined([made.some([0, 1]), made.some([2])])
-    assert both.digest == made.some([0, 1, 2]).digest != made.digest
+    both = Agents.concatenate([made.select([0, 1]), made.select([2])])
+    assert both.digest == made.select([0, 1, 2]).digest != made.digest
 
 
 def test_favourites_are_written_behind_the_prompt(agents):
-    for utilities, prompts, own in zip(agents.utilities, agents.written_out(), agents.prompts, strict=True):
+    for utilities, prompts, own in zip(agents.utilities, agents.prompts_with_favourites(), agents.prompts, strict=True):
         scenes = list(ATTRIBUTES["scene"].values())
         assert all(
             text.startswith(f"{prompt} {scenes[utilities[:3].argmax()]}, ")
@@ -163,8 +169,8 @@ def test_style_is_of_the_style():
     other_subject[:, 0] = (first[:, 0] + 5) % 12
     other_style[:, 0] = first[:, 0]
     drawn = [(draw_all(rows, rng) * 255).byte() for rows in (first, other_subject, other_style)]
-    eyes = PocketEyes(torch.cat(drawn))
-    seen = [x / np.linalg.norm(x, axis=1, keepdims=True) for _, x in map(eyes.look, drawn)]
+    eyes = PocketFeatures(torch.cat(drawn))
+    seen = [x / np.linalg.norm(x, axis=1, keepdims=True) for _, x in map(eyes.embed_with_style, drawn)]
     same_style, same_subject = ((seen[0] * other).sum(1).mean() for other in seen[1:])
     assert same_style > same_subject + 0.2
 
@@ -184,7 +190,7 @@ def test_a_published_clip_is_read_from_a_folder(published):
     model, folder = published
     model.save_pretrained(folder)
     images = torch.randint(0, 256, (2, 3, 3, 96, 96), dtype=torch.uint8)
-    seen = PublishedEyes(folder).embed(images)
+    seen = PublishedClip(folder).embed(images)
     assert seen.shape == (2, 3, 8)
     assert np.linalg.norm(seen, axis=-1) == pytest.approx(np.ones((2, 3)), abs=1e-5)
 
@@ -193,24 +199,25 @@ def test_no_figure_comes_from_random_weights(published, tmp_path):
     model, folder = published
     state = {name: tensor for name, tensor in model.state_dict().items() if "visual_projection" not in name}
     model.save_pretrained(folder, state_dict=state)
-    with pytest.raises(ModelError, match="lacks 1 of"):
-        PublishedEyes(folder)
+    with pytest.raises(ModelError, match="lacks 1 tensors"):
+        PublishedClip(folder)
     with pytest.raises(ModelError, match="another folder"):
-        PublishedEyes(tmp_path / "nothing")
+        PublishedClip(tmp_path / "nothing")
 
 
 def test_an_ablation_is_trained_once(tmp_path, monkeypatch):
-    few = partial(variants.latent_pool, count=64)
-    for module in (variants, projected):
+    few = partial(adapter_variants.latent_pool, count=64)
+    for module in (adapter_variants, projected):
         monkeypatch.setattr(module, "latent_pool", few)
     monkeypatch.setattr(projected, "AGENTS", 3)
     monkeypatch.setattr(align, "POSTERS", 48)
     trained, train = [], partial(align.train, users=50)
     monkeypatch.setattr(align, "train", lambda *a, **k: trained.append(k["objective"]) or train(*a, **k))
-    trainings = Trainings(tmp_path, steps=1, align_steps=1)
+    trainings = AdapterTrainings(tmp_path, steps=1, align_steps=1)
     made = trainings.model("attention")
     assert made.header["adapter"]["fusion"] == "attention"
     assert made.header["training"]["adapter"]["steps"] == 1
     assert trainings.model("attention").fingerprint == made.fingerprint
     assert trained == ["mmd"], "what is trained is not trained again"
-    assert made.reading == variants.load_preference_model("pocket").reading, "it reads histories as the shipped one"
+    shipped = adapter_variants.load_preference_model("pocket")
+    assert made.reading == shipped.reading, "it reads histories as the shipped one"

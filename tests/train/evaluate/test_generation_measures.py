@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from train.evaluate.generation.strength import choose
-from train.evaluate.pictures.measures import cmmd, frechet, mean_cosine, spread, wins
+from train.evaluate.generation.strength import choose_strength
+from train.evaluate.pictures.metrics import cmmd, frechet, mean_cosine, spread, wins
 
 rng = np.random.default_rng(0)
 
@@ -52,6 +52,6 @@ def test_cosine_with_each_agents_own():
 
 def test_a_strength_is_chosen_that_keeps_the_prompt():
     wins, obedience = {1.0: 0.6, 2.0: 0.8, 3.0: 0.9}, {1.0: 0.50, 2.0: 0.48, 3.0: 0.30}
-    assert choose(wins, obedience, plain=0.5) == 2.0
-    assert choose(wins, obedience, plain=0.1) == 3.0
-    assert choose(wins, obedience, plain=2.0) == 1.0, "none keeps it: the least"
+    assert choose_strength(wins, obedience, plain=0.5) == 2.0
+    assert choose_strength(wins, obedience, plain=0.1) == 3.0
+    assert choose_strength(wins, obedience, plain=2.0) == 1.0, "none keeps it: the least"

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.evaluate import methods, prediction
+from train.evaluate import method_comparison, prediction
+from train.evaluate.accuracy import correct_choices
 from train.evaluate.command import Options
-from train.evaluate.ranking import right
 
 USERS = 4000
 ACCURACIES = {
@@ -35,7 +35,7 @@ def measured(monkeypatch):
     def measure(**changed):
         rng = np.random.default_rng(0)
         made = {name: rng.random((USERS, 12)) < share for name, share in {**ACCURACIES, **changed}.items()}
-        monkeypatch.setattr(prediction, "ask", lambda *_: made)
+        monkeypatch.setattr(prediction, "evaluate_methods", lambda *_: made)
         return prediction.measure(options())
 
     return measure
@@ -48,7 +48,7 @@ def test_a_good_model_meets_the_bars(measured):
     assert report.result["share_of_possible"]["value"] == pytest.approx(0.906, abs=0.03)
     assert report.result["pairs"] == 48_000
     assert report.result["stderr"]["accuracy_unseen"] == pytest.approx((0.785 * 0.215 / 48_000) ** 0.5, rel=0.1)
-    assert "4,000 unseen and as many seen users" in report.measured
+    assert "4,000 unseen and as many seen users" in report.description
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,19 @@ def test_a_model_that_fails_is_told(measured, bar, changed):
 def test_everyone_is_asked_the_same_but_the_controls(monkeypatch, world, few):
     asked = {}
 
-    def judge(seen, history, targets, desc=""):
+    def score_targets(encoded, history, targets, desc=""):
         asked[desc] = history, targets
         return np.zeros(targets.shape)
 
-    monkeypatch.setattr(methods, "judge", judge)
+    monkeypatch.setattr(method_comparison, "score_targets", score_targets)
     graded = []
-    found = methods.ask(options(8), 3, 2, lambda scores, chosen: graded.append(chosen) or right(scores, chosen))
-    assert set(found) == set(methods.METHODS)
+    found = method_comparison.evaluate_methods(
+        options(8), 3, 2, lambda scores, chosen: graded.append(chosen) or correct_choices(scores, chosen)
+    )
+    assert set(found) == set(method_comparison.METHODS)
     assert all(values.shape == (8, 3) for values in found.values())
     (own, targets), (wrong, again), (_, others) = (
-        asked[kind] for kind in ("unseen users", "another's history", "seen users")
+        asked[kind] for kind in ("unseen users", "another user's history", "seen users")
     )
     assert again is targets
     assert np.array_equal(wrong, np.roll(own, 1, axis=0))

@@ -81,7 +81,7 @@ def test_the_shipped_lora_is_used_where_there_is_one_in_one_step(tmp_path, monke
     def paints(*arguments):
         parser = argparse.ArgumentParser()
         run.add_generator(parser)
-        options = SimpleNamespace(given=parser.parse_args(arguments), model=lambda: None)
+        options = SimpleNamespace(arguments=parser.parse_args(arguments), model=lambda: None)
         painting = run.painting_of(options, Setting())
         return painting.lora, painting.sampling.steps
 
@@ -153,7 +153,7 @@ def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
 
 
 def test_each_agent_is_read_with_their_own_history(model, two):
-    images = two.posters.flatten(0, 1).float() / 255
+    images = two.liked_posters.flatten(0, 1).float() / 255
     scores, how = Scores(model.prefdisc, model.prefdisc), Setting(preference=1.0, clip=0.0, by="margin", views=0)
     with torch.no_grad():
         ours = scores.of("preference", two, how)(images)
@@ -187,7 +187,7 @@ def test_the_few_step_painter_has_a_gradient():
 
 
 class Read:
-    """What is read of a Measured here."""
+    """What is read of a PictureMetrics here."""
 
     def __init__(self, utility):
         self.utility = np.array(utility, dtype=float)
@@ -229,7 +229,7 @@ def test_a_setting_is_as_good_as_the_least_sure_of_its_bars():
 
 def test_what_a_setting_lost_is_paired_with_plain():
     plain, made = Read([[0.0, 0.0]] * 2), Read([[1.0, 1.0]] * 2)
-    plain.obeyed, made.obeyed = np.array([[1, 1], [1, 0]]), np.array([[1, 0], [0, 0]])
+    plain.subject_correct, made.subject_correct = np.array([[1, 1], [1, 0]]), np.array([[1, 0], [0, 0]])
     row = Found(Painted(None, np.ones((2, 2)), np.zeros((2, 2)), np.zeros((2, 2, 1))), made, plain, plain)
     assert (sweep.told_of(row)["lost"].value, sweep.told_of(row)["lost"].stderr) == (0.5, 0)
 

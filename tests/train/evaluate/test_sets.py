@@ -67,7 +67,7 @@ def test_the_command(folder, tmp_path, capsys):
     assert result["accuracy_seen"]["units"] == 4
     assert result["accuracy_unseen"]["units"] == 2
     assert "seen_minus_unseen" in result
-    assert "PrefDisc, another's history" in (out / "table.md").read_text()
+    assert "PrefDisc, another user's history" in (out / "table.md").read_text()
     assert (out / "picture.png").stat().st_size > 5000
 
 
@@ -77,7 +77,7 @@ def test_the_history_that_is_given_is_read(folder, model, monkeypatch):
     score = model.prefdisc.score
     monkeypatch.setattr(model.prefdisc, "score", lambda prefix, *a: asked.append(prefix) or score(prefix, *a))
     users = read_users(folder, "test")
-    found = sets.answers(model.prefdisc, users, 8, [0])
+    found = sets.user_accuracies(model.prefdisc, users, 8, [0])
     assert all(values.shape == (6,) for values in found.values())
     digests = [prefix.digest if prefix else None for prefix in asked]
     assert len(set(digests)) == 7, "six histories, and none"

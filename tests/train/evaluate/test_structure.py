@@ -6,17 +6,17 @@ import torch
 
 from prefgen.prefdisc.token_attention import attention_kept
 from train.evaluate.attention import (
-    alike,
-    between_users,
-    on_tokens,
-    patterns_of,
-    reordered,
+    attention_on_tokens,
+    attention_patterns,
+    pattern_similarity,
+    shuffled_histories,
     subjects_of_one_length,
+    variance_between_users,
 )
-from train.evaluate.clusters import clustering, of_targets, same_targets
-from train.evaluate.judging import judge
+from train.evaluate.choice_trials import draw_trials
+from train.evaluate.clusters import clustering, mean_clustering, same_targets
+from train.evaluate.prefdisc_scoring import score_targets
 from train.evaluate.similar import find_similar_users
-from train.evaluate.trials import draw_trials
 from train.evaluate.tsne import own_neighbours
 
 
@@ -39,7 +39,7 @@ def test_clusters_that_are_there_are_found(groups):
     lost = clustering(fog, groups, 3)
     assert abs(lost["adjusted_rand"]) < 0.1
     assert lost["silhouette"] < 0.3
-    both = of_targets(np.stack([islands(groups), fog], axis=1), groups, 3)
+    both = mean_clustering(np.stack([islands(groups), fog], axis=1), groups, 3)
     assert both["silhouette"] == pytest.approx((found["silhouette"] + lost["silhouette"]) / 2)
 
 
@@ -59,21 +59,21 @@ def test_neighbours_of_ones_own(groups):
 def test_similar_users_are_found(groups):
     # A large common part, which would make everyone alike.
     embeddings = islands(groups) + 100
-    rows, cosines = find_similar_users(embeddings, embeddings, 5, leave_out=np.arange(90))
+    rows, cosines = find_similar_users(embeddings, embeddings, 5, exclude=np.arange(90))
     assert (groups[rows] == groups[:, None]).all()
     assert not (rows == np.arange(90)[:, None]).any()
     assert (np.diff(cosines, axis=1) <= 0).all()
     assert find_similar_users(embeddings, embeddings[4], 1)[0].tolist() == [[4]]
     with pytest.raises(ValueError, match="1 to 89"):
-        find_similar_users(embeddings, embeddings, 90, leave_out=np.arange(90))
+        find_similar_users(embeddings, embeddings, 90, exclude=np.arange(90))
 
 
-def test_attention_is_of_the_targets_image_on_the_preference_tokens(seen, trials):
+def test_attention_is_of_the_targets_image_on_the_preference_tokens(encoded, trials):
     # The same two posters, liked by some and disliked by others: positions are the same for all.
     history = np.zeros_like(trials.history) + np.where(np.arange(12) < 6, [[0], [1]], [[1], [0]]).T[:, None]
-    found = on_tokens(seen, history, target=9)
-    spec, text = seen.prefdisc.spec, seen.prefdisc.base.config.text_config
-    images = seen.prefdisc.turns.images_per_turn
+    found = attention_on_tokens(encoded, history, target=9)
+    spec, text = encoded.prefdisc.spec, encoded.prefdisc.base.config.text_config
+    images = encoded.prefdisc.turns.images_per_turn
     shape = (12, text.num_hidden_layers, text.num_attention_heads, images, spec.num_tokens)
     assert found.shape == shape
     assert (found >= 0).all()
@@ -81,37 +81,37 @@ def test_attention_is_of_the_targets_image_on_the_preference_tokens(seen, trials
     # The first layer's query is the target's own; what the history said comes in with the second.
     divided = found / found.sum(-1, keepdims=True)
     assert divided[0, 0] == pytest.approx(divided[11, 0], abs=1e-4)
-    patterns = patterns_of(found)
+    patterns = attention_patterns(found)
     assert patterns.shape[1] == text.num_hidden_layers - 1
     assert patterns.sum(-1) == pytest.approx(np.ones(patterns.shape[:-1]), abs=1e-5)
     assert np.abs(patterns[0] - patterns[11]).max() > 1e-3
 
 
-def test_histories_for_attention_are_of_one_length(seen, world):
-    subjects = subjects_of_one_length(seen)
+def test_histories_for_attention_are_of_one_length(encoded, world):
+    subjects = subjects_of_one_length(encoded)
     rng = np.random.default_rng(0)
-    history = draw_trials(world, seen.gallery, world.sample(20, rng)[0], 1, rng, subjects=subjects).history
-    prompts = seen.gallery.prompts(history[..., 0])
-    assert {len(seen.prefdisc.turns.open(prompt)) for prompt in prompts.ravel().tolist()} == {5}
+    history = draw_trials(world, encoded.gallery, world.sample(20, rng)[0], 1, rng, subjects=subjects).history
+    prompts = encoded.gallery.prompts(history[..., 0])
+    assert {len(encoded.prefdisc.turns.open(prompt)) for prompt in prompts.ravel().tolist()} == {5}
     assert len(np.unique(prompts)) > 5
 
 
-def test_what_is_kept_is_what_was_used(seen, trials):
-    text = seen.prefdisc.base.model.text_model
+def test_what_is_kept_is_what_was_used(encoded, trials):
+    text = encoded.prefdisc.base.model.text_model
     before = text.config._attn_implementation
-    plain = judge(seen, trials.history[:3], trials.targets[:3])
-    with attention_kept(seen.prefdisc) as kept:
-        watched = judge(seen, trials.history[:3], trials.targets[:3])
+    plain = score_targets(encoded, trials.history[:3], trials.targets[:3])
+    with attention_kept(encoded.prefdisc) as kept:
+        watched = score_targets(encoded, trials.history[:3], trials.targets[:3])
         assert len(kept) == len(text.layers)
         assert kept[0].sum(-1) == pytest.approx(torch.ones_like(kept[0].sum(-1)), abs=1e-5)
-    judge(seen, trials.history[:3], trials.targets[:3])
+    score_targets(encoded, trials.history[:3], trials.targets[:3])
     assert len(kept) == len(text.layers), "nothing is kept afterwards"
     assert text.config._attn_implementation == before
     assert watched == pytest.approx(plain, abs=2e-4)  # float32, another order of sums
 
 
 def test_orders_of_a_history_hold_the_same_pairs(trials):
-    orders = reordered(trials.history, 3, np.random.default_rng(0))
+    orders = shuffled_histories(trials.history, 3, np.random.default_rng(0))
     assert orders.shape == (3, *trials.history.shape)
     assert not np.array_equal(orders[0], orders[1])
     for order in orders:
@@ -122,7 +122,7 @@ def test_orders_of_a_history_hold_the_same_pairs(trials):
 def test_variance_between_users(groups):
     rng = np.random.default_rng(0)
     users, noise = rng.normal(size=(1, 90, 6)), rng.normal(size=(5, 90, 6))
-    assert between_users(users + 0 * noise) == pytest.approx(1)
-    assert between_users(noise) < 0.1
-    assert between_users(users + noise) == pytest.approx(0.5, abs=0.07)
-    assert alike(islands(groups))[0, 3] > 0.9
+    assert variance_between_users(users + 0 * noise) == pytest.approx(1)
+    assert variance_between_users(noise) < 0.1
+    assert variance_between_users(users + noise) == pytest.approx(0.5, abs=0.07)
+    assert pattern_similarity(islands(groups))[0, 3] > 0.9

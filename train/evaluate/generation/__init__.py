@@ -1,8 +1,8 @@
-"""What the personalised generator paints for people it has never seen (method.md section 3, PrefBench).
+"""Evaluates the personalised generator on unseen users (method.md section 3, PrefBench).
 
-`rows.py` says what is compared, `painting.py` paints it, `train.evaluate.pictures` draws the people and measures a row,
-`report.py` makes the tables, `picture.py` and `sheet.py` what is to be looked at. `variants.py` trains the ablation's
-adapters, `strength.py` is the command that chooses a strength.
+`conditions.py` defines what is compared, `cached_generator.py` generates the pictures, `train.evaluate.pictures`
+samples users and measures pictures, `report.py` makes the tables, `figure.py` and `contact_sheet.py` the images.
+`adapter_variants.py` trains the adapters of the ablation; `strength.py` is the command that chooses a strength.
 """
 
 from train.evaluate.generation.run import main

@@ -1,4 +1,4 @@
-"""`python -m train.evaluate.generation`: see run.py."""
+"""Runs `python -m train.evaluate.generation`; see run.py."""
 
 from train.evaluate.generation import main
 

@@ -1,4 +1,4 @@
-"""What the rows come to: the tables, the figures of the JSON, and a sentence for each."""
+"""Builds the report of the generation command: tables, JSON values, targets and notes."""
 
 from __future__ import annotations
 
@@ -9,136 +9,168 @@ import numpy as np
 from prefgen.adapter import PARTS
 from train.data.agents import by_attribute
 from train.evaluate.command import Table
-from train.evaluate.generation.rows import EVERY, SWAPS
+from train.evaluate.generation.conditions import ALL_CONDITIONS, SWAPS
 from train.evaluate.pictures.agents import Agents
-from train.evaluate.pictures.measures import NOT_MEASURED, cmmd, frechet, wins
-from train.evaluate.pictures.measuring import Measured
-from train.evaluate.statistics import Estimate, bootstrap, over_users, paired
+from train.evaluate.pictures.evaluator import PictureMetrics
+from train.evaluate.pictures.metrics import NOT_MEASURED, cmmd, frechet, wins
+from train.evaluate.statistics import Estimate, bootstrap, mean_over_users, paired_difference
 
-LEAST_WINS, LEAST_DROP, MOST_LOST, LEAST_DIVERSITY = 0.80, 0.20, 0.03, 0.80
-"""What the shipped adapter has to reach: wins over plain, how far these fall with another's embedding, the obedience
-that may be lost, and the share of plain's diversity that stays."""
-MOVES = {
+MIN_WIN_RATE, MIN_DROP, MAX_LOSS, MIN_DIVERSITY = 0.80, 0.20, 0.03, 0.80
+"""Targets of the shipped adapter: win rate over plain, its drop with another agent's embedding, the largest loss of
+prompt adherence, and the diversity as a share of plain's."""
+SWAP_METRICS = {
     "CLIP-Text, prompt": "clip_text",
     "CLIP-Text, favourites": "clip_favourites",
     "CLIP-Img": "clip_img",
     "style": "style",
     "utility": "utility",
 }
-"""What a swap may move: its name in the table, and in `Measured`."""
+"""Metrics of the swap table: column heading -> field of `PictureMetrics`."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """One row, beside plain on the same agents. agents: which ones, as indices of all. fid, cmmd: of the agents that
-    every row has, in pocket CLIP's features; published: CMMD in a network of the person's own, where there is one."""
+class ConditionResult:
+    """Results of one condition, compared with plain pictures of the same agents.
+
+    Attributes:
+        agents: Indices of the agents.
+        measured: Metrics of the pictures.
+        win: Win rate over plain by true utility.
+        gain: True utility minus plain's.
+        obedience: Share of pictures in which the judge recognises the prompted subject.
+        diversity: CLIP diversity as a share of plain's.
+        pixel_diversity: Pixel diversity as a share of plain's.
+        fid: Frechet distance in pocket CLIP features, for the agents that all conditions share.
+        cmmd: CMMD in pocket CLIP features, for the same agents.
+        published: CMMD with a published CLIP, or None.
+    """
 
     agents: np.ndarray
-    measured: Measured
+    measured: PictureMetrics
     win: Estimate
     gain: Estimate
     obedience: Estimate
     diversity: Estimate
-    pixels: Estimate
+    pixel_diversity: Estimate
     fid: float
     cmmd: float
     published: float | None = None
 
     @property
-    def told(self) -> dict[str, Estimate]:
-        """The estimates that every row has."""
+    def estimates(self) -> dict[str, Estimate]:
+        """Return the estimates that are reported for every condition."""
         measured = self.measured
         return {
             "win_rate": self.win,
             "utility_over_plain": self.gain,
             "obedience": self.obedience,
             "diversity_ratio": self.diversity,
-            "pixel_diversity_ratio": self.pixels,
-            "score": over_users(measured.score),
-            "clip_img": over_users(measured.clip_img),
-            "clip_text": over_users(measured.clip_text),
-            "clip_favourites": over_users(measured.clip_favourites),
-            "style": over_users(measured.style),
+            "pixel_diversity_ratio": self.pixel_diversity,
+            "score": mean_over_users(measured.score),
+            "clip_img": mean_over_users(measured.clip_img),
+            "clip_text": mean_over_users(measured.clip_text),
+            "clip_favourites": mean_over_users(measured.clip_favourites),
+            "style": mean_over_users(measured.style),
         }
 
 
-def find(
-    measured: Measured,
-    plain: Measured,
+def compare_with_plain(
+    measured: PictureMetrics,
+    plain: PictureMetrics,
     agents: np.ndarray,
     reference: np.ndarray,
     common: np.ndarray,
     rng: np.random.Generator,
-) -> Found:
-    """Compare a row with plain. plain: of the same agents. reference (k, D): embeddings of drawn posters. common: which
-    of the row's agents every row has."""
-    seen = measured.embedding[common].reshape(-1, measured.embedding.shape[-1])
-    return Found(
+) -> ConditionResult:
+    """Compare the pictures of a condition with plain pictures.
+
+    Args:
+        measured: Metrics of the condition.
+        plain: Metrics of the plain pictures of the same agents.
+        agents: Indices of the agents.
+        reference: CLIP embeddings of rendered posters that the agents like, (k, D).
+        common: Positions in `agents` of the agents that all conditions share.
+        rng: Generator for the bootstrap.
+    """
+    embeddings = measured.embedding[common].reshape(-1, measured.embedding.shape[-1])
+    return ConditionResult(
         agents,
         measured,
-        over_users(wins(measured.utility, plain.utility)),
-        paired(measured.utility, plain.utility),
-        over_users(measured.obeyed),
+        mean_over_users(wins(measured.utility, plain.utility)),
+        paired_difference(measured.utility, plain.utility),
+        mean_over_users(measured.subject_correct),
         bootstrap(np.divide, measured.diversity, plain.diversity, rng=rng),
-        bootstrap(np.divide, measured.pixels, plain.pixels, rng=rng),
-        frechet(seen, reference),
-        cmmd(seen, reference),
+        bootstrap(np.divide, measured.pixel_diversity, plain.pixel_diversity, rng=rng),
+        frechet(embeddings, reference),
+        cmmd(embeddings, reference),
     )
 
 
-def tables(found: dict[str, Found]) -> list[Table]:
-    """Against plain; PrefBench's; and the swaps, where they were painted."""
+def tables(results: dict[str, ConditionResult]) -> list[Table]:
+    """Build the tables: win rates over plain, PrefBench metrics, and swaps if they were generated."""
     main = [
         (
-            EVERY[name].label,
+            ALL_CONDITIONS[name].label,
             str(len(row.agents)),
             "" if name == "plain" else row.win.text(),
             "" if name == "plain" else row.gain.text(2, sign=True),
             row.obedience.text(),
             "" if name == "plain" else row.diversity.text(2),
-            over_users(row.measured.score).text(),
+            mean_over_users(row.measured.score).text(),
         )
-        for name, row in found.items()
+        for name, row in results.items()
     ]
-    columns = ("row", "agents", "wins over plain", "utility over plain", "obedience", "diversity", "PrefDisc score")
+    columns = (
+        "condition",
+        "agents",
+        "win rate over plain",
+        "utility gain over plain",
+        "subject recognised",
+        "diversity",
+        "PrefDisc score",
+    )
     bench = [
         (
-            EVERY[name].label,
+            ALL_CONDITIONS[name].label,
             f"{row.fid:.2f}",
             f"{row.cmmd:.3f}",
-            *(row.told[what].text() for what in ("clip_img", "clip_text", "clip_favourites", "style")),
+            *(row.estimates[what].text() for what in ("clip_img", "clip_text", "clip_favourites", "style")),
             NOT_MEASURED,
             NOT_MEASURED if row.published is None else f"{row.published:.3f}",
             NOT_MEASURED,
         )
-        for name, row in found.items()
+        for name, row in results.items()
     ]
-    seen = ("FID", "CMMD", "CLIP-Img", "CLIP-Text, prompt", "CLIP-Text, favourites", "style")
-    eyes = [f"{name} (pocket CLIP)" for name in seen]
+    pocket_metrics = ("FID", "CMMD", "CLIP-Img", "CLIP-Text, prompt", "CLIP-Text, favourites", "style")
+    pocket_columns = [f"{name} (pocket CLIP)" for name in pocket_metrics]
     published = ("FID (Inception)", "CMMD (published CLIP)", "CSD")
-    made = [Table("Wins", columns, main), Table("PrefBench's measures", ("row", *eyes, *published), bench)]
-    swapped = swaps(found)
+    result = [
+        Table("Win rates", columns, main),
+        Table("PrefBench metrics", ("condition", *pocket_columns, *published), bench),
+    ]
+    swapped = swaps(results)
     if swapped:
-        rows = [(part, *(estimate.text(sign=True) for estimate in moved.values())) for part, moved in swapped.items()]
-        made.append(Table("Swaps: what moves when one part is another's", ("part", *MOVES), rows))
-    return made
+        rows = [(part, *(estimate.text(sign=True) for estimate in change.values())) for part, change in swapped.items()]
+        result.append(Table("Swaps: change when one part comes from another agent", ("part", *SWAP_METRICS), rows))
+    return result
 
 
-def swaps(found: dict[str, Found]) -> dict[str, dict[str, Estimate]]:
-    """For each part that was exchanged, how much every one of `MOVES` differs from the full embedding's, paired."""
-    moved = {}
+def swaps(results: dict[str, ConditionResult]) -> dict[str, dict[str, Estimate]]:
+    """Compute the paired change of each metric when one part of the embedding is another agent's."""
+    changes = {}
     for part in PARTS:
-        if "full" in found and SWAPS[part] in found:
-            row, full = found[SWAPS[part]], found["full"]
-            before = full.measured.some(np.flatnonzero(np.isin(full.agents, row.agents)))
-            moved[part] = {
-                told: paired(getattr(row.measured, name), getattr(before, name)) for told, name in MOVES.items()
+        if "full" in results and SWAPS[part] in results:
+            row, full = results[SWAPS[part]], results["full"]
+            before = full.measured.select(np.flatnonzero(np.isin(full.agents, row.agents)))
+            changes[part] = {
+                label: paired_difference(getattr(row.measured, name), getattr(before, name))
+                for label, name in SWAP_METRICS.items()
             }
-    return moved
+    return changes
 
 
-def figures(found: dict[str, Found]) -> dict:
-    """The JSON: what has to be shown on top, with standard errors, then every row."""
+def figures(results: dict[str, ConditionResult]) -> dict:
+    """Build the JSON values: the main estimates with standard errors, then every condition."""
     top: dict[str, Estimate] = {}
     for key, name, what in (
         ("win_rate", "full", "win_rate"),
@@ -147,77 +179,82 @@ def figures(found: dict[str, Found]) -> dict:
         ("obedience_plain", "plain", "obedience"),
         ("diversity_ratio", "full", "diversity_ratio"),
     ):
-        if name in found:
-            top[key] = found[name].told[what]
+        if name in results:
+            top[key] = results[name].estimates[what]
     rows = {
         name: {
             "agents": len(row.agents),
-            **{what: estimate.to_json() for what, estimate in row.told.items()},
+            **{what: estimate.to_json() for what, estimate in row.estimates.items()},
             "fid_pocket_clip": round(row.fid, 4),
             "cmmd_pocket_clip": round(row.cmmd, 4),
             "cmmd_published_clip": NOT_MEASURED if row.published is None else round(row.published, 4),
         }
-        for name, row in found.items()
+        for name, row in results.items()
     }
     return {
         **{key: round(estimate.value, 5) for key, estimate in top.items()},
         "stderr": {key: round(estimate.stderr, 5) for key, estimate in top.items()},
         "rows": rows,
-        "swaps": {p: {what: e.to_json() for what, e in moved.items()} for p, moved in swaps(found).items()},
+        "swaps": {p: {what: e.to_json() for what, e in change.items()} for p, change in swaps(results).items()},
     }
 
 
-def bars(found: dict[str, Found]) -> dict[str, bool]:
-    """Which of the bars are met, of those that were measured."""
+def targets_met(results: dict[str, ConditionResult]) -> dict[str, bool]:
+    """Return which of the measured targets are met."""
     met = {}
-    if "full" in found:
-        full = found["full"]
-        met["wins"] = full.win.value >= LEAST_WINS
-        met["obedience"] = found["plain"].obedience.value - full.obedience.value <= MOST_LOST
-        met["diversity"] = full.diversity.value >= LEAST_DIVERSITY
-        if "other" in found:
-            met["other_person"] = full.win.value - found["other"].win.value >= LEAST_DROP
+    if "full" in results:
+        full = results["full"]
+        met["wins"] = full.win.value >= MIN_WIN_RATE
+        met["obedience"] = results["plain"].obedience.value - full.obedience.value <= MAX_LOSS
+        met["diversity"] = full.diversity.value >= MIN_DIVERSITY
+        if "other" in results:
+            met["other_person"] = full.win.value - results["other"].win.value >= MIN_DROP
     return met
 
 
-def notes(found: dict[str, Found], drawn: float, agents: Agents) -> list[str]:
-    """A sentence for each finding. drawn: the judge's share of right readings on drawn posters."""
-    told = []
-    if "full" in found:
-        full, plain = found["full"], found["plain"]
-        told.append(f"PrefGen's picture is of higher true utility than plain in {full.win.text()} (bar: {LEAST_WINS}).")
-        if "other" in found:
-            gap = paired(
+def notes(results: dict[str, ConditionResult], judge_accuracy: float, agents: Agents) -> list[str]:
+    """Write one sentence for each finding. `judge_accuracy` is measured on rendered posters."""
+    sentences = []
+    if "full" in results:
+        full, plain = results["full"], results["plain"]
+        sentences.append(f"Win rate of PrefGen over plain pictures: {full.win.text()} (target: {MIN_WIN_RATE}).")
+        if "other" in results:
+            gap = paired_difference(
                 wins(full.measured.utility, plain.measured.utility),
-                wins(found["other"].measured.utility, plain.measured.utility),
+                wins(results["other"].measured.utility, plain.measured.utility),
             )
-            told.append(f"With another's embedding it wins {gap.text()} less often, paired (bar: {LEAST_DROP}).")
-        lost = paired(full.measured.obeyed, plain.measured.obeyed)
-        told.append(f"Obedience less plain's: {lost.text(sign=True)}, paired (bar: at most {MOST_LOST} lost).")
-        told.append(
-            f"Diversity across seeds is {full.diversity.text(2)} of plain's in CLIP's space (bar: {LEAST_DIVERSITY}), "
-            f"{full.pixels.text(2)} in pixels."
+            sentences.append(
+                f"Drop of the win rate with another agent's embedding: {gap.text()}, paired (target: {MIN_DROP})."
+            )
+        lost = paired_difference(full.measured.subject_correct, plain.measured.subject_correct)
+        sentences.append(
+            f"Recognition of the prompted subject minus plain's: {lost.text(sign=True)}, paired (target: a loss of at "
+            f"most {MAX_LOSS})."
         )
-    told.append(
-        f"The judge is a classifier trained on drawn posters alone, part of no training, reward or choice; it reads "
-        f"{drawn:.3f} of the attributes of drawn test posters right."
+        sentences.append(
+            f"Diversity across seeds as a share of plain's: {full.diversity.text(2)} in CLIP space (target: "
+            f"{MIN_DIVERSITY}), {full.pixel_diversity.text(2)} in pixel space."
+        )
+    sentences.append(
+        "The judge is a classifier trained on rendered posters only. It is not used in any training, reward or "
+        f"selection. Its accuracy on the attributes of rendered test posters is {judge_accuracy:.3f}."
     )
-    if "written" in found:
+    if "written" in results:
         best = np.stack([part.argmax(1) for part in by_attribute(agents.utilities).values()], axis=1)
-        same = over_users(found["written"].measured.read[..., 1:] == best[:, None])
-        told.append(
-            f"In the pictures whose prompts name every attribute it reads {same.text()} of them as asked for: what the "
-            "painter misses and what the judge misreads, together."
+        same = mean_over_users(results["written"].measured.attributes[..., 1:] == best[:, None])
+        sentences.append(
+            f"With prompts that name every attribute, it predicts {same.text()} of the attributes as prompted; the "
+            "rest are errors of the generator and of the judge together."
         )
-    told.append(
-        "FID, CMMD, CLIP-Img, CLIP-Text and style are measured in the pocket CLIP, not in the published networks, and "
-        "compare with nobody's figures. FID and CMMD are against drawn posters of the same subjects that the agents "
-        "like, over the agents that every row has (FID falls with the number of pictures). Style is the cosine of "
-        "means and deviations of early and middle patch states, in place of CSD."
+    sentences.append(
+        "FID, CMMD, CLIP-Img, CLIP-Text and style use the pocket CLIP instead of the published networks, so they "
+        "cannot be compared with published values. FID and CMMD compare with rendered posters of the same subjects "
+        "that the agents like, for the agents that all conditions share (FID decreases with the number of pictures). "
+        "Style is the cosine of the means and standard deviations of early and middle patch features, in place of CSD."
     )
-    if any(row.published is None for row in found.values()):
-        told.append(
-            f"'{NOT_MEASURED}': the published network's weights were not at hand (CLIP: --networks), or are given out "
-            "as pickles only (FID's Inception, CSD), which nothing here reads."
+    if any(row.published is None for row in results.values()):
+        sentences.append(
+            f"'{NOT_MEASURED}': the weights of the published network were not available (CLIP: --networks), or are "
+            "distributed only as pickles (FID's Inception, CSD), which PrefGen does not load."
         )
-    return told
+    return sentences

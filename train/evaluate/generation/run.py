@@ -1,7 +1,7 @@
-"""`python -m train.evaluate.generation`: what is painted for unseen agents, by their true utility and by PrefBench.
+"""`python -m train.evaluate.generation`: measures pictures for unseen agents by true utility and PrefBench metrics.
 
-method.md section 3 (PrefGen's tables and swap analysis). Every row paints the same prompts from the same seeds. Without
---ablations nothing is trained; painting takes about a quarter of an hour on one processor core, and is kept.
+method.md section 3 (PrefGen's tables and swap analysis). All conditions use the same prompts and seeds. Nothing is
+trained without --ablations. Generation takes about a quarter of an hour on one processor core; pictures are cached.
 """
 
 from __future__ import annotations
@@ -14,137 +14,162 @@ from pathlib import Path
 import numpy as np
 
 from train.data.posters import ATTRIBUTES
-from train.evaluate.command import CLUSTERED, Options, Report, command
-from train.evaluate.generation.painting import Painting, minutes
-from train.evaluate.generation.picture import draw
+from train.evaluate.command import CLUSTERED_NOTE, Options, Report, run_command
+from train.evaluate.generation.adapter_variants import STEPS, AdapterTrainings
+from train.evaluate.generation.cached_generator import CachedGenerator, minutes
+from train.evaluate.generation.conditions import ABLATIONS, ALL_CONDITIONS, CONDITIONS
+from train.evaluate.generation.contact_sheet import SHEET_ROWS, SheetRow, draw_sheet
+from train.evaluate.generation.figure import plot
 from train.evaluate.generation.report import (
-    Found,
-    bars,
+    ConditionResult,
+    compare_with_plain,
     figures,
-    find,
     notes,
     tables,
+    targets_met,
 )
-from train.evaluate.generation.rows import ABLATION, EVERY, ROWS
-from train.evaluate.generation.sheet import LINES, Shown, draw_sheet
-from train.evaluate.generation.variants import STEPS, Trainings
 from train.evaluate.judge import load_judge
+from train.evaluate.pictures.agent_sampling import unseen_agents
 from train.evaluate.pictures.agents import PROMPTS, SEEDS, WORDINGS, Agents
-from train.evaluate.pictures.drawn import unseen_agents
-from train.evaluate.pictures.eyes import PublishedEyes
-from train.evaluate.pictures.measures import cmmd
-from train.evaluate.pictures.measuring import Instruments
-from train.evaluate.pictures.sheets import choose
+from train.evaluate.pictures.contact_sheet import choose_agents
+from train.evaluate.pictures.evaluator import PictureEvaluator
+from train.evaluate.pictures.image_features import PublishedClip
+from train.evaluate.pictures.metrics import cmmd
 from train.pocket import align
 from train.pocket.people import HELD_BACK
 
 USERS, FEWER = 200, 100
-"""Agents, and those of the rows that are there for a difference (default ours)."""
+"""Agents of the main conditions, and of the conditions marked `fewer` (our default)."""
 STRENGTH = 1.0
-"""Of the adapter, as in the demo and the quickstart."""
+"""Strength of the adapter, as in the demo and the quickstart."""
 FOLDER = Path("out/generation")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What painting needs to be told."""
-    parser.add_argument("--strength", type=float, default=STRENGTH, help="of the adapter, as the node's")
-    parser.add_argument("--rows", nargs="+", choices=list(EVERY), help="paint these beside the plain ones")
-    parser.add_argument("--ablations", action="store_true", help="train the ablation's adapters and paint their rows")
-    parser.add_argument("--fewer", type=int, default=FEWER, help="agents of the swaps and the ablations")
-    parser.add_argument("--steps", type=int, default=STEPS, help="training steps of every ablation's adapter")
-    parser.add_argument("--align-steps", type=int, default=align.CONFIG.steps, help="and of its alignment")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where pictures and trainings are kept")
-    parser.add_argument("--networks", type=Path, help="a CLIP in Hugging Face's layout, for the published CMMD")
+    """Add the options of the generation command."""
+    parser.add_argument("--strength", type=float, default=STRENGTH, help="strength of the adapter, as in the node")
+    parser.add_argument(
+        "--rows", nargs="+", choices=list(ALL_CONDITIONS), help="conditions to generate in addition to plain"
+    )
+    parser.add_argument("--ablations", action="store_true", help="also train and measure the adapters of the ablation")
+    parser.add_argument("--fewer", type=int, default=FEWER, help="number of agents for swaps and ablations")
+    parser.add_argument("--steps", type=int, default=STEPS, help="training steps of each ablation adapter")
+    parser.add_argument(
+        "--align-steps", type=int, default=align.CONFIG.steps, help="training steps of each ablation alignment"
+    )
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for pictures and trainings")
+    parser.add_argument("--networks", type=Path, help="folder of a CLIP in Hugging Face layout, for the published CMMD")
 
 
 def measure(options: Options) -> Report:
-    """Paint every row that is asked for, look at it, compare it with plain."""
-    given, (agents, eyes) = options.given, unseen_agents(options)
-    instruments = Instruments(options.model(), load_judge(), eyes, agents)
-    painting = Painting(instruments.model, given.folder / "pictures", given.strength)
-    asked = given.rows or [*ROWS, *(ABLATION if given.ablations else ())]
-    names = [name for name in EVERY if name == "plain" or name in asked]
-    fewer = np.unique(np.linspace(0, len(agents) - 1, min(given.fewer, len(agents))).round().astype(int))
-    _tell_cost(names, agents, len(fewer), painting)
-    found, shown = compare(options, instruments, painting, names, fewer)
-    drawn = float((instruments.read(agents.posters) == agents.known).mean())
+    """Generate and measure the requested conditions, and compare them with plain."""
+    arguments, (agents, features) = options.arguments, unseen_agents(options)
+    evaluator = PictureEvaluator(options.model(), load_judge(), features, agents)
+    generator = CachedGenerator(evaluator.model, arguments.folder / "pictures", arguments.strength)
+    requested = arguments.rows or [*CONDITIONS, *(ABLATIONS if arguments.ablations else ())]
+    names = [name for name in ALL_CONDITIONS if name == "plain" or name in requested]
+    fewer = np.unique(np.linspace(0, len(agents) - 1, min(arguments.fewer, len(agents))).round().astype(int))
+    _log_cost(names, agents, len(fewer), generator)
+    results, sheet_rows = compare(options, evaluator, generator, names, fewer)
+    judge_accuracy = float((evaluator.predict_attributes(agents.liked_posters) == agents.poster_attributes).mean())
     result = {
-        **figures(found),
+        **figures(results),
         "agents": len(agents),
         "pictures_each": int(agents.seeds.shape[1]),
-        "bars": bars(found),
-        "judge_on_drawn": round(drawn, 5),
-        "strength": given.strength,
-        "sampling": vars(painting.sampling),
+        "bars": targets_met(results),
+        "judge_on_drawn": round(judge_accuracy, 5),
+        "strength": arguments.strength,
+        "sampling": vars(generator.sampling),
         "checkpoint": options.checkpoint,
     }
-    first, *more = tables(found)
-    sheets = {"sheet": draw_sheet(agents, shown, choose(agents))}
-    text = describe(options, painting, len(fewer), [name for name in names if name in ABLATION])
-    told = notes(found, drawn, agents)
-    return Report("Personalised pictures", text, first.columns, first.rows, result, draw(found), told, more, sheets)
+    main_table, *extra_tables = tables(results)
+    sheets = {"sheet": draw_sheet(agents, sheet_rows, choose_agents(agents))}
+    text = describe(options, generator, len(fewer), [name for name in names if name in ABLATIONS])
+    sentences = notes(results, judge_accuracy, agents)
+    return Report(
+        "Personalised pictures",
+        text,
+        main_table.columns,
+        main_table.rows,
+        result,
+        plot(results),
+        sentences,
+        extra_tables,
+        sheets,
+    )
 
 
 def compare(
-    options: Options, instruments: Instruments, painting: Painting, names: list[str], fewer: np.ndarray
-) -> tuple[dict[str, Found], dict[str, Shown]]:
-    """Every row beside plain, which is the first, and the pictures of those that the sheet shows. fewer: the agents
-    that every row has, by index."""
-    given, eyes, agents = options.given, instruments.eyes, instruments.agents
-    trainings = Trainings(given.folder / "variants", given.steps, given.align_steps)
-    published = PublishedEyes(given.networks) if given.networks else None
-    posters = agents.posters[fewer].flatten(0, 1)
-    reference, real = eyes.embed(posters), published and published.embed(posters)
-    found, shown, plain = {}, {}, None
+    options: Options, evaluator: PictureEvaluator, generator: CachedGenerator, names: list[str], fewer: np.ndarray
+) -> tuple[dict[str, ConditionResult], dict[str, SheetRow]]:
+    """Generate and measure the conditions, plain first.
+
+    Args:
+        options: Options of the command.
+        evaluator: Measures the pictures.
+        generator: Generates the pictures.
+        names: Conditions, "plain" first.
+        fewer: Indices of the agents that all conditions share.
+
+    Returns:
+        The results by condition, and the pictures of the conditions on the contact sheet.
+    """
+    arguments, features, agents = options.arguments, evaluator.features, evaluator.agents
+    trainings = AdapterTrainings(arguments.folder / "variants", arguments.steps, arguments.align_steps)
+    published = PublishedClip(arguments.networks) if arguments.networks else None
+    posters = agents.liked_posters[fewer].flatten(0, 1)
+    reference, published_reference = features.embed(posters), published and published.embed(posters)
+    results, sheet_rows, plain = {}, {}, None
     for name in names:
-        row = EVERY[name]
-        rows = fewer if row.fewer else np.arange(len(agents))
-        trained = trainings.model(row.adapter) if row.adapter else None
-        images = painting.paint(agents, name, row, rows, trained)
-        measured = instruments.measure(images, rows, name)
+        condition = ALL_CONDITIONS[name]
+        rows = fewer if condition.fewer else np.arange(len(agents))
+        trained = trainings.model(condition.adapter) if condition.adapter else None
+        images = generator.generate(agents, name, condition, rows, trained)
+        measured = evaluator.measure(images, rows, name)
         plain = plain or measured
         common = np.flatnonzero(np.isin(rows, fewer))
         rng = np.random.default_rng(options.seeds)
-        found[name] = find(measured, plain.some(rows), rows, reference, common, rng)
+        results[name] = compare_with_plain(measured, plain.select(rows), rows, reference, common, rng)
         if published:
-            distance = cmmd(published.embed(images[common].flatten(0, 1)), real)
-            found[name] = replace(found[name], published=distance)
-        if name in LINES:
-            shown[name] = Shown(images, measured.utility)
-    return found, shown
+            distance = cmmd(published.embed(images[common].flatten(0, 1)), published_reference)
+            results[name] = replace(results[name], published=distance)
+        if name in SHEET_ROWS:
+            sheet_rows[name] = SheetRow(images, measured.utility)
+    return results, sheet_rows
 
 
-def _tell_cost(names: list[str], agents: Agents, fewer: int, painting: Painting) -> None:
-    """Before it begins: how many pictures, and about how long."""
+def _log_cost(names: list[str], agents: Agents, fewer: int, generator: CachedGenerator) -> None:
+    """Print the number of pictures and the estimated time before generation starts."""
     each = agents.seeds.shape[1]
-    pictures = sum(each * (fewer if EVERY[name].fewer else len(agents)) for name in names)
-    took = minutes(pictures, painting.sampling)
-    told = f"{pictures:,} pictures in {len(names)} rows: about {took:.0f} minutes on one processor core, less what is"
-    print(f"{told} kept in {painting.folder}", file=sys.stderr)
+    pictures = sum(each * (fewer if ALL_CONDITIONS[name].fewer else len(agents)) for name in names)
+    estimate = minutes(pictures, generator.sampling)
+    message = f"{pictures:,} pictures in {len(names)} conditions: about {estimate:.0f} minutes on one processor core"
+    print(f"{message}, less what is cached in {generator.folder}", file=sys.stderr)
 
 
-def describe(options: Options, painting: Painting, fewer: int, trained: list[str]) -> str:
-    """What was measured, for the table's text."""
+def describe(options: Options, generator: CachedGenerator, fewer: int, trained: list[str]) -> str:
+    """Describe what was measured, for the text above the table."""
     subjects = ", ".join(ATTRIBUTES["subject"][name] for name in HELD_BACK)
-    sampling, given = painting.sampling, options.given
+    sampling, arguments = generator.sampling, options.arguments
     text = (
-        f"{options.users:,} unseen agents over {options.told_seeds}, 8 pairs of test posters each, {PROMPTS} prompts "
-        f"of {len(WORDINGS) * len(HELD_BACK)} ({len(WORDINGS)} wordings of {subjects}: in no history, and in no "
-        f"training of the adapter) at {SEEDS} seeds each: {options.users * PROMPTS * SEEDS:,} pictures a row, and the "
-        f"same prompts and seeds in every row. The pocket generator, Euler, {sampling.steps} steps, cfg "
-        f"{sampling.cfg:g}, adapter strength {given.strength:g}. *Another agent's* embedding is that of an agent of "
-        f"another group. Swaps and ablations are of {fewer:,} of the agents. Wins: the share of the pictures of higher "
-        "true utility than plain's, ties half; obedience: the judge reads the named subject; diversity: the mean "
-        f"distance between seeds as a share of plain's. {CLUSTERED}"
+        f"{options.users:,} unseen agents over {options.seeds_text}, with 8 pairs of test posters each. {PROMPTS} of "
+        f"{len(WORDINGS) * len(HELD_BACK)} prompts each ({len(WORDINGS)} wordings of {subjects}, which occur in no "
+        f"history and in no training of the adapter), with {SEEDS} seeds each: {options.users * PROMPTS * SEEDS:,} "
+        "pictures for each condition, with the same prompts and seeds. The pocket generator, Euler, "
+        f"{sampling.steps} steps, cfg {sampling.cfg:g}, adapter strength {arguments.strength:g}. *Another agent* is an "
+        f"agent of another group. Swaps and ablations use {fewer:,} of the agents. Win rate: share of pictures with "
+        "higher true utility than plain's, ties count half. Subject recognised: share of pictures in which the judge "
+        f"predicts the prompted subject. Diversity: mean distance between seeds, as a share of plain's. "
+        f"{CLUSTERED_NOTE}"
     )
     if trained:
         text += (
-            f" Ablations: an alignment of {given.align_steps:,} and an adapter of {given.steps:,} steps each, trained "
-            "for this table alone; compare them with each other."
+            f" Ablations: an alignment of {arguments.align_steps:,} and an adapter of {arguments.steps:,} steps each, "
+            "trained only for this table; compare them only with each other."
         )
     return text
 
 
 def main(argv: list[str] | None = None) -> dict:
-    """The command."""
-    return command("generation", measure, USERS, argv, add_options, __doc__)
+    """Run the command."""
+    return run_command("generation", measure, USERS, argv, add_options, __doc__)

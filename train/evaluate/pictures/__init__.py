@@ -1,5 +1,6 @@
-"""What every evaluation of painted pictures shares: unseen agents and what is asked, and how a picture is measured.
+"""Shared by all evaluations of generated pictures: agents, image features, metrics and contact sheets.
 
-`agents.py` has the people, `drawn.py` draws those of a command, `kept.py` keeps what was painted, `measures.py` has the
-mathematics, `eyes.py` the pocket CLIP's features, `measuring.py` measures a row, `sheets.py` what contact sheets share.
+`agents.py` defines agents and their prompts, `agent_sampling.py` samples the agents of a command, `tensor_cache.py`
+stores generated pictures, `metrics.py` has the formulas, `image_features.py` the CLIP and style features,
+`evaluator.py` measures pictures, and `contact_sheet.py` has what contact sheets share.
 """

@@ -1,4 +1,4 @@
-"""Unseen agents, what is known of each, and what the generator is asked to paint for them."""
+"""Agents (simulated users) with their histories, embeddings, prompts and seeds for generated pictures."""
 
 from __future__ import annotations
 
@@ -19,26 +19,33 @@ from prefgen.history import PreferencePair, UserHistory
 from prefgen.prefdisc.prefix import HistoryPrefix
 from train.data.agents import World, by_attribute, utility_of
 from train.data.posters import ATTRIBUTES
-from train.evaluate.trials import Gallery, draw_trials
+from train.evaluate.choice_trials import Gallery, draw_trials
 from train.pocket.align import favourites
 from train.pocket.people import HELD_BACK
 
 WORDINGS = ("{}", "a poster of {}", "a picture of {}")
 PROMPTS, SEEDS = 2, 2
-"""Of each agent (default ours): four pictures in every row."""
-SHOWN = 16
-"""Drawn posters that an agent chooses among, for the one that stands for what they like (default ours)."""
+"""Prompts of each agent and seeds of each prompt (our default): four pictures in every row."""
+CHOICE_SET_SIZE = 16
+"""Posters from which an agent chooses a liked poster (our default)."""
 _SUBJECTS = tuple(ATTRIBUTES["subject"])
 
 
 @dataclass(frozen=True)
 class Agents:
-    """n agents, each asked for p prompts at s seeds; m = p s pictures, the seeds of a prompt side by side.
+    """n agents with p prompts and s seeds each: m = p * s pictures, with the seeds of a prompt side by side.
 
-    utilities (n, 24). groups (n,): the simulator's. histories: eight pairs each. users: their embeddings, (n, D) a
-    part. prefixes: what PrefDisc keeps of each history. prompts: n lists of m. subjects (n, m): the index of what each
-    prompt names. seeds (n, m): each painted from once. posters (n, m, 3, 96, 96) uint8: drawn ones of those subjects
-    that the agent likes. known (n, m, 6): the posters' attributes.
+    Attributes:
+        utilities: (n, 24).
+        groups: Simulator groups, (n,).
+        histories: Eight pairs each.
+        users: User embeddings; each part is (n, D).
+        prefixes: PrefDisc's encoded histories.
+        prompts: m prompts for each agent.
+        subjects: Index of the prompted subject, (n, m).
+        seeds: A different noise seed for every picture, (n, m).
+        liked_posters: Rendered posters of the prompted subjects that the agent likes, uint8, (n, m, 3, 96, 96).
+        poster_attributes: Attributes of `liked_posters`, (n, m, 6).
     """
 
     utilities: np.ndarray
@@ -49,66 +56,66 @@ class Agents:
     prompts: tuple[tuple[str, ...], ...]
     subjects: np.ndarray
     seeds: np.ndarray
-    posters: Tensor
-    known: np.ndarray
+    liked_posters: Tensor
+    poster_attributes: np.ndarray
 
     def __len__(self) -> int:
         return len(self.utilities)
 
-    def some(self, rows: Sequence[int]) -> Agents:
-        """A few of them."""
-        taken = {}
+    def select(self, rows: Sequence[int]) -> Agents:
+        """Select agents by index."""
+        selected = {}
         for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
             if isinstance(value, UserParts):
-                taken[name] = UserParts(*(part[list(rows)] for part in value))
+                selected[name] = UserParts(*(part[list(rows)] for part in value))
             else:
-                taken[name] = tuple(value[i] for i in rows) if isinstance(value, tuple) else value[list(rows)]
-        return Agents(**taken)
+                selected[name] = tuple(value[i] for i in rows) if isinstance(value, tuple) else value[list(rows)]
+        return Agents(**selected)
 
     @classmethod
-    def joined(cls, parts: Sequence[Agents]) -> Agents:
-        """Those of several seeds, one after the other."""
-        made = {}
+    def concatenate(cls, parts: Sequence[Agents]) -> Agents:
+        """Concatenate the agents of several seeds."""
+        merged = {}
         for name in (field.name for field in fields(cls)):
             values = [getattr(part, name) for part in parts]
             if isinstance(values[0], UserParts):
-                made[name] = UserParts(*(torch.cat(column) for column in zip(*values, strict=True)))
+                merged[name] = UserParts(*(torch.cat(column) for column in zip(*values, strict=True)))
             elif isinstance(values[0], Tensor):
-                made[name] = torch.cat(values)
+                merged[name] = torch.cat(values)
             else:
-                made[name] = sum(values, ()) if isinstance(values[0], tuple) else np.concatenate(values)
-        return cls(**made)
+                merged[name] = sum(values, ()) if isinstance(values[0], tuple) else np.concatenate(values)
+        return cls(**merged)
 
     @property
-    def liked(self) -> Tensor:
-        """The liked images of the histories: (n, 8, 3, 96, 96) in [0, 1]."""
+    def liked_images(self) -> Tensor:
+        """Return the liked images of the histories: (n, 8, 3, 96, 96) in [0, 1]."""
         return torch.stack([torch.stack([pair.liked for pair in history.pairs]) for history in self.histories])
 
     @property
     def digest(self) -> str:
-        """A fingerprint of who they are and what they are asked: what was painted for them is kept under it."""
-        known = [history.digest for history in self.histories], self.utilities.tolist(), self.groups.tolist()
-        told = [known, self.prompts, self.seeds.tolist()]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        """Return a hash of the agents, prompts and seeds, which is part of the cache key of generated pictures."""
+        agents = [history.digest for history in self.histories], self.utilities.tolist(), self.groups.tolist()
+        content = [agents, self.prompts, self.seeds.tolist()]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def written_out(self) -> tuple[tuple[str, ...], ...]:
-        """The prompts with the agent's true favourite of every taste attribute behind them, as captions name it."""
+    def prompts_with_favourites(self) -> tuple[tuple[str, ...], ...]:
+        """Append the agent's favourite value of every taste attribute to the prompts, worded as in captions."""
         best = np.stack([part.argmax(1) for part in by_attribute(self.utilities).values()], axis=1)
         return tuple(
-            tuple(f"{prompt} {favourites(row)}" for prompt in own)
-            for own, row in zip(self.prompts, best.tolist(), strict=True)
+            tuple(f"{prompt} {favourites(row)}" for prompt in prompts)
+            for prompts, row in zip(self.prompts, best.tolist(), strict=True)
         )
 
-    def others(self) -> np.ndarray:
-        """Another agent for each, of another group where there are enough groups; everybody is somebody's other. (n,)
+    def other_agents(self) -> np.ndarray:
+        """Assign a different agent to each agent, (n,): a permutation, with another group where possible.
 
-        Sorted by group and shifted by the largest group: nobody meets their own.
+        Agents are sorted by group and shifted by the size of the largest group.
         """
         order = np.argsort(self.groups, kind="stable")
         shift = min(int(np.bincount(self.groups).max()), len(self) - 1)
-        found = np.empty(len(self), dtype=int)
-        found[order] = np.roll(order, -shift)
-        return found
+        assigned = np.empty(len(self), dtype=int)
+        assigned[order] = np.roll(order, -shift)
+        return assigned
 
 
 def draw_agents(
@@ -118,31 +125,42 @@ def draw_agents(
     utilities: np.ndarray,
     groups: np.ndarray,
     rng: np.random.Generator,
-    asked: Sequence[str] = HELD_BACK,
+    prompt_subjects: Sequence[str] = HELD_BACK,
     first_seed: int = 0,
 ) -> Agents:
-    """Draw histories for agents of these utilities (n, 24), encode them, and say what is asked.
+    """Draw histories for agents, encode them, and assign prompts and seeds.
 
-    asked: the subjects of the prompts, which are in no history, as they are in no training of the adapter. Prompts and
-    seeds go round: every picture has a seed of its own, from `first_seed` on.
+    Args:
+        model: Preference model that encodes the histories.
+        world: The simulator.
+        gallery: Posters for histories and for `Agents.liked_posters`.
+        utilities: (n, 24).
+        groups: Simulator groups, (n,).
+        rng: Random generator.
+        prompt_subjects: Subjects of the prompts. They occur in no history, and in no training of the adapter.
+        first_seed: Seed of the first picture; the next pictures have the next seeds.
     """
-    free = [i for i, name in enumerate(_SUBJECTS) if name not in asked]
-    trials = draw_trials(world, gallery, utilities, 1, rng, subjects=free)
+    history_subjects = [i for i, name in enumerate(_SUBJECTS) if name not in prompt_subjects]
+    trials = draw_trials(world, gallery, utilities, 1, rng, subjects=history_subjects)
     histories = tuple(_history(gallery, rows, f"agent {i}") for i, rows in enumerate(trials.history))
     embeddings, prefixes = [], []
     with torch.inference_mode():
-        for i in trange(len(histories), desc="reading histories", unit="agents", mininterval=2):
+        for i in trange(len(histories), desc="encoding histories", unit="agents", mininterval=2):
             embeddings.append(extract(model, histories[i]))
-            prefixes.append(model.read(histories[i]))  # read just now, and kept
-    # Subjects change fastest, so that the prompts of one agent name two things.
-    every = [(name, wording) for wording in WORDINGS for name in asked]
-    chosen = [[every[(PROMPTS * i + k) % len(every)] for k in range(PROMPTS)] for i in range(len(utilities))]
+            prefixes.append(model.read(histories[i]))  # cached by the line above
+    # The subject varies fastest, so that the prompts of one agent have two subjects.
+    combinations = [(name, wording) for wording in WORDINGS for name in prompt_subjects]
+    chosen = [
+        [combinations[(PROMPTS * i + k) % len(combinations)] for k in range(PROMPTS)] for i in range(len(utilities))
+    ]
     prompts = tuple(
-        tuple(wording.format(ATTRIBUTES["subject"][name]) for name, wording in own for _ in range(SEEDS))
-        for own in chosen
+        tuple(wording.format(ATTRIBUTES["subject"][name]) for name, wording in agent_prompts for _ in range(SEEDS))
+        for agent_prompts in chosen
     )
-    subjects = np.array([[_SUBJECTS.index(name) for name, _ in own for _ in range(SEEDS)] for own in chosen])
-    posters = liked_posters(world, gallery, utilities, subjects, rng)
+    subjects = np.array(
+        [[_SUBJECTS.index(name) for name, _ in agent_prompts for _ in range(SEEDS)] for agent_prompts in chosen]
+    )
+    posters = choose_liked_posters(world, gallery, utilities, subjects, rng)
     users = {part: torch.stack([getattr(e, part) for e in embeddings]) for part in UserParts._fields}
     return Agents(
         utilities,
@@ -158,15 +176,19 @@ def draw_agents(
     )
 
 
-def liked_posters(
+def choose_liked_posters(
     world: World, gallery: Gallery, utilities: np.ndarray, subjects: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each subject (n, m), the poster of it that the agent chooses among `SHOWN` (Plackett-Luce): rows of the
-    gallery (n, m)."""
-    shown = subjects[..., None] * gallery.each + rng.integers(gallery.each, size=(*subjects.shape, SHOWN))
-    u = utility_of(utilities[:, None, None], gallery.attributes[shown])
+    """Simulate each agent's choice among `CHOICE_SET_SIZE` posters of each subject (Plackett-Luce).
+
+    Subjects are (n, m); returns gallery indices (n, m).
+    """
+    candidates = subjects[..., None] * gallery.per_subject + rng.integers(
+        gallery.per_subject, size=(*subjects.shape, CHOICE_SET_SIZE)
+    )
+    u = utility_of(utilities[:, None, None], gallery.attributes[candidates])
     best = (u / world.temperature + rng.gumbel(size=u.shape)).argmax(-1)
-    return np.take_along_axis(shown, best[..., None], axis=-1)[..., 0]
+    return np.take_along_axis(candidates, best[..., None], axis=-1)[..., 0]
 
 
 def _history(gallery: Gallery, rows: np.ndarray, name: str) -> UserHistory:

@@ -17,7 +17,7 @@ from prefgen.adapter import PARTS, UserParts, install_in_diffusers
 from prefgen.checkpoint.preference_model import PreferenceModel
 from prefgen.reno import optimise
 from train.evaluate.pictures.agents import Agents
-from train.evaluate.pictures.kept import kept, weights_digests
+from train.evaluate.pictures.tensor_cache import cached_tensors, weights_digests
 from train.evaluate.reno.rewards import Scores
 from train.evaluate.reno.rows import Row
 from train.evaluate.reno.setting import ITERATIONS, Setting
@@ -77,8 +77,8 @@ class Painting:
         """
         folder, parts = self.folder / f"{name}-{self._key(agents, row)}", []
         for start in tqdm(range(0, len(agents), BATCH), desc=f"painting {name}", unit_scale=BATCH, unit="agents"):
-            some = agents.some(range(start, min(start + BATCH, len(agents))))
-            parts.append(kept(folder / f"{start}.safetensors", lambda some=some: self._paint(some, row)))
+            some = agents.select(range(start, min(start + BATCH, len(agents))))
+            parts.append(cached_tensors(folder / f"{start}.safetensors", lambda some=some: self._paint(some, row)))
         made = {what: torch.cat([part[what] for part in parts]) for what in parts[0]}
         return Painted(made["images"], *(made[what].numpy() for what in ("score", "first", "curve")))
 

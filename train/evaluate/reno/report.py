@@ -8,11 +8,11 @@ import numpy as np
 
 from prefgen.rewards import PUBLISHED
 from train.evaluate.command import Table
-from train.evaluate.pictures.measures import NOT_MEASURED, wins
-from train.evaluate.pictures.measuring import Measured
+from train.evaluate.pictures.evaluator import PictureMetrics
+from train.evaluate.pictures.metrics import NOT_MEASURED, wins
 from train.evaluate.reno.painting import Painted
 from train.evaluate.reno.rows import EVERY
-from train.evaluate.statistics import Estimate, over_users, paired
+from train.evaluate.statistics import Estimate, mean_over_users, paired_difference
 
 LEAST_WINS, MOST_LOST, MOST_HACKED = 0.85, 0.03, 0.15
 """What ReNO has to reach: wins over plain, the obedience that may be lost, and the runs whose score rose while true
@@ -25,9 +25,9 @@ class Found:
     published: measures whose networks are at hand, (n, m) each."""
 
     painted: Painted
-    measured: Measured
-    plain: Measured
-    base: Measured
+    measured: PictureMetrics
+    plain: PictureMetrics
+    base: PictureMetrics
     published: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -51,16 +51,16 @@ class Found:
         """The estimates that every row has."""
         measured = self.measured
         return {
-            "win_rate": over_users(self.wins),
-            "utility_over_plain": paired(measured.utility, self.plain.utility),
-            "obedience": over_users(measured.obeyed),
-            "hacking_fraction": over_users(self.hacked),
-            "hacking_from_plain": over_users(self.hacked_from_plain),
-            "score": over_users(measured.score),
-            "clip_text": over_users(measured.clip_text),
-            "clip_img": over_users(measured.clip_img),
-            "style": over_users(measured.style),
-            **{name: over_users(values) for name, values in self.published.items()},
+            "win_rate": mean_over_users(self.wins),
+            "utility_over_plain": paired_difference(measured.utility, self.plain.utility),
+            "obedience": mean_over_users(measured.subject_correct),
+            "hacking_fraction": mean_over_users(self.hacked),
+            "hacking_from_plain": mean_over_users(self.hacked_from_plain),
+            "score": mean_over_users(measured.score),
+            "clip_text": mean_over_users(measured.clip_text),
+            "clip_img": mean_over_users(measured.clip_img),
+            "style": mean_over_users(measured.style),
+            **{name: mean_over_users(values) for name, values in self.published.items()},
         }
 
 
@@ -143,19 +143,19 @@ def notes(found: dict[str, Found], drawn: float) -> list[str]:
             f"{LEAST_WINS}; a tie counts half)."
         )
         if "best_of_n" in found:
-            gap = paired(reno.wins, found["best_of_n"].wins)
+            gap = paired_difference(reno.wins, found["best_of_n"].wins)
             said.append(
                 f"Wins more than best-of-N's at as many generator evaluations: {gap.text(sign=True)}, paired. "
                 "ReNO also goes back through those that it climbs."
             )
         if "adapter_reno" in found:
-            gap = paired(found["adapter_reno"].wins, reno.wins)
+            gap = paired_difference(found["adapter_reno"].wins, reno.wins)
             from_plain = found["adapter_reno"].told["hacking_from_plain"]
             said.append(
                 f"Adapter and ReNO together win {gap.text(sign=True)} more often than ReNO alone, paired. Beside the "
                 f"plain picture their score rose while true utility fell in {from_plain.text()}."
             )
-        lost = paired(reno.measured.obeyed, plain.measured.obeyed)
+        lost = paired_difference(reno.measured.subject_correct, plain.measured.subject_correct)
         said.append(f"Obedience less plain's: {lost.text(sign=True)}, paired (bar: at most {MOST_LOST} lost).")
         said.append(
             f"Score rose while true utility fell in {told['hacking_fraction'].text()} of the runs (bar: below "

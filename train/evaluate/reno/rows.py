@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from train.evaluate import style
+from train.evaluate import plotting
 
 Way = Literal["plain", "best_of_n", "reno"]
 Score = Literal["preference", "viper", "general", "likes", "dislikes"]
@@ -23,10 +23,10 @@ class Row:
     adapter: bool = False
     base: str = "plain"
     trained: bool = False
-    colour: str = style.OURS
+    colour: str = plotting.OURS
 
 
-PEER, CONTROL = {"colour": style.PEER}, {"colour": style.CONTROL}
+PEER, CONTROL = {"colour": plotting.PEER}, {"colour": plotting.CONTROL}
 EVERY: dict[str, Row] = {
     "plain": Row("plain", "plain", None, **PEER),
     "best_of_n": Row("best of N, by the same score", "best_of_n", **PEER),

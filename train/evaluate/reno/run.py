@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from prefgen.pocket.shapes import FEW_STEP_LORA
-from train.evaluate.command import CLUSTERED, Options, Report, command
+from train.evaluate.command import CLUSTERED_NOTE, Options, Report, run_command
 from train.evaluate.judge import load_judge
+from train.evaluate.pictures.agent_sampling import unseen_agents
 from train.evaluate.pictures.agents import PROMPTS, SEEDS
-from train.evaluate.pictures.drawn import unseen_agents
-from train.evaluate.pictures.measuring import Instruments
-from train.evaluate.pictures.sheets import choose
+from train.evaluate.pictures.contact_sheet import choose_agents
+from train.evaluate.pictures.evaluator import PictureEvaluator
+from train.evaluate.prefdisc_variants import STEPS
 from train.evaluate.reno import setting
 from train.evaluate.reno.painting import Painting
 from train.evaluate.reno.picture import draw
@@ -29,7 +30,6 @@ from train.evaluate.reno.rows import EVERY, ROWS
 from train.evaluate.reno.setting import ITERATIONS, Setting, setting_of
 from train.evaluate.reno.sheet import draw_sheet
 from train.evaluate.reno.viper import POSTERS, Viper
-from train.evaluate.variants import STEPS
 from train.pocket.sampling import FewSteps
 
 USERS = 100
@@ -72,7 +72,7 @@ def lora_of(given: argparse.Namespace) -> Path | None:
 
 def painting_of(options: Options, how: Setting, viper: Viper | None = None) -> Painting:
     """What paints, as asked for."""
-    given, lora = options.given, lora_of(options.given)
+    given, lora = options.arguments, lora_of(options.arguments)
     usual = 1 if lora else FewSteps.steps
     steps = usual if given.steps is None else given.steps
     return Painting(
@@ -89,7 +89,7 @@ def painting_of(options: Options, how: Setting, viper: Viper | None = None) -> P
 
 def measure(options: Options) -> Report:
     """Paint every row that is asked for, look at it, compare it with plain."""
-    given, how = options.given, setting_of(options.given)
+    given, how = options.arguments, setting_of(options.arguments)
     how.config(given.iterations)  # what is wrong with it is said before hours of work
     asked = {"plain", *(given.rows or ROWS), *(["viper"] if given.ablations else [])}
     # A row is measured against the one that it starts from.
@@ -97,12 +97,15 @@ def measure(options: Options) -> Report:
     names = [name for name in EVERY if name in asked]
     trains = any(EVERY[name].trained for name in names)
     viper = Viper(given.folder / "viper", given.training_steps, given.training_posters) if trains else None
-    agents, eyes = unseen_agents(options)
+    agents, features = unseen_agents(options)
     painting = painting_of(options, how, viper)
     _tell_cost(names, agents.seeds.size, painting)
-    instruments, published = Instruments(painting.model, load_judge(), eyes, agents), PublishedScores(given.rewards)
-    found = compare(instruments, painting, names, published)
-    drawn = float((instruments.read(agents.posters) == agents.known).mean())
+    evaluator, published = (
+        PictureEvaluator(painting.model, load_judge(), features, agents),
+        PublishedScores(given.rewards),
+    )
+    found = compare(evaluator, painting, names, published)
+    drawn = float((evaluator.predict_attributes(agents.liked_posters) == agents.poster_attributes).mean())
     result = {
         **figures(found),
         "agents": len(agents),
@@ -117,21 +120,21 @@ def measure(options: Options) -> Report:
         "checkpoint": options.checkpoint,
     }
     first, *more = tables(found)
-    sheets = {"sheet": draw_sheet(agents, found, choose(agents))}
+    sheets = {"sheet": draw_sheet(agents, found, choose_agents(agents))}
     text = describe(options, painting)
     picture, told = draw(found), notes(found, drawn)
     return Report("Optimised noise", text, first.columns, first.rows, result, picture, told, more, sheets)
 
 
 def compare(
-    instruments: Instruments, painting: Painting, names: list[str], published: PublishedScores | None = None
+    evaluator: PictureEvaluator, painting: Painting, names: list[str], published: PublishedScores | None = None
 ) -> dict[str, Found]:
     """Every row beside plain and what it starts from, which are among `names` and come before it."""
-    agents, found = instruments.agents, {}
+    agents, found = evaluator.agents, {}
     for name in names:
         row = EVERY[name]
         painted = painting.paint(agents, name, row)
-        measured = instruments.measure(painted.images, np.arange(len(agents)), name)
+        measured = evaluator.measure(painted.images, np.arange(len(agents)), name)
         plain = found["plain"].measured if found else measured
         base = found[row.base].measured if row.base in found else measured
         scores = published.measure(painted.images, agents) if published else {}
@@ -148,20 +151,20 @@ def _tell_cost(names: list[str], pictures: int, painting: Painting) -> None:
 
 def describe(options: Options, painting: Painting) -> str:
     """What was measured, for the table's text."""
-    sampling, given = painting.sampling, options.given
+    sampling, given = painting.sampling, options.arguments
     told = "The pocket generator"
     generator = f"{told} with the LoRA {painting.lora.name}" if painting.lora else told
     return (
-        f"{options.users:,} unseen agents over {options.told_seeds}, 8 pairs of test posters each, {PROMPTS} prompts "
+        f"{options.users:,} unseen agents over {options.seeds_text}, 8 pairs of test posters each, {PROMPTS} prompts "
         f"at {SEEDS} seeds each: {options.users * PROMPTS * SEEDS:,} pictures a row, which begin with the same noise "
         f"in every row. {generator}, Euler, {sampling.steps} steps, cfg {sampling.cfg:g}. ReNO: {given.iterations} "
         f"iterations, {painting.setting.text()}; best-of-N: the best of {given.iterations} noises by ReNO's score. "
         f"Adapter strength {given.strength:g}. Wins: the share of the pictures of higher true utility than plain's, "
         "ties half; obedience: the judge reads the named subject; hacking: the row's own score rose while true utility "
-        f"fell. {CLUSTERED}"
+        f"fell. {CLUSTERED_NOTE}"
     )
 
 
 def main(argv: list[str] | None = None) -> dict:
     """The command."""
-    return command("reno", measure, USERS, argv, add_options, __doc__)
+    return run_command("reno", measure, USERS, argv, add_options, __doc__)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw
 
 from train.evaluate.pictures.agents import SEEDS, Agents
-from train.evaluate.pictures.sheets import (
+from train.evaluate.pictures.contact_sheet import (
     CONTROL,
     GREY,
     INK,
@@ -58,7 +58,7 @@ def _draw_agent(
     (x, y), pen = at, ImageDraw.Draw(sheet)
     pen.line((x, y - 8, x + WIDTH, y - 8), LINE, 1)
     pen.text((x, y), "liked", OWN, font(15, "Serif-Bold"))
-    for i, picture in enumerate(agents.liked[agent]):
+    for i, picture in enumerate(agents.liked_images[agent]):
         thumb = to_image((picture * 255).round().byte(), THUMB)
         sheet.paste(thumb, (x + i % 2 * (THUMB + GAP), y + 28 + i // 2 * (THUMB + GAP)))
     left = x + 2 * (THUMB + GAP) + LABEL

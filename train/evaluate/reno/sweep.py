@@ -13,16 +13,16 @@ from itertools import product
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from train.evaluate import style
-from train.evaluate.command import CLUSTERED, Options, Report, command
+from train.evaluate import plotting
+from train.evaluate.command import CLUSTERED_NOTE, Options, Report, run_command
 from train.evaluate.judge import load_judge
+from train.evaluate.pictures.agent_sampling import validation_agents
 from train.evaluate.pictures.agents import PROMPTS, SEEDS
-from train.evaluate.pictures.drawn import validation_agents
-from train.evaluate.pictures.measuring import Instruments
+from train.evaluate.pictures.evaluator import PictureEvaluator
 from train.evaluate.reno.report import LEAST_WINS, MOST_HACKED, MOST_LOST, Found
 from train.evaluate.reno.run import add_generator, compare, painting_of
 from train.evaluate.reno.setting import Setting
-from train.evaluate.statistics import Estimate, paired
+from train.evaluate.statistics import Estimate, paired_difference
 
 USERS = 12
 RATES, CLIPS, READINGS, VIEWS, STARTS = (2.0, 5.0), (0.5, 1.0), ("score", "margin"), (4,), (1, 15)
@@ -34,7 +34,7 @@ _EXACT = 1e-9
 
 def told_of(row: Found) -> dict[str, Estimate]:
     """What is known of a setting's row: its estimates, and the obedience that it `lost` of plain's, paired."""
-    return row.told | {"lost": paired(row.plain.obeyed, row.measured.obeyed)}
+    return row.told | {"lost": paired_difference(row.plain.subject_correct, row.measured.subject_correct)}
 
 
 def margin(told: Mapping[str, Estimate]) -> float:
@@ -50,7 +50,7 @@ def margin(told: Mapping[str, Estimate]) -> float:
 
 def measure(options: Options) -> Report:
     """Paint plain and every setting; choose."""
-    given = options.given
+    given = options.arguments
     settings = [
         Setting(rate, given.regulariser, clip=clip, by=by, views=views, starts=starts)
         for starts, rate, clip, by, views in product(
@@ -59,12 +59,12 @@ def measure(options: Options) -> Report:
     ]
     for setting in settings:
         setting.config(given.iterations)  # what is wrong with one is said before hours of work
-    agents, eyes = validation_agents(options, THINGS)
+    agents, features = validation_agents(options, THINGS)
     painting = painting_of(options, settings[0])
-    instruments = Instruments(painting.model, load_judge("validation_judge"), eyes, agents)
+    evaluator = PictureEvaluator(painting.model, load_judge("validation_judge"), features, agents)
     told: dict[Setting, dict[str, Estimate]] = {}
     for setting in tqdm(settings, desc="settings", unit="settings"):
-        both = compare(instruments, replace(painting, setting=setting), ["plain", "reno"])
+        both = compare(evaluator, replace(painting, setting=setting), ["plain", "reno"])
         told[setting], plain = told_of(both["reno"]), both["plain"]
     obedience = plain.told["obedience"]
     chosen = max(told, key=lambda setting: margin(told[setting]))
@@ -85,9 +85,9 @@ def measure(options: Options) -> Report:
         (setting.text(), *(row[what].text() for what in shown), f"{margin(row):+.2f}") for setting, row in told.items()
     ]
     measured = (
-        f"{options.users:,} validation agents over {options.told_seeds}, {PROMPTS * SEEDS} pictures each, of prompts "
+        f"{options.users:,} validation agents over {options.seeds_text}, {PROMPTS * SEEDS} pictures each, of prompts "
         f"({', '.join(THINGS)}), posters and noise that the test does not have, read by the validation judge; "
-        f"{given.iterations} iterations. Plain's obedience: {obedience.text()}. {CLUSTERED}"
+        f"{given.iterations} iterations. Plain's obedience: {obedience.text()}. {CLUSTERED_NOTE}"
     )
     notes = [
         f"Chosen: {chosen.text()}; of all the one that holds its bars most surely, where a setting's margin is that of "
@@ -99,20 +99,22 @@ def measure(options: Options) -> Report:
 
 def draw(told: Mapping[Setting, Mapping[str, Estimate]], chosen: Setting) -> Figure:
     """Wins over hacking: every setting a dot, the chosen one in colour."""
-    drawn, axes = style.figure(7, 4.6)
+    drawn, axes = plotting.new_figure(7, 4.6)
     for setting, row in told.items():
         win, hacking = row["win_rate"], row["hacking_fraction"]
-        colour = style.OURS if setting == chosen else style.QUIET
+        colour = plotting.OURS if setting == chosen else plotting.QUIET
         axes.plot([hacking.low, hacking.high], [win.value] * 2, color=colour, alpha=0.3)
         axes.plot([hacking.value] * 2, [win.low, win.high], color=colour, alpha=0.3)
         axes.scatter([hacking.value], [win.value], color=colour, s=36, linewidths=0, zorder=3)
         label = f"{setting.starts}, {setting.learning_rate:g}, {setting.by}, CLIP {setting.clip:g}"
         axes.annotate(label, (hacking.value, win.value), (5, 4), textcoords="offset points", fontsize=7.5)
-    axes.axvline(MOST_HACKED, color=style.LIMIT, linewidth=1, linestyle=(0, (4, 3)))
+    axes.axvline(MOST_HACKED, color=plotting.LIMIT, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_xlabel("score rose, true utility fell", fontsize=9)
     axes.set_ylabel("wins over plain", fontsize=9)
-    style.plain(axes)
-    style.heading(drawn, f"Chosen: {chosen.text()}", "Starts, learning rate, reading, CLIP's weight; 95 % intervals.")
+    plotting.clean_axes(axes)
+    plotting.set_heading(
+        drawn, f"Chosen: {chosen.text()}", "Starts, learning rate, reading, CLIP's weight; 95 % intervals."
+    )
     return drawn
 
 
@@ -133,7 +135,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> dict:
     """The command."""
-    return command("reno.sweep", measure, USERS, argv, add_options, __doc__)
+    return run_command("reno.sweep", measure, USERS, argv, add_options, __doc__)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from prefgen.prefdisc.model import PrefDisc
-from train.evaluate.variants import STEPS
+from train.evaluate.prefdisc_variants import STEPS
 from train.pocket.prefdisc import variants
 from train.pocket.prefdisc.shapes import new_prefdisc
 from train.pocket.prefdisc.taste import TasteConfig

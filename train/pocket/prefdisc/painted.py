@@ -25,7 +25,7 @@ from prefgen.prefdisc.model import PrefDisc
 from train.data.agents import World
 from train.data.posters import Attributes, draw_combinations, random_caption
 from train.evaluate.judge import Judge
-from train.evaluate.pictures.kept import kept, weights_digests
+from train.evaluate.pictures.tensor_cache import cached_tensors, weights_digests
 from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket.batches import soften
 from train.pocket.judge import train_reader
@@ -78,7 +78,9 @@ def paint_posters(folder: Path, count: int, each: float, slowly: int, seed: int 
         seeds = [seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)]
         given = (quick, FewSteps(1, 1.0)) if shard % slowly else (slow, Sampling())
         file = folder / f"{seed}-{shard}.safetensors"
-        images.append(kept(file, lambda given=(*given, captions, seeds): {"images": _paint(*given)})["images"])
+        images.append(
+            cached_tensors(file, lambda given=(*given, captions, seeds): {"images": _paint(*given)})["images"]
+        )
     return torch.cat(images)
 
 

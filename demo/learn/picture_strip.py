@@ -1,0 +1,66 @@
+"""One agent's rounds side by side: what it was shown, what it liked of it, and below what is painted for nobody."""
+
+from PIL import Image, ImageDraw
+
+from demo.contact_sheet import (
+    COLOURS,
+    GREY,
+    INK,
+    LINE,
+    PAPER,
+    fit,
+    font,
+)
+from demo.learn.rating_loop import Round
+from demo.learn.simulated_raters import SimulatedRater
+
+LIKED, DISLIKED = COLOURS
+PICTURE, GAP, COLUMN_GAP, MARGIN, LABEL = 96, 10, 26, 56, 116
+ACROSS = 2  # pictures of a round side by side
+TOP, HEADING, CAPTION, BETWEEN = 138, 56, 30, 26
+
+
+def draw_strip(rater: SimulatedRater, rounds: list[Round]) -> Image.Image:
+    """Lay the rounds out and return the strip, RGB: a column a round, its batch in lines of two, twice."""
+    lines = (len(rounds[0].pictures) + ACROSS - 1) // ACROSS
+    block = lines * (PICTURE + GAP) + CAPTION
+    column = ACROSS * PICTURE + GAP + COLUMN_GAP
+    width = 2 * MARGIN + LABEL + len(rounds) * column - COLUMN_GAP
+    strip = Image.new("RGB", (width, TOP + HEADING + 2 * block + BETWEEN + 72), PAPER)
+    pen = ImageDraw.Draw(strip)
+    pen.text((MARGIN, 30), "Rate, queue again", INK, font(34, "Serif"))
+    pen.text((MARGIN, 80), f"likes {', '.join(rater.likes)}", LIKED, font(15))
+    pen.text((MARGIN, 102), f"dislikes {', '.join(rater.dislikes)}", DISLIKED, font(15))
+    own, plain = TOP + HEADING, TOP + HEADING + block + BETWEEN
+    pen.line((MARGIN, plain - BETWEEN // 2 - 6, width - MARGIN, plain - BETWEEN // 2 - 6), LINE, 1)
+    for above, words, colour in ((own, ("for", rater.agent.name), INK), (plain, ("for", "nobody"), GREY)):
+        for word, down in zip(words, (-12, 12), strict=True):
+            pen.text((MARGIN, above + (block - CAPTION) // 2 + down), word, colour, font(18, "Serif"), anchor="lm")
+    for place, done in enumerate(rounds):
+        x = MARGIN + LABEL + place * column
+        pen.text((x, TOP), f"round {place + 1}", INK, font(17, "Serif-Bold"))
+        pen.text((x, TOP + 25), done.prompt, GREY, font(14))
+        draw_batch(strip, (x, own), done.pictures, done.ratings)
+        draw_batch(strip, (x, plain), done.plain, {})
+        for above, values, ink in ((own, done.utility, INK), (plain, done.plain_utility, GREY)):
+            words = f"utility {round(float(values.mean()), 1) + 0.0:+.1f}"
+            pen.text((x, above + block - CAPTION + 2), words, ink, font(14, "Sans-Bold" if ink == INK else "Sans"))
+    words = (
+        "Bars: what the agent liked and disliked, which is all that is learned from.\n"
+        "Utility: its true utility of what a judge, trained on drawings, reads; means."
+    )
+    pen.multiline_text((MARGIN, strip.height - 56), words, GREY, font(13), spacing=5)
+    return strip
+
+
+def draw_batch(
+    strip: Image.Image, at: tuple[int, int], pictures: tuple[Image.Image, ...], ratings: dict[int, bool]
+) -> None:
+    """A batch in lines of two, with a bar under what was rated."""
+    pen = ImageDraw.Draw(strip)
+    for place, picture in enumerate(pictures):
+        x, y = at[0] + place % ACROSS * (PICTURE + GAP), at[1] + place // ACROSS * (PICTURE + GAP)
+        strip.paste(fit(picture.convert("RGB"), PICTURE), (x, y))
+        if place in ratings:
+            colour = LIKED if ratings[place] else DISLIKED
+            pen.rectangle((x, y + PICTURE, x + PICTURE - 1, y + PICTURE + 4), colour)
