@@ -1,1 +1,1 @@
-"""`make demo`: two people of opposite taste, three prompts, painted and judged through a real ComfyUI."""
+"""`make demo`: pictures for two people with opposite tastes, generated and scored by a real ComfyUI."""

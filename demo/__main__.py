@@ -1,9 +1,9 @@
-"""Paint, score, judge, and write out/demo/sheet.png and out/demo/report.json.
+"""Runs the demo, and writes out/demo/sheet.png and out/demo/report.json.
 
     make demo          (or: make python ARGS="-m demo")
 
-Prints where the sheet is, a small table and, last, the summary as one JSON line: each method's mean score and true
-utility for the person a picture was made for ("right") and for the other ("wrong").
+Prints the path of the contact sheet, a table and, on the last line, the summary as JSON: the mean score and true
+utility of each method, for the person a picture was generated for ("right") and for the other person ("wrong").
 """
 
 import json
@@ -27,67 +27,68 @@ OUT = ROOT / "out" / "demo"
 
 
 @dataclass
-class Clock:
-    """How many seconds each part took."""
+class Stopwatch:
+    """Measures the seconds of each part."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        began = time.monotonic()
+        start = time.monotonic()
         yield
-        self.seconds[part] = round(time.monotonic() - began, 2)
+        self.seconds[part] = round(time.monotonic() - start, 2)
 
 
-def render(config: DemoConfig, clock: Clock) -> tuple[dict, dict]:
-    """Paint and score everything through a real server: pictures by spec, scores by (spec, person)."""
+def render(config: DemoConfig, stopwatch: Stopwatch) -> tuple[dict, dict]:
+    """Generate and score all pictures with a real server: pictures by spec, scores by (spec, person)."""
     pictures, scores = {}, {}
     steps = len(config.prompts) * (len(picture_specs(config, "")) + len(config.people))
     bar = tqdm(
         total=steps, desc="starting ComfyUI", bar_format="{desc:<20}{bar:30} {elapsed}", leave=False, disable=None
     )
     with bar, running_server() as server:
-        clock.seconds["start"] = round(server.seconds_to_start, 2)
+        stopwatch.seconds["start"] = round(server.seconds_to_start, 2)
         client = Client(server)
         for prompt in config.prompts:
             bar.set_description_str(prompt)
-            with clock(f"paint {prompt}"):
-                painted, scored = generate_and_score(client, config, prompt, on_node=bar.update)
-            pictures |= painted
-            scores |= scored
+            with stopwatch(f"paint {prompt}"):
+                prompt_pictures, prompt_scores = generate_and_score(client, config, prompt, on_node=bar.update)
+            pictures |= prompt_pictures
+            scores |= prompt_scores
     return pictures, scores
 
 
-def write(config: DemoConfig, pictures: dict, scores: dict, clock: Clock, folder: Path) -> dict:
-    """Judge the pictures, write them with the sheet and the report, and return the summary."""
-    with clock("judge"):
+def write(config: DemoConfig, pictures: dict, scores: dict, stopwatch: Stopwatch, folder: Path) -> dict:
+    """Compute true utilities, write pictures, contact sheet and report, and return the summary."""
+    with stopwatch("judge"):
         utilities = true_utilities(pictures, config.people)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for spec, picture in pictures.items():
         picture.save(folder / spec.file)
-    numbers = {
+    scores_by_picture = {
         spec: PictureScores(
             {person: scores[spec, person] for person in config.people},
             {person: utilities[spec, person] for person in config.people},
         )
         for spec in pictures
     }
-    with clock("sheet"):
-        draw_sheet(config, [load_history_files(person) for person in config.people], pictures, numbers).save(
+    with stopwatch("sheet"):
+        draw_sheet(config, [load_history_files(person) for person in config.people], pictures, scores_by_picture).save(
             folder / "sheet.png"
         )
     report = report_rows(scores, utilities, f"{os.path.relpath(folder, ROOT)}/")
-    clock.seconds["total"] = round(sum(clock.seconds.values()), 2)
-    (folder / "report.json").write_text(json.dumps({"scores": report, "seconds": clock.seconds}, indent=1) + "\n")
+    stopwatch.seconds["total"] = round(sum(stopwatch.seconds.values()), 2)
+    (folder / "report.json").write_text(json.dumps({"scores": report, "seconds": stopwatch.seconds}, indent=1) + "\n")
     return summary(report)
 
 
 def main() -> None:
-    config, clock = DemoConfig(), Clock()
-    pictures, scores = render(config, clock)
-    means = write(config, pictures, scores, clock, OUT)
-    print(f"\nThe sheet: {OUT / 'sheet.png'}   ({clock.seconds['total']:.0f} s)\n")
+    """Run the demo."""
+    config, stopwatch = DemoConfig(), Stopwatch()
+    pictures, scores = render(config, stopwatch)
+    means = write(config, pictures, scores, stopwatch, OUT)
+    print(f"\nContact sheet: {OUT / 'sheet.png'}   ({stopwatch.seconds['total']:.0f} s)\n")
     print_table(means, print)
     print()
     print(json.dumps(means))

@@ -1,4 +1,4 @@
-"""What the demo paints: fixed, so that every run shows the same pictures."""
+"""Settings of the demo: prompts, people and sampling. They are fixed, so every run generates the same pictures."""
 
 import json
 from dataclasses import dataclass, field
@@ -10,16 +10,18 @@ PEOPLE_FOLDER = ROOT / "prefgen" / "pocket" / "people"
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Prompts, people and settings. The prompts name what no history shows, so nobody's favourite is copied.
+    """Prompts, people and sampling settings.
 
     Attributes:
-        seed: of the first prompt's noise; the next prompts take the next seeds. One prompt's pictures share a noise.
-        steps, cfg, sampler, scheduler: of the plain and the adapter's pictures.
-        strength: of the adapter; `train.evaluate.generation.strength` chose it on validation agents.
-        reno_steps, reno_cfg, reno_scheduler, iterations, starts, learning_rate, reward, views: of the noise
-            optimisation, which samples with Euler and the few-step LoRA; `plain_reno` is the same sampler and steps on
-            the seed's noise.
-        size: width and height in pixels.
+        prompts: Prompts. Their subjects occur in no history, so that no liked image can be copied.
+        people: Bundled people.
+        seed: Noise seed of the first prompt; the next prompts use the next seeds. All pictures of a prompt share it.
+        size: Width and height in pixels.
+        steps, cfg, sampler, scheduler: Sampling of the plain and the adapter pictures.
+        strength: Strength of the adapter, chosen by `train.evaluate.generation.strength` on validation agents.
+        reno_steps, reno_cfg, reno_scheduler: Sampling for the noise optimisation, with Euler and the few-step LoRA.
+            `plain_reno` uses the same settings without optimisation.
+        iterations, starts, learning_rate, reward, views: Settings of the noise optimisation.
     """
 
     prompts: tuple[str, ...] = ("a lighthouse", "a cactus", "a sailing boat")
@@ -43,7 +45,7 @@ class DemoConfig:
 
 @dataclass(frozen=True)
 class PictureSpec:
-    """One picture: of a prompt, by "plain", "adapter", "plain_reno" or "reno", for a person or for nobody."""
+    """Identifies a picture: prompt, method ("plain", "adapter", "plain_reno" or "reno"), and person or None."""
 
     prompt: str
     method: str
@@ -51,13 +53,13 @@ class PictureSpec:
 
     @property
     def file(self) -> str:
-        """A file name that says what it is."""
+        """Return the file name."""
         return "-".join(part.replace(" ", "_") for part in (self.prompt, self.method, self.person) if part) + ".png"
 
 
 @dataclass(frozen=True)
 class HistoryFiles:
-    """A person's history, as files: what they liked and disliked of eight prompts."""
+    """Image files of a person's history: one liked and one disliked image for each of eight prompts."""
 
     person: str
     liked: list[Path] = field(default_factory=list)
@@ -66,7 +68,7 @@ class HistoryFiles:
 
 
 def picture_specs(config: DemoConfig, prompt: str) -> list[PictureSpec]:
-    """The pictures of one prompt, in the order of the sheet's columns."""
+    """Return the pictures of one prompt, in the order of the contact sheet's columns."""
     return [
         PictureSpec(prompt, method, person)
         for plain, personal in (("plain", "adapter"), ("plain_reno", "reno"))
@@ -75,7 +77,7 @@ def picture_specs(config: DemoConfig, prompt: str) -> list[PictureSpec]:
 
 
 def load_history_files(person: str) -> HistoryFiles:
-    """Read a bundled person's history."""
+    """Load the history of a bundled person."""
     folder = PEOPLE_FOLDER / person
     pairs = json.loads((folder / "pairs.json").read_text())["pairs"]
     return HistoryFiles(

@@ -1,4 +1,4 @@
-"""The contact sheet: both histories on top, then one row of pictures a prompt, with what the numbers say under each."""
+"""Draws the contact sheet of the demo: both histories, then one row of pictures with scores for each prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ MARGIN, GAP = 64, 14
 PICTURE, THUMB = 192, 78
 LABEL = 150  # width of the prompts' column
 GUTTER = 44  # between the two methods' blocks
-CAPTION = 52  # height of the numbers under a picture
+CAPTION = 52  # height of the scores under a picture
 HEADINGS = {"plain": "plain", "adapter": "adapter", "plain_reno": "plain, few steps", "reno": "ReNO"}
 
 
 @cache
 def font(size: int, style: str = "Sans") -> ImageFont.FreeTypeFont:
-    """DejaVu, as matplotlib ships it: the same letters on every machine."""
+    """Load DejaVu from matplotlib, so that sheets look the same on every machine."""
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVu{style}.ttf", size)
@@ -29,7 +29,7 @@ def font(size: int, style: str = "Sans") -> ImageFont.FreeTypeFont:
 
 @dataclass(frozen=True)
 class PictureScores:
-    """What is written under a picture, by person: the score in [0, 1] and the true utility."""
+    """Score in [0, 1] and true utility of a picture for each person."""
 
     score: dict[str, float]
     utility: dict[str, float]
@@ -39,9 +39,9 @@ def draw_sheet(
     config: DemoConfig,
     histories: Sequence[HistoryFiles],
     pictures: dict[PictureSpec, Image.Image],
-    numbers: dict[PictureSpec, PictureScores],
+    scores: dict[PictureSpec, PictureScores],
 ) -> Image.Image:
-    """Lay everything out and return the sheet, RGB."""
+    """Draw the contact sheet, an RGB image."""
     columns = len(pictures) // len(config.prompts)
     width = 2 * MARGIN + LABEL + columns * PICTURE + (columns - 2) * GAP + GUTTER
     top = 150 + 44 + 2 * (THUMB + 14) + 40
@@ -51,8 +51,8 @@ def draw_sheet(
     pen.text((MARGIN, 46), "PrefGen", INK, font(40, "Serif"))
     pen.text(
         (MARGIN, 102),
-        f"A row starts from one prompt and one noise; ReNO tries {config.starts - 1} others too. Of each person, the "
-        "models know only these pairs.",
+        f"All pictures of a row share the prompt and the noise; ReNO also tries {config.starts - 1} other noises. The "
+        "models know only these pairs of each person.",
         GREY,
         font(17),
     )
@@ -69,11 +69,11 @@ def draw_sheet(
             if row == 0:
                 draw_heading(pen, (x, top), spec, people)
             draw_picture(sheet, (x, y), pictures[spec], people.get(spec.person))
-            draw_numbers(pen, (x, y + PICTURE + 9), numbers[spec], people, spec.person)
+            draw_numbers(pen, (x, y + PICTURE + 9), scores[spec], people, spec.person)
     pen.text(
         (MARGIN, height - 52),
-        "score: how much PrefDisc expects the person to like it, 0 to 1.   "
-        "utility: the person's true utility of what a judge, trained on drawings only, sees in it.",
+        "score: how much PrefDisc expects the person to like the picture, 0 to 1.   "
+        "utility: the person's true utility, from attributes that a classifier predicts.",
         GREY,
         font(14),
     )
@@ -81,31 +81,34 @@ def draw_sheet(
 
 
 def draw_history(sheet: Image.Image, at: tuple[int, int], history: HistoryFiles, colour: str, width: int) -> None:
-    """A person's liked images above the disliked ones, the disliked a little faded."""
+    """Draw a person's liked images above the disliked ones, which are slightly faded."""
     x, y = at
     pen = ImageDraw.Draw(sheet)
     pen.text((x, y), history.person, colour, font(24, "Serif-Bold"))
     step = min(THUMB + 8, (width - 76) // max(len(history.liked), 1))
-    for row, (word, paths, kept) in enumerate((("likes", history.liked, 1.0), ("dislikes", history.disliked, 0.72))):
+    for row, (label, paths, opacity) in enumerate(
+        (("likes", history.liked, 1.0), ("dislikes", history.disliked, 0.72))
+    ):
         above = y + 44 + row * (step + 6)
-        pen.text((x, above + step // 2 - 4), word, GREY, font(14), anchor="lm")
+        pen.text((x, above + step // 2 - 4), label, GREY, font(14), anchor="lm")
         for column, path in enumerate(paths):
             thumb = fit(Image.open(path).convert("RGB"), step - 8)
-            faded = Image.blend(Image.new("RGB", thumb.size, PAPER), thumb, kept)
+            faded = Image.blend(Image.new("RGB", thumb.size, PAPER), thumb, opacity)
             sheet.paste(faded, (x + 76 + column * step, above))
 
 
 def draw_heading(pen: ImageDraw.ImageDraw, at: tuple[int, int], spec: PictureSpec, people: dict[str, str]) -> None:
+    """Draw the heading of a column: method and person."""
     x, y = at
     pen.text((x, y), HEADINGS[spec.method], GREY if spec.person else INK, font(15))
     if spec.person:
         pen.text((x, y + 20), f"for {spec.person}", people[spec.person], font(19, "Serif-Bold"))
     else:
-        pen.text((x, y + 20), "for nobody", GREY, font(19, "Serif"))
+        pen.text((x, y + 20), "not personalised", GREY, font(19, "Serif"))
 
 
 def draw_prompt(pen: ImageDraw.ImageDraw, at: tuple[int, int], prompt: str) -> None:
-    """The prompt in its column, one or two words a line."""
+    """Draw the prompt in its column, with one or two words on each line."""
     x, y = at
     lines = [""]
     for word in prompt.split():
@@ -118,7 +121,7 @@ def draw_prompt(pen: ImageDraw.ImageDraw, at: tuple[int, int], prompt: str) -> N
 
 
 def draw_picture(sheet: Image.Image, at: tuple[int, int], picture: Image.Image, colour: str | None) -> None:
-    """A picture, with a bar in the colour of the person it is for."""
+    """Draw a picture, with a bar in the colour of its person."""
     x, y = at
     sheet.paste(fit(picture.convert("RGB"), PICTURE), at)
     if colour:
@@ -126,20 +129,20 @@ def draw_picture(sheet: Image.Image, at: tuple[int, int], picture: Image.Image, 
 
 
 def draw_numbers(
-    pen: ImageDraw.ImageDraw, at: tuple[int, int], numbers: PictureScores, people: dict[str, str], meant: str | None
+    pen: ImageDraw.ImageDraw, at: tuple[int, int], scores: PictureScores, people: dict[str, str], own_person: str | None
 ) -> None:
-    """A line a person: name, score, utility; the person it is for in their colour."""
+    """Draw one line for each person with name, score and utility; the picture's own person is coloured."""
     x, y = at
     for line, person in enumerate(people):
-        chosen = person == meant
+        chosen = person == own_person
         ink, face = (people[person], font(12, "Sans-Bold")) if chosen else (GREY, font(12))
         height = y + line * 19
         pen.text((x, height), person, ink, face)
-        pen.text((x + 36, height), f"score {numbers.score[person]:.2f}", ink, face)
-        pen.text((x + PICTURE, height), f"utility {numbers.utility[person]:+.1f}", ink, face, anchor="ra")
+        pen.text((x + 36, height), f"score {scores.score[person]:.2f}", ink, face)
+        pen.text((x + PICTURE, height), f"utility {scores.utility[person]:+.1f}", ink, face, anchor="ra")
 
 
 def fit(picture: Image.Image, size: int) -> Image.Image:
-    """Scale to a square: whole multiples keep their pixels' edges, everything else is resampled."""
+    """Resize to a square: integer factors use nearest-neighbour, all others Lanczos resampling."""
     exact = size % picture.width == 0 and size >= picture.width
     return picture.resize((size, size), Image.Resampling.NEAREST if exact else Image.Resampling.LANCZOS)

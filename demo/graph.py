@@ -1,4 +1,4 @@
-"""One API graph a prompt: paint it every way, score every picture for every person."""
+"""Builds one API graph for each prompt: generates a picture with every method, and scores it for every person."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,14 +10,20 @@ from tests.comfyui import Client, Graph, Node, Result
 
 @dataclass
 class PromptGraph:
-    """A prompt's graph, where each picture is saved, and where each person's scores (in `saves` order) are shown."""
+    """The graph of one prompt.
+
+    Attributes:
+        graph: The graph.
+        saves: The node that saves each picture.
+        scores: The node with each person's scores, in the order of `saves`.
+    """
 
     graph: Graph = field(default_factory=Graph)
     saves: dict[PictureSpec, Node] = field(default_factory=dict)
     scores: dict[str, Node] = field(default_factory=dict)
 
     def read(self, result: Result) -> tuple[dict, dict]:
-        """The pictures by spec, and the scores by (spec, person)."""
+        """Return the pictures by spec, and the scores by (spec, person)."""
         pictures = {spec: result.pictures(save)[0] for spec, save in self.saves.items()}
         scores = {
             (spec, person): score
@@ -29,11 +35,11 @@ class PromptGraph:
 
 def build_graph(config: DemoConfig, prompt: str) -> PromptGraph:
     """Build the graph of one prompt."""
-    made = PromptGraph()
-    add = made.graph.add
+    prompt_graph = PromptGraph()
+    add = prompt_graph.graph.add
     pocket = add("LoadPocketGenerator")
     model, clip, vae = pocket[0], pocket[1], pocket[2]
-    quick = add("LoraLoaderModelOnly", model=model, lora_name=FEW_STEP_LORA.name, strength_model=1.0)
+    few_step_model = add("LoraLoaderModelOnly", model=model, lora_name=FEW_STEP_LORA.name, strength_model=1.0)
     preference = add("LoadPreferenceModel", checkpoint="pocket")
     histories = {person: add("LoadUserHistory", user=person) for person in config.people}
     prompts = {
@@ -45,19 +51,19 @@ def build_graph(config: DemoConfig, prompt: str) -> PromptGraph:
         "seed": config.seed + config.prompts.index(prompt),
         "denoise": 1.0,
     }
-    full = {"sampler_name": config.sampler, "scheduler": config.scheduler, "steps": config.steps, "cfg": config.cfg}
-    few = {
+    settings = {"sampler_name": config.sampler, "scheduler": config.scheduler, "steps": config.steps, "cfg": config.cfg}
+    few_step_settings = {
         "sampler_name": "euler",
         "scheduler": config.reno_scheduler,
         "steps": config.reno_steps,
         "cfg": config.reno_cfg,
     }
 
-    def sampled(model: Node | list, how: dict) -> Node:
-        latent = add("KSampler", model=model, **how, **prompts, **noise)
+    def sample(model: Node | list, settings: dict) -> Node:
+        latent = add("KSampler", model=model, **settings, **prompts, **noise)
         return add("VAEDecode", samples=latent, vae=vae)
 
-    def adapted(person: str) -> Node:
+    def adapted_model(person: str) -> Node:
         embedding = add("EncodeUserHistory", model=preference, history=histories[person])
         return add(
             "ApplyPreferenceAdapter",
@@ -65,35 +71,37 @@ def build_graph(config: DemoConfig, prompt: str) -> PromptGraph:
             **{"sem_strength": 1.0, "core_strength": 1.0, "img_strength": 1.0, "start": 0.0, "end": 1.0},
         )
 
-    def optimised(person: str) -> Node:
+    def optimise(person: str) -> Node:
         return add(
             "ReNOOptimize",
-            **{"model": quick, "vae": vae, "latent": noise["latent_image"], **prompts},
+            **{"model": few_step_model, "vae": vae, "latent": noise["latent_image"], **prompts},
             **{"preference_model": preference, "history": histories[person], "prompt": prompt, "seed": noise["seed"]},
             **{"iterations": config.iterations, "starts": config.starts, "learning_rate": config.learning_rate},
             **{"reward": config.reward, "views": config.views},
             **{"steps": config.reno_steps, "cfg": config.reno_cfg, "scheduler": config.reno_scheduler, "sense": "like"},
         )
 
-    paint: dict[str, Callable[[str | None], Node]] = {
-        "plain": lambda _: sampled(model, full),
-        "adapter": lambda person: sampled(adapted(person), full),
-        "plain_reno": lambda _: sampled(quick, few),
-        "reno": optimised,
+    methods: dict[str, Callable[[str | None], Node]] = {
+        "plain": lambda _: sample(model, settings),
+        "adapter": lambda person: sample(adapted_model(person), settings),
+        "plain_reno": lambda _: sample(few_step_model, few_step_settings),
+        "reno": optimise,
     }
-    images = {spec: paint[spec.method](spec.person)[0] for spec in picture_specs(config, prompt)}
+    images = {spec: methods[spec.method](spec.person)[0] for spec in picture_specs(config, prompt)}
     batch = None
     for spec, image in images.items():
-        made.saves[spec] = add("SaveImage", images=image, filename_prefix=spec.file.removesuffix(".png"))
+        prompt_graph.saves[spec] = add("SaveImage", images=image, filename_prefix=spec.file.removesuffix(".png"))
         batch = add("ImageBatch", image1=batch, image2=image)[0] if batch else image
     for person, history in histories.items():
-        made.scores[person] = add("PreferenceScore", model=preference, history=history, images=batch, prompt=prompt)
-    return made
+        prompt_graph.scores[person] = add(
+            "PreferenceScore", model=preference, history=history, images=batch, prompt=prompt
+        )
+    return prompt_graph
 
 
 def generate_and_score(
     client: Client, config: DemoConfig, prompt: str, on_node: Callable[[], None]
 ) -> tuple[dict, dict]:
-    """Paint and score one prompt; `on_node` is called for every node that shows a result."""
-    made = build_graph(config, prompt)
-    return made.read(client.run(made.graph, lambda kind, _: kind == "executed" and on_node()))
+    """Generate and score the pictures of one prompt. `on_node` is called for every node that shows a result."""
+    prompt_graph = build_graph(config, prompt)
+    return prompt_graph.read(client.run(prompt_graph.graph, lambda kind, _: kind == "executed" and on_node()))

@@ -1,8 +1,8 @@
-"""Make the README's picture from what `make demo` painted.
+"""Converts the contact sheet of `make demo` to the picture in the README.
 
     make demo && make python ARGS="-m demo.pictures"
 
-Writes docs/demo.jpg; `make pictures` makes it and those of the workflows.
+Writes docs/demo.jpg. `make pictures` makes it, and the pictures of the workflows.
 """
 
 from PIL import Image
@@ -12,6 +12,7 @@ from demo.config import ROOT
 
 
 def main() -> None:
+    """Write docs/demo.jpg."""
     (ROOT / "docs").mkdir(exist_ok=True)
     with Image.open(OUT / "sheet.png") as sheet:
         sheet.convert("RGB").save(ROOT / "docs" / "demo.jpg", quality=85)

@@ -1,4 +1,4 @@
-"""From pictures to numbers: what PrefDisc says, what the judge reads, and what the person's utility makes of it."""
+"""Reports the demo: PrefDisc scores, and true utilities from the attributes that the judge predicts."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,19 +16,19 @@ METHODS = ("plain", "adapter", "plain_reno", "reno")
 def true_utilities(
     pictures: dict[PictureSpec, Image.Image], people: tuple[str, ...]
 ) -> dict[tuple[PictureSpec, str], float]:
-    """Each picture's utility for each person: the person's utility function on the attributes that the judge reads.
+    """Compute each picture's true utility for each person, from the attributes that the judge predicts.
 
-    The judge is a classifier trained on drawn posters only; nothing is trained or optimised against it.
+    The judge is a classifier trained on rendered posters only; nothing is trained or optimised with it.
     """
     from train.data.agents import load_person
     from train.evaluate.judge import load_judge
 
     agents = {person: load_person(person) for person in people}
     pixels = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures.values()])
-    read = load_judge().predict(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    predictions = load_judge().predict(torch.from_numpy(pixels).permute(0, 3, 1, 2))
     return {
         (spec, person): float(agents[person].utility(attributes))
-        for spec, attributes in zip(pictures, read, strict=True)
+        for spec, attributes in zip(pictures, predictions, strict=True)
         for person in people
     }
 
@@ -36,7 +36,7 @@ def true_utilities(
 def report_rows(
     scores: dict[tuple[PictureSpec, str], float], utilities: dict[tuple[PictureSpec, str], float], folder: str = ""
 ) -> list[dict]:
-    """The `scores` list of report.json; `folder` goes before the pictures' names."""
+    """Build the `scores` list of report.json. `folder` is prepended to the file names."""
     return [
         {
             "prompt": spec.prompt,
@@ -52,31 +52,31 @@ def report_rows(
 
 
 def summary(report_rows: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
-    """Means by method, for the person a picture was made for ("right") and for the other ("wrong").
+    """Average by method, for the person a picture was generated for ("right") and for the other person ("wrong").
 
-    Plain pictures are made for nobody: both columns hold their mean over all people.
+    Plain pictures have no person: both columns have their mean over all people.
     """
-    kept = defaultdict(list)
+    groups = defaultdict(list)
     for row in report_rows:
         right = row["for"] in (None, row["scored_for"])
         wrong = row["for"] is None or not right
         for column in ("right",) * right + ("wrong",) * wrong:
-            kept[row["method"], column].append(row)
+            groups[row["method"], column].append(row)
     return {
         method: {
             column: {
-                measure: round(mean(row[measure] for row in kept[method, column]), 4)
+                measure: round(mean(row[measure] for row in groups[method, column]), 4)
                 for measure in ("score", "true_utility")
             }
             for column in ("right", "wrong")
         }
         for method in METHODS
-        if (method, "right") in kept
+        if (method, "right") in groups
     }
 
 
 def print_table(means: dict, write: Callable[[str], None]) -> None:
-    """The summary for people."""
+    """Print the summary as a table."""
     write(f"{'':12}{'score':^18}{'true utility':^18}")
     write(f"{'method':12}{'right':>8} {'wrong':>8} {'right':>9} {'wrong':>8}")
     for method, columns in means.items():

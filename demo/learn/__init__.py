@@ -1,1 +1,1 @@
-"""`make learn-demo`: simulated users rate what is painted for them, round after round, through ComfyUI's routes."""
+"""`make learn-demo`: simulated users rate their pictures for several rounds, through ComfyUI's HTTP routes."""

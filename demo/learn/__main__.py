@@ -1,14 +1,14 @@
-"""Paint for agents who rate what they get, and write out/learn: report.json, plot.png, and what each agent saw.
+"""Runs the learning demo, and writes report.json, plot.png and picture strips to out/learn.
 
     make learn-demo          (or: make python ARGS="-m demo.learn --agents 4")
 
-An agent begins with no profile. Every round four posters of another subject are painted as workflows/quickstart.json
-paints, with what the profile says by then; the agent looks at them with the judge's eyes, likes what is of higher true
-utility than the mean of all it has been shown and dislikes what is of lower, through the routes, and the next round
-begins. Plain pictures of the same prompts and noise are painted beside them. `strip.png` shows the first agent,
-`agents/` all of them.
+An agent (simulated user) starts without a profile. In every round, four posters of a new subject are generated as in
+workflows/quickstart.json, with the current profile. The agent likes the pictures whose true utility (from attributes
+that the judge predicts) is above the mean of all its pictures so far, dislikes the others, and sends its ratings to the
+HTTP routes. Plain pictures with the same prompts and noise are generated for comparison. `strip.png` shows the first
+agent, `agents/` all of them.
 
-About a quarter of an hour on two processor cores. The last line is the summary as JSON.
+Takes about a quarter of an hour on two processor cores. The last line is the summary as JSON.
 """
 
 import argparse
@@ -32,24 +32,28 @@ OUT = ROOT / "out" / "learn"
 
 
 def parse(arguments: list[str] | None = None) -> tuple[LearnConfig, Path]:
-    """What the command line asks for, and where the results go."""
+    """Parse the command line into a config and an output folder."""
     default = LearnConfig()
     parser = argparse.ArgumentParser(prog="python -m demo.learn", description=__doc__.splitlines()[0])
     parser.add_argument("--agents", type=int, default=default.agents, help="simulated users (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=default.rounds, help="each agent's (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=default.seed, help="of agents and noise (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=OUT, help="the folder of the results (default: out/learn)")
-    given = parser.parse_args(arguments)
-    if given.agents < 2 or given.rounds < 2 or given.seed < 0:
+    parser.add_argument(
+        "--rounds", type=int, default=default.rounds, help="rounds of each agent (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help="seed of agents and noise (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, default=OUT, help="output folder (default: out/learn)")
+    options = parser.parse_args(arguments)
+    if options.agents < 2 or options.rounds < 2 or options.seed < 0:
         parser.error(
-            f"{given.agents} agents, {given.rounds} rounds and seed {given.seed}, expected 2 or more agents (intervals "
-            "are over agents), 2 or more rounds (nothing is learned before the second), and a seed from 0 on"
+            f"agents is {options.agents}, rounds is {options.rounds} and seed is {options.seed}; expected 2 or more "
+            "agents, 2 or more rounds and a seed of at least 0."
         )
-    return LearnConfig(given.agents, given.rounds, given.seed), given.out
+    return LearnConfig(options.agents, options.rounds, options.seed), options.out
 
 
 def render(config: LearnConfig, raters: list[SimulatedRater]) -> list[list[Round]]:
-    """Paint and rate everything on a server of its own, whose profiles go with it."""
+    """Run all rounds on a temporary server; its profiles are deleted with it."""
     layout = "{desc:<20}{bar:30} {n_fmt}/{total_fmt} {elapsed}<{remaining}"
     total = config.agents * config.rounds
     with tqdm(total=total, desc="starting ComfyUI", bar_format=layout, leave=False) as bar:
@@ -65,7 +69,7 @@ def render(config: LearnConfig, raters: list[SimulatedRater]) -> list[list[Round
 def write(
     config: LearnConfig, raters: list[SimulatedRater], rounds_by_agent: list[list[Round]], seconds: float, folder: Path
 ) -> dict:
-    """Write the report, the plot and the strips, and return the summary."""
+    """Write the report, the plot and the picture strips, and return the summary."""
     own, plain = utilities(rounds_by_agent)
     summary = summarise(config, own, plain) | {"seconds": round(seconds, 1)}
     for name in ("report.json", "plot.png", "strip.png"):
@@ -83,12 +87,13 @@ def write(
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the learning demo."""
     config, folder = parse(arguments)
-    began = time.monotonic()
+    start = time.monotonic()
     raters = sample_raters(config, load_judge())
     rounds_by_agent = render(config, raters)
-    summary = write(config, raters, rounds_by_agent, time.monotonic() - began, folder)
-    print(f"\nThe curve: {folder / 'plot.png'}   One agent's rounds: {folder / 'strip.png'}\n")
+    summary = write(config, raters, rounds_by_agent, time.monotonic() - start, folder)
+    print(f"\nPlot: {folder / 'plot.png'}   First agent's rounds: {folder / 'strip.png'}\n")
     print(json.dumps(summary))
 
 

@@ -1,4 +1,4 @@
-"""What the learning demo asks for: how many agents and rounds, and every round's prompt and seed."""
+"""Settings of the learning demo: agents, rounds, and the prompt and seed of every round."""
 
 from dataclasses import dataclass, field
 
@@ -6,23 +6,23 @@ from demo.config import DemoConfig
 from train.data.posters import ATTRIBUTES
 
 SUBJECTS = tuple(ATTRIBUTES["subject"].values())
-"""What prompts name. An agent has no taste about it, so that no prompt is better than another."""
+"""Subjects of the prompts. Tastes do not depend on the subject, so no prompt is better than another."""
 
 FIRST_SEED = 3_000_000
-"""Of the noise; no evaluation paints from here on."""
+"""First noise seed. No evaluation uses seeds from here on."""
 
 
 @dataclass(frozen=True)
 class LearnConfig:
-    """How much is painted, and how.
+    """Settings of the learning demo.
 
     Attributes:
-        agents: simulated users, each with a profile of their own.
-        rounds: of painting and rating; the first is painted for nobody, since nothing is rated yet.
-        seed: of the agents, and of every noise.
-        images: painted in a round, of one prompt, as a batch.
-        how: the sampling and the adapter's strength: those of the demo and of workflows/quickstart.json.
-        profiles: what the profiles' names begin with.
+        agents: Number of simulated users; each has its own profile.
+        rounds: Rounds of generating and rating. The first round is not personalised, because there are no ratings yet.
+        seed: Seed of the agents and of the noise.
+        images: Pictures in each round, generated as one batch from one prompt.
+        sampling: Sampling and adapter strength, the same as in the demo and in workflows/quickstart.json.
+        profiles: Prefix of the profile names.
     """
 
     agents: int = 20
@@ -33,17 +33,17 @@ class LearnConfig:
     profiles: str = "agent"
 
     def profile(self, agent: int) -> str:
-        """The name of an agent's profile."""
+        """Return the name of an agent's profile."""
         return f"{self.profiles} {agent + 1:02d}"
 
     def prompt(self, agent: int, round_index: int) -> str:
-        """What an agent asks for in a round, both counted from 0.
+        """Return the prompt of an agent's round, both counted from 0.
 
-        Subjects go round, and agents begin at different ones: with up to 12 rounds nobody asks twice for the same, and
-        no round has a subject of its own.
+        Agents cycle through the subjects from different starting points. Up to 12 rounds, no agent repeats a subject,
+        and every round has the same mix of subjects.
         """
         return SUBJECTS[(agent + round_index) % len(SUBJECTS)]
 
     def noise(self, agent: int, round_index: int) -> int:
-        """The seed of a round's batch: no two are the same."""
+        """Return the noise seed of a round's batch. All seeds are different."""
         return FIRST_SEED + (self.seed * self.agents + agent) * self.rounds + round_index

@@ -1,4 +1,4 @@
-"""The loop: queue, rate through the routes, queue again. Beside each picture the same prompt and noise, for nobody."""
+"""Runs the rounds of the learning demo: generates pictures, rates them through the HTTP routes, and repeats."""
 
 import json
 from collections.abc import Callable
@@ -15,8 +15,16 @@ from tests.comfyui import Client, Graph, Node
 
 @dataclass(frozen=True)
 class Round:
-    """One round of one agent: its pictures, the plain ones of the same prompt and noise, both with their true utilities
-    (n,), and what the agent liked (True) and disliked (False), by place. In the first round both are the same."""
+    """One round of one agent.
+
+    Attributes:
+        prompt: The prompt.
+        pictures: The agent's pictures. In the first round they are the plain ones.
+        plain: Plain pictures with the same prompt and noise.
+        utility: True utilities of the pictures, (n,).
+        plain_utility: True utilities of the plain pictures, (n,).
+        ratings: Picture index -> liked (True) or disliked (False).
+    """
 
     prompt: str
     pictures: tuple[Image.Image, ...]
@@ -28,7 +36,13 @@ class Round:
 
 @dataclass(frozen=True)
 class RoundGraph:
-    """A round's graph. record: the node that shows the pictures to rate. plain: the node that shows the plain ones."""
+    """The graph of a round.
+
+    Attributes:
+        graph: The graph.
+        record: Node that shows the pictures to rate.
+        plain: Node that shows the plain pictures.
+    """
 
     graph: Graph
     record: Node
@@ -36,61 +50,63 @@ class RoundGraph:
 
 
 def round_graph(config: LearnConfig, agent: int, round_index: int, has_likes: bool) -> RoundGraph:
-    """One batch for an agent, as workflows/quickstart.json paints it, shown by Record Preference; and the same batch
-    without the adapter. has_likes: its profile has ratings to read; without them the plain batch is what it sees."""
-    graph, how, profile, prompt = Graph(), config.sampling, config.profile(agent), config.prompt(agent, round_index)
+    """Build the graph of a round: one batch as in workflows/quickstart.json, and the same batch without the adapter.
+
+    Without likes in the agent's profile (`has_likes` is False), the agent rates the plain batch.
+    """
+    graph, demo, profile, prompt = Graph(), config.sampling, config.profile(agent), config.prompt(agent, round_index)
     add = graph.add
     pocket = add("LoadPocketGenerator")
     sampling = {
         "positive": add("CLIPTextEncode", clip=pocket[1], text=prompt),
         "negative": add("CLIPTextEncode", clip=pocket[1], text=""),
-        "latent_image": add("EmptyLatentImage", width=how.size, height=how.size, batch_size=config.images),
-        **{"seed": config.noise(agent, round_index), "steps": how.steps, "cfg": how.cfg, "denoise": 1.0},
-        **{"sampler_name": how.sampler, "scheduler": how.scheduler},
+        "latent_image": add("EmptyLatentImage", width=demo.size, height=demo.size, batch_size=config.images),
+        **{"seed": config.noise(agent, round_index), "steps": demo.steps, "cfg": demo.cfg, "denoise": 1.0},
+        **{"sampler_name": demo.sampler, "scheduler": demo.scheduler},
     }
 
-    def painted(model: Node) -> Node:
+    def generate(model: Node) -> Node:
         return add("VAEDecode", samples=add("KSampler", model=model, **sampling), vae=pocket[2])
 
-    def adapted() -> Node:
+    def adapted_model() -> Node:
         preference = add("LoadPreferenceModel", checkpoint="pocket")
         history = add("LoadUserHistory", user=profile)
         embedding = add("EncodeUserHistory", model=preference, history=history)
         return add(
             "ApplyPreferenceAdapter",
-            **{"model": pocket, "preference_model": preference, "embedding": embedding, "strength": how.strength},
+            **{"model": pocket, "preference_model": preference, "embedding": embedding, "strength": demo.strength},
             **{"sem_strength": 1.0, "core_strength": 1.0, "img_strength": 1.0, "start": 0.0, "end": 1.0},
         )
 
-    def shown(images: Node) -> Node:
-        # Plain pictures are shown by the same node, and not rated: PreviewImage would round them otherwise.
+    def show(images: Node) -> Node:
+        # Plain pictures use the same node, because PreviewImage rounds pixels differently. They are not rated.
         return add("RecordPreference", images=images, profile=profile, prompt=prompt)
 
-    plain = shown(painted(pocket))
-    return RoundGraph(graph, shown(painted(adapted())) if has_likes else plain, plain)
+    plain = show(generate(pocket))
+    return RoundGraph(graph, show(generate(adapted_model())) if has_likes else plain, plain)
 
 
 def rate(client: Client, profile: str, digest: str, liked: bool, prompt: str) -> dict:
-    """Like or dislike an image that Record Preference has shown, as docs/routes.md has it; returns the answer."""
+    """Send a rating of an image that Record Preference has shown (see docs/routes.md), and return the response."""
     body = json.dumps({"image": digest, "liked": liked, "prompt": prompt}).encode()
-    answer = client.request(f"/prefgen/profiles/{quote(profile)}/ratings", body, {"Content-Type": "application/json"})
-    return json.loads(answer)
+    response = client.request(f"/prefgen/profiles/{quote(profile)}/ratings", body, {"Content-Type": "application/json"})
+    return json.loads(response)
 
 
 def run_round(
-    client: Client, config: LearnConfig, rater: SimulatedRater, agent: int, before: list[Round], has_likes: bool
+    client: Client, config: LearnConfig, rater: SimulatedRater, agent: int, previous: list[Round], has_likes: bool
 ) -> tuple[Round, bool]:
-    """An agent's next round. Returns it, and whether the profile now has a liked image, from which it can be read."""
-    round_index = len(before)
-    round_graphs = round_graph(config, agent, round_index, has_likes)
-    result = client.run(round_graphs.graph)
-    pictures, plain = tuple(result.pictures(round_graphs.record)), tuple(result.pictures(round_graphs.plain))
+    """Run an agent's next round, and return it with whether the profile now has a liked image."""
+    round_index = len(previous)
+    nodes = round_graph(config, agent, round_index, has_likes)
+    result = client.run(nodes.graph)
+    pictures, plain = tuple(result.pictures(nodes.record)), tuple(result.pictures(nodes.plain))
     utility, prompt = rater.utilities(pictures), config.prompt(agent, round_index)
-    shown = [float(value) for done in before for value in done.utility]
-    ratings, digests = rate_pictures(utility, shown), result.of(round_graphs.record)["digests"]
-    for place, liked in ratings.items():
-        told = rate(client, config.profile(agent), digests[place], liked, prompt)
-        has_likes = told["liked"] > 0
+    previous_utilities = [float(value) for round_ in previous for value in round_.utility]
+    ratings, digests = rate_pictures(utility, previous_utilities), result.of(nodes.record)["digests"]
+    for index, liked in ratings.items():
+        response = rate(client, config.profile(agent), digests[index], liked, prompt)
+        has_likes = response["liked"] > 0
     return Round(prompt, pictures, plain, utility, rater.utilities(plain), ratings), has_likes
 
 
@@ -100,12 +116,17 @@ def run_rounds(
     raters: list[SimulatedRater],
     on_round: Callable[[int], object] = lambda round_index: None,
 ) -> list[list[Round]]:
-    """All rounds of all agents, by agent. on_round: called with the round's number, from 0, after every agent's."""
+    """Run all rounds of all agents, and return them by agent.
+
+    `on_round` is called with the round number, from 0, after each agent's round.
+    """
     rounds_by_agent: list[list[Round]] = [[] for _ in raters]
     has_likes = [False] * len(raters)
     for round_index in range(config.rounds):
         for agent, rater in enumerate(raters):
-            done, has_likes[agent] = run_round(client, config, rater, agent, rounds_by_agent[agent], has_likes[agent])
-            rounds_by_agent[agent].append(done)
+            finished, has_likes[agent] = run_round(
+                client, config, rater, agent, rounds_by_agent[agent], has_likes[agent]
+            )
+            rounds_by_agent[agent].append(finished)
             on_round(round_index)
     return rounds_by_agent

@@ -1,4 +1,4 @@
-"""From rounds to numbers: what the agents truly think of what was painted for them, beside the plain pictures."""
+"""Reports the learning demo: true utilities of the personalised and the plain pictures by round."""
 
 from dataclasses import asdict
 
@@ -10,30 +10,35 @@ from demo.learn.rating_loop import Round
 from train.evaluate import plotting
 from train.evaluate.statistics import Estimate, mean_over_seeds
 
-BAR = 3
-"""Standard errors that the last round has to be above plain."""
+MIN_STANDARD_ERRORS = 3
+"""Target: gain of the last round over plain, in standard errors."""
 
 
 def utilities(rounds_by_agent: list[list[Round]]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean true utility of each agent's round, and of its plain pictures: (agents, rounds) each."""
+    """Compute mean true utilities (agents, rounds) of the personalised and of the plain pictures."""
     own, plain = (
-        np.array([[getattr(done, name).mean() for done in rounds] for rounds in rounds_by_agent])
+        np.array([[getattr(round_, name).mean() for round_ in rounds] for rounds in rounds_by_agent])
         for name in ("utility", "plain_utility")
     )
     return own, plain
 
 
 def slopes(gains: np.ndarray) -> np.ndarray:
-    """How much each agent's gain grows in a round, by least squares: (agents, rounds >= 2) -> (agents,)."""
+    """Fit the growth of each agent's gain by round, with least squares: (agents, rounds >= 2) -> (agents,)."""
     return np.polyfit(np.arange(gains.shape[1]), gains.T, 1)[0]
 
 
 def summarise(config: LearnConfig, own: np.ndarray, plain: np.ndarray) -> dict:
-    """The report. own, plain: mean true utilities (agents, rounds), of two agents and two rounds at least.
+    """Summarise the rounds.
 
-    `gain` is own less plain, the same prompt and noise on both sides: in the first round it is 0, as nothing is rated
-    yet. `growth` is the slope of the gain over all rounds; `growth_once_rated` leaves the first out, None of fewer than
-    three rounds. Standard errors are over agents, intervals of 95 %, Student's: agents are few.
+    `gain` is personalised minus plain, with the same prompt and noise; it is 0 in the first round, which has no ratings
+    yet. `growth` is the slope of the gain over all rounds; `growth_once_rated` leaves out the first round, and is None
+    for fewer than three rounds. Intervals are 95 % over agents, with Student's t.
+
+    Args:
+        config: Settings.
+        own: Mean true utilities of the personalised pictures, (agents >= 2, rounds >= 2).
+        plain: Mean true utilities of the plain pictures, of the same shape.
     """
     gains = own - plain
     by_round = [mean_over_seeds(column) for column in gains.T]
@@ -45,7 +50,7 @@ def summarise(config: LearnConfig, own: np.ndarray, plain: np.ndarray) -> dict:
         "plain_mean_true_utility": _rounded(plain.mean(0)),
         "gain": [estimate.to_json() for estimate in by_round],
         "last_gain_in_standard_errors": above and round(above, 2),
-        "above_plain": bool(above and above > BAR),
+        "above_plain": bool(above and above > MIN_STANDARD_ERRORS),
         "growth": mean_over_seeds(slopes(gains)).to_json(),
         "growth_once_rated": mean_over_seeds(slopes(gains[:, 1:])).to_json() if own.shape[1] > 2 else None,
         "agents": len(own),
@@ -56,13 +61,13 @@ def summarise(config: LearnConfig, own: np.ndarray, plain: np.ndarray) -> dict:
 
 
 def by_agent(config: LearnConfig, rounds_by_agent: list[list[Round]], own: np.ndarray, plain: np.ndarray) -> list[dict]:
-    """What every agent's rounds were, for those who want to compute something else."""
+    """List the prompts, ratings and utilities of every agent, for further analysis."""
     return [
         {
             "profile": config.profile(agent),
-            "prompts": [done.prompt for done in rounds],
-            "liked": [sum(done.ratings.values()) for done in rounds],
-            "disliked": [len(done.ratings) - sum(done.ratings.values()) for done in rounds],
+            "prompts": [round_.prompt for round_ in rounds],
+            "liked": [sum(round_.ratings.values()) for round_ in rounds],
+            "disliked": [len(round_.ratings) - sum(round_.ratings.values()) for round_ in rounds],
             "true_utility": _rounded(own[agent]),
             "plain_true_utility": _rounded(plain[agent]),
         }
@@ -71,11 +76,11 @@ def by_agent(config: LearnConfig, rounds_by_agent: list[list[Round]], own: np.nd
 
 
 def draw_plot(own: np.ndarray, plain: np.ndarray) -> Figure:
-    """Both curves by round with their intervals, and beside them the gain, agent by agent and in the mean."""
+    """Plot both utilities by round with intervals, and the gain of each agent and of the mean."""
     rounds, gains = np.arange(1, own.shape[1] + 1), own - plain
-    drawn, (left, right) = plotting.new_figure(10, 4, 1, 2)
+    figure, (left, right) = plotting.new_figure(10, 4, 1, 2)
     below = own[:, -1].mean() < plain[:, -1].mean()
-    lines = ((plain, plotting.QUIET, "plain", not below), (own, plotting.OURS, "for the agent", below))
+    lines = ((plain, plotting.QUIET, "plain", not below), (own, plotting.OURS, "personalised", below))
     for values, colour, name, under in lines:
         end = rounds[-1], _band(left, rounds, values, colour)[-1]
         side = {"va": "top" if under else "bottom", "textcoords": "offset points"}
@@ -83,30 +88,30 @@ def draw_plot(own: np.ndarray, plain: np.ndarray) -> Figure:
     right.plot(rounds, gains.T, color=plotting.PEER, linewidth=0.7, alpha=0.7)
     _band(right, rounds, gains, plotting.OURS)
     right.axhline(0, color=plotting.QUIET, linewidth=1)
-    for axes, title in ((left, "true utility"), (right, "gain over plain, and each agent's")):
+    for axes, title in ((left, "true utility"), (right, "gain over plain: mean and each agent")):
         plotting.clean_axes(axes).set_title(title, fontsize=10, loc="left", color=plotting.INK, pad=8)
         axes.set_xticks(rounds)
         axes.set_xlabel("round", fontsize=9, color=plotting.QUIET)
     last = mean_over_seeds(gains[:, -1])
-    plotting.set_heading(drawn, headline(last, len(rounds)), told(len(own)))
-    return drawn
+    plotting.set_heading(figure, headline(last, len(rounds)), caption(len(own)))
+    return figure
 
 
 def headline(last: Estimate, rounds: int) -> str:
-    """The finding, in a line: the last round's gain."""
-    return f"After {rounds - 1} rounds of likes and dislikes: {last.text(2, sign=True)} in true utility over plain"
+    """Return the title of the plot: the gain of the last round."""
+    return f"After {rounds - 1} rounds of ratings: true utility {last.text(2, sign=True)} over plain"
 
 
-def told(agents: int) -> str:
-    """What the plot shows."""
+def caption(agents: int) -> str:
+    """Return the caption of the plot."""
     return (
-        f"{agents} agents that no model was trained on like and dislike what is painted for them. Plain: the same "
-        "prompts and noise for nobody. Utility by the judge's reading. Bands: 95 % over agents."
+        f"{agents} unseen agents rate the pictures generated for them. Plain: same prompts and noise, not "
+        "personalised. Utility from the judge's predictions. Bands: 95 % over agents."
     )
 
 
 def _band(axes, rounds: np.ndarray, values: np.ndarray, colour: str) -> list[float]:
-    """The mean over agents (agents, rounds) by round as a line in its interval; returns the means."""
+    """Plot the mean over agents by round, with its interval; values are (agents, rounds). Return the means."""
     estimates = [asdict(mean_over_seeds(column)) for column in values.T]
     mean, low, high = ([estimate[name] for estimate in estimates] for name in ("value", "low", "high"))
     axes.fill_between(rounds, low, high, color=colour, alpha=0.18, linewidth=0)

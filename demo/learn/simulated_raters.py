@@ -1,4 +1,4 @@
-"""Agents that nobody was trained on, who look at pictures and say which they like."""
+"""Simulated users that rate pictures by the true utility of the attributes that the judge predicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,14 @@ from train.evaluate.judge import Judge
 
 @dataclass(frozen=True)
 class SimulatedRater:
-    """An agent that sees with the judge's judge. likes, dislikes: the values it likes and dislikes most, to tell."""
+    """A simulated user that rates pictures.
+
+    Attributes:
+        agent: The simulated user.
+        judge: Classifier of poster attributes.
+        likes: The attribute values that the agent likes most, for display.
+        dislikes: The attribute values that the agent dislikes most, for display.
+    """
 
     agent: Agent
     judge: Judge
@@ -24,25 +31,31 @@ class SimulatedRater:
     dislikes: tuple[str, ...]
 
     def utilities(self, pictures: Sequence[Image.Image]) -> np.ndarray:
-        """The true utility of each picture, (n,): the agent's, of the attributes that the judge reads in it."""
+        """Compute the true utility of each picture, (n,), from the attributes that the judge predicts."""
         pixels = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
-        read = self.judge.predict(torch.from_numpy(pixels).movedim(-1, 1))
-        return np.array([self.agent.utility(attributes) for attributes in read])
+        predictions = self.judge.predict(torch.from_numpy(pixels).movedim(-1, 1))
+        return np.array([self.agent.utility(attributes) for attributes in predictions])
 
 
-def rate_pictures(utilities: np.ndarray, shown: Sequence[float] = ()) -> dict[int, bool]:
-    """Which pictures of a batch are liked (True) and disliked (False), by place: utilities (n,) -> place -> liked.
+def rate_pictures(utilities: np.ndarray, previous: Sequence[float] = ()) -> dict[int, bool]:
+    """Rate the pictures of a batch.
 
-    As a person judges: by what they are used to. A picture is liked that is better than the mean of all that this agent
-    has been shown, and disliked that is worse. shown: the utilities of the rounds before. Where all are alike none is
-    rated.
+    A picture is liked if its utility is above the mean of all pictures that the agent has seen, and disliked if it is
+    below. Pictures at the mean are not rated.
+
+    Args:
+        utilities: Utilities of the batch, (n,).
+        previous: Utilities of the pictures of earlier rounds.
+
+    Returns:
+        Picture index -> liked (True) or disliked (False).
     """
-    usual = np.mean([*shown, *utilities])
-    return {place: bool(value > usual) for place, value in enumerate(utilities) if not np.isclose(value, usual)}
+    mean = np.mean([*previous, *utilities])
+    return {index: bool(value > mean) for index, value in enumerate(utilities) if not np.isclose(value, mean)}
 
 
 def sample_raters(config: LearnConfig, judge: Judge) -> list[SimulatedRater]:
-    """The agents of a config, from a stream of their own: none is of a training, or of another evaluation."""
+    """Sample the agents, from a random stream that no training and no other evaluation uses."""
     world = World.load()
     tastes, _ = world.sample(config.agents, np.random.default_rng([RNG_STREAM, 9, 1 + config.seed]))
     liked, disliked = profiles(tastes)

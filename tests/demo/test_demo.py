@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from demo.__main__ import Clock, write
+from demo.__main__ import Stopwatch, write
 from demo.config import DemoConfig
 from demo.graph import generate_and_score
 
@@ -19,7 +19,7 @@ def test_one_prompt_from_painting_to_report(comfy, tmp_path):
     assert len(scores) == 12
     assert len(shown) >= len(pictures) + len(SMALL.people)
     assert all(0 <= score <= 1 for score in scores.values())
-    means = write(SMALL, pictures, scores, Clock({"start": 1.0}), tmp_path)
+    means = write(SMALL, pictures, scores, Stopwatch({"start": 1.0}), tmp_path)
     report = json.loads((tmp_path / "report.json").read_text())
     assert len(report["scores"]) == 12
     assert report["seconds"]["total"] >= 1
