@@ -1,6 +1,6 @@
-"""Scoring and encoding without ComfyUI: folders and Parquet sets of any size, by any number of processes and machines.
+"""The command line `python -m prefgen`: convert and inspect checkpoints, score images and encode users.
 
-`images.py` and `parquet.py` read candidates, `people.py` finds people's histories, `score.py` and `encode.py` do the
-work, `ledger.py` keeps what is done where a killed run left it, `processes.py` shares the work out; `command.py` is the
-command line.
+`convert.py`, `inspect.py`, `score.py` and `encode.py` are the commands; `options.py` holds what `score` and `encode`
+share. `image_sources.py` and `parquet.py` read images, `histories.py` finds users, `scoring.py` and `encoding.py` do
+the work, `resumable_output.py` records finished rows, and `processes.py` distributes the work.
 """

@@ -1,14 +1,14 @@
-"""Captions: text files beside images, in the encodings in which people's tools write them."""
+"""Reads captions: text files beside images, in the encodings that common tools write."""
 
 from __future__ import annotations
 
 import codecs
 from pathlib import Path
 
-from .errors import OfflineError
+from .errors import CommandError
 
-# UTF-32's first, whose little-endian mark begins with UTF-16's.
-MARKS = (
+# UTF-32 comes first: its little-endian mark begins with that of UTF-16.
+BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -17,13 +17,15 @@ MARKS = (
 
 
 def read_caption(path: Path) -> str:
-    """A caption: UTF-8 with or without a byte order mark, or UTF-16 and UTF-32 with one. Raises OfflineError for other
-    bytes, and where the file cannot be read."""
+    """Read a caption in UTF-8, with or without a byte order mark, or in UTF-16 or UTF-32 with one.
+
+    Raises:
+        CommandError: The file cannot be read or decoded.
+    """
     try:
         data = path.read_bytes()
-        encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8-sig")
+        encoding = next((name for mark, name in BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8-sig")
         return data.decode(encoding).strip()
-    except OSError as error:
-        raise OfflineError(f"the caption {path.name} could not be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise OfflineError(f"the caption {path.name} is no text ({error}): save it as UTF-8") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CommandError(f"The caption {path.name} cannot be read ({reason}). Save it as UTF-8.") from error

@@ -1,75 +1,62 @@
-"""The commands `convert` and `inspect`."""
+"""The command `convert`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from ..errors import CheckpointError
+from .errors import CommandError
 
-POCKET = "pocket"
 TRAINED = "trained"
 KINDS = {
-    "learn-user-pref": "the published LoRA and pickled pool of tokens of learn-user-pref (wenyii/learn-user-pref)",
+    "learn-user-pref": "the published LoRA and pickled tokens of learn-user-pref (wenyii/learn-user-pref)",
     "viper": "the published LoRA of ViPer's proxy metric (EPFL-VILAB/Metric-ViPer)",
-    TRAINED: "a folder that train.prefdisc wrote to: a run, a stage, or one of its checkpoint-N",
+    TRAINED: "a folder written by train.prefdisc: a run, a stage, or one of its checkpoint-N",
 }
 
 
 def add_convert(commands: argparse._SubParsersAction) -> None:
-    """The command `convert`."""
-    about = "Make one preference checkpoint, a .safetensors file, of published weights or of a training's folder."
+    """Add the command `convert`."""
     parser = commands.add_parser(
-        "convert", help="published weights, or a training's folder, to one file", description=about
+        "convert",
+        help="convert published or trained weights to one file",
+        description="Convert published weights or the folder of a training to one preference checkpoint.",
     )
-    kinds = "; ".join(f"{kind}: {said}" for kind, said in KINDS.items())
+    kinds = "; ".join(f"{kind}: {description}" for kind, description in KINDS.items())
     parser.add_argument("kind", choices=list(KINDS), metavar="KIND", help=kinds)
-    parser.add_argument("source", type=Path, help="the folder that holds it; nothing is downloaded")
-    parser.add_argument("out", type=Path, help="the file to write, such as ComfyUI/models/prefgen/NAME.safetensors")
-    parser.add_argument("--tokens", type=Path, help="learn-user-pref: the pickled pool, where SOURCE has not just one")
-    parser.add_argument("--base", metavar="ID", help="published: the base model, if not HuggingFaceM4/idefics2-8b")
-    parser.add_argument("--licence", metavar="SPDX", help="of the weights, if not the one they are published under")
-    parser.add_argument("--force", action="store_true", help="replace OUT if it is there")
+    parser.add_argument("source", type=Path, help="folder with the weights; nothing is downloaded")
+    parser.add_argument("out", type=Path, help="output file, such as ComfyUI/models/prefgen/NAME.safetensors")
+    parser.add_argument("--tokens", type=Path, help="learn-user-pref: the pickled tokens, if SOURCE has several")
+    parser.add_argument(
+        "--base", metavar="ID", help="published weights: base model (default: HuggingFaceM4/idefics2-8b)"
+    )
+    parser.add_argument("--licence", metavar="SPDX", help="licence of the weights (default: the published one)")
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.set_defaults(run=convert)
 
 
-def add_inspect(commands: argparse._SubParsersAction) -> None:
-    """The command `inspect`."""
-    about = "Say what a preference checkpoint holds: parts, base model, shapes, fingerprint (checked), licence, sizes."
-    parser = commands.add_parser("inspect", help="what a preference checkpoint holds", description=about)
-    parser.add_argument("file", help=f'a .safetensors file, or "{POCKET}" for the bundled one')
-    parser.add_argument("--json", action="store_true", help="as JSON, with the shape of every tensor")
-    parser.set_defaults(run=inspect)
+def convert(options: argparse.Namespace) -> str:
+    """Convert the weights and return a description of the checkpoint.
 
-
-def convert(given: argparse.Namespace) -> str:
-    """Convert, and say what came of it. Raises CheckpointError."""
+    Raises:
+        CheckpointError: The weights cannot be used.
+        CommandError: An option does not apply to this kind.
+    """
     from ..checkpoint.convert.layouts import LAYOUTS
     from ..checkpoint.convert.published import convert_published
     from ..checkpoint.convert.trained import convert_trained
-    from .inspect import as_text, describe
+    from .inspect import describe, format_text
 
-    common = {"licence": given.licence, "force": given.force}
-    if given.kind == TRAINED:
-        _refuse(given, "tokens", "base")
-        return as_text(describe(convert_trained(given.source, given.out, **common)))
-    if given.kind != "learn-user-pref":
-        _refuse(given, "tokens")
-    layout = LAYOUTS[given.kind]
-    made = convert_published(layout, given.source, given.out, tokens=given.tokens, base=given.base, **common)
-    return as_text(describe(made))
-
-
-def inspect(given: argparse.Namespace) -> str:
-    """Describe a file. Raises CheckpointError."""
-    from ..pocket.shapes import weights_path
-    from .inspect import as_json, as_text, inspect
-
-    described = inspect(weights_path("preference") if given.file == POCKET else given.file)
-    return as_json(described) if given.json else as_text(described)
-
-
-def _refuse(given: argparse.Namespace, *options: str) -> None:
-    for option in options:
-        if getattr(given, option) is not None:
-            raise CheckpointError(f"--{option} has no meaning for {given.kind}: leave it out.")
+    common = {"licence": options.licence, "force": options.force}
+    inapplicable = {"learn-user-pref": (), TRAINED: ("tokens", "base")}.get(options.kind, ("tokens",))
+    for name in inapplicable:
+        if getattr(options, name) is not None:
+            raise CommandError(f"--{name} does not apply to {options.kind}. Remove it.")
+    if options.kind == TRAINED:
+        checkpoint = convert_trained(options.source, options.out, **common)
+    else:
+        layout = LAYOUTS[options.kind]
+        checkpoint = convert_published(
+            layout, options.source, options.out, tokens=options.tokens, base=options.base, **common
+        )
+    return format_text(describe(checkpoint))

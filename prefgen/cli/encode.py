@@ -1,83 +1,46 @@
-"""Encoding many people: a user embedding file each, and a row that says which file is whose."""
+"""The command `encode`."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from ..errors import PrefGenError
-from ..history import UserHistory
-from ..profile.store import is_windows_device_name
-from .ledger import Done, Ledger, Tally
-from .people import Person
-from .processes import Processes
-
-if TYPE_CHECKING:
-    from ..checkpoint.preference_model import PreferenceModel
-
-COLUMNS = {"user": "string", "file": "string", "pairs": "int64", "parts": "string", "error": "string"}
-INDEX = "index.jsonl"
-LONGEST = 80
-ENDING = ".safetensors"
+from .options import EPILOG, add_shared_options, describe_failures, load_model
 
 
-def encode_people(
-    model: PreferenceModel,
-    people: Sequence[Person],
-    folder: Path,
-    index: Path,
-    processes: Processes,
-    about: Sequence[tuple[str, Any]] = (),
-) -> Tally | None:
-    """Write every person's user embedding into `folder` and a row for each into `index`, or go on where a killed run
-    left it; None in all processes but the main one.
-
-    about: further settings, which must be the same where a run goes on, as the people must be by their marks. A person
-    whose history cannot be read has a row with an `error` and no file. Raises OfflineError as the ledger does, and
-    CheckpointError where a file cannot be written or the checkpoint has no PrefDisc.
-    """
-    from tqdm import tqdm
-
-    model.require("prefdisc")
-    marks = {person.name: person.mark() for person in people}
-    same = {"work": "encode", "checkpoint": model.reading, "folder": str(folder), "people": marks, **dict(about)}
-    ledger = Ledger(index, COLUMNS, same)
-    if processes.is_main:
-        ledger.begin()
-        folder.mkdir(parents=True, exist_ok=True)
-    processes.wait()
-    done = ledger.done(shown=processes.is_main)
-    processes.wait()  # nobody writes before everybody has read, so that all share out the same rest
-    mine = processes.share([person for person in people if person.name not in done])
-    bar = tqdm(mine, desc="encoding", unit="person", disable=not processes.is_main)
-    with ledger.writing(processes.rank) as writer:
-        for person in bar:
-            writer.add([Done(person.name, [_encoded(model, person, folder)])])
-    processes.wait()
-    return ledger.finish([person.name for person in people]) if processes.is_main else None
+def add_encode(commands: argparse._SubParsersAction) -> None:
+    """Add the command `encode`."""
+    parser = commands.add_parser(
+        "encode",
+        help="encode many users into user embedding files",
+        description="Encode histories into user embedding files, for Load User Embedding and Apply Preference Adapter.",
+        epilog=EPILOG.format(command="encode"),
+    )
+    parser.add_argument("out", type=Path, help="folder for the files")
+    add_shared_options(parser)
+    parser.add_argument(
+        "--index",
+        type=Path,
+        metavar="FILE",
+        help="table of users and files, .jsonl or .parquet (default: OUT/index.jsonl)",
+    )
+    parser.set_defaults(run=encode)
 
 
-def file_name(user: str) -> str:
-    """A file's name that any system takes and no other user has: the user's own where that is plain."""
-    plain = re.sub(r"[^a-z0-9_-]+", "_", user)[:LONGEST]
-    if plain == user and plain and not is_windows_device_name(plain):
-        return plain + ENDING
-    # Capitals too: some systems take Ada and ada for one file.
-    return f"{plain or 'user'}-{hashlib.sha256(user.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}{ENDING}"
+def encode(options: argparse.Namespace) -> str:
+    """Encode the users and return a summary, which is empty in all but the main process."""
+    from .encoding import INDEX_FILE, encode_users
+    from .histories import find_users
+    from .processes import join_processes
+    from .resumable_output import check_output
 
-
-def _encoded(model: PreferenceModel, person: Person, folder: Path) -> dict:
-    from ..embedding import extract, save_embedding
-
-    row = {"user": person.name, "file": None, "pairs": None, "parts": None, "error": None}
-    try:
-        history = person.read()
-        embedding = extract(model, history)
-    except PrefGenError as error:
-        return {**row, "error": str(error)}
-    save_embedding(folder / file_name(person.name), embedding)
-    pairs = len(history) if isinstance(history, UserHistory) else 0  # liked images alone are none
-    return {**row, "file": file_name(person.name), "pairs": pairs, "parts": " ".join(embedding.vectors)}
+    index = options.index or options.out / INDEX_FILE
+    check_output(index)  # before anything large is read
+    processes = join_processes(options.device)
+    users = find_users(options.users, options.pairs, options.split)
+    settings = (("pairs", options.pairs), ("split", options.split), ("precision", options.precision))
+    summary = encode_users(load_model(options, processes), users, options.out, index, processes, settings)
+    if summary is None:
+        return ""
+    text = f"{summary.items - summary.errors:,} user embeddings in {options.out}"
+    return text + describe_failures(summary.errors, "histories could not be encoded")

@@ -1,9 +1,9 @@
-"""Errors of offline work."""
+"""Errors of the command line."""
 
 from __future__ import annotations
 
 from ..errors import PrefGenError
 
 
-class OfflineError(PrefGenError):
-    """Images, people or an output of offline work that cannot be used."""
+class CommandError(PrefGenError):
+    """Images, users or an output that a command cannot use."""

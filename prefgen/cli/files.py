@@ -1,4 +1,4 @@
-"""Files below a folder: which ones are seen, and what tells that one has changed."""
+"""Lists files below a folder and detects changed files."""
 
 from __future__ import annotations
 
@@ -6,46 +6,46 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import OfflineError
+from .errors import CommandError
 
 
-def below(folder: Path) -> Iterator[str]:
-    """The regular files below a folder, by their paths relative to it, in no order.
+def list_files(folder: Path) -> Iterator[str]:
+    """Yield the files below a folder as paths relative to it, in no particular order.
 
-    Hidden files and folders are passed over, links to folders are not followed, pipes, sockets and devices are no
-    files. A link to nothing is given, so that somebody says it is broken. Raises OfflineError for a folder that cannot
-    be read.
+    Hidden files and folders are skipped, and so are pipes, sockets and devices. Links to folders are not followed.
+    Broken links are included, so that reading them reports the problem.
+
+    Raises:
+        CommandError: A folder cannot be read.
     """
-    waiting = [""]
-    while waiting:
-        under = waiting.pop()
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
         try:
-            with os.scandir(folder / under) as entries:
-                shown = [entry for entry in entries if not entry.name.startswith(".")]
+            with os.scandir(folder / prefix) as entries:
+                visible = [entry for entry in entries if not entry.name.startswith(".")]
         except OSError as error:
-            raise OfflineError(
-                f"{folder / under} could not be read ({error.strerror}), and what is in it would be missing: make it "
-                "readable, or move it elsewhere."
+            raise CommandError(
+                f"{folder / prefix} cannot be read ({error.strerror}). Make it readable, or move it elsewhere."
             ) from error
-        for entry in shown:
-            name = f"{under}{entry.name}"
+        for entry in visible:
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(f"{name}/")
+                pending.append(f"{prefix}{entry.name}/")
             elif _is_file(entry):
-                yield name
+                yield f"{prefix}{entry.name}"
 
 
-def stamp(path: Path) -> str:
-    """A file's size and time of change, which tell that it is another one now; nothing where it is not there."""
+def file_stamp(path: Path) -> str:
+    """Return a file's size and modification time, which reveal that it has changed, or "" if it does not exist."""
     try:
-        found = os.stat(path)
-    except (OSError, ValueError):  # a path with a NUL in it
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: the path contains NUL
         return ""
-    return f"{found.st_size}-{found.st_mtime_ns}"
+    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def _is_file(entry: os.DirEntry) -> bool:
     try:
         return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return True

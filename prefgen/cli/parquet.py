@@ -1,4 +1,4 @@
-"""Parquet files read a row group at a time: images are large, and a set of a million does not fit into memory."""
+"""Reads Parquet files one row group at a time, since a set of a million images does not fit into memory."""
 
 from __future__ import annotations
 
@@ -10,26 +10,34 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import OfflineError
-from .files import below, stamp
-from .rows import require_pyarrow
+from .errors import CommandError
+from .files import file_stamp, list_files
+from .row_files import require_pyarrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ENDING = ".parquet"
+SUFFIX = ".parquet"
 
 
 @dataclass(frozen=True)
-class Unreadable:
-    """A cell that has no value in Python, such as a text that is no UTF-8. why: what was wrong with it."""
+class UnreadableCell:
+    """A cell without a Python value, for example text that is not UTF-8."""
 
-    why: str
+    reason: str
 
 
-class Table:
-    """The rows of one file, or of all files in a folder by name, but for hidden ones. optional: columns that are read
-    where the first file has them. Raises OfflineError for no Parquet, or one without a column that is asked for."""
+class ParquetTable:
+    """The rows of one Parquet file, or of all files in a folder in the order of their names.
+
+    Args:
+        source: A file or a folder. Hidden files are skipped.
+        columns: Names of required columns.
+        optional: Names of columns that are read if the first file has them.
+
+    Raises:
+        CommandError: A file is not Parquet, or lacks a required column.
+    """
 
     def __init__(self, source: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> None:
         require_pyarrow()
@@ -38,19 +46,19 @@ class Table:
         self._optional = optional
         self._stamps: dict[str, str] = {}
         self._groups: list[tuple[Path, int]] = []
-        self._starts: list[int] = []
-        self._first: dict[Path, int] = {}
+        self._group_starts: list[int] = []
+        self._file_starts: dict[Path, int] = {}
         self._length = self._bytes = 0
-        self._last: tuple[int, list[dict[str, Any]]] | None = None
+        self._cached_group: tuple[int, list[dict[str, Any]]] | None = None
         for file in parquet_files(source) if source.is_dir() else [source]:
-            self._add(file)
+            self._add_file(file)
 
     def __len__(self) -> int:
         return self._length
 
     def keys(self) -> list[str]:
-        """A name for every row: its file, relative to the folder, and its number there."""
-        files = [*self._first.items()]
+        """Return a name for every row: its file relative to the folder, and its index in the file."""
+        files = [*self._file_starts.items()]
         ends = [*(start for _, start in files[1:]), self._length]
         return [
             f"{self._relative(file)}#{row}"
@@ -58,66 +66,63 @@ class Table:
             for row in range(end - start)
         ]
 
-    def mark(self, key: str) -> str:
-        """What tells that the file of a row has changed since it was opened; nothing where there is none."""
+    def stamp(self, key: str) -> str:
+        """Return the stamp of a row's file at the time it was opened, or "" for an unknown row."""
         return self._stamps.get(key.rpartition("#")[0], "")
 
     @property
-    def marks(self) -> dict[str, str]:
-        """The same of every file."""
+    def stamps(self) -> dict[str, str]:
+        """The stamps of all files."""
         return dict(self._stamps)
 
     @property
     def row_bytes(self) -> int:
-        """About how many bytes a row takes in memory."""
+        """Approximate size of a row in memory."""
         return self._bytes // max(1, self._length)
 
-    def row(self, number: int) -> dict[str, Any]:
-        """One row's columns; neighbours come out of memory."""
-        group = bisect_right(self._starts, number) - 1
-        if self._last is None or self._last[0] != group:
-            self._last = (group, self._read(*self._groups[group]))
-        return self._last[1][number - self._starts[group]]
+    def row(self, index: int) -> dict[str, Any]:
+        """Return the columns of one row. The row group of the last row is cached."""
+        group = bisect_right(self._group_starts, index) - 1
+        if self._cached_group is None or self._cached_group[0] != group:
+            self._cached_group = (group, self._read_group(*self._groups[group]))
+        return self._cached_group[1][index - self._group_starts[group]]
 
     def column(self, name: str) -> list[Any]:
-        """One column of all rows."""
+        """Return one column of all rows."""
         import pyarrow.parquet as pq
 
-        found: list[Any] = []
-        for file in self._first:
-            with _reading(file, "is damaged"):
-                found += _values(pq.ParquetFile(file).read(columns=[name]).column(name))
-        return found
+        values: list[Any] = []
+        for file in self._file_starts:
+            with _reporting_read_errors(file, "is damaged"):
+                values += _python_values(pq.ParquetFile(file).read(columns=[name]).column(name))
+        return values
 
-    def _add(self, file: Path) -> None:
+    def _add_file(self, file: Path) -> None:
         import pyarrow.parquet as pq
 
-        self._stamps[self._relative(file)] = stamp(file)
-        with _reading(file, "is no Parquet file that can be read"):
-            opened = pq.ParquetFile(file)
-            present = opened.schema_arrow.names
-        if not self._first:
+        self._stamps[self._relative(file)] = file_stamp(file)
+        with _reporting_read_errors(file, "is not a readable Parquet file"):
+            parquet = pq.ParquetFile(file)
+            present = parquet.schema_arrow.names
+        if not self._file_starts:
             self.columns += [name for name in self._optional if name in present]
         missing = [name for name in self.columns if name not in present]
         if missing:
-            raise OfflineError(
-                f"{file} has no column {missing[0]!r}, its columns are {', '.join(present)}: name the one that is "
-                "meant."
-            )
-        self._first[file] = self._length
-        for group in range(opened.num_row_groups):
-            about = opened.metadata.row_group(group)
+            raise CommandError(f"{file} has no column {missing[0]!r}; its columns are {', '.join(present)}.")
+        self._file_starts[file] = self._length
+        for group in range(parquet.num_row_groups):
+            metadata = parquet.metadata.row_group(group)
             self._groups.append((file, group))
-            self._starts.append(self._length)
-            self._length += about.num_rows
-            self._bytes += about.total_byte_size
+            self._group_starts.append(self._length)
+            self._length += metadata.num_rows
+            self._bytes += metadata.total_byte_size
 
-    def _read(self, file: Path, group: int) -> list[dict[str, Any]]:
+    def _read_group(self, file: Path, group: int) -> list[dict[str, Any]]:
         import pyarrow.parquet as pq
 
-        with _reading(file, f"is damaged in row group {group}"):
-            found = pq.ParquetFile(file).read_row_group(group, columns=self.columns)
-            columns = [_values(found.column(name)) for name in self.columns]
+        with _reporting_read_errors(file, f"is damaged in row group {group}"):
+            table = pq.ParquetFile(file).read_row_group(group, columns=self.columns)
+            columns = [_python_values(table.column(name)) for name in self.columns]
         return [dict(zip(self.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def _relative(self, file: Path) -> str:
@@ -125,27 +130,40 @@ class Table:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """The Parquet files below a folder, but for hidden ones. Raises OfflineError as `below` does."""
-    return sorted(folder / name for name in below(folder) if name.endswith(ENDING))
+    """Return the Parquet files below a folder, sorted, without hidden ones."""
+    return sorted(folder / name for name in list_files(folder) if name.endswith(SUFFIX))
 
 
-def text(value: Any) -> str | None:
-    """What a cell says, also where its bytes are a text's; None where it is empty. Raises OfflineError for what is no
-    text."""
-    if isinstance(value, Unreadable):
-        raise OfflineError(f"a cell that cannot be read ({value.why})")
+def cell_text(value: Any) -> str | None:
+    """Return the text of a cell, decoding bytes, or None for an empty cell.
+
+    Raises:
+        CommandError: The cell cannot be read as text.
+    """
+    if isinstance(value, UnreadableCell):
+        raise CommandError(f"an unreadable cell ({value.reason})")
     try:
         return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
     except UnicodeDecodeError as error:
-        raise OfflineError(f"a cell that is no text ({error})") from error
+        raise CommandError(f"a cell that is not text ({error})") from error
 
 
-def image_data(value: Any, folder: Path) -> bytes | Path | None:
-    """What a cell says an image is: its file's bytes, a struct of bytes and path as the datasets library writes it, or
-    a path, relative to the folder or absolute. None where it says nothing. Raises OfflineError where it cannot be
-    read."""
-    if isinstance(value, Unreadable):
-        raise OfflineError(f"a cell that cannot be read ({value.why})")
+def cell_image(value: Any, folder: Path) -> bytes | Path | None:
+    """Return the image of a cell: bytes of a file, or a path.
+
+    Args:
+        value: Bytes, a path relative to `folder` or absolute, or a struct of bytes and path as the datasets library
+            writes it.
+        folder: Folder of the table.
+
+    Returns:
+        None for an empty cell.
+
+    Raises:
+        CommandError: The cell cannot be read.
+    """
+    if isinstance(value, UnreadableCell):
+        raise CommandError(f"an unreadable cell ({value.reason})")
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, str):
@@ -154,7 +172,7 @@ def image_data(value: Any, folder: Path) -> bytes | Path | None:
 
 
 class ImageBytes(BytesIO):
-    """An image's bytes, which errors call by their name and not by their place in memory."""
+    """Bytes of an image file with a name for error messages."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -165,26 +183,25 @@ class ImageBytes(BytesIO):
 
 
 @contextmanager
-def _reading(file: Path, what: str) -> Iterator[None]:
-    """Says which file it is that pyarrow cannot read."""
+def _reporting_read_errors(file: Path, problem: str) -> Iterator[None]:
     import pyarrow as pa
 
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise OfflineError(f"{file} {what} ({' '.join(str(error).split())}): get it again.") from error
+        raise CommandError(f"{file} {problem} ({' '.join(str(error).split())}). Get the file again.") from error
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    """A column in Python. Texts are not checked when a file is read, nor are times; then each cell is tried alone."""
+def _python_values(column: pa.ChunkedArray) -> list[Any]:
+    """Convert a column to Python values, cell by cell if one is invalid: pyarrow checks neither text nor times."""
     try:
         return column.to_pylist()
     except (ValueError, OverflowError):
-        return [_value(cell) for cell in column]
+        return [_python_value(cell) for cell in column]
 
 
-def _value(cell: pa.Scalar) -> Any:
+def _python_value(cell: pa.Scalar) -> Any:
     try:
         return cell.as_py()
     except (ValueError, OverflowError) as error:
-        return Unreadable(str(error))
+        return UnreadableCell(str(error))

@@ -1,4 +1,4 @@
-"""This process among those that `accelerate launch` started: its share of the work, and waiting for the others."""
+"""Distributes work among the processes that `accelerate launch` started."""
 
 from __future__ import annotations
 
@@ -7,58 +7,71 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from .errors import OfflineError
+from .errors import CommandError
 
 if TYPE_CHECKING:
     import torch
     from accelerate import PartialState
 
-PATIENCE = timedelta(days=30)
-"""How long processes wait for the slowest one; torch's own ten minutes are less than a share of a million images."""
+TIMEOUT = timedelta(days=30)
+"""Time that processes wait for the slowest one. torch's default of ten minutes is too short for a million images."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Processes:
-    """One process. Made by `join`."""
+    """This process in its group; created by `join_processes`."""
 
     state: PartialState
 
     @property
     def device(self) -> torch.device:
-        """What this process computes on."""
+        """Device of this process."""
         return self.state.device
 
     @property
     def is_main(self) -> bool:
-        """The one that shows progress and puts the output together."""
+        """Whether this process shows progress and writes the output."""
         return self.state.is_main_process
 
     @property
     def rank(self) -> int:
-        """Its number, from 0."""
+        """Index of this process, from 0."""
         return self.state.process_index
 
-    def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's part of `items`, the same everywhere: one stretch, so that neighbours in a file are read
-        together. Parts differ in length by one at most."""
+    def shard(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return this process's shard of `items`, which must be the same in all processes.
+
+        A shard is contiguous, so that neighbouring rows of a file are read together. Shard sizes differ by at most one.
+        """
         count = self.state.num_processes
         return items[len(items) * self.rank // count : len(items) * (self.rank + 1) // count]
 
     def wait(self) -> None:
-        """Until every process is here. Raises OfflineError where one has ended: what it did is kept."""
+        """Wait until every process has arrived.
+
+        Raises:
+            CommandError: Another process has ended. Finished work is kept.
+        """
         try:
             self.state.wait_for_everyone()
-        except RuntimeError as error:  # gloo's and NCCL's: both say it in this type
-            raise OfflineError(
-                f"Process {self.rank} of {self.state.num_processes} found another one gone "
-                f"({' '.join(str(error).split()[:20])}): what all have done is kept, give the same command again."
+        except RuntimeError as error:  # the type that both gloo and NCCL raise
+            raise CommandError(
+                f"Process {self.rank} of {self.state.num_processes} lost another process "
+                f"({' '.join(str(error).split()[:20])}). Finished work is kept. Run the same command again."
             ) from error
 
 
-def join(device: str | None = None) -> Processes:
-    """Take this process's place; alone where nothing launched it. device: "cpu" to stay off accelerators."""
-    from accelerate import PartialState
+def join_processes(device: str | None = None) -> Processes:
+    """Join the group of processes, or form a group of one if nothing launched this process.
 
-    return Processes(PartialState(cpu=device == "cpu", timeout=PATIENCE))
+    Args:
+        device: "cpu" to keep off accelerators.
+    """
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise CommandError("score and encode need the package accelerate. Run pip install accelerate.") from error
+
+    return Processes(PartialState(cpu=device == "cpu", timeout=TIMEOUT))

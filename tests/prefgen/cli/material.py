@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from prefgen.__main__ import main
-from prefgen.cli import ledger
+from prefgen.cli import resumable_output
 from prefgen.history import PAIRS_FILE
 from prefgen.pocket.shapes import FOLDER
 from prefgen.profile import Profiles, StoredImage
@@ -97,12 +97,12 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 def end_after_one(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     """A run of the command line that ends once something is done, as a kill leaves it."""
-    add = ledger.Writer.add
+    add = resumable_output.Writer.add
 
-    def and_end(writer: ledger.Writer, done: object) -> None:
+    def and_end(writer: resumable_output.Writer, done: object) -> None:
         add(writer, done)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(ledger.Writer, "add", and_end)
+        patched.setattr(resumable_output.Writer, "add", and_end)
         assert main(list(map(str, arguments))) == 130

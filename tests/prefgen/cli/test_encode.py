@@ -11,7 +11,7 @@ import torch
 
 from prefgen.__main__ import main
 from prefgen.checkpoint.preference_model import load_preference_model
-from prefgen.cli.encode import file_name
+from prefgen.cli.encoding import embedding_file_name
 from prefgen.embedding import extract, load_embedding
 from prefgen.history import UserHistory
 from tests.forked import launching, wait_for
@@ -54,7 +54,7 @@ def test_two_processes_write_the_same_files_and_rows(people, tmp_path, capsys):
     one, two, said = tmp_path / "one", tmp_path / "two", tmp_path / "said.txt"
     options = ["--users", str(people), "--device", "cpu"]
     assert main(["encode", str(one), *options]) == 0
-    with launching("prefgen.__main__", "prefgen.cli.encode", "prefgen.checkpoint.preference_model") as start:
+    with launching("prefgen.__main__", "prefgen.cli.encoding", "prefgen.checkpoint.preference_model") as start:
         start(said, 2, ["encode", two, *options])
         wait_for(lambda: said.read_text().count("ended 0") == 2, said)
     assert said.read_text().count("2 user embeddings in") == 1, "one of them says so"
@@ -92,13 +92,13 @@ def test_other_people_and_other_pairs_are_not_gone_on_with(people, tmp_path, cap
     material.end_after_one(monkeypatch, "encode", out, "--users", people, "--pairs", 8, "--device", "cpu")
     goes_on = ["encode", str(out), "--users", str(people), "--device", "cpu"]
     assert main([*goes_on, "--pairs", "1"]) == 1
-    assert "holds work begun with pairs 8, this one has 1" in capsys.readouterr().err
+    assert "belongs to a run with pairs 8; this run has 1" in capsys.readouterr().err
     assert main([*goes_on, "--split", "test"]) == 1
-    assert "holds work begun with" in capsys.readouterr().err
+    assert "belongs to a run with" in capsys.readouterr().err
     was = change.stat()
     os.utime(change, ns=(was.st_atime_ns, was.st_mtime_ns + 10**9)) if form != "profile" else append(change)
     assert main(goes_on) == 1
-    assert "holds work begun with people {'" in capsys.readouterr().err
+    assert "belongs to a run with users {'" in capsys.readouterr().err
     assert main([*goes_on, "--users", str(material.write_profile(tmp_path / "more", "zoe"))]) == 1
     assert "'zoe'" in capsys.readouterr().err
 
@@ -132,8 +132,8 @@ def test_odd_names_prompts_and_paths_end_nothing(tmp_path, ending):
     name = "\ud800x" if ending == ".jsonl" else "\\ud800x"
     assert list(rows) == [name, "half", "nul", "0", "cut", "deep"]
     assert load_embedding(out / rows[name]["file"]).name == "\ud800x"
-    assert "half a character" in rows["half"]["error"]
-    assert all("no file is called" in rows[user]["error"] for user in ("nul", "cut"))
+    assert "unpaired surrogate" in rows["half"]["error"]
+    assert all("expected a file in" in rows[user]["error"] for user in ("nul", "cut"))
     assert "is not a list of pairs" in rows["deep"]["error"]
 
 
@@ -161,7 +161,7 @@ def test_a_full_disk_says_which_file(people, tmp_path, capsys, monkeypatch):
 
 def test_names_of_files_are_plain_and_everybodys_own():
     users = ["ada", "Ada", "a/b", "a\\b", "../x", "", "con", "ä", "a b", "a" * 200, "a" * 201]
-    names = [file_name(user) for user in users]
+    names = [embedding_file_name(user) for user in users]
     assert names[0] == "ada.safetensors"
     assert len({name.casefold() for name in names}) == len(names)
     assert all(not set(name) & set('/\\:*?"<>| ') and len(name) < 110 for name in names)

@@ -38,7 +38,7 @@ def unbroken(images, tmp_path_factory):
 @pytest.fixture(scope="module")
 def launch():
     """Starts the command in so many processes; gives their ids."""
-    with launching("prefgen.__main__", "prefgen.cli.score", "prefgen.checkpoint.preference_model") as start:
+    with launching("prefgen.__main__", "prefgen.cli.scoring", "prefgen.checkpoint.preference_model") as start:
         yield lambda said, processes, *arguments: start(said, processes, arguments)
 
 
@@ -89,16 +89,16 @@ def test_a_killed_run_goes_on(unbroken, images, tmp_path, launch, capsys):
     with part.open("ab") as torn:
         torn.write(b'{"item": "01.png", "rows": [{"ima')  # as a kill in the middle of a line leaves it
     assert main([*arguments[:-4], "--batch", "4", "--device", "cpu", "--prompt", "another"]) == 1
-    assert "holds work begun with prompt 'a sun', this one has 'another'" in capsys.readouterr().err
+    assert "belongs to a run with prompt 'a sun'; this run has 'another'" in capsys.readouterr().err
     assert main(arguments) == 0
     said = capsys.readouterr()
     same(material.rows(out), unbroken)
-    assert "30 images, 2 people: 60 rows in" in said.out
+    assert "30 images, 2 users: 60 rows in" in said.out
     assert "2 images could not be scored" in said.out
     assert re.search(rf"scoring: 100%.* {30 - done}/{30 - done} ", said.err), "what was done is not done again"
     assert not parts.exists()
     assert main(arguments) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 def _is_zombie(process):
@@ -121,8 +121,8 @@ def test_what_was_scored_and_has_changed_is_not_gone_on_with(tmp_path, capsys, m
     assert main(["score", str(place), str(out), *options]) == 1
     said = capsys.readouterr().err
     name = {"image": "01.png", "caption": "02.png"}.get(kind, "a.parquet#0")
-    assert f"'{name}' has changed since its rows were made" in said
-    assert f"remove {out}.parts to begin anew" in said
+    assert f"'{name}' has changed since its rows were computed" in said
+    assert f"remove {out}.parts to start again" in said
 
 
 def test_images_may_come_and_go_between_runs(tmp_path, monkeypatch):
@@ -157,8 +157,8 @@ def test_a_process_that_dies_is_reported_and_another_number_of_them_goes_on(unbr
     finally:
         os.kill(second, signal.SIGKILL)
     wait_for(lambda: "ended 1" in said.read_text(), said)
-    assert "Process 0 of 2 found another one gone" in said.read_text()
-    assert "give the same command again" in said.read_text()
+    assert "Process 0 of 2 lost another process" in said.read_text()
+    assert "Run the same command again" in said.read_text()
     assert not out.exists()
     done = sum(file.read_bytes().count(b"\n") for file in parts.glob("0*.jsonl"))
     assert 15 < done < 30, "the first did its share, the second not"
@@ -185,14 +185,14 @@ def test_parquet_with_prompts_and_names_of_its_own(unbroken, images, tmp_path, c
     assert [bool(row["error"]) for row in found] == [False, False, False, True, True]
     assert found[4]["error"] == "no image in this row"
     assert main(["score", str(tmp_path / "a.parquet"), str(tmp_path / "b.jsonl"), *people]) == 1
-    assert "has no column 'image', its columns are jpg_0, caption, uid" in capsys.readouterr().err
+    assert "has no column 'image'; its columns are jpg_0, caption, uid" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("images", "out", "message"),
     [
-        ("empty", "out.jsonl", "holds no image"),
-        ("missing", "out.jsonl", "is not there, expected a folder of images"),
+        ("empty", "out.jsonl", "contains no image"),
+        ("missing", "out.jsonl", "does not exist; expected a folder of images"),
         ("empty", "out.csv", "expected a name that ends in .jsonl or .parquet"),
     ],
 )

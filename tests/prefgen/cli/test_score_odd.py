@@ -80,7 +80,7 @@ def test_cells_of_parquet_that_are_no_text(images, tmp_path):
         found[name] = material.rows(out)
         bad = [row["error"] for row in found[name] if row["error"]]
         assert len(bad) == (name != "number")
-        assert all("cannot be read" in error or "is no text" in error for error in bad)
+        assert all("cannot be read" in error or "is not text" in error for error in bad)
     assert [row["prompt"] for row in found["binary"]] == ["ok", "", "", "", "0"]
     assert [row["prompt"] for row in found["number"]] == ["1", "", "0", "2", "3"]
     assert [row["id"] for row in found["number"]] == ["1", None, "0", "2", "3"]
@@ -97,10 +97,10 @@ def test_hidden_parquet_files_are_passed_over(tmp_path):
 
 
 def test_of_many_people_one_history_at_a_time_is_in_memory(tmp_path):
-    from prefgen.cli.images import open_source
-    from prefgen.cli.people import Person
-    from prefgen.cli.processes import join
-    from prefgen.cli.score import score_images
+    from prefgen.cli.histories import User
+    from prefgen.cli.image_sources import open_source
+    from prefgen.cli.processes import join_processes
+    from prefgen.cli.scoring import score_images
 
     alive, most = weakref.WeakSet(), []
 
@@ -111,8 +111,8 @@ def test_of_many_people_one_history_at_a_time_is_in_memory(tmp_path):
         return history
 
     source = open_source(material.write_images(tmp_path / "images", 5))
-    people = [Person(str(i), read, str) for i in range(4)]
-    score_images(load_preference_model("pocket"), people, source, tmp_path / "out.jsonl", join("cpu"))
+    people = [User(str(i), read, str) for i in range(4)]
+    score_images(load_preference_model("pocket"), people, source, tmp_path / "out.jsonl", join_processes("cpu"))
     assert len(most) == 4
     assert max(most) <= 2, "the one that goes and the one that comes"
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from prefgen.cli.errors import OfflineError
-from prefgen.cli.images import AHEAD, Undecoded, decode, decoded, open_source
+from prefgen.cli.errors import CommandError
+from prefgen.cli.image_sources import PREFETCHED_BATCHES, EncodedImage, decode, decode_batches, open_source
 from prefgen.images import read_image
 from prefgen.prefdisc.pixels import preprocess
 from tests.prefgen import tiny
@@ -66,7 +66,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refused)
-    with pytest.raises(OfflineError, match=r"deep could not be read .Permission denied"):
+    with pytest.raises(CommandError, match=r"deep cannot be read .Permission denied"):
         open_source(tmp_path)
 
 
@@ -88,7 +88,7 @@ def test_the_pixels_are_those_of_prefdiscs_own_preprocessing(tmp_path, size, edg
     spec = replace(tiny.SPEC, longest_edge=edges[0], shortest_edge=edges[1])
     path = tmp_path / "image.png"
     Image.effect_noise(size, 80).convert("RGB").save(path)
-    candidate = decode(Undecoded("image.png", path.read_bytes()), spec)
+    candidate = decode(EncodedImage("image.png", path.read_bytes()), spec)
     assert torch.equal(preprocess(candidate.image[None], spec), preprocess(read_image(path)[None], spec))
 
 
@@ -111,16 +111,16 @@ def test_however_many_images_a_few_batches_are_in_memory(count):
 
     batches = [range(at, at + 8) for at in range(0, count, 8)]
     seen = 0
-    for batch in decoded(Many(), batches, lambda found: kept(found.name), workers=2):
+    for batch in decode_batches(Many(), batches, lambda found: kept(found.name), workers=2):
         seen += len(batch)
         most.append(len(alive))
     assert seen == count
     # The batch at hand, those ahead and the one being read: undecoded and decoded of each.
-    assert max(most) <= 2 * 8 * (AHEAD + 2)
+    assert max(most) <= 2 * 8 * (PREFETCHED_BATCHES + 2)
 
 
 def test_a_folder_of_two_kinds(tmp_path):
     material.write_images(tmp_path, 5)
     material.write_table(tmp_path / "people.parquet")
-    with pytest.raises(OfflineError, match="holds 5 images and 1 Parquet files"):
+    with pytest.raises(CommandError, match="contains 5 images and 1 Parquet files"):
         open_source(tmp_path)
