@@ -38,7 +38,7 @@ def one_step_generator(pipe: StableDiffusionXLPipeline, prompt: str, size: int):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pipeline", required=True, help="one-step SDXL pipeline: a folder, or an id in the local cache")
+    parser.add_argument("--pipeline", required=True, help="one-step SDXL pipeline: folder or cached id")
     parser.add_argument("--prompt", required=True)
     parser.add_argument("--user", default="ada", help="a bundled person, or a folder with pairs.json")
     parser.add_argument("--checkpoint", default="pocket", help="preference checkpoint")

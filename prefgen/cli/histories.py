@@ -126,7 +126,7 @@ def _read_profile(folder: Path, max_pairs: int) -> UserHistory | LikedImages:
     from ..profile import Profiles, SelectionConfig, read_history, select_history
 
     profile = Profiles(folder.parent).existing(folder.name)
-    return read_history(profile, select_history(profile, SelectionConfig(max_pairs=max_pairs)))
+    return read_history(profile, select_history(profile, SelectionConfig(max_pairs)))
 
 
 def _users_in_set(folder: Path, max_pairs: int, split: str) -> list[User]:

@@ -84,9 +84,7 @@ def test_nothing_is_removed_where_the_output_is_there(tmp_path):
     with output.open_writer(0) as writer:
         writer.add([done("a")])
     (tmp_path / "out.jsonl").touch()
-    with pytest.raises(
-        CommandError, match=r"already exists and so does the unfinished run .*out\.jsonl\.parts"
-    ):
+    with pytest.raises(CommandError, match=r"already exists and so does the unfinished run .*out\.jsonl\.parts"):
         ResumableOutput(tmp_path / "out.jsonl", COLUMNS, {"work": "a"})
     assert output.finished_items() == {"a"}
 
@@ -100,7 +98,7 @@ def test_another_run_that_has_finished_is_told_of(tmp_path):
         first.finish(["a"])
         two.add([done("a")])
     for late in (lambda: second.finish(["a"]), lambda: second.open_writer(1).__enter__()):
-        with pytest.raises(CommandError, match="another run has finished the same work. Nothing is left"):
+        with pytest.raises(CommandError, match="another run has finished the same work"):
             late()
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
