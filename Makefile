@@ -1,18 +1,20 @@
-# Every command prepares its own environment: see scripts/environment.py.
+# Every target prepares its own environment with scripts/environment.py.
 PYTHON ?= python3
 RUN = $(PYTHON) scripts/environment.py run --
 ARGS ?=
 
-.PHONY: help demo learn-demo pictures test bars python lint lock
+.PHONY: help demo learn-demo pictures test test-all bars python lint lock
 
 help:
 	@echo "make demo                 paint three prompts for two people in a real ComfyUI; see out/demo/sheet.png"
-	@echo "make learn-demo           agents rate what they get, round after round; see out/learn/plot.png and strip.png"
-	@echo "make pictures             the pictures of the README and of the workflows, anew (needs chromium)"
+	@echo "make learn-demo           simulated users rate their pictures, round after round; see out/learn/plot.png"
+	@echo "make pictures             renew the pictures of the README and of the templates (needs chromium)"
 	@echo "make test                 lint and tests"
-	@echo "make bars                 every measurement that the project has set itself a bar for; hours; see out/bars/bars.md"
-	@echo "make python ARGS='-m x'   Python in the same environment, for every other command"
-	@echo "make lock                 resolve requirements/environment.lock anew (needs uv)"
+	@echo "make test-all             the same, with the slow tests"
+	@echo "make bars                 run every benchmark that has a target; takes hours; see out/bars/bars.md"
+	@echo "make python ARGS='-m x'   run any Python module in the same environment"
+	@echo "make lint                 format the code and fix lint errors"
+	@echo "make lock                 resolve requirements/environment.lock (needs uv)"
 
 demo:
 	$(RUN) -m demo
@@ -25,6 +27,11 @@ pictures: demo
 	$(RUN) -m tests.browser.pictures
 
 test:
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pytest -m "not slow" $(ARGS)
+
+test-all:
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pytest $(ARGS)

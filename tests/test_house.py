@@ -1,8 +1,9 @@
-"""House rules that a reader cannot be asked to watch: one-way imports, short files, nothing dangerous at run time."""
+"""Rules of the code base: one-way imports, no circles, short files, clear names, nothing dangerous at run time."""
 
 import ast
 import re
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,10 @@ def named(paths):
 
 
 def imports(tree, everywhere=True):
-    """Absolute imports' first names, and relative imports as dots and name; only at module level if not everywhere."""
+    """Return the first names of absolute imports, and relative imports as dots and name.
+
+    everywhere: also inside functions, not only at module level.
+    """
     found = set()
     for node in ast.walk(tree) if everywhere else module_level(tree):
         if isinstance(node, ast.Import):
@@ -39,7 +43,7 @@ def imports(tree, everywhere=True):
 
 
 def module_level(tree):
-    """Every node that runs at import: all but the bodies of functions."""
+    """Yield every node that runs at import: all except the bodies of functions."""
     waiting = list(tree.body)
     while waiting:
         node = waiting.pop()
@@ -99,6 +103,50 @@ def test_nodes_start_without_transformers(path):
     assert not imports(ast.parse(path.read_text()), everywhere=False) & (HEAVY - {"torch"})
 
 
+def modules(*folders):
+    """Return the source files by dotted module name."""
+    named_files = {}
+    for path in sources(*folders):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        named_files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return named_files
+
+
+def imported_modules(name, path, known):
+    """Return the known modules that a module imports when it is loaded."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    targets = set()
+    for node in module_level(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            targets |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            target = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                submodule = f"{target}.{alias.name}"
+                targets.add(submodule if submodule in known else target)
+    return targets & known.keys() - {name}
+
+
+def test_there_is_no_import_circle():
+    known = modules(*PACK, "train")
+    graph = {name: imported_modules(name, path, known) for name, path in known.items()}
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"import circle: {' -> '.join(error.args[1])}")
+
+
+def test_nodes_are_few_and_modules_have_clear_names():
+    assert len(list((ROOT / "nodes").glob("*.py"))) - 1 <= 20, "beside __init__.py"
+    unclear = {
+        *("say", "room", "owner", "trouble", "shown", "rated", "answers", "checked", "given", "finite", "rows"),
+        *("out_of_place", "people", "weights", "words", "likeness", "kept", "found", "climb", "search", "held_out"),
+        *("single", "taste", "nobody", "managed", "ready", "whole", "views"),
+    }
+    assert not [path for path in sources(*PACK) if path.stem in unclear]
+
+
 @named(sources(*FOLDERS))
 def test_files_are_short(path):
     assert len(path.read_text().splitlines()) <= LONGEST
@@ -156,13 +204,13 @@ def test_errors_are_of_the_family(path):
     }
     assert not [text for text in raised if re.match(r"(Exception|BaseException|AssertionError)\b", text)]
     asserted = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)]
-    assert not asserted, "assert is no check of input: it is gone under -O"
+    assert not asserted, "assert does not check input: python -O removes it"
 
 
 @named(sources(*PACK))
 def test_public_things_are_documented(path):
     tree = ast.parse(path.read_text())
-    assert ast.get_docstring(tree), "the module says what it is for"
+    assert ast.get_docstring(tree), "every module has a docstring"
     bare = [
         node.name
         for node in tree.body
