@@ -42,7 +42,7 @@ def test_the_newest_pairs_and_one_split(bundled, tmp_path):
     source = material.write_set(tmp_path / "set")
     newest = {name: UserHistory(history.pairs[-2:]).digest for name, history in bundled.items()}
     for place in (source, material.PEOPLE, material.write_table(tmp_path / "people.parquet")):
-        assert digests(find_users([place], most=2)) == newest
+        assert digests(find_users([place], max_pairs=2)) == newest
     (ada,) = find_users([source], split="train")
     assert ada.read().digest == UserHistory(bundled["ada"].pairs[:3]).digest
 

@@ -52,7 +52,7 @@ def test_a_caption_that_is_no_text_is_an_error_of_its_image(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"caf\xe9")
     first, second = (decode(found, tiny.SPEC) for found in open_source(tmp_path, captions=True).read([0, 1]))
     assert (first.image, first.prompt) == (None, "")
-    assert "the caption a.txt is no text" in first.error
+    assert "The caption a.txt cannot be read" in first.error
     assert second.error is None
 
 
