@@ -1,1 +1,1 @@
-"""Commands that print a table and write out/benchmarks/<name>.json: ours beside a peer or a limit, in one run."""
+"""Benchmarks: each compares PrefGen with another method or a limit, and writes out/benchmarks/<name>.json."""

@@ -1,5 +1,4 @@
-"""The two sizes of PrefDisc that benchmarks measure: the pocket one as it ships, and a narrow Idefics2 whose token
-counts are the real one's: 64 tokens an image, Idefics2's own chat turns, 512 px images read at 448."""
+"""The PrefDisc models of the benchmarks: the pocket model, and a narrow Idefics2 with the real token counts."""
 
 from __future__ import annotations
 
@@ -20,10 +19,10 @@ LATENTS = 64
 PROMPT = "a watercolour painting of a lighthouse on a cliff above a stormy sea at dawn, soft light, muted colours"
 SPECIAL = ["[UNK]", "<image>", "<end_of_utterance>", "<fake_token_around_image>", "User:", "Assistant:"]
 WORDS = "The prompt is ' Score for this image ? + - , " + PROMPT.replace(",", "")
-# Idefics2-8B is 4,096 wide in 32 layers behind a tower of 1,152 in 27. This is an eighth as wide, with its proportions
-# kept: MLP 3.5 times the width, four query heads a key; seeing a candidate is two fifths of its work (half its time).
-# For that its patches are 28 px and not 14: the connector's share would else grow with the decoder's missing layers.
-# What is not kept is the vocabulary's share: its matrix is 2 % of the 8B decoder's work and far more of a narrow one's.
+# Idefics2-8B has width 4,096 and 32 layers, and a vision tower of width 1,152 with 27 layers. This model is an eighth
+# as wide, with the same proportions: MLP 3.5 times the width, four query heads for each key head, and image encoding
+# two fifths of a candidate's FLOPs (half its time). Patches are therefore 28 px instead of 14; otherwise the connector
+# would dominate, because the decoder has fewer layers. The vocabulary matrix has a larger share (8B decoder: 2 %).
 WIDTH, LAYERS = 512, 4
 NARROW = {
     "image_token_id": 1,
@@ -60,24 +59,30 @@ NARROW = {
 
 @dataclass(frozen=True)
 class Geometry:
-    """name: as the rows say it. size: of the images (pixels)."""
+    """A PrefDisc and the size of its images.
+
+    Attributes:
+        name: Name in tables.
+        prefdisc: The model.
+        size: Image size in pixels.
+    """
 
     name: str
     prefdisc: PrefDisc
     size: int
 
     def history(self, pairs: int) -> UserHistory:
-        """A history of random images."""
+        """Create a history of random images."""
         return UserHistory.from_images(self.images(pairs, seed=0), self.images(pairs, seed=1), [PROMPT])
 
     def images(self, count: int, seed: int) -> Tensor:
-        """Large soft patches of colour, (count, 3, size, size): images of mere noise would all score the same."""
+        """Create smooth colour patches, (count, 3, size, size), because pure noise would always give the same score."""
         coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
         return F.interpolate(coarse, size=(self.size, self.size), mode="bilinear", align_corners=False)
 
 
 def pocket() -> Geometry:
-    """The bundled PrefDisc."""
+    """Load the bundled PrefDisc."""
     return Geometry("pocket", load_preference_model(POCKET).require("prefdisc"), 96)
 
 
@@ -94,15 +99,15 @@ SPEC = PrefDiscSpec(
     longest_edge=448,
     shortest_edge=378,
 )
-"""How Idefics2-8B reads, in words of our own tokenizer."""
+"""Idefics2-8B's chat format, with the words of our own tokenizer."""
 
 
 def real_tokens(name: str = "idefics2-tokens", patch: int = 28) -> Geometry:
-    """A narrow Idefics2 of random weights with the real token counts."""
+    """Build a narrow Idefics2 with random weights and the real token counts."""
     torch.manual_seed(0)
     base = build_base(NARROW | {"vision_config": NARROW["vision_config"] | {"patch_size": patch}})
     model = PrefDisc(base, word_tokenizer(), SPEC).requires_grad_(False).eval()
-    # Weights of the usual 0.02 would give logits of hardly any size; a difference would then say nothing.
+    # With the usual scale of 0.02, logits would be too small for a meaningful comparison.
     for parameter in model.parameters():
         if parameter.ndim > 1:
             parameter.mul_(2)
@@ -110,8 +115,10 @@ def real_tokens(name: str = "idefics2-tokens", patch: int = 28) -> Geometry:
 
 
 def real_patches() -> Geometry:
-    """The same with the real tower's 14 px patches too, 1,024 an image: seeing then takes most of a candidate's time,
-    which nothing can share, so every ratio is smaller than it would be for the whole 8B."""
+    """Build the same model with the real 14 px patches, 1,024 for each image.
+
+    Image encoding then takes most of a candidate's time and cannot be shared, so all speedups are smaller than for 8B.
+    """
     return real_tokens("idefics2-patches", 14)
 
 
@@ -119,9 +126,9 @@ GEOMETRIES = {"pocket": pocket, "idefics2-tokens": real_tokens, "idefics2-patche
 
 
 def word_tokenizer() -> Tokenizer:
-    """A word tokenizer of the prompt's and the turn's words: about as many tokens as Idefics2's own gives."""
+    """Build a word tokenizer with about as many tokens for the chat format as Idefics2's own."""
     words = list(dict.fromkeys([*SPECIAL, *WORDS.split()]))
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.add_special_tokens([AddedToken(word, normalized=False, special=True) for word in SPECIAL])
-    return made
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens([AddedToken(word, normalized=False, special=True) for word in SPECIAL])
+    return tokenizer

@@ -1,10 +1,10 @@
-"""Scoring candidates for a history of 8 pairs: against the published procedure, and against no history at all.
+"""Times scoring candidates after a history of 8 pairs, compared with the published procedure and with no history.
 
     make python ARGS="-m benchmarks.scoring"
 
-The published procedure forwards the whole history, images and all, again for every candidate, and takes logits of the
-whole vocabulary at every position. Ours reads the history once and lets all candidates attend to it. The limit is the
-candidates' own tokens (their images too) with no history: nothing can be faster. All in turns, in one run, medians.
+The published procedure processes the whole history, including its images, again for every candidate, and computes the
+logits of the whole vocabulary at every position. Ours encodes the history once and lets all candidates attend to it.
+The limit is scoring the candidates without a history. The procedures alternate in one run; values are medians.
 """
 
 from __future__ import annotations
@@ -28,65 +28,69 @@ OUT = Path(__file__).resolve().parents[1] / "out" / "benchmarks" / "scoring.json
 PAIRS = 8
 CANDIDATES = (1, 8, 32, 128)
 REPEATS = {1: 7, 8: 5, 32: 3, 128: 1}
-QUICK = 3
-"""What takes hardly any time beside the published procedure is measured this often in every turn."""
+FAST_REPEATS = 3
+"""Number of measurements in every turn for everything except the slow published procedure."""
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
-"""On a machine with other work only the processor's time says what one's own took; give it one thread then."""
+"""Use processor time, with one thread, if other processes are running."""
 
 
 def published(prefdisc: PrefDisc, history: UserHistory | None, candidates: Tensor) -> Tensor:
-    """(M+, M-) of every candidate (B, 2), by the published procedure, with our token ids and preference tokens."""
+    """Compute (M+, M-) of every candidate, (B, 2), with the published procedure and our token ids."""
     turns, base = prefdisc.turns, prefdisc.base
     pairs = history.pairs if history else ()
-    before = list(turns.opening)
+    history_ids = list(turns.opening)
     for pair in pairs:
-        before += [*turns.rated(pair.prompt, True), *turns.rated(pair.prompt, False)]
-    shown = [image for pair in pairs for image in (pair.liked, pair.disliked)]
-    ids = torch.tensor([[*before, *turns.open(PROMPT)]])
-    read = []
+        history_ids += [*turns.rated(pair.prompt, True), *turns.rated(pair.prompt, False)]
+    history_images = [image for pair in pairs for image in (pair.liked, pair.disliked)]
+    ids = torch.tensor([[*history_ids, *turns.open(PROMPT)]])
+    label_logits = []
     for candidate in candidates:
-        features = prefdisc.features(torch.stack([*shown, candidate]))
+        features = prefdisc.features(torch.stack([*history_images, candidate]))
         embedded = base.get_input_embeddings()(ids).masked_scatter((ids == turns.image_id)[..., None], features)
         logits = base(inputs_embeds=torch.cat([prefdisc.tokens[None], embedded], dim=1), use_cache=False).logits
-        read.append(logits[0, -1, list(turns.label_ids)])
-    return torch.stack(read)
+        label_logits.append(logits[0, -1, list(turns.label_ids)])
+    return torch.stack(label_logits)
 
 
 def seconds(work: Callable[[], object], clock: Callable[[], float]) -> tuple[float, object]:
-    began = clock()
+    """Return the duration and the result of `work`."""
+    start = clock()
     result = work()
-    return clock() - began, result
+    return clock() - start, result
 
 
 @torch.no_grad()
 def measure(geometry: Geometry, candidates: int, repeats: int, clock: Callable[[], float]) -> dict:
-    """One row: medians of `repeats` turns, each of the published procedure once and of the rest a few times."""
+    """Measure one row: medians over `repeats` turns, in which the published procedure runs once and the others run
+    several times."""
     prefdisc, history = geometry.prefdisc, geometry.history(PAIRS)
     images = geometry.images(candidates, seed=2)
     width = prefdisc.tokens.shape[1]
-    nothing = HistoryPrefix((), torch.zeros(0, width), 0)
+    no_history = HistoryPrefix((), torch.zeros(0, width), 0)
     prefix = prefdisc.encode(history)
     work = {
         "naive_s": lambda: published(prefdisc, history, images),
         "prefix_s": lambda: prefdisc.encode(history),
         "ours_s": lambda: prefdisc.logits(prefix, images, PROMPT),
-        "limit_s": lambda: prefdisc.logits(nothing, images, PROMPT),
+        "limit_s": lambda: prefdisc.logits(no_history, images, PROMPT),
     }
-    work["ours_s"](), work["limit_s"]()  # the first call of each shape warms the allocator
-    taken: dict[str, list[float]] = {name: [] for name in work}
-    found = {}
-    quick = ["prefix_s", "ours_s", "limit_s"]
+    work["ours_s"](), work["limit_s"]()  # warm-up
+    durations: dict[str, list[float]] = {name: [] for name in work}
+    results = {}
+    fast = ["prefix_s", "ours_s", "limit_s"]
     for _ in range(repeats):
-        for name in ["naive_s", *quick * QUICK]:
-            spent, found[name] = seconds(work[name], clock)
-            taken[name].append(spent)
-    row = {name: median(values) for name, values in taken.items()}
+        for name in ["naive_s", *fast * FAST_REPEATS]:
+            duration, results[name] = seconds(work[name], clock)
+            durations[name].append(duration)
+    row = {name: median(values) for name, values in durations.items()}
     row["ratio"] = row["naive_s"] / row["ours_s"]
     row["ratio_with_prefix"] = row["naive_s"] / (row["prefix_s"] + row["ours_s"])
-    row["ours_over_limit"] = median(ours / limit for ours, limit in zip(taken["ours_s"], taken["limit_s"], strict=True))
-    difference = (found["naive_s"] - found["ours_s"]).abs().max().item()
-    spread = found["naive_s"].std(0).mean().item() if candidates > 1 else None
+    row["ours_over_limit"] = median(
+        ours / limit for ours, limit in zip(durations["ours_s"], durations["limit_s"], strict=True)
+    )
+    difference = (results["naive_s"] - results["ours_s"]).abs().max().item()
+    spread = results["naive_s"].std(0).mean().item() if candidates > 1 else None
     tokens = {"history_tokens": prefix.length, "candidate_tokens": len(prefdisc.turns.open(PROMPT))}
     return {
         "geometry": geometry.name,
@@ -100,11 +104,14 @@ def measure(geometry: Geometry, candidates: int, repeats: int, clock: Callable[[
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--geometries", nargs="+", choices=list(GEOMETRIES), default=list(GEOMETRIES)[:2])
     parser.add_argument("--candidates", nargs="+", type=int, default=list(CANDIDATES))
-    parser.add_argument("--repeats", type=int, help="turns for every row (default: by the number of candidates)")
-    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="processor: on a machine with other work")
+    parser.add_argument("--repeats", type=int, help="turns of every row (default: depends on the number of candidates)")
+    parser.add_argument(
+        "--clock", choices=list(CLOCKS), default="wall", help="use processor time if other processes are running"
+    )
     arguments = parser.parse_args()
     columns = ("naive_s", "prefix_s", "ours_s", "limit_s", "ratio", "ratio_with_prefix", "ours_over_limit")
     print(f"{'geometry':16}{'candidates':>11}" + "".join(f"{name:>18}" for name in columns) + f"{'max_abs_diff':>14}")

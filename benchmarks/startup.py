@@ -1,10 +1,10 @@
-"""What the pack adds to ComfyUI's start: with and without it, in turns, in one run.
+"""Measures how much the pack adds to ComfyUI's startup time.
 
     make python ARGS="-m benchmarks.startup --repeats 3"
 
-Three measures: the time until the server answers, which is what a person waits and noisy on a busy machine; the
-processor time it had used by then, which is not; and the time that ComfyUI itself logs for importing the pack. The
-limit is one second.
+Starts with and without the pack alternate in one run. Three values are measured: the time until the server answers
+(noisy on a busy machine), the processor time used until then, and the time that ComfyUI logs for importing the pack.
+The limit is one second.
 """
 
 import argparse
@@ -24,7 +24,7 @@ IMPORT_TIME = re.compile(r"([\d.]+) seconds(?: \(IMPORT FAILED\))?: .*custom_nod
 
 
 def start_once(packs: dict[str, Path]) -> dict[str, float]:
-    """Start a server with these packs, and say what the start took, in seconds."""
+    """Start a server with these packs, and return the startup times in seconds."""
     with running_server(packs=packs) as server:
         family = psutil.Process(server.process.pid).children(recursive=True)
         used = [process.cpu_times() for process in family]
@@ -37,11 +37,11 @@ def start_once(packs: dict[str, Path]) -> dict[str, float]:
 
 
 def measure(repeats: int) -> dict:
-    """Medians over `repeats` starts of each kind, after one start of each that only warms the disk's cache."""
+    """Compute medians over `repeats` starts of each kind, after one warm-up start of each."""
     kinds = {"without": {}, "with": {"prefgen": PACK}}
     starts: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
     for turn in range(repeats + 1):
-        for kind in sorted(kinds, reverse=turn % 2 == 1):  # who goes first changes every turn
+        for kind in sorted(kinds, reverse=turn % 2 == 1):  # alternate the order
             timed = start_once(kinds[kind])
             if turn:
                 starts[kind].append(timed)
@@ -54,6 +54,7 @@ def measure(repeats: int) -> dict:
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     result = measure(parser.parse_args().repeats)

@@ -1,1 +1,1 @@
-"""Every bar that the project has set itself, with the command that shows it: one run, one table."""
+"""Acceptance criteria of the project (`make bars`): runs all measuring commands and prints one table."""

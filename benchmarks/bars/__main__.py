@@ -1,10 +1,10 @@
-"""Run every command that shows a bar, and print one table with what holds and what falls short.
+"""Runs all measuring commands, and prints a table of the acceptance criteria.
 
     make bars          (or: make python ARGS="-m benchmarks.bars --only prediction scoring")
 
-Takes hours on two processor cores. It may be stopped and started again: what has answered under the same version of the
-code is not run again. out/bars/ gets the table (bars.md), bars.json, and a log and an answer of every command. The last
-line is one JSON object.
+Takes hours on two processor cores. It can be interrupted and continued: results of the same version of the code are
+reused. Writes the table (bars.md), bars.json, and a log and a result of every command to out/bars/. The last line is
+one JSON object.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ OUT = ROOT / "out" / "bars"
 
 
 def main(argv: list[str] | None = None) -> dict:
+    """Run the command."""
     names = [command.name for command in commands()]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bars", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="NAME", help=", ".join(names))
-    parser.add_argument("--again", action="store_true", help="run also what has answered under this version")
-    parser.add_argument("--show", action="store_true", help="run nothing: the table of what there is")
-    parser.add_argument("--peer", help="a checkout of ComfyUI_IPAdapter_plus, for the adapter's benchmark")
-    parser.add_argument("--out", type=Path, default=OUT, help="the folder of results (default: out/bars)")
-    given = parser.parse_args(argv)
-    every = commands(given.peer)
-    results = run_all(every, given.out, ROOT, given.only, given.again, given.show)
-    told, version = verdicts(criteria(), results), code_version(ROOT)
-    text, answer = markdown(told, version), to_json(told, version)
-    (given.out / "bars.md").write_text(text, encoding="utf-8")
-    (given.out / "bars.json").write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+    parser.add_argument("--again", action="store_true", help="also rerun commands that have a result for this version")
+    parser.add_argument("--show", action="store_true", help="run nothing, print the table of existing results")
+    parser.add_argument("--peer", help="checkout of ComfyUI_IPAdapter_plus, for the adapter benchmark")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the results (default: out/bars)")
+    arguments = parser.parse_args(argv)
+    results = run_all(commands(arguments.peer), arguments.out, ROOT, arguments.only, arguments.again, arguments.show)
+    checked, version = verdicts(criteria(), results), code_version(ROOT)
+    text, result = markdown(checked, version), to_json(checked, version)
+    (arguments.out / "bars.md").write_text(text, encoding="utf-8")
+    (arguments.out / "bars.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     sys.stderr.flush()
     print(text)
-    print(json.dumps(answer))
-    return answer
+    print(json.dumps(result))
+    return result
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A command that shows something: how it is run, and where its answer is."""
+"""Describes a measuring command: how to run it, and where to find its result."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ COUNTED = re.compile(r"(\d+) (passed|failed|skipped|errors?)\b")
 
 
 class NoAnswerError(Exception):
-    """A command that gave no answer; says why."""
+    """A command gave no result; the message says why."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """name: its log's and its result's. part: of the project, whose bars it shows. arguments: Python's. tests: a run
-    of pytest, whose answer is how many tests passed, failed, skipped and broke. report: a file, relative to the
-    repository, that has the answer; empty where it is the last line of the output. statuses: with which it may end and
-    yet have answered. minutes: about how long on two processor cores, for those who plan (0: not known).
+    """A measuring command.
+
+    Attributes:
+        name: Name of its log and result files.
+        part: Part of the project that it measures.
+        arguments: Arguments of Python.
+        tests: Whether it runs pytest. The result then has the numbers of passed, failed, skipped and broken tests.
+        report: File with the result, relative to the repository. If empty, the result is the last line of the output.
+        statuses: Exit statuses with which the result is valid.
+        minutes: Approximate duration on two processor cores, or 0 if not known.
     """
 
     name: str
@@ -33,7 +39,11 @@ class Command:
     minutes: float = 0
 
     def answer(self, status: int, output: str, root: Path) -> Answer:
-        """What it said. Raises NoAnswerError."""
+        """Get the result from the exit status and the output.
+
+        Raises:
+            NoAnswerError: There is no result.
+        """
         if self.tests:
             return _tests(status, output)
         if status not in self.statuses:
@@ -45,25 +55,25 @@ class Command:
             except OSError as error:
                 raise NoAnswerError(f"{self.report} could not be read ({error.strerror})") from error
         try:
-            found = json.loads(text)
+            result = json.loads(text)
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise NoAnswerError(f"{self.report or 'the last line'} is no JSON object: {text[:80]!r}")
-        return found
+            result = None
+        if not isinstance(result, dict):
+            raise NoAnswerError(f"{self.report or 'the last line'} is not a JSON object: {text[:80]!r}")
+        return result
 
 
-def pytest_command(name: str, part: str, *places: str, minutes: float = 0) -> Command:
-    """A bar that tests hold: files, or tests in them."""
-    arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *places)
+def pytest_command(name: str, part: str, *paths: str, minutes: float = 0) -> Command:
+    """Create a command that runs tests: files, or single tests."""
+    arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *paths)
     return Command(name, part, arguments, tests=True, minutes=minutes)
 
 
 def _tests(status: int, output: str) -> Answer:
-    found = {what.rstrip("s"): int(count) for count, what in COUNTED.findall(output.strip().rpartition("\n")[2])}
-    if not found:
-        raise NoAnswerError(f"pytest ended with status {status} and counted no test{_last(output)}")
-    answer = {what: found.get(what, 0) for what in ("passed", "failed", "skipped", "error")}
+    counts = {what.rstrip("s"): int(count) for count, what in COUNTED.findall(output.strip().rpartition("\n")[2])}
+    if not counts:
+        raise NoAnswerError(f"pytest ended with status {status} and ran no tests{_last(output)}")
+    answer = {what: counts.get(what, 0) for what in ("passed", "failed", "skipped", "error")}
     return answer | {"not_passed": answer["failed"] + answer["skipped"] + answer["error"]}
 
 

@@ -1,4 +1,4 @@
-"""A bar: what a command's answer has to be; and whether it is, as a point and as a 95 % interval."""
+"""Defines an acceptance criterion, and checks a command's result against it as a value and as a 95 % interval."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NORMAL = 1.96
-"""Standard errors on each side of a 95 % interval (train.evaluate.statistics has the same)."""
+"""Half of a 95 % interval in standard errors, as in train.evaluate.statistics."""
 
 NOT_RUN = "not run"
 
@@ -16,16 +16,16 @@ Answer = dict[str, Any]
 
 
 class MissingError(Exception):
-    """An answer that lacks what a bar reads; says what."""
+    """A command's result lacks the value that a criterion needs."""
 
 
 class NotMeasuredError(MissingError):
-    """An answer that says itself that this was not measured: a peer that was not there, no accelerator."""
+    """A command reports that a value was not measured, for example without an accelerator."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A value and, where its error is known, its 95 % interval."""
+    """A value and, if its error is known, its 95 % interval."""
 
     value: float
     low: float | None = None
@@ -33,11 +33,11 @@ class Measurement:
 
     @property
     def is_interval(self) -> bool:
-        """Whether anything is known of its error."""
+        """Return whether the error is known."""
         return self.low is not None and self.high is not None
 
     def text(self) -> str:
-        """For a table."""
+        """Format the value and the interval for a table."""
         return format_number(self.value) + (
             f" ({format_number(self.low)} to {format_number(self.high)})" if self.is_interval else ""
         )
@@ -45,34 +45,44 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Criterion:
-    """One thing that must be shown.
+    """An acceptance criterion.
 
-    command: the name of the Command that shows it. what: in words, with the unit. read: from the command's answer.
-    relation: ">=", ">", "<=" or "<". aim: better yet than the bar, where the project has said one.
+    Attributes:
+        command: Name of the Command that measures the value.
+        what: Description of the value, with its unit.
+        extract: Gets the value from the command's result.
+        relation: ">=", ">", "<=" or "<".
+        threshold: The value must be on this side of the threshold.
+        aim: A stricter threshold that is desired but not required, or None.
     """
 
     command: str
     what: str
-    read: Callable[[Answer], Measurement]
+    extract: Callable[[Answer], Measurement]
     relation: str
-    bar: float
+    threshold: float
     aim: float | None = None
 
-    def holds(self, value: float, against: float | None = None) -> bool:
-        """Whether a value is on the right side of the bar, or of another mark. NaN is on no side."""
-        mark = self.bar if against is None else against
-        return {">=": value >= mark, ">": value > mark, "<=": value <= mark, "<": value < mark}[self.relation]
+    def holds(self, value: float, threshold: float | None = None) -> bool:
+        """Return whether a value satisfies `threshold` (default: the criterion's). NaN never does."""
+        limit = self.threshold if threshold is None else threshold
+        return {">=": value >= limit, ">": value > limit, "<=": value <= limit, "<": value < limit}[self.relation]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a bar.
+    """The outcome of a criterion.
 
-    measured: None where there is nothing to check, and `failed` then says why. point, interval, aim: whether they hold;
-    None for an interval that is not known and an aim that is not set.
+    Attributes:
+        criterion: The criterion.
+        measured: The measured value, or None.
+        point: Whether the value satisfies the threshold.
+        interval: Whether the whole 95 % interval does; None if the error is not known.
+        aim: Whether the value reaches the aim; None if there is no aim.
+        failed: Why there is no measured value, or None.
     """
 
-    bar: Criterion
+    criterion: Criterion
     measured: Measurement | None = None
     point: bool = False
     interval: bool | None = None
@@ -80,35 +90,42 @@ class Verdict:
     failed: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        found = self.measured and {name: json_number(value) for name, value in vars(self.measured).items()}
-        bar = {name: getattr(self.bar, name) for name in ("command", "what", "relation", "bar", "aim")}
-        told = {"point": self.point, "interval": self.interval, "aim_reached": self.aim, "failed": self.failed}
-        return bar | {"measured": found} | told
+        """Return JSON values."""
+        measured = self.measured and {name: json_number(value) for name, value in vars(self.measured).items()}
+        criterion = {name: getattr(self.criterion, name) for name in ("command", "what", "relation")}
+        criterion |= {"bar": self.criterion.threshold, "aim": self.criterion.aim}
+        outcome = {"point": self.point, "interval": self.interval, "aim_reached": self.aim, "failed": self.failed}
+        return criterion | {"measured": measured} | outcome
 
 
-def check(bar: Criterion, answer: Answer | None, failed: str | None = None) -> Verdict:
-    """Hold an answer against a bar. failed: why there is no answer; None where the command was not run."""
+def check(criterion: Criterion, answer: Answer | None, failed: str | None = None) -> Verdict:
+    """Check a command's result against a criterion.
+
+    Args:
+        criterion: The criterion.
+        answer: The command's result, or None.
+        failed: Why there is no result; None if the command was not run.
+    """
     if answer is None:
-        return Verdict(bar, failed=f"failed: {failed}" if failed else NOT_RUN)
+        return Verdict(criterion, failed=f"failed: {failed}" if failed else NOT_RUN)
     try:
-        measured = bar.read(answer)
+        measured = criterion.extract(answer)
     except NotMeasuredError as missing:
-        return Verdict(bar, failed=f"not measured: {missing}")
+        return Verdict(criterion, failed=f"not measured: {missing}")
     except MissingError as missing:
-        return Verdict(bar, failed=f"failed: {missing}")
-    worst = measured.low if bar.relation.startswith(">") else measured.high
+        return Verdict(criterion, failed=f"failed: {missing}")
+    worst = measured.low if criterion.relation.startswith(">") else measured.high
     return Verdict(
-        bar,
+        criterion,
         measured,
-        point=bar.holds(measured.value),
-        interval=bar.holds(worst) if measured.is_interval else None,
-        aim=None if bar.aim is None else bar.holds(measured.value, bar.aim),
+        point=criterion.holds(measured.value),
+        interval=criterion.holds(worst) if measured.is_interval else None,
+        aim=None if criterion.aim is None else criterion.holds(measured.value, criterion.aim),
     )
 
 
 def format_number(value: float) -> str:
-    """Short, and exact where it is whole."""
+    """Format a number with three significant digits; integers are exact."""
     if not math.isfinite(value):
         return str(value)
     if value == int(value) and abs(value) < 1e6:
@@ -117,5 +134,5 @@ def format_number(value: float) -> str:
 
 
 def json_number(value: float | None) -> float | str | None:
-    """JSON has no NaN and no infinity."""
+    """Convert NaN and infinity to text, because JSON has neither."""
     return value if value is None or math.isfinite(value) else str(value)

@@ -1,4 +1,4 @@
-"""Runs the commands one after the other, each with a log, and keeps what they answered."""
+"""Runs the measuring commands one by one, and stores their logs and results."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ from benchmarks.bars.command import Command, NoAnswerError
 from benchmarks.bars.criterion import Answer
 
 GRACE = 10
-"""Seconds that an interrupted command gets to stop what it started."""
+"""Seconds that an interrupted command gets to stop its child processes."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a command.
+    """The result of a command.
 
-    version: of the code that it ran. seconds: how long it took. answer: None where it failed, and `failed` then says
-    why; both None where it was not run. kept: from an earlier run of the same version.
+    Attributes:
+        command: The command.
+        version: Version of the code.
+        answer: The measured values, or None.
+        failed: Why the command failed, or None. Both are None if the command was not run.
+        seconds: Duration.
+        cached: Whether the result comes from an earlier run of the same version.
     """
 
     command: Command
@@ -48,17 +53,22 @@ def run_all(
     again: bool = False,
     show: bool = False,
 ) -> list[Result]:
-    """Run what has not answered yet under this version of the code, and give every command's result.
+    """Run the commands without a result for this version of the code, one at a time, and return all results.
 
-    folder: gets NAME.json and NAME.log of each. root: where they run. only: run none but these; the others' kept
-    results are shown. again: run even what has answered. show: run nothing. One at a time: each may need the machine.
+    Args:
+        commands: The commands.
+        folder: Folder for NAME.json and NAME.log of each command.
+        root: Working directory of the commands.
+        only: Names of the commands to run. Existing results of the others are returned.
+        again: Whether to rerun commands that have a result.
+        show: Whether to run nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     version = code_version(root)
     results = {command.name: load_result(command, folder, version) for command in commands}
-    wanted = [] if show else [command for command in commands if not only or command.name in only]
-    todo = [command for command in wanted if again or results[command.name].answer is None]
-    with _stoppable(), tqdm(total=len(todo), desc="bars", unit="command", disable=None) as bar:
+    selected = [] if show else [command for command in commands if not only or command.name in only]
+    todo = [command for command in selected if again or results[command.name].answer is None]
+    with _sigterm_as_interrupt(), tqdm(total=len(todo), desc="bars", unit="command", disable=None) as bar:
         for command in todo:
             results[command.name] = run_one(command, folder, root, version, bar)
             bar.update()
@@ -66,14 +76,14 @@ def run_all(
 
 
 def run_one(command: Command, folder: Path, root: Path, version: str, bar: tqdm) -> Result:
-    """Run one command to its end, and keep its result."""
-    began, said = time.monotonic(), []
+    """Run one command, and store its result."""
+    start, lines = time.monotonic(), []
     log = folder / f"{command.name}.log"
     arguments = [sys.executable, *command.arguments]
     with log.open("w", encoding="utf-8") as file:
         file.write(f"$ python {' '.join(command.arguments)}\n")
         file.flush()
-        # Its errors go straight into the log; its output too, line by line, and is remembered.
+        # stderr goes straight to the log; stdout is copied line by line and collected.
         with subprocess.Popen(
             arguments,
             cwd=root,
@@ -82,52 +92,53 @@ def run_one(command: Command, folder: Path, root: Path, version: str, bar: tqdm)
             stderr=file,
             text=True,
             start_new_session=True,
-        ) as running:
+        ) as process:
             try:
                 bar.set_postfix_str(
                     f"{command.name}, about {command.minutes:g} min" if command.minutes else command.name
                 )
-                for line in running.stdout:
-                    said.append(line)
+                for line in process.stdout:
+                    lines.append(line)
                     file.write(line)
                     file.flush()
             except BaseException:
-                _stop(running)
+                _stop(process)
                 raise
-    seconds = round(time.monotonic() - began, 1)
+    seconds = round(time.monotonic() - start, 1)
     try:
-        result = Result(command, version, command.answer(running.returncode, "".join(said), root), seconds=seconds)
+        result = Result(command, version, command.answer(process.returncode, "".join(lines), root), seconds=seconds)
     except NoAnswerError as error:
         result = Result(command, version, failed=f"{error}; see {log.name}", seconds=seconds)
     if code_version(root) != version:
-        result = Result(command, version, failed="the code was changed while it ran: run it again", seconds=seconds)
+        result = Result(command, version, failed="the code changed while it ran; run it again", seconds=seconds)
     save_result(result, folder)
     return result
 
 
 def save_result(result: Result, folder: Path) -> None:
-    """Write a result down, whole or not at all."""
+    """Write a result atomically."""
     file = folder / f"{result.command.name}.json"
-    told = {name: getattr(result, name) for name in ("version", "seconds", "failed", "answer")}
-    passing = file.with_suffix(".writing")
-    passing.write_text(json.dumps({"arguments": result.command.arguments, **told}, indent=1) + "\n", encoding="utf-8")
-    os.replace(passing, file)
+    content = {name: getattr(result, name) for name in ("version", "seconds", "failed", "answer")}
+    temporary = file.with_suffix(".writing")
+    temporary.write_text(
+        json.dumps({"arguments": result.command.arguments, **content}, indent=1) + "\n", encoding="utf-8"
+    )
+    os.replace(temporary, file)
 
 
 def load_result(command: Command, folder: Path, version: str) -> Result:
-    """What an earlier run of the same version and arguments kept; else a result that was not run."""
+    """Load the result of an earlier run with the same version and arguments, or return one without an answer."""
     try:
-        found: dict[str, Any] = json.loads((folder / f"{command.name}.json").read_text(encoding="utf-8"))
-        if found["version"] == version and found["arguments"] == list(command.arguments):
-            return Result(command, version, found["answer"], found["failed"], found["seconds"], cached=True)
+        stored: dict[str, Any] = json.loads((folder / f"{command.name}.json").read_text(encoding="utf-8"))
+        if stored["version"] == version and stored["arguments"] == list(command.arguments):
+            return Result(command, version, stored["answer"], stored["failed"], stored["seconds"], cached=True)
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # none, or one that a kill cut off
+        pass  # no file, or one that was truncated by a kill
     return Result(command, version)
 
 
 def code_version(root: Path) -> str:
-    """The commit, with a digest of what was changed since: results of other code are not this code's. Without git a
-    word that nothing matches twice."""
+    """Return the commit hash with a digest of uncommitted changes. Without git, return a unique text."""
 
     def git(*arguments: str) -> bytes:
         return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
@@ -143,8 +154,8 @@ def code_version(root: Path) -> str:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """A polite kill unwinds like Ctrl-C, so that a command that is running is stopped too."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that the process command is stopped too."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -152,12 +163,12 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _stop(running: subprocess.Popen) -> None:
-    """A stopped run leaves nothing behind: the command's whole group ends, politely first."""
-    for how in (signal.SIGINT, signal.SIGKILL):
+def _stop(process: subprocess.Popen) -> None:
+    """Stop the whole process group of a command: SIGINT first, then SIGKILL."""
+    for stop_signal in (signal.SIGINT, signal.SIGKILL):
         try:
-            os.killpg(running.pid, how)
-            running.wait(GRACE)
+            os.killpg(process.pid, stop_signal)
+            process.wait(GRACE)
             return
         except subprocess.TimeoutExpired:
             continue

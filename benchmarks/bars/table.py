@@ -1,4 +1,4 @@
-"""The verdicts as one Markdown table, and as JSON."""
+"""Formats the verdicts as a Markdown table and as JSON."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from typing import Any
 from benchmarks.bars.criterion import Criterion, Verdict, check, format_number
 from benchmarks.bars.runner import Result
 
-COLUMNS = ("part", "command", "bar", "measured (95 %)", "wanted", "holds", "as an interval", "aim")
+COLUMNS = ("part", "command", "criterion", "measured (95 %)", "required", "met", "interval met", "aim")
 
 KINDS = ("hold", "hold_as_a_point_only", "fall_short", "failed", "not_measured", "not_run")
 
 
-def verdicts(bars: Sequence[Criterion], results: Sequence[Result]) -> list[tuple[Result, Verdict]]:
-    """Every bar's verdict, beside the result that it reads."""
+def verdicts(criteria: Sequence[Criterion], results: Sequence[Result]) -> list[tuple[Result, Verdict]]:
+    """Check every criterion, and return its verdict with the result of its command."""
     by_name = {result.command.name: result for result in results}
-    return [
-        (by_name[bar.command], check(bar, by_name[bar.command].answer, by_name[bar.command].failed)) for bar in bars
-    ]
+    checked = []
+    for criterion in criteria:
+        result = by_name[criterion.command]
+        checked.append((result, check(criterion, result.answer, result.failed)))
+    return checked
 
 
-def markdown(told: Sequence[tuple[Result, Verdict]], version: str) -> str:
-    """The table, with a line on how to read it."""
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *(_row(result, verdict) for result, verdict in told)]
+def markdown(checked: Sequence[tuple[Result, Verdict]], version: str) -> str:
+    """Return the table with a legend."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *(_row(result, verdict) for result, verdict in checked)]
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
-    counts = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in summary(told).items())
+    counts = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in summary(checked).items())
     return "\n".join(
         [
-            "# The bars",
+            "# Acceptance criteria",
             "",
             f"Code {version}: {counts}.",
             "",
-            "*holds*: the value itself. *as an interval*: its whole 95 % interval is on the right side; a dash where "
-            "its error is not known. An interval of a difference of two rates takes them as unrelated, which is wider "
-            "than the paired one.",
+            "*met*: the value satisfies the requirement. *interval met*: the whole 95 % interval does; a dash means "
+            "that the error is not known. Intervals of differences of two rates treat the rates as independent, which "
+            "makes them wider than paired intervals.",
             "",
             *lines,
             "",
@@ -42,16 +44,16 @@ def markdown(told: Sequence[tuple[Result, Verdict]], version: str) -> str:
     )
 
 
-def summary(told: Sequence[tuple[Result, Verdict]]) -> dict[str, int]:
-    """How many bars hold as far as can be told, hold as a point alone, fall short, and have nothing to judge."""
-    found = [_kind(verdict) for _, verdict in told]
-    return {kind: found.count(kind) for kind in KINDS}
+def summary(checked: Sequence[tuple[Result, Verdict]]) -> dict[str, int]:
+    """Count the verdicts of each kind."""
+    kinds = [_kind(verdict) for _, verdict in checked]
+    return {kind: kinds.count(kind) for kind in KINDS}
 
 
-def to_json(told: Sequence[tuple[Result, Verdict]], version: str) -> dict[str, Any]:
-    """Everything, for the last line and for bars.json."""
-    rows = [{"part": result.command.part, **verdict.to_json(), "kind": _kind(verdict)} for result, verdict in told]
-    return {"version": version, **summary(told), "bars": rows}
+def to_json(checked: Sequence[tuple[Result, Verdict]], version: str) -> dict[str, Any]:
+    """Return all values, for the last line of the output and for bars.json."""
+    rows = [{"part": result.command.part, **verdict.to_json(), "kind": _kind(verdict)} for result, verdict in checked]
+    return {"version": version, **summary(checked), "bars": rows}
 
 
 def _kind(verdict: Verdict) -> str:
@@ -63,13 +65,13 @@ def _kind(verdict: Verdict) -> str:
 
 
 def _row(result: Result, verdict: Verdict) -> tuple[str, ...]:
-    bar = verdict.bar
-    wanted = f"{bar.relation} {format_number(bar.bar)}"
-    head = (result.command.part, result.command.name, bar.what)
+    criterion = verdict.criterion
+    required = f"{criterion.relation} {format_number(criterion.threshold)}"
+    head = (result.command.part, result.command.name, criterion.what)
     if verdict.failed:
-        return (*head, verdict.failed, wanted, "", "", "")
-    aim = (
-        "" if bar.aim is None else f"{'reached' if verdict.aim else 'missed'}: {bar.relation} {format_number(bar.aim)}"
-    )
+        return (*head, verdict.failed, required, "", "", "")
+    aim = ""
+    if criterion.aim is not None:
+        aim = f"{'reached' if verdict.aim else 'missed'}: {criterion.relation} {format_number(criterion.aim)}"
     interval = {None: "-", True: "yes", False: "**no**"}[verdict.interval]
-    return (*head, verdict.measured.text(), wanted, "yes" if verdict.point else "**falls short**", interval, aim)
+    return (*head, verdict.measured.text(), required, "yes" if verdict.point else "**falls short**", interval, aim)

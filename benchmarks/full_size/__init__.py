@@ -1,2 +1,1 @@
-"""PrefGen at full size, with random weights and no download: what it takes, and how near each part is to the machine's
-limit."""
+"""Benchmarks PrefGen on Idefics2-8B and SDXL with random weights: time, memory, and the device's own limits."""

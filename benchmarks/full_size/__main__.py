@@ -1,12 +1,12 @@
-"""Full size, random weights, nothing downloaded: PrefDisc on Idefics2-8B, SDXL with the adapter, ReNO, a QLoRA step.
+"""Measures PrefDisc on Idefics2-8B, SDXL with the adapter, ReNO and a QLoRA step at full size, with random weights.
 
     make python ARGS="-m benchmarks.full_size --device auto"
 
-Each row says what ran, in how many seconds, what it held at most, and the limit: the larger of what must be multiplied,
-over the products that this device does a second, and what must be read, over the bytes that it copies a second; both
-measured here first. A row that does not fit into the memory that is free is not begun, and says what it needs. On a
-CPU, where a whole row would take an hour, a part of it runs, and the row says which; what the whole would take is an
-estimate by the ratio of the limits. The last line is one JSON object.
+Nothing is downloaded. Each row has the time, the peak memory, and the roofline limit: the larger of the required
+floating point operations divided by the device's measured FLOP/s, and the required memory reads divided by its measured
+bandwidth. A row that does not fit into free memory is skipped and reports what it needs. On a CPU, where a row could
+take an hour, only a part of it runs; the time of the whole row is then estimated by the ratio of the limits. The last
+line is one JSON object.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PRECISIONS = ("none", "nf4")
 
 
 def rows(device: Device, shapes: Shapes, seconds: float) -> Iterator[dict]:
-    """All rows. One model is there at a time, but for ReNO's."""
+    """Measure all rows. One model is in memory at a time, except for ReNO."""
     for quantize in PRECISIONS:
         prefdisc_benchmark = PrefDiscBenchmark(device, shapes, quantize, seconds)
         yield prefdisc_benchmark.build()
@@ -43,46 +43,49 @@ def rows(device: Device, shapes: Shapes, seconds: float) -> Iterator[dict]:
     pack = load_comfyui(device.torch_device)
     generator = GeneratorBenchmark(device, shapes, pack, seconds)
     yield from generator.rows()
-    # In four bits where PrefDisc does not fit whole beside the painter.
-    whole = PrefDiscBenchmark(device, shapes, "none", seconds)
-    needs = whole.size + (shapes.working[1] + whole.working_gib()) * GIB
-    prefdisc_benchmark = whole if needs <= device.free() else PrefDiscBenchmark(device, shapes, "nf4", seconds)
+    # ReNO uses PrefDisc in 4 bits if it does not fit in full precision next to the generator.
+    full_precision = PrefDiscBenchmark(device, shapes, "none", seconds)
+    needs = full_precision.size + (shapes.working[1] + full_precision.working_gib()) * GIB
+    prefdisc_benchmark = full_precision if needs <= device.free() else PrefDiscBenchmark(device, shapes, "nf4", seconds)
     if prefdisc_benchmark.size + shapes.working[1] * GIB <= device.free():
         prefdisc_benchmark.build()
     yield generator.reno(prefdisc_benchmark)
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, or cuda:1")
-    parser.add_argument("--geometry", choices=list(SHAPES), default="full", help="tiny: the same code in seconds")
-    parser.add_argument("--memory", type=float, help="GiB that this process may hold at most (default: what is free)")
-    parser.add_argument("--seconds", type=float, default=60, help="about what a row may take before it runs in part")
-    parser.add_argument("--out", type=Path, default=OUT, help="where the JSON goes, and the table beside it as .md")
-    parser.add_argument("--document", type=Path, help="a Markdown file whose table is to be replaced")
-    given = parser.parse_args()
-    device = Device(choose_device(given.device), None if given.memory is None else int(given.memory * GIB))
-    shapes = SHAPES[given.geometry]
-    found = []
-    rate, moved = device.matmul_rate(device.dtype) / 1e12, device.bandwidth() / 1e9
-    print(f"{device.name}: {rate:.2f} TFLOP/s, {moved:.1f} GB/s")
-    for row in rows(device, shapes, given.seconds):
-        found.append(row)
+    parser.add_argument("--geometry", choices=list(SHAPES), default="full", help="tiny runs the same code in seconds")
+    parser.add_argument("--memory", type=float, help="maximum GiB of this process (default: all free memory)")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="approximate time after which only a part of a row is run"
+    )
+    parser.add_argument("--out", type=Path, default=OUT, help="JSON file; the table is written next to it as .md")
+    parser.add_argument("--document", type=Path, help="Markdown file in which the table is replaced")
+    arguments = parser.parse_args()
+    device = Device(choose_device(arguments.device), None if arguments.memory is None else int(arguments.memory * GIB))
+    shapes = SHAPES[arguments.geometry]
+    measured_rows = []
+    tflops, bandwidth = device.matmul_rate(device.dtype) / 1e12, device.bandwidth() / 1e9
+    print(f"{device.name}: {tflops:.2f} TFLOP/s, {bandwidth:.1f} GB/s")
+    for row in rows(device, shapes, arguments.seconds):
+        measured_rows.append(row)
         print(line(row), flush=True)
     result = {
         "device": device.name,
         "geometry": shapes.name,
         "dtype": str(device.dtype).removeprefix("torch."),
-        "matmul_tflops": round(rate, 3),
-        "bandwidth_gb_s": round(moved, 2),
+        "matmul_tflops": round(tflops, 3),
+        "bandwidth_gb_s": round(bandwidth, 2),
         "torch": torch.__version__,
-        "rows": found,
+        "rows": measured_rows,
     }
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
-    given.out.with_suffix(".md").write_text(markdown(result))
-    if given.document:
-        given.document.write_text(replace_table(given.document.read_text(), markdown(result)))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    arguments.out.with_suffix(".md").write_text(markdown(result))
+    if arguments.document:
+        arguments.document.write_text(replace_table(arguments.document.read_text(), markdown(result)))
     print(json.dumps(result))
 
 

@@ -1,4 +1,4 @@
-"""The device: what its device multiplies and moves a second, what is free, and what a piece of work held at most."""
+"""Measures a device: FLOP/s, memory bandwidth, free memory and peak memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ import torch
 
 GIB = 2**30
 HEADROOM = 1.5 * GIB
-"""Left to everybody else (default ours)."""
+"""Memory left to other processes (our default)."""
 
 
 @dataclass
 class Device:
-    """One device to compute on. cap: bytes this process may hold at most, of what is there; None for all of it."""
+    """A device to measure.
+
+    Attributes:
+        torch_device: The device.
+        cap: Maximum bytes of this process; None for no limit.
+        peak: Peak memory in bytes of the last `track_peak_memory` block.
+    """
 
     torch_device: torch.device
     cap: int | None = None
@@ -29,31 +35,32 @@ class Device:
 
     @property
     def cuda(self) -> bool:
+        """Return whether this is a GPU."""
         return self.torch_device.type == "cuda"
 
     @property
     def name(self) -> str:
-        """The device's name, as a table says it."""
+        """Return the name of the device for tables."""
         if self.cuda:
             return torch.cuda.get_device_name(self.torch_device)
         return f"{_processor()}, {torch.get_num_threads()} threads"
 
     @property
     def dtype(self) -> torch.dtype:
-        """What full-size models compute in."""
+        """Return the dtype of full-size models."""
         return torch.bfloat16
 
     def sync(self) -> None:
-        """Wait until what was asked of the device is done."""
+        """Wait for all work on the device."""
         if self.cuda:
             torch.cuda.synchronize(self.torch_device)
 
     def memory_in_use(self) -> int:
-        """Bytes that this process holds of the device's memory now."""
+        """Return the bytes of device memory that this process uses now."""
         return torch.cuda.memory_allocated(self.torch_device) if self.cuda else psutil.Process().memory_info().rss
 
     def free(self) -> int:
-        """Bytes that may be taken still, with room left for others."""
+        """Return the bytes that may still be allocated, leaving headroom for other processes."""
         gc.collect()
         if self.cuda:
             torch.cuda.empty_cache()
@@ -64,8 +71,10 @@ class Device:
 
     @contextmanager
     def limit_memory(self) -> Iterator[None]:
-        """Inside, this process cannot take more than `free` says: what asks for more gets torch's error for too little
-        memory, and nobody else suffers. Where the system knows no such limit (it is Linux's), nothing is held."""
+        """Limit the memory of this process to `free()` inside the block; larger allocations raise out-of-memory errors.
+
+        On CPUs this works on Linux only; other systems have no limit.
+        """
         if self.cuda:
             total = torch.cuda.get_device_properties(self.torch_device).total_memory
             torch.cuda.set_per_process_memory_fraction(
@@ -90,8 +99,7 @@ class Device:
 
     @contextmanager
     def track_peak_memory(self) -> Iterator[None]:
-        """Inside, `peak` follows what the process holds at most: the allocator's own count on a GPU, and on a CPU the
-        resident set, looked at every few milliseconds."""
+        """Record the peak memory of the block in `peak`: the allocator's on a GPU, the resident set on a CPU."""
         self.sync()
         self.peak = self.memory_in_use()
         if self.cuda:
@@ -102,11 +110,11 @@ class Device:
             return
         done = threading.Event()
 
-        def look() -> None:
+        def sample() -> None:
             while not done.wait(0.005):
                 self.peak = max(self.peak, self.memory_in_use())
 
-        watcher = threading.Thread(target=look, daemon=True)
+        watcher = threading.Thread(target=sample, daemon=True)
         watcher.start()
         try:
             yield
@@ -116,36 +124,36 @@ class Device:
             self.peak = max(self.peak, self.memory_in_use())
 
     def timed(self, work: Callable[[], object]) -> float:
-        """Seconds that `work` takes, to its end on the device."""
+        """Return the seconds that `work` takes, including its work on the device."""
         self.sync()
-        began = time.perf_counter()
+        start = time.perf_counter()
         work()
         self.sync()
-        return time.perf_counter() - began
+        return time.perf_counter() - start
 
     def matmul_rate(self, dtype: torch.dtype) -> float:
-        """Multiplications and additions a second of the best of a few large square products: the arithmetic limit."""
+        """Measure FLOP/s: the best of a few large square matrix products."""
         return _matmul_rate(self.torch_device, dtype)
 
     def bandwidth(self) -> float:
-        """Bytes a second read and written by the best of a few large copies."""
+        """Measure the memory bandwidth in bytes a second (read and written): the best of a few large copies."""
         return _bandwidth(self.torch_device)
 
 
 @lru_cache
-def _matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    side, repeats = (8192, 10) if device.type == "cuda" else (2048, 16)
-    a, b = torch.randn(2, side, side, device=device).to(dtype)
-    device = Device(device)
+def _matmul_rate(torch_device: torch.device, dtype: torch.dtype) -> float:
+    side, repeats = (8192, 10) if torch_device.type == "cuda" else (2048, 16)
+    a, b = torch.randn(2, side, side, device=torch_device).to(dtype)
+    device = Device(torch_device)
     device.timed(lambda: a @ b)
     return 2 * side**3 / min(device.timed(lambda: a @ b) for _ in range(repeats))
 
 
 @lru_cache
-def _bandwidth(device: torch.device) -> float:
-    size = 2 * GIB if device.type == "cuda" else GIB // 4
-    source, target = torch.zeros(2, size, dtype=torch.uint8, device=device)
-    device = Device(device)
+def _bandwidth(torch_device: torch.device) -> float:
+    size = 2 * GIB if torch_device.type == "cuda" else GIB // 4
+    source, target = torch.zeros(2, size, dtype=torch.uint8, device=torch_device)
+    device = Device(torch_device)
     device.timed(lambda: target.copy_(source))
     return 2 * size / min(device.timed(lambda: target.copy_(source)) for _ in range(5))
 
@@ -159,7 +167,7 @@ def _processor() -> str:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """auto: the first GPU, or the CPU."""
+    """Return the torch device; "auto" is the first GPU, or the CPU without one."""
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device("cuda", torch.cuda.current_device()) if wanted == "cuda" else torch.device(wanted)

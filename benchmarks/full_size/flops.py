@@ -1,6 +1,8 @@
-"""What a piece of PrefDisc's work cannot be done without: multiplications and additions, counted by the shapes, two an
-element of every product. Norms, activations and softmaxes are left out, and so is what is computed twice to save
-memory. A test holds this to what torch counts."""
+"""Counts the floating point operations that PrefDisc requires, from its shapes.
+
+Each multiplication and each addition of matrix products counts. Norms, activations and softmaxes do not count, nor does
+recomputation that saves memory. A test compares the counts with torch's.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,17 @@ from prefgen.prefdisc.config import PrefDiscSpec
 
 
 def linear_weights(module: nn.Module) -> int:
-    """Weights of a module's linear layers."""
+    """Count the weights of a module's linear layers."""
     return sum(prod(layer.weight.shape) for layer in module.modules() if isinstance(layer, nn.Linear))
 
 
 class PrefDiscFlops:
-    """Counts for a base, given as one on the meta device, and how its checkpoint reads. Images are square."""
+    """FLOPs of a PrefDisc with square images.
+
+    Args:
+        base: Base model, on the meta device.
+        spec: PrefDisc's configuration.
+    """
 
     def __init__(self, base: nn.Module, spec: PrefDiscSpec) -> None:
         self.config: Idefics2Config = base.config
@@ -34,34 +41,33 @@ class PrefDiscFlops:
         self.labels = prod(base.lm_head.weight.shape)
 
     def image_flops(self, images: int) -> float:
-        """An image becomes its tokens: the tower, the projection of its patches, the perceiver."""
+        """Count the FLOPs of encoding images: vision tower, projection and perceiver."""
         vision, perceiver = self.config.vision_config, self.config.perceiver_config
         n, latents, width = self.patches, perceiver.resampler_n_latents, vision.hidden_size
-        patching = 2 * n * width * 3 * vision.patch_size**2
+        patch_embedding = 2 * n * width * 3 * vision.patch_size**2
         tower = 2 * n * self.tower + 4 * n * n * width * vision.num_hidden_layers
-        read = 0
+        perceiver_flops = 0
         for layer in self.perceiver.layers:
             keys = linear_weights(layer.self_attn.k_proj) + linear_weights(layer.self_attn.v_proj)
             heads = perceiver.resampler_n_heads * perceiver.resampler_head_dim
-            read += 2 * (n + latents) * keys + 2 * latents * (linear_weights(layer) - keys)
-            read += 4 * latents * (n + latents) * heads
-        return images * (patching + tower + 2 * n * self.projection + read)
+            perceiver_flops += 2 * (n + latents) * keys + 2 * latents * (linear_weights(layer) - keys)
+            perceiver_flops += 4 * latents * (n + latents) * heads
+        return images * (patch_embedding + tower + 2 * n * self.projection + perceiver_flops)
 
     def decoder_flops(self, tokens: int, before: int = 0, rows: int = 1) -> float:
-        """`rows` sequences of so many tokens go through the decoder, each token attending to those before it, and to
-        `before` tokens that were read already."""
+        """Count the FLOPs of the decoder for `rows` sequences of `tokens` tokens after `before` cached tokens."""
         text = self.config.text_config
         heads = text.num_attention_heads * (text.head_dim or text.hidden_size // text.num_attention_heads)
         attention = 4 * tokens * (before + tokens / 2) * heads * text.num_hidden_layers
         return rows * (2 * tokens * self.text + attention)
 
     def logit_flops(self, positions: int) -> float:
-        """The vocabulary's logits at so many positions."""
+        """Count the FLOPs of vocabulary logits at `positions` positions."""
         return 2 * positions * self.labels
 
 
 def count_flops(work: Callable[[], object]) -> float:
-    """What torch counts of some work, on tensors of any device, the meta device among them."""
+    """Count the FLOPs of `work` with torch; tensors may be on the meta device."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         work()
     return float(counter.get_total_flops())

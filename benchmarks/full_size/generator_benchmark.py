@@ -1,5 +1,4 @@
-"""The rows of the painter: SDXL's denoising with and without the user's branch, and an iteration of ReNO through it,
-by ComfyUI's own sampling and the nodes' own code."""
+"""Measures SDXL with and without the adapter, and an iteration of ReNO, with ComfyUI's sampling code."""
 
 from __future__ import annotations
 
@@ -17,13 +16,20 @@ from benchmarks.full_size.timing import Workload, measure_row, skipped_row, unit
 from benchmarks.geometries import PROMPT
 from prefgen.rewards import PreferenceReward
 
-TEXT = 77
-TOKENS = 16
-"""User tokens (default ours; the papers' adapters have 4 to 16)."""
+TEXT_TOKENS = 77
+USER_TOKENS = 16
+"""Our default; the papers' adapters have 4 to 16."""
 
 
 class GeneratorBenchmark:
-    """SDXL's UNet on one device."""
+    """Measures SDXL's UNet on one device.
+
+    Args:
+        device: The device.
+        shapes: Model and image sizes.
+        pack: Imports modules of the pack.
+        seconds: Approximate time after which only a part of a row is run.
+    """
 
     def __init__(self, device: Device, shapes: Shapes, pack: Pack, seconds: float) -> None:
         self.device, self.shapes, self.pack, self.seconds = device, shapes, pack, seconds
@@ -33,25 +39,25 @@ class GeneratorBenchmark:
         self.model = None
 
     def fits(self, working: float) -> bool:
-        """Whether the UNet, if it is not there yet, and so many GiB beside it have room."""
+        """Return whether the UNet, if it is not loaded yet, and `working` GiB fit into free memory."""
         return (0 if self.model is not None else self.size) + working * GIB <= self.device.free()
 
     def needs(self, working: float) -> float:
-        """GiB of the UNet and of what the work takes beside it."""
+        """Return the required GiB: the UNet, and `working` GiB of activations."""
         return self.size / GIB + working
 
     def step_flops(self, pixels: int, rows: int, tokens: int = 0) -> float:
-        """One evaluation of the UNet for so many rows; tokens: of the user's branch, whose keys and values are made."""
+        """Count the FLOPs of one UNet evaluation for `rows` samples, with `tokens` user tokens in the adapter."""
         side, device, dtype, shape = pixels // 8, torch.device("meta"), self.device.dtype, self.shapes.unet
         x = torch.zeros(rows, 4, side, side, dtype=dtype, device=device)
-        context = torch.zeros(rows, TEXT, shape.context_dim, dtype=dtype, device=device)
+        context = torch.zeros(rows, TEXT_TOKENS, shape.context_dim, dtype=dtype, device=device)
         y = torch.zeros(rows, shape.condition_dim, dtype=dtype, device=device)
         times = torch.zeros(rows, device=device)
-        found = count_flops(lambda: self.meta.diffusion_model(x, times, context, y=y))
-        return found + tokens * self._branch_flops(side)
+        unet_flops = count_flops(lambda: self.meta.diffusion_model(x, times, context, y=y))
+        return unet_flops + tokens * self._branch_flops(side)
 
     def _branch_flops(self, side: int) -> float:
-        """For one user token and one row: two products of every block's queries with it."""
+        """Count the FLOPs of the adapter for one user token and one sample: two products in every block."""
         levels = dict(zip(self.shapes.unet.channels, range(len(self.shapes.unet.channels)), strict=False))
         top = max(levels.values())
         return sum(
@@ -60,18 +66,18 @@ class GeneratorBenchmark:
         )
 
     def rows(self) -> list[dict]:
-        """All steps, plain and with the adapter."""
+        """Measure denoising without and with the adapter."""
         return [self._denoising(False), self._denoising(True)]
 
     def _denoising(self, adapted: bool) -> dict:
         shapes, working = self.shapes, self.shapes.working[0]
         name = f"SDXL {shapes.width} px, {shapes.steps} steps" + (", with the adapter" if adapted else "")
-        # The positive and the negative prompt's row; the user's tokens are the positive's alone.
-        flops = self.step_flops(shapes.width, 2, TOKENS if adapted else 0)
+        # One sample for each prompt, positive and negative; only the positive one has user tokens.
+        flops = self.step_flops(shapes.width, 2, USER_TOKENS if adapted else 0)
 
         def work(steps: int) -> Workload:
             return Workload(
-                lambda: self._paint(steps, adapted),
+                lambda: self._generate(steps, adapted),
                 steps * flops,
                 steps * self.size,
                 description=f"{steps} steps" if steps > 1 else "1 step",
@@ -95,13 +101,13 @@ class GeneratorBenchmark:
 
     def _conditioning(self) -> list:
         shape = self.shapes.unet
-        return [[torch.randn(1, TEXT, shape.context_dim), {"pooled_output": torch.randn(1, shape.pooled_dim)}]]
+        return [[torch.randn(1, TEXT_TOKENS, shape.context_dim), {"pooled_output": torch.randn(1, shape.pooled_dim)}]]
 
     @torch.inference_mode()
-    def _paint(self, steps: int, adapted: bool) -> None:
+    def _generate(self, steps: int, adapted: bool) -> None:
         import comfy.sample
 
-        model = self._with_branch() if adapted else self.model
+        model = self._with_adapter() if adapted else self.model
         side = self.shapes.width // 8
         latent = torch.zeros(1, 4, side, side)
         positive, negative = self._conditioning(), self._conditioning()
@@ -110,17 +116,19 @@ class GeneratorBenchmark:
             model, noise, steps, 7.0, "euler", "normal", positive, negative, latent, disable_pbar=True, seed=0
         )
 
-    def _with_branch(self):
-        """The MODEL with random users' keys and values, by the node's own patch."""
+    def _with_adapter(self):
+        """Return the MODEL with the node's patch and random user keys and values."""
         with torch.inference_mode(False):
-            made = {
-                name: tuple(torch.randn(2, 1, TOKENS, width, dtype=self.device.dtype, device=self.device.torch_device))
+            keys_values = {
+                name: tuple(
+                    torch.randn(2, 1, USER_TOKENS, width, dtype=self.device.dtype, device=self.device.torch_device)
+                )
                 for name, width in self.shapes.unet.attention_blocks()
             }
-        return self.pack("nodes.attention").patch_user_branch(self.model, made)
+        return self.pack("nodes.attention").patch_user_branch(self.model, keys_values)
 
     def reno(self, prefdisc_benchmark: PrefDiscBenchmark) -> dict:
-        """One iteration at the few-step generator's size: one step, the decoder, the score, and the way back."""
+        """Measure one iteration of ReNO: one UNet step, the decoder, the score, and the backward pass."""
         shapes, working = self.shapes, self.shapes.working[1]
         name, precision = (
             f"ReNO {shapes.turbo} px, one iteration",
@@ -128,20 +136,20 @@ class GeneratorBenchmark:
         )
         decoding = self._decoding_flops()
         history = prefdisc_benchmark.history_tokens(shapes.pairs)
-        judged = prefdisc_benchmark.flops.image_flops(1) + prefdisc_benchmark.flops.decoder_flops(
+        scoring = prefdisc_benchmark.flops.image_flops(1) + prefdisc_benchmark.flops.decoder_flops(
             prefdisc_benchmark.open_tokens(), history
         )
-        # As much again for the gradient of the activations.
-        flops = 2 * (self.step_flops(shapes.turbo, 1) + decoding + judged)
-        moved = 2 * (self.size + prefdisc_benchmark.seen_bytes + prefdisc_benchmark.text_bytes)
+        # The gradient of the activations costs the same again.
+        flops = 2 * (self.step_flops(shapes.turbo, 1) + decoding + scoring)
+        moved = 2 * (self.size + prefdisc_benchmark.image_bytes + prefdisc_benchmark.text_bytes)
         pairs = shapes.pairs if self.device.cuda else 1
-        ready: list[Callable[[], None]] = []
+        prepared: list[Callable[[], None]] = []
         whole = Workload(
-            lambda: ready[0](),
+            lambda: prepared[0](),
             flops,
             moved,
             description=f"1 iteration, a history of {pairs} pairs",
-            prepare=lambda: ready.append(self._iteration(prefdisc_benchmark, pairs)),
+            prepare=lambda: prepared.append(self._iteration(prefdisc_benchmark, pairs)),
         )
         if prefdisc_benchmark.prefdisc is None or not self.fits(working):
             needs = self.needs(working) + prefdisc_benchmark.needs(0)
@@ -168,15 +176,15 @@ class GeneratorBenchmark:
         graph = sampling.FewSteps(
             self.model, self._conditioning(), None, {"samples": torch.zeros(1, 4, side, side)}, sigmas, recompute=True
         )
-        liked = PreferenceReward(prefdisc_benchmark.prefdisc, prefix, PROMPT)
+        reward = PreferenceReward(prefdisc_benchmark.prefdisc, prefix, PROMPT)
 
-        def climb(noise: Tensor, render: Callable[[Tensor], Tensor]) -> Tensor:
+        def gradient_of_score(noise: Tensor, render: Callable[[Tensor], Tensor]) -> Tensor:
             decode = sampling.load_decoder(vae, recompute=True)
             noise = noise.detach().clone().requires_grad_()
-            return torch.autograd.grad(liked(decode(render(noise))).sum(), noise)[0]
+            return torch.autograd.grad(reward(decode(render(noise))).sum(), noise)[0]
 
-        def once() -> None:
+        def run_iteration() -> None:
             with sampling.gradients():
-                graph.differentiate(graph.seed_noise().clone(), climb)
+                graph.differentiate(graph.seed_noise().clone(), gradient_of_score)
 
-        return once
+        return run_iteration

@@ -1,4 +1,4 @@
-"""The rows of PrefDisc: built, a history encoded, candidates scored, a training step of the paper's recipe."""
+"""Measures PrefDisc: building the model, encoding a history, scoring candidates, and a training step."""
 
 from __future__ import annotations
 
@@ -24,11 +24,18 @@ from train.prefdisc.learner import Learner, trainable
 from train.prefdisc.lora import lay_lora
 
 SIZE = 512
-"""Pixels of images, as the paper has them; PrefDisc reads them at its spec's."""
+"""Image size in pixels, as in the paper; PrefDisc resizes images to the size in its spec."""
 
 
 class PrefDiscBenchmark:
-    """The rows of one precision."""
+    """Measures PrefDisc in one precision.
+
+    Args:
+        device: The device.
+        shapes: Model and image sizes.
+        quantize: "none" or "nf4".
+        seconds: Approximate time after which only a part of a row is run.
+    """
 
     def __init__(self, device: Device, shapes: Shapes, quantize: str, seconds: float) -> None:
         self.device, self.shapes, self.seconds = device, shapes, seconds
@@ -40,16 +47,16 @@ class PrefDiscBenchmark:
         text = sum(p.numel() for p in base.model.text_model.layers.parameters())
         rest = sum(p.numel() for p in (*base.model.vision_model.parameters(), *base.model.connector.parameters()))
         share = self.size / sum(p.numel() for p in base.parameters())
-        self.text_bytes, self.seen_bytes = text * share, rest * share
+        self.text_bytes, self.image_bytes = text * share, rest * share
         self.turns = Turns(shapes.spec, word_tokenizer())
         self.prefdisc: PrefDisc | None = None
 
     def needs(self, working: float) -> float:
-        """GiB of the weights and of what the work takes beside them."""
+        """Return the required GiB: the weights, and `working` GiB of activations."""
         return self.size / GIB + working
 
     def build(self) -> dict:
-        """Built on the device from random values: no file is read, so this bounds a loading from below."""
+        """Measure building the model from random values: a lower bound of the loading time, since no file is read."""
         name, needs = "build PrefDisc", self.needs(0.2)
         whole = Workload(self._build, 0.0, self.size, description=f"{self.size / GIB:.1f} GiB of weights")
         if needs * GIB > self.device.free():
@@ -60,7 +67,7 @@ class PrefDiscBenchmark:
         self.prefdisc = build_prefdisc(self.shapes, self.device.dtype, self.quantize, self.device.torch_device)
 
     def rows(self) -> Iterator[dict]:
-        """Encode and score."""
+        """Measure encoding a history and scoring candidates."""
         pairs, candidates, working = self.shapes.pairs, self.shapes.candidates, self.working_gib()
         yield self._row(f"encode a history of {pairs} pairs", self._encode, pairs, self._encode(pairs), working)
         whole = self._score(candidates, pairs)
@@ -73,23 +80,23 @@ class PrefDiscBenchmark:
         if not count:
             return skipped_row(self.device, name, self.precision, whole, "takes too long here", None)
         work = whole if count == most else make(count)
-        # A third run is so much less noise on a GPU; on a CPU one takes a minute.
+        # Repeats reduce the noise on a GPU; on a CPU, one run takes a minute.
         repeats, warm = (3, True) if self.device.cuda else (1, False)
         return measure_row(self.device, name, self.precision, work, whole, repeats, warm)
 
     def working_gib(self) -> float:
-        """What reading a forward's images takes: see `PrefDisc.working_bytes`."""
+        """Estimate the working memory for encoding a batch of images; see `PrefDisc.working_bytes`."""
         vision, text = self.flops.config.vision_config, self.flops.config.text_config
         chunk = min(self.shapes.candidates, CHUNK if self.device.cuda else CPU_CHUNK)
         widest = max(vision.intermediate_size, text.intermediate_size)
         return 4 * chunk * self.flops.patches * widest * self.device.dtype.itemsize / GIB + 0.5
 
     def open_tokens(self) -> int:
-        """Tokens of a candidate."""
+        """Return the number of tokens of a candidate."""
         return len(self.turns.open(PROMPT))
 
     def history_tokens(self, pairs: int) -> int:
-        """Tokens of a history, with P_v."""
+        """Return the number of tokens of a history, including the preference tokens."""
         return self.shapes.spec.num_tokens + 2 * pairs * len(self.turns.rated(PROMPT, True))
 
     def _images(self, count: int) -> torch.Tensor:
@@ -97,13 +104,13 @@ class PrefDiscBenchmark:
 
     @torch.no_grad()
     def encoded(self, pairs: int) -> HistoryPrefix:
-        """A history of random images, read."""
+        """Encode a history of random images."""
         return self.prefdisc.encode(Geometry("", self.prefdisc, SIZE).history(pairs))
 
     def _encode(self, pairs: int) -> Workload:
         tokens = self.history_tokens(pairs)
         flops = self.flops.image_flops(2 * pairs) + self.flops.decoder_flops(tokens)
-        moved = self.seen_bytes + self.text_bytes
+        moved = self.image_bytes + self.text_bytes
         return Workload(
             lambda: self.encoded(pairs),
             flops,
@@ -113,29 +120,31 @@ class PrefDiscBenchmark:
         )
 
     def _score(self, count: int, pairs: int = 1) -> Workload:
-        """Against a history that was read before; a short one serves where not all candidates can be scored either."""
+        """Describe scoring `count` candidates after a cached history."""
         before, tokens = self.history_tokens(pairs), self.open_tokens()
         flops = self.flops.image_flops(count) + self.flops.decoder_flops(tokens, before, count)
-        kept: list = []
+        inputs: list = []
 
         @torch.no_grad()
         def run() -> None:
-            self.prefdisc.score(*kept, PROMPT)
+            self.prefdisc.score(*inputs, PROMPT)
 
         forwards = -(-count // (CHUNK if self.device.cuda else CPU_CHUNK))
-        moved = forwards * (self.seen_bytes + self.text_bytes)
+        moved = forwards * (self.image_bytes + self.text_bytes)
         return Workload(
             run,
             flops,
             moved,
             count * tokens,
             f"{count} {'candidate' if count == 1 else 'candidates'} of {tokens} tokens after {before}",
-            lambda: kept.extend([self.encoded(pairs), self._images(count)]),
+            lambda: inputs.extend([self.encoded(pairs), self._images(count)]),
         )
 
     def train(self) -> dict:
-        """A step of stage 1 (method.md section 2): the forward of so many pairs of targets with their histories, the
-        gradient of the LoRA and of P_v, and AdamW. The last row: the model is a training's afterwards."""
+        """Measure a step of stage 1 (method.md section 2): forward, gradient of LoRA and preference tokens, and AdamW.
+
+        This must be the last row, because it prepares the model for training.
+        """
         shapes = self.shapes
         whole = self._train(shapes.pairs, shapes.per_device)
         return self._row("train: one QLoRA step", self._train, shapes.pairs, whole, shapes.working[2])
@@ -143,21 +152,21 @@ class PrefDiscBenchmark:
     def _train(self, pairs: int, rows: int = 1) -> Workload:
         tokens = self.history_tokens(pairs) + 2 * self.open_tokens()
         forward = self.flops.image_flops(2 * pairs + 2) + self.flops.decoder_flops(tokens) + self.flops.logit_flops(2)
-        # As much again for the gradient of the activations; of the weights it is needed for the small LoRA alone.
-        flops, moved = 2 * rows * forward, 2 * rows * (self.seen_bytes + self.text_bytes)
-        ready: list[Callable[[], None]] = []
+        # The gradient of the activations costs the same again; of the weights, only the small LoRA needs gradients.
+        flops, moved = 2 * rows * forward, 2 * rows * (self.image_bytes + self.text_bytes)
+        prepared: list[Callable[[], None]] = []
         return Workload(
-            lambda: ready[0](),
+            lambda: prepared[0](),
             flops,
             moved,
             rows * tokens,
             f"{rows} of {2 * pairs + 2} images, {tokens} tokens each",
-            lambda: ready.append(training_step(self.prefdisc, pairs, rows)),
+            lambda: prepared.append(training_step(self.prefdisc, pairs, rows)),
         )
 
 
 def training_step(prefdisc: PrefDisc, pairs: int, rows: int) -> Callable[[], None]:
-    """The recipe's step on random images, as train.prefdisc's trainer runs it with recomputed activations."""
+    """Return a training step on random images, as train.prefdisc runs it with gradient checkpointing."""
     recipe = LoraConfig(vision=True)
     lay_lora(prefdisc.base, LoraSpec(recipe.r, recipe.alpha, recipe.targets), recipe.dropout, recipe.init)
     prefdisc.tokens.data = prefdisc.tokens.data.float()
@@ -171,7 +180,7 @@ def training_step(prefdisc: PrefDisc, pairs: int, rows: int) -> Callable[[], Non
     images = Geometry("", prefdisc, SIZE).images(count * rows, seed=3).to(prefdisc.device)
 
     def step() -> None:
-        # The recipe's bf16: the LoRA's weights are float32, its products are not.
+        # LoRA weights are float32; their products are computed in bf16.
         with torch.autocast(prefdisc.device.type, prefdisc.dtype):
             logits = learner(packed, (count,) * rows, images=images)
             loss = preference_loss(logits[:, 0], logits[:, 1], prefdisc.turns.label_ids)

@@ -1,4 +1,4 @@
-"""Models of any size with random weights, built in the type they compute in and never in another."""
+"""Builds models of any size with random weights, directly in their compute dtype."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from prefgen.prefdisc.base.shards import KEPT_WHOLE
 from prefgen.prefdisc.model import PrefDisc
 
 NUM_RANDOM_VALUES = 2**22
-"""Random values that weights are filled with, over and over: drawing eight billion would take longer than measuring."""
+"""Number of random values; weights repeat them, because drawing eight billion values would take too long."""
 
 Pack = Callable[[str], ModuleType]
 
 
 def meta_base(shapes: Shapes, dtype: torch.dtype) -> nn.Module:
-    """The base's layers and shapes, and no weights."""
+    """Build the base model on the meta device, without weights."""
     from transformers import Idefics2Config, Idefics2ForConditionalGeneration
 
     config = Idefics2Config(**with_full_attention(shapes.base))
@@ -39,10 +39,10 @@ def meta_base(shapes: Shapes, dtype: torch.dtype) -> nn.Module:
 
 
 def build_prefdisc(shapes: Shapes, dtype: torch.dtype, quantize: str, device: torch.device) -> PrefDisc:
-    """A PrefDisc of random weights on `device`, in `dtype`, or its decoder and connector in NF4."""
+    """Build a PrefDisc with random weights in `dtype`, or with its decoder and connector in NF4."""
     base = meta_base(shapes, dtype)
     if quantize == "nf4":
-        _lay_nf4(base, dtype, device)
+        _quantize_nf4(base, dtype, device)
     fill_random(base, device)
     rotary = base.model.text_model.rotary_emb
     base.model.text_model.rotary_emb = type(rotary)(config=base.config.text_config).to(device)
@@ -53,22 +53,24 @@ def build_prefdisc(shapes: Shapes, dtype: torch.dtype, quantize: str, device: to
 
 
 def fill_random(module: nn.Module, device: torch.device) -> None:
-    """Give every parameter that is on the meta device a place and values: matrices a normal's of a size that keeps
-    their outputs' size, vectors 1 where they scale and 0 where they shift."""
+    """Replace every meta parameter by random values on `device`.
+
+    Matrices are normal with a scale that preserves the size of activations. Scale vectors are 1, biases 0.
+    """
     drawn: dict[torch.dtype, Tensor] = {}
     for layer in module.modules():
         for name, parameter in layer.named_parameters(recurse=False):
             if not parameter.is_meta:
                 continue
-            made = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+            values = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
             if parameter.ndim > 1:
                 if parameter.dtype not in drawn:
                     drawn[parameter.dtype] = torch.randn(NUM_RANDOM_VALUES, device=device).to(parameter.dtype)
-                _repeat(made, drawn[parameter.dtype])
-                made.mul_(parameter[0].numel() ** -0.5)
+                _repeat(values, drawn[parameter.dtype])
+                values.mul_(parameter[0].numel() ** -0.5)
             else:
-                made.fill_(0.0 if name == "bias" else 1.0)
-            setattr(layer, name, nn.Parameter(made, requires_grad=False))
+                values.fill_(0.0 if name == "bias" else 1.0)
+            setattr(layer, name, nn.Parameter(values, requires_grad=False))
         for name, buffer in layer.named_buffers(recurse=False):
             if buffer.is_meta:
                 layer._buffers[name] = torch.zeros(buffer.shape, dtype=buffer.dtype, device=device)
@@ -80,9 +82,8 @@ def _repeat(target: Tensor, values: Tensor) -> None:
         part.copy_(values[: len(part)])
 
 
-def _lay_nf4(base: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
-    """Put bitsandbytes' 4-bit layers, of random codes, in the place of the linear layers that a base in NF4 has them
-    for."""
+def _quantize_nf4(base: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
+    """Replace the linear layers that are quantized in NF4 by bitsandbytes' 4-bit layers with random codes."""
     import bitsandbytes as bnb
     from bitsandbytes.functional import QuantState, get_4bit_type
 
@@ -92,7 +93,7 @@ def _lay_nf4(base: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
         if not isinstance(layer, nn.Linear) or any(part in name for part in KEPT_WHOLE):
             continue
         out, into = layer.weight.shape
-        made = bnb.nn.Linear4bit(
+        quantized = bnb.nn.Linear4bit(
             into,
             out,
             layer.bias is not None,
@@ -105,16 +106,18 @@ def _lay_nf4(base: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
         _repeat(packed, codes)
         scales = torch.full((out * into // 64,), 3 * into**-0.5, device=device)
         state = QuantState(scales, torch.Size((out, into)), table, 64, "nf4", dtype)
-        made.weight = bnb.nn.Params4bit(
-            packed, False, state, 64, False, "nf4", torch.uint8, module=made, bnb_quantized=True
+        quantized.weight = bnb.nn.Params4bit(
+            packed, False, state, 64, False, "nf4", torch.uint8, module=quantized, bnb_quantized=True
         )
-        made.quant_state = state
-        base.set_submodule(name, made)
+        quantized.quant_state = state
+        base.set_submodule(name, quantized)
 
 
 def load_comfyui(device: torch.device) -> Pack:
-    """ComfyUI in this process, on this device, with torch's own attention (which it takes by itself on an NVIDIA GPU):
-    a function that imports one of the pack's modules."""
+    """Load ComfyUI into this process with torch's attention, and return a function that imports modules of the pack.
+
+    ComfyUI uses torch's attention by default on NVIDIA GPUs.
+    """
     pack = load_pack(cpu=device.type == "cpu")
     import comfy.cli_args
 
@@ -123,7 +126,7 @@ def load_comfyui(device: torch.device) -> Pack:
 
 
 def meta_unet(shape: UNetShape, dtype: torch.dtype):
-    """Core's SDXL of this shape without weights: a `comfy.model_base.SDXL`."""
+    """Build ComfyUI's SDXL of this shape without weights: a `comfy.model_base.SDXL`."""
     import comfy.supported_models
 
     config = comfy.supported_models.SDXL(shape.ldm_config())
@@ -132,20 +135,20 @@ def meta_unet(shape: UNetShape, dtype: torch.dtype):
 
 
 def build_unet(shape: UNetShape, dtype: torch.dtype, device: torch.device):
-    """Core's SDXL of this shape with random weights, as a MODEL."""
+    """Build ComfyUI's SDXL of this shape with random weights, as a MODEL."""
     import comfy.model_management
     import comfy.model_patcher
 
     model = meta_unet(shape, dtype)
     fill_random(model.diffusion_model, device)
-    model.device = device  # where ComfyUI takes it to be
+    model.device = device  # ComfyUI expects the attribute
     return comfy.model_patcher.ModelPatcher(
         model, load_device=comfy.model_management.get_torch_device(), offload_device=torch.device("cpu")
     )
 
 
 def meta_vae(shapes: Shapes, dtype: torch.dtype) -> nn.Module:
-    """Core's VAE of SDXL's shapes without weights."""
+    """Build ComfyUI's SDXL VAE without weights."""
     from comfy.ldm.models.autoencoder import AutoencoderKL
 
     with torch.device("meta"):
@@ -153,10 +156,10 @@ def meta_vae(shapes: Shapes, dtype: torch.dtype) -> nn.Module:
 
 
 def build_vae(shapes: Shapes, dtype: torch.dtype, device: torch.device):
-    """Core's VAE of SDXL's shapes with random weights. Its class reads a file, so it is given one's tensors."""
+    """Build ComfyUI's SDXL VAE with random weights, as a VAE."""
     import comfy.sd
 
-    made = meta_vae(shapes, dtype)
-    fill_random(made, torch.device("cpu"))
+    vae = meta_vae(shapes, dtype)
+    fill_random(vae, torch.device("cpu"))
     config = {"params": {"ddconfig": copy.deepcopy(shapes.vae), "embed_dim": 4}}
-    return comfy.sd.VAE(sd=made.state_dict(), config=config, dtype=dtype, device=device)
+    return comfy.sd.VAE(sd=vae.state_dict(), config=config, dtype=dtype, device=device)

@@ -1,4 +1,4 @@
-"""The sizes that are measured: Idefics2-8B and SDXL as published, and tiny ones that run the same code in seconds."""
+"""Model and image sizes: Idefics2-8B and SDXL as published, and tiny ones for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IDEFICS2_8B = PUBLISHED | {
     "text_config": PUBLISHED["text_config"]
     | {"max_position_embeddings": 32_768, "bos_token_id": None, "eos_token_id": 2},
 }
-"""HuggingFaceM4/idefics2-8b; the id of the image token is that of our words, the rest as published."""
+"""HuggingFaceM4/idefics2-8b as published, except for the image token id, which is that of our word tokenizer."""
 
 VAE = {
     "double_z": True,
@@ -35,12 +35,21 @@ VAE = {
 
 @dataclass(frozen=True)
 class Shapes:
-    """What is measured.
+    """Sizes of all measured workloads.
 
-    base, spec: PrefDisc's base and how it reads. unet, vae: the painter's. width: of painted images (pixels); steps:
-    of their denoising. turbo: pixels of the few-step generator's. pairs: of a history; candidates: to be scored;
-    per_device: pairs of targets in a training forward. working: GiB that painting takes beside the weights at most, and
-    an iteration of ReNO with recomputed activations, and a training forward (default ours, to decide what is begun).
+    Attributes:
+        name: Name of the geometry.
+        base: Configuration of PrefDisc's base model.
+        spec: PrefDisc's configuration.
+        unet: Shape of the generator's UNet.
+        vae: Configuration of the VAE.
+        width: Width and height of generated images in pixels.
+        steps: Denoising steps.
+        turbo: Width and height of the few-step generator's images in pixels.
+        pairs: Pairs in a history.
+        candidates: Candidates to score.
+        per_device: Pairs of targets in a training batch.
+        working: Maximum GiB besides the weights for generation, a ReNO iteration and a training step (our default).
     """
 
     name: str

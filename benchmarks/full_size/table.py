@@ -1,4 +1,4 @@
-"""The rows as people read them: a line on the screen, and a Markdown table for the documentation."""
+"""Formats rows as lines of text and as a Markdown table."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ BEGIN, END = "<!-- full_size: begin -->", "<!-- full_size: end -->"
 
 
 def line(row: dict) -> str:
-    """One row for the screen."""
+    """Format one row as a line of text."""
     head = f"{row['row']:44}{row['precision']:24}"
     if "not_run" in row:
         needs = f", needs {row['needs_gib']} GiB" if "needs_gib" in row else ""
         return f"{head}not run: {row['not_run']}{needs}"
-    told = f"{row['seconds']:10.3f} s{row['peak_gib']:8.2f} GiB{row['limit_s']:12.4f} s{row['ratio']:8.3f}"
+    timing = f"{row['seconds']:10.3f} s{row['peak_gib']:8.2f} GiB{row['limit_s']:12.4f} s{row['ratio']:8.3f}"
     part = f"   ({row['ran']} of {row['part_of']}; all est. {row['estimated_whole_s']} s)" if row["part_of"] else ""
-    return f"{head}{told}{part}"
+    return f"{head}{timing}{part}"
 
 
 def markdown(result: dict) -> str:
-    """The table, with the machine's name and what was measured of it."""
+    """Format the table, with the name and the measured limits of the device."""
     lines = [
         BEGIN,
         f"{result['device']}; {result['dtype']} products {result['matmul_tflops']} TFLOP/s, copies "
@@ -52,7 +52,11 @@ def _cells(row: dict) -> str:
 
 
 def replace_table(document: str, table: str) -> str:
-    """A document with its table in the place of the one that it has. Raises ValueError where it has none."""
+    """Replace the table in a document.
+
+    Raises:
+        ValueError: The document has no table.
+    """
     if BEGIN not in document or END not in document:
         raise ValueError(f"the document has no table between {BEGIN} and {END}")
     return document[: document.index(BEGIN)] + table.rstrip("\n") + document[document.index(END) + len(END) :]

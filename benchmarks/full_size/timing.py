@@ -1,4 +1,4 @@
-"""One measured row: what ran, how long, beside the limit of the device."""
+"""Times a workload, and compares it with the roofline limit of the device."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ import torch
 from benchmarks.full_size.device import GIB, Device
 
 PATIENCE = 6
-"""A single unit of a row may take so many times the seconds that were given (default ours)."""
+"""A single unit of a row may take this many times --seconds (our default)."""
 
-ROUGH = 3.0
-"""How much slower than its limit a piece of work is taken to be, to decide how much of it is begun (default ours)."""
+ASSUMED_SLOWDOWN = 3.0
+"""Assumed ratio of time to roofline limit, used to decide how much of a row to run (our default)."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One piece of work of a row.
+    """Work that is timed.
 
-    flops, bytes: what it cannot be done without (see arithmetic.py), and what must be read of the memory at least: the
-    weights, once a forward. tokens: that go through the decoder, 0 where that is no measure. description: in words.
-    before: what is made ready for it, untimed.
+    Attributes:
+        run: Runs the work.
+        flops: Required floating point operations (see flops.py).
+        bytes: Bytes that must be read at least: the weights, once for each forward pass.
+        tokens: Tokens that pass through the decoder, or 0 if not applicable.
+        description: Description of the work.
+        prepare: Untimed preparation.
     """
 
     run: Callable[[], object]
@@ -35,15 +39,27 @@ class Workload:
 
 
 def roofline_seconds(device: Device, work: Workload) -> float:
-    """Seconds below which the machine cannot do it."""
+    """Return the roofline limit: the larger of compute time and memory time, in seconds."""
     return max(work.flops / device.matmul_rate(device.dtype), work.bytes / device.bandwidth())
 
 
 def measure_row(
     device: Device, name: str, precision: str, work: Workload, whole: Workload, repeats: int, warm: bool
 ) -> dict:
-    """A row. whole: the work in full, of which `work` may be a part. warm: run it once before it is timed; where one
-    run takes minutes, the first is the one."""
+    """Time a workload.
+
+    Args:
+        device: The device.
+        name: Name of the row.
+        precision: Precision, for the table.
+        work: The workload.
+        whole: The whole workload, of which `work` may be a part.
+        repeats: Number of timed runs.
+        warm: Whether to run once before timing.
+
+    Returns:
+        The row as JSON values.
+    """
     try:
         with device.limit_memory():
             work.prepare()
@@ -55,7 +71,7 @@ def measure_row(
         if not out_of_memory(error):
             raise
         return skipped_row(device, name, precision, whole, f"ran out of memory with {work.description}", None)
-    least = roofline_seconds(device, work)
+    limit = roofline_seconds(device, work)
     part = work.flops != whole.flops
     return {
         "row": name,
@@ -66,32 +82,31 @@ def measure_row(
         "tokens_per_s": round(work.tokens / seconds, 2) if work.tokens else None,
         "peak_gib": round(device.peak / GIB, 3),
         "tflop": round(work.flops / 1e12, 4),
-        "limit_s": round(least, 5),
-        "limited_by": "flops" if work.flops / device.matmul_rate(device.dtype) >= least else "bytes",
-        "ratio": round(least / seconds, 4),
-        "estimated_whole_s": round(seconds * roofline_seconds(device, whole) / least, 1) if part else None,
+        "limit_s": round(limit, 5),
+        "limited_by": "flops" if work.flops / device.matmul_rate(device.dtype) >= limit else "bytes",
+        "ratio": round(limit / seconds, 4),
+        "estimated_whole_s": round(seconds * roofline_seconds(device, whole) / limit, 1) if part else None,
     }
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether this is an allocator's."""
+    """Return whether an allocator raised this error."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def skipped_row(
     device: Device, name: str, precision: str, whole: Workload | None, why: str, needs: float | None
 ) -> dict:
-    """A row that was not run: why, and, where memory is why, the GiB that it needs."""
-    found = {"row": name, "precision": precision, "not_run": why}
+    """Return a row that was not run, with the reason and, for lack of memory, the required GiB."""
+    row = {"row": name, "precision": precision, "not_run": why}
     if needs is not None:
-        found["needs_gib"] = round(needs, 1)
+        row["needs_gib"] = round(needs, 1)
     if whole is not None:
-        found["limit_s"] = round(roofline_seconds(device, whole), 3)
-    return found
+        row["limit_s"] = round(roofline_seconds(device, whole), 3)
+    return row
 
 
 def units_within(device: Device, one: Workload, most: int, seconds: float) -> int:
-    """How many units of work of a row are begun, so that it ends in about so many seconds. 0: not even one in a few
-    times that."""
-    begun = seconds / (ROUGH * roofline_seconds(device, one))
-    return 0 if begun < 1 / PATIENCE else max(1, min(most, int(begun)))
+    """Return how many units of work fit into about `seconds`; 0 if one unit takes more than `PATIENCE` times that."""
+    count = seconds / (ASSUMED_SLOWDOWN * roofline_seconds(device, one))
+    return 0 if count < 1 / PATIENCE else max(1, min(most, int(count)))

@@ -1,4 +1,4 @@
-"""The bars that are set, on answers such as their commands give."""
+"""The criteria, on answers such as their commands give."""
 
 import json
 import math
@@ -87,7 +87,7 @@ def test_the_ratios_of_full_size_are_an_accelerators(monkeypatch):
     assert verdict("full-size", "scoring", answer).measured.value == 0.5
     assert verdict("full-size", "adapter", answer).failed == ("not measured: SDXL 1024 px, with the adapter: no room")
     processor = verdict("full-size", "scoring", answer | {"device": "AMD EPYC"})
-    assert processor.failed == "not measured: AMD EPYC is no accelerator"
+    assert processor.failed == "not measured: AMD EPYC is not an accelerator"
     assert verdict("full-size", "rows", answer).point
 
 

@@ -53,12 +53,12 @@ def test_a_command_is_run_its_output_logged_and_its_last_line_the_answer(reposit
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        (Command("c", "part", says("no json")), "the last line is no JSON object: 'no json'"),
-        (Command("c", "part", says("[1]")), "the last line is no JSON object"),
+        (Command("c", "part", says("no json")), "the last line is not a JSON object: 'no json'"),
+        (Command("c", "part", says("[1]")), "the last line is not a JSON object"),
         (Command("c", "part", ("-c", "print('{}'); raise SystemExit(3)")), "exit status 3"),
         (Command("c", "part", ("-c", "import os; os.kill(os.getpid(), 9)")), "exit status -9"),
         (Command("c", "part", says("{}"), report="not/there.json"), "not/there.json could not be read"),
-        (Command("c", "part", ("-c", "print('collected nothing')"), tests=True), "counted no test"),
+        (Command("c", "part", ("-c", "print('collected nothing')"), tests=True), "ran no tests"),
     ],
 )
 def test_what_gives_no_answer_says_why_and_is_shown(repository, command, why):
@@ -115,7 +115,7 @@ def test_code_that_changes_while_a_command_runs_is_nobodys_answer(repository):
     changes = Command("one", "part", says("{}", "open('code.py', 'w').write('3'); "))
     found = run([changes], repository)["one"]
     assert found.answer is None
-    assert "the code was changed while it ran" in found.failed
+    assert "the code changed while it ran" in found.failed
 
 
 def test_a_kept_answer_that_was_cut_off_is_run_again(repository):
@@ -180,7 +180,7 @@ def test_the_table_says_point_and_interval(repository):
     assert rows["the near one"][2:] == ["yes", "**no**", "reached: >= 0.860 |"]
     assert rows["the low one"][2:4] == ["**falls short**", "**no**"]
     assert rows["the bare one"][2:4] == ["yes", "-"]
-    assert rows["the missing one"][0] == "failed: the answer has no 'nowhere.a'"
+    assert rows["the missing one"][0] == "failed: the result has no 'nowhere.a'"
     assert rows["the unmeasured one"][0].startswith("not measured")
     counts = {"hold": 2, "hold_as_a_point_only": 1, "fall_short": 1, "failed": 1, "not_measured": 1, "not_run": 0}
     assert summary(told) == counts

@@ -191,7 +191,7 @@ class Read:
 
     def __init__(self, utility):
         self.utility = np.array(utility, dtype=float)
-        for name in ("obeyed", "score", "clip_text", "clip_img", "style"):
+        for name in ("subject_correct", "score", "clip_text", "clip_img", "style"):
             setattr(self, name, np.ones_like(self.utility))
 
 

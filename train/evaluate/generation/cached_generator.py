@@ -99,7 +99,7 @@ class CachedGenerator:
             pairs = adapter.for_users(users, strengths, seed_words(adapter, seeds.ravel().tolist()))
         return pocket.paint(prompts, noise, self.sampling, branch, pairs)
 
-    def _key(self, agents: Agents, condition: Condition, rows: np.ndarray, model: PreferenceModel | None) -> str:
+    def _cache_key(self, agents: Agents, condition: Condition, rows: np.ndarray, model: PreferenceModel | None) -> str:
         """Hash everything that the pictures depend on, including the weights."""
         content = {"agents": agents.digest, "sampling": asdict(self.sampling), "files": self._weights}
         content |= {
