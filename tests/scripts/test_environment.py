@@ -65,8 +65,8 @@ def test_of_two_checkouts_one_installs(scripts, made, tmp_path):
 
 
 def test_a_folder_without_comfyui_is_named(scripts, tmp_path):
-    with pytest.raises(SystemExit, match=r"holds no main\.py"):
-        scripts[0].own_requirements(str(tmp_path))
+    with pytest.raises(SystemExit, match=r"contains no main\.py"):
+        scripts[0].custom_requirements(str(tmp_path))
 
 
 def test_comfyui_appears_whole_and_only_once(scripts, monkeypatch, tmp_path):

@@ -44,7 +44,7 @@ def draw_sheet(agents: Agents, rows: Mapping[str, SheetRow], chosen: Sequence[in
     lines = (len(chosen) + 1) // 2
     width = 2 * MARGIN + min(2, len(chosen)) * (BLOCK[0] + GUTTER) - GUTTER
     sheet = Image.new("RGB", (width, 140 + lines * (BLOCK[1] + 30) + 50), PAPER)
-    pen = ImageDraw.SeedSample(sheet)
+    pen = ImageDraw.Draw(sheet)
     pen.text((MARGIN, 40), "Same prompt, same seed, different tastes", INK, font(32, "Serif"))
     pen.text(
         (MARGIN, 88), "The models know eight pairs of each person; the liked images are on the left.", GREY, font(15)
@@ -63,7 +63,7 @@ def draw_sheet(agents: Agents, rows: Mapping[str, SheetRow], chosen: Sequence[in
 def _draw_agent(
     sheet: Image.Image, at: tuple[int, int], agents: Agents, rows: Mapping[str, SheetRow], agent: int
 ) -> None:
-    (x, y), pen = at, ImageDraw.SeedSample(sheet)
+    (x, y), pen = at, ImageDraw.Draw(sheet)
     pen.line((x, y - 10, x + BLOCK[0], y - 10), LINE, 1)
     pen.text((x, y + 4), "liked", OWN, font(16, "Serif-Bold"))
     for i, picture in enumerate(agents.liked_images[agent]):
