@@ -1,4 +1,4 @@
-"""The benchmark at full size, by its tiny geometry: every row, what does not fit, and what the limits are made of."""
+"""Tests the full-size benchmark with its tiny geometry: all rows, skipped rows, memory limits and FLOP counts."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 def run(tmp_path, *options):
-    """A run of the command in a process of its own: it brings ComfyUI in."""
+    """Run the command in its own process, because it imports ComfyUI."""
     out = tmp_path / "full_size.json"
     command = [sys.executable, "-m", "benchmarks.full_size", "--device", "cpu", "--geometry", "tiny", "--out", str(out)]
     ran = subprocess.run([*command, *options], cwd=PACK, capture_output=True, text=True, timeout=500)
@@ -61,7 +61,7 @@ def test_what_takes_more_than_was_thought_is_stopped_and_said():
     work = Workload(lambda: torch.zeros(GIB), 1.0, 1.0, description="a gibibyte of float32")
     row = measure_row(device, "greedy", "float32", work, work, 1, warm=False)
     assert row["not_run"] == "ran out of memory with a gibibyte of float32"
-    assert torch.zeros(GIB // 4).sum() == 0, "the limit is gone afterwards"
+    assert torch.zeros(GIB // 4).sum() == 0, "the memory limit is removed afterwards"
 
 
 def test_the_eight_billion_need_what_they_are_known_to_need():
@@ -69,15 +69,17 @@ def test_the_eight_billion_need_what_they_are_known_to_need():
         prefdisc_benchmark = PrefDiscBenchmark(Device(CPU), FULL, quantize, 60)
         # 8.40 billion weights
         assert prefdisc_benchmark.size / GIB == pytest.approx(gib, abs=0.1)
-    assert prefdisc_benchmark.history_tokens(8) == pytest.approx(1650, abs=30), "as Idefics2's own tokenizer has it"
+    assert prefdisc_benchmark.history_tokens(8) == pytest.approx(1650, abs=30), (
+        "about the same as with Idefics2's tokenizer"
+    )
 
 
 def test_the_arithmetic_is_what_torch_counts():
     work = PrefDiscFlops(meta_base(TINY, torch.float32), TINY.spec)
     prefdisc = build_prefdisc(TINY, torch.float32, "none", CPU)
-    prefdisc.base.set_attn_implementation("eager")  # of which torch sees every product
+    prefdisc.base.set_attn_implementation("eager")  # torch counts all of its products
     images = torch.rand(2, 3, 112, 112)
-    # torch counts the half of the attention that the causal mask hides; at these sizes that is some per cent.
+    # torch also counts the masked half of the attention, a few per cent at these sizes.
     assert work.image_flops(2) == pytest.approx(count_flops(lambda: prefdisc.features(images)), rel=0.02)
     states = torch.randn(3, 90, 64)
     text = prefdisc.base.model.text_model

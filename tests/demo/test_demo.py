@@ -1,4 +1,4 @@
-"""The demo itself, made small, on the tests' server."""
+"""Tests a small version of the demo on the test server."""
 
 import json
 from dataclasses import replace

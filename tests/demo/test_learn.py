@@ -1,4 +1,4 @@
-"""The learning demo itself, made small, on the tests' server: rated through the routes, and painted anew by it."""
+"""Tests a small version of the learning demo on the test server: ratings through the routes change the pictures."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ from demo.learn.rating_loop import run_rounds
 from demo.learn.simulated_raters import sample_raters
 from train.evaluate.judge import load_judge
 
-# Four steps, not twelve: what is painted need not be good here.
+# Four steps instead of twelve: the pictures need not be good here.
 SMALL = LearnConfig(agents=2, rounds=2, sampling=replace(DemoConfig(), steps=4), profiles="learning demo")
 
 
@@ -34,10 +34,10 @@ def test_agents_rate_what_they_get_and_get_something_else(comfy, raters, tmp_pat
     assert round_indices == [0, 0, 1, 1]
     for agent, (first, second) in enumerate(rounds_by_agent):
         assert len(first.pictures) == len(second.plain) == SMALL.images
-        assert same(first.pictures, first.plain), "nothing is rated yet: what is painted is plain"
-        assert True in first.ratings.values(), "this agent's four posters differ for it"
-        assert not same(second.pictures, second.plain), "the ratings reach the pictures of the next queue"
-        assert not same(second.plain, first.plain), "another prompt and noise"
+        assert same(first.pictures, first.plain), "without ratings the pictures are plain"
+        assert True in first.ratings.values(), "the agent likes at least one of the four posters"
+        assert not same(second.pictures, second.plain), "ratings change the pictures of the next round"
+        assert not same(second.plain, first.plain), "prompt and noise change"
         kept = json.loads(comfy.request(f"/prefgen/profiles/{quote(SMALL.profile(agent))}/ratings"))
         said = [(done.prompt, liked) for done in (first, second) for liked in done.ratings.values()]
         assert sorted((rating["prompt"], rating["liked"]) for rating in kept["ratings"]) == sorted(said)

@@ -1,4 +1,4 @@
-"""The learning demo's bookkeeping: who is asked what, what they like, and what the report makes of it."""
+"""Tests the learning demo without a server: prompts, simulated ratings, the report and the picture strip."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_every_round_has_its_own_prompt_and_noise():
         assert len({CONFIG.prompt(agent, round_index) for round_index in range(CONFIG.rounds)}) == CONFIG.rounds
     for round_index in range(CONFIG.rounds):
         assert len({CONFIG.prompt(agent, round_index) for agent in range(CONFIG.agents)}) == 12, (
-            "no round has a subject of its own"
+            "every round has all subjects"
         )
     configs = (CONFIG, LearnConfig(seed=1))
     noises = [
@@ -64,7 +64,7 @@ def test_the_graph_paints_as_the_quickstart_does():
     quickstart = json.loads((ROOT / "workflows" / "api" / "quickstart.json").read_text())
 
     def settings(nodes, kind):
-        """A node's own values, without its links and its seed."""
+        """Return a node's widget values, without links and seed."""
         found = [node["inputs"] for node in nodes.values() if node["class_type"] == kind]
         own = [{k: v for k, v in inputs.items() if not isinstance(v, list) and k != "seed"} for inputs in found]
         assert all(values == own[0] for values in own)
@@ -113,8 +113,8 @@ def test_the_strip_marks_what_was_liked():
     rated = Round("a sun", pictures, pictures, np.ones(4), np.zeros(4), {0: True, 1: False, 3: False})
 
     def marks(rounds):
-        """How many bars of each colour lie across the pictures."""
-        pixels = np.asarray(draw_strip(rater, rounds))[190:]  # below the agent's tastes, which have these colours too
+        """Count the rating bars of each colour."""
+        pixels = np.asarray(draw_strip(rater, rounds))[190:]  # below the header, which uses the same colours
         return [
             int((pixels == tuple(bytes.fromhex(colour[1:]))).all(-1).sum()) // (96 * 5) for colour in (LIKED, DISLIKED)
         ]

@@ -1,4 +1,4 @@
-"""The demo's bookkeeping: who a picture was for, and the means."""
+"""Tests the report and the contact sheet of the demo."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The tests run in a checkout of any name: people clone a repository into a folder called as it is."""
+"""Tests that the test suite runs in a checkout with any folder name, including the name of the package."""
 
 import shutil
 import subprocess

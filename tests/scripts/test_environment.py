@@ -1,4 +1,4 @@
-"""The environment is made once, whole or not at all, and by one checkout at a time."""
+"""Tests that the environment is created once, atomically, and by one checkout at a time."""
 
 import importlib
 import tarfile
@@ -19,7 +19,7 @@ def scripts(monkeypatch):
 
 @pytest.fixture
 def made(scripts, monkeypatch, tmp_path):
-    """Folders that were installed; installing takes a moment and writes only a Python."""
+    """Record installed folders; the fake installation takes a moment and only creates a Python file."""
     module, folders = scripts[0], []
 
     def install(folder, python, requirements):

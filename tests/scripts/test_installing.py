@@ -1,4 +1,4 @@
-"""pip's configuration, handed on to uv."""
+"""Tests the translation of pip's configuration to uv."""
 
 from scripts.installing import parse_settings, uv_environment, uv_options
 

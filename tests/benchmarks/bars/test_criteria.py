@@ -1,4 +1,4 @@
-"""The criteria, on answers such as their commands give."""
+"""Tests the acceptance criteria on results in the format of their commands."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The runner with small commands: what answers, what fails and why, what is kept, what a stopped run leaves."""
+"""Tests the runner with small commands: results, failures, cached results, and interrupted runs."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def run(commands, tmp_path, **how):
 
 @pytest.fixture
 def repository(tmp_path):
-    """A repository of one commit, in which commands run."""
+    """A repository with one commit, in which commands run."""
     (tmp_path / ".gitignore").write_text("out/\nran\n")
     (tmp_path / "code.py").write_text("1")
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
@@ -102,13 +102,13 @@ def test_what_has_answered_is_not_run_again_until_the_code_changes(repository):
     before = code_version(repository)
     (repository / "code.py").write_text("2")
     assert code_version(repository) != before
-    assert run(commands, repository, show=True)["one"].answer is None, "what other code answered is not this code's"
+    assert run(commands, repository, show=True)["one"].answer is None, "results of other code are not reused"
     run(commands, repository, only=["bad"])
     assert ran.read_text() == "xx"
     run(commands, repository)
     assert ran.read_text() == "xxx"
     other = [Command("one", "part", says('{"a": 2}'))]
-    assert run(other, repository)["one"].answer == {"a": 2}, "other arguments, another answer"
+    assert run(other, repository)["one"].answer == {"a": 2}, "results of other arguments are not reused"
 
 
 def test_code_that_changes_while_a_command_runs_is_nobodys_answer(repository):
@@ -132,12 +132,12 @@ def test_without_git_nothing_is_taken_for_the_same_code(tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_stops_its_command(repository, how):
-    """By Ctrl-C or a polite kill; and the child's child goes too."""
+    """Ctrl-C and SIGTERM also stop the command's child processes."""
     sleeper = "import subprocess, sys, time; "
     sleeper += "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
     sleeper += "print(p.pid, flush=True); time.sleep(600)"
     script = (
-        # a shell starts what it puts into the background deaf to Ctrl-C, this test's run among it
+        # shells start background processes, and possibly this test, with SIGINT ignored
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from pathlib import Path; from benchmarks.bars.command import Command; "
         "from benchmarks.bars.runner import run_all; "
@@ -156,9 +156,9 @@ def test_a_stopped_run_stops_its_command(repository, how):
     running.wait(60)
     until = time.monotonic() + 30
     while Path(f"/proc/{grandchild}").exists() and "Z" not in Path(f"/proc/{grandchild}/stat").read_text().split()[2]:
-        assert time.monotonic() < until, "it goes on"
+        assert time.monotonic() < until, "the child process is still running"
         time.sleep(0.05)
-    assert not (repository / "out" / "long.json").exists(), "what was stopped has not failed"
+    assert not (repository / "out" / "long.json").exists(), "an interrupted command has no result"
 
 
 def test_the_table_says_point_and_interval(repository):

@@ -1,4 +1,4 @@
-"""A small test of the shipped model: 48 posters and a dozen users."""
+"""Fixtures: the shipped model, 48 posters and trials of 12 users."""
 
 import numpy as np
 import pytest
@@ -38,6 +38,6 @@ def trials(world, gallery):
 
 @pytest.fixture
 def few(monkeypatch):
-    """Penalties chosen on a handful: what is tested is not which."""
+    """Choose penalties on a few users, because their values do not matter here."""
     for name, value in {"VALIDATION_USERS": 12, "VALIDATION_TARGETS": 2, "VALIDATION_POSTERS": 4}.items():
         monkeypatch.setattr(baselines, name, value)

@@ -1,4 +1,4 @@
-"""The regressions and the limits, against what they must agree with."""
+"""Tests the regressions and the ideal observer."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from train.evaluate.choice_trials import draw_trials
 
 def test_the_regression_on_features_is_the_one_on_attributes(gallery, trials):
     see = gallery.attributes
-    hot = differences(np.stack([see, np.zeros_like(see)], axis=1))  # (N, 24): one-hot less a constant, which cancels
+    hot = differences(np.stack([see, np.zeros_like(see)], axis=1))  # (N, 24): one-hot minus a constant, which cancels
     found = feature_bradley_terry(hot[trials.history], hot[trials.targets], 0.3)
     assert found == pytest.approx(bradley_terry(see[trials.history], see[trials.targets], 0.3), abs=1e-6)
 
@@ -42,12 +42,12 @@ def test_limits_keep_their_order(world, gallery):
     methods = [trials.truth, ideal_scores(world, gallery, trials, rng), attribute_scores(gallery, trials, 0.3)]
     best, ideal, regression = (correct_choices(scores, trials.chosen).mean() for scores in methods)
     assert best > ideal + 0.03
-    assert ideal > regression + 0.03  # it knows the groups; 1,800 answers tell 0.03 at over two standard errors
+    assert ideal > regression + 0.03  # it knows the groups; with 1,800 choices, 0.03 is over two standard errors
     nothing = ideal_scores(world, gallery, trials, rng, after=0)
     assert ideal > correct_choices(nothing, trials.chosen).mean() + 0.03
     see = gallery.attributes
     pairs = ideal_observer(world, see[trials.history[:20]], see[trials.targets[:20]], rng)
-    # Two draws of its particles: standard error .003 each, and the worst of 120.
+    # Two samples of its particles: standard error .003 each; the tolerance is for the largest of 120 differences.
     assert ideal_scores(world, gallery, trials, rng)[:20, :, 0] == pytest.approx(pairs, abs=0.04)
 
 
@@ -63,6 +63,6 @@ def test_clip_regression_reads_something(world, gallery):
 
 def test_penalties_are_chosen_elsewhere(world, few):
     chosen = choose_penalties(world)
-    assert chosen == choose_penalties(world), "the same every time"
+    assert chosen == choose_penalties(world), "the choice is deterministic"
     assert chosen.attributes > 0
     assert chosen.clip > 0

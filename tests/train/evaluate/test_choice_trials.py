@@ -1,4 +1,4 @@
-"""What a test is made of: unseen combinations, users of no training, choices that follow the simulator."""
+"""Tests the choice trials: held-out posters, unseen users, and choices that follow the simulator."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def test_posters_are_of_test_combinations(gallery):
     known = set(map(tuple, combinations("test").reshape(-1, 6).tolist()))
     assert set(map(tuple, gallery.attributes.tolist())) <= known
     assert len(np.unique(gallery.attributes, axis=0)) == len(gallery.attributes) == 48
-    assert (gallery.attributes[:, 0] == np.repeat(np.arange(12), 4)).all(), "a block a subject"
+    assert (gallery.attributes[:, 0] == np.repeat(np.arange(12), 4)).all(), "sorted by subject"
     assert gallery.prompts(np.array([[0, 47]])).tolist() == [["a sun", "a fish"]]
 
 
@@ -32,7 +32,7 @@ def test_sets_are_of_different_posters_of_one_subject(world, gallery, choices):
     assert (subjects == subjects[..., :1]).all()
     assert (np.diff(np.sort(trials.targets, axis=-1)) > 0).all()
     assert (trials.history[..., 0] != trials.history[..., 1]).all()
-    # Every place of a set is as likely to hold the chosen one (chi-squared of 600: 3.5 deviations).
+    # Every position of a set is equally likely to be chosen (600 choices: 3.5 standard deviations).
     counts = np.bincount(trials.chosen.ravel(), minlength=choices)
     assert np.abs(counts - 600 / choices).max() < 3.5 * (600 / choices) ** 0.5
 
@@ -45,10 +45,10 @@ def test_choices_follow_the_simulator(world, gallery):
     likely = world.probability(gap)
     for low, high in ((0, 0.3), (0.3, 0.7), (0.7, 1)):
         among = (likely >= low) & (likely <= high)
-        # Some 1,000 answers each: 0.06 is four standard errors of their share.
+        # About 1,000 choices each: 0.06 is four standard errors.
         assert (trials.chosen[among] == 0).mean() == pytest.approx(likely[among].mean(), abs=0.06)
     u = utility_of(trials.utilities[:, None, None], gallery.attributes[trials.history])
-    assert (u[..., 0] > u[..., 1]).mean() > 0.8, "histories are liked first"
+    assert (u[..., 0] > u[..., 1]).mean() > 0.8, "the liked image comes first"
 
 
 def test_users_are_of_the_pool_or_of_no_training(world):
@@ -74,6 +74,6 @@ def test_ties_count_as_guesses():
     scores = np.array([[0.9, 0.1, 0.1, 0.1], [0.1, 0.9, 0.1, 0.1], [0.5, 0.5, 0.5, 0.5]])
     chosen = np.zeros(3, dtype=int)
     assert correct_choices(scores, chosen).tolist() == [1, 0, 0.25]
-    # Of the second: one is better, three are equal, so it is the second best with a chance of a third.
+    # In the second set, one is better and three are tied, so it is second best with probability 1/3.
     assert top_k_hits(scores, chosen, 2).tolist() == pytest.approx([1, 1 / 3, 0.5])
     assert top_k_hits(scores, chosen, 4).tolist() == [1, 1, 1]

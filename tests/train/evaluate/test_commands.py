@@ -1,4 +1,4 @@
-"""Every command from end to end, on few users: what it prints, writes, and puts into a document."""
+"""Tests every evaluation command end to end with few users: output, files and document sections."""
 
 import importlib
 import json
@@ -26,7 +26,7 @@ REQUIRED = {*(f"accuracy_{name}" for name in ACCURACIES), "accuracy_true_utility
 
 
 def run(name, folder, capsys, *more):
-    """A command's result, checked to be the last line printed, with its table and its picture."""
+    """Run a command, check its output, table, figure and document, and return its result."""
     module = importlib.import_module(f"train.evaluate.{name}")
     document = folder / "evaluation.md"
     arguments = ["--seeds", "2", "--posters", "4", "--out", str(folder / name), "--document", str(document), *more]
@@ -61,7 +61,7 @@ def test_a_command_measures_writes_and_draws(name, tmp_path, capsys, few):
 
 @pytest.fixture
 def small_trainings(monkeypatch):
-    """Eyes on 48 posters, and a count of the trainings."""
+    """Use 48 posters, and record the trainings."""
     eyes, trained = load_preference_model(POCKET).prefdisc, []
     images, attributes = draw_posters(48, 7, "train")
     table = look(eyes, images, attributes, views=1)
@@ -77,12 +77,12 @@ def test_variants_are_trained_alike_once(tmp_path, capsys, small_trainings, few)
     ablation = run("ablation", tmp_path, capsys, *told, "--variants", "no_history", "contrastive", "full")
     assert sorted(small_trainings) == sorted(["no_history", "contrastive", "full"] * 2)
     assert set(ablation["gain_over_the_row_before"]) == {"full"}
-    assert "silhouette" not in ablation["no_history"], "with no history there are no users to cluster"
+    assert "silhouette" not in ablation["no_history"], "without a history there are no users to cluster"
     assert ablation["steps"] == 2
     assert ablation["ideal_observer"]["unseen"]["value"] > ablation["clip_bradley_terry"]["unseen"]["value"]
     small_trainings.clear()
     tokens = run("tokens", tmp_path, capsys, *told, "--variants", "contrastive", "tokens_1", "tokens_4")
-    # Without tokens, and with the full model's own number, they are the ablation's.
+    # The variant without tokens and the full model were trained by the ablation.
     assert set(small_trainings) == {"tokens_1"}
     assert list(tokens["counts"]) == ["0", "1", "4"]
     assert tokens["counts"]["4"]["accuracy"] == ablation["full"]["unseen"]

@@ -1,4 +1,4 @@
-"""Pictures for unseen agents, on a handful of them and two steps: what is painted, kept, measured and told."""
+"""Tests the generation evaluation with few agents and two steps: pictures, cache, metrics and reports."""
 
 import json
 from functools import partial
@@ -37,7 +37,7 @@ def agents(model, world, gallery):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Two steps a picture, and a list of how many pictures each forward painted."""
+    """Generate with two steps, and record the number of pictures in each batch."""
     painted, paint = [], PocketGenerator.paint
     for module in (run, strength):
         monkeypatch.setattr(module, "CachedGenerator", partial(CachedGenerator, sampling=Sampling(steps=2)))
@@ -46,7 +46,7 @@ def quick(monkeypatch):
 
 
 def small(folder, *more):
-    """A command's arguments."""
+    """Return the arguments of a small run."""
     where = ["--folder", str(folder / "kept"), "--out", str(folder / "out"), "--document", str(folder / "e.md")]
     return ["--users", "4", "--seeds", "2", "--posters", "4", *where, *more]
 
@@ -68,7 +68,7 @@ def test_the_command_shows_what_it_must(tmp_path, capsys, quick):
     assert set(result["swaps"]) == {"img"}
     assert result["rows"]["plain"]["win_rate"]["value"] == 0.5, "plain ties with itself"
     assert result["rows"]["full"]["cmmd_published_clip"] == "not measured"
-    assert sum(quick) == 4 * 4 * 4 + 2 * 4, "four pictures an agent and row"
+    assert sum(quick) == 4 * 4 * 4 + 2 * 4, "four pictures for each agent and condition"
     document = (tmp_path / "e.md").read_text()
     assert "<!-- generation -->" in document
     assert "FID (pocket CLIP)" in document
@@ -76,7 +76,7 @@ def test_the_command_shows_what_it_must(tmp_path, capsys, quick):
     for picture in ("e/generation.png", "e/generation-sheet.jpg"):
         assert f"({picture})" in document
         assert matplotlib.image.imread(tmp_path / picture).shape[0] > 200
-    # A second run finds every picture painted, and measures the same.
+    # A second run finds all pictures in the cache, and measures the same.
     quick.clear()
     again = generation.main(told)
     assert not quick
@@ -93,9 +93,9 @@ def test_a_strength_is_chosen_by_the_validation_judge(tmp_path, quick, monkeypat
     )
     monkeypatch.setattr(strength, "load_judge", lambda name: asked.append(name) or load_judge(name))
     result = strength.main(small(tmp_path, "--strengths", "1", "2"))
-    assert asked == ["validation_judge"], "the test's judge chooses nothing"
+    assert asked == ["validation_judge"], "the judge of the test is not used"
     named = {name for name in SUBJECTS for own in prompts for p in own if p.endswith(ATTRIBUTES["subject"][name])}
-    assert named <= set(FOR_CHOOSING), "nor do the things that the test asks for"
+    assert named <= set(FOR_CHOOSING), "nor are the subjects of the test"
     assert result["strength"] in (1, 2)
     assert set(result["strengths"]) == {"0.0", "1.0", "2.0"}
     assert result["strengths"]["0.0"]["win_rate"]["value"] == 0.5
@@ -111,7 +111,7 @@ def test_rows_differ_by_who_is_in_them_alone(tmp_path, model, agents):
     assert rows["plain"].shape == (2, 4, 3, 96, 96)
     assert (rows["full"] - rows["plain"]).abs().mean() > 1
     assert (rows["full"] - rows["other"]).abs().mean() > 1
-    # Whose embedding it is makes the picture, not whose turn: the other, asked for the same, gets it as own.
+    # `users` selects the other agent's embedding.
     others = agents.other_agents()
     swapped = ALL_CONDITIONS["other"].users(agents.users, others)
     assert torch.equal(swapped.sem[0], agents.users.sem[others[0]])
@@ -119,7 +119,7 @@ def test_rows_differ_by_who_is_in_them_alone(tmp_path, model, agents):
     assert torch.equal(mixed.core, agents.users.core[others])
     assert torch.equal(mixed.sem, agents.users.sem)
     assert ALL_CONDITIONS["img_only"].strengths(1.5) == {"sem": 0.0, "core": 0.0, "img": 1.5}
-    # Another strength is another picture, kept elsewhere.
+    # Another strength gives another picture with another cache key.
     stronger = CachedGenerator(model, tmp_path, 3.0, Sampling(steps=2)).generate(
         agents, "full", ALL_CONDITIONS["full"], two
     )
@@ -145,7 +145,7 @@ def test_agents_like_their_posters(world, gallery, model):
     liked = utility_of(utilities[:, None], made.poster_attributes)
     assert liked.mean() > utility_of(utilities[:, None], anything).mean() + 1
     others = made.other_agents()
-    assert sorted(others) == list(range(20)), "everybody is somebody's other"
+    assert sorted(others) == list(range(20)), "the assignment is a permutation"
     largest = np.bincount(groups).max()
     assert largest <= 10
     assert (groups[others] != groups).all()
@@ -218,6 +218,6 @@ def test_an_ablation_is_trained_once(tmp_path, monkeypatch):
     assert made.header["adapter"]["fusion"] == "attention"
     assert made.header["training"]["adapter"]["steps"] == 1
     assert trainings.model("attention").fingerprint == made.fingerprint
-    assert trained == ["mmd"], "what is trained is not trained again"
+    assert trained == ["mmd"], "a variant is trained once"
     shipped = adapter_variants.load_preference_model("pocket")
-    assert made.reading == shipped.reading, "it reads histories as the shipped one"
+    assert made.reading == shipped.reading, "it encodes histories like the shipped model"

@@ -1,4 +1,4 @@
-"""The mathematics of the pictures' measures, where the answer is known; what a strength is chosen by."""
+"""Tests the picture metrics on cases with known values, and the choice of the strength."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def test_frechet_is_the_distance_of_gaussians():
     a = rng.normal(size=(400, 5))
     assert frechet(a, a) == pytest.approx(0, abs=1e-9)
     assert frechet(a, a + 2) == pytest.approx(5 * 4)
-    # Scaled by 3 about the mean: the deviations differ by 2 in every direction.
+    # Scaled by 3 around the mean: the standard deviations differ by 2 in every direction.
     wide = a.mean(0) + 3 * (a - a.mean(0))
     assert frechet(a, wide) == pytest.approx(4 * np.trace(np.cov(a, rowvar=False)))
     turned = np.linalg.qr(rng.normal(size=(5, 5)))[0]
@@ -54,4 +54,4 @@ def test_a_strength_is_chosen_that_keeps_the_prompt():
     wins, obedience = {1.0: 0.6, 2.0: 0.8, 3.0: 0.9}, {1.0: 0.50, 2.0: 0.48, 3.0: 0.30}
     assert choose_strength(wins, obedience, plain=0.5) == 2.0
     assert choose_strength(wins, obedience, plain=0.1) == 3.0
-    assert choose_strength(wins, obedience, plain=2.0) == 1.0, "none keeps it: the least"
+    assert choose_strength(wins, obedience, plain=2.0) == 1.0, "no strength keeps the prompt: the smallest"

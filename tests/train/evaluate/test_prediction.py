@@ -1,4 +1,4 @@
-"""What each method is asked, and what the bars make of the answers."""
+"""Tests the comparison of methods, and the targets of the prediction command."""
 
 import argparse
 from pathlib import Path
@@ -30,7 +30,7 @@ def options(users=USERS):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """The command's result for answers that are right with given probabilities."""
+    """Return the report for choices that are predicted with given accuracies."""
 
     def measure(**changed):
         rng = np.random.default_rng(0)
@@ -87,10 +87,10 @@ def test_everyone_is_asked_the_same_but_the_controls(monkeypatch, world, few):
     assert np.array_equal(wrong, np.roll(own, 1, axis=0))
     assert not np.array_equal(wrong, own)
     assert not np.array_equal(others, targets)
-    # Eight methods are graded by the unseen users' choices, and the ninth by the seen users' own: twice, for two seeds.
+    # Eight methods are graded on unseen users' choices and one on seen users' choices, for each of two seeds.
     assert len(graded) == 18
     assert all(chosen is graded[0] for chosen in graded[:8])
     assert graded[8] is not graded[0]
-    # Scores that are all the same are right half of the time.
+    # Equal scores count as half correct.
     assert found["unseen"].tolist() == [[0.5] * 3] * 8
     assert found["true_utility"].mean() > 0.7

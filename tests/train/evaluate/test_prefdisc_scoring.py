@@ -1,4 +1,4 @@
-"""Packed batches say what PrefDisc says of one candidate after one history."""
+"""Tests that packed batches give the same scores as PrefDisc with one candidate and one history."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from train.evaluate.prefdisc_scoring import (
     target_hidden_states,
 )
 
-# Float32 on batches of other shapes.
+# float32 with other batch shapes
 CLOSE = 2e-4
 
 
@@ -42,7 +42,7 @@ def test_without_history_a_score_is_nobodys(model, gallery, encoded, trials):
     assert after[0] == pytest.approx(everyone[trials.targets], abs=CLOSE)
     assert after[1] == pytest.approx(score_targets(encoded, trials.history[:, :3], trials.targets), abs=CLOSE)
     assert after[2] == pytest.approx(score_targets(encoded, trials.history, trials.targets), abs=CLOSE)
-    assert np.abs(after[2] - after[0]).max() > 0.05, "a history is read"
+    assert np.abs(after[2] - after[0]).max() > 0.05, "the history changes scores"
 
 
 def test_a_variant_without_words_reads_none(encoded, trials):

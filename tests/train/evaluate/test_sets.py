@@ -1,4 +1,4 @@
-"""Accuracy on a set on disk: what is a history, what is a target, and that the scores are the library's."""
+"""Tests the accuracy on a dataset on disk: splits, scores and the command."""
 
 import json
 
@@ -12,13 +12,13 @@ from train.prefdisc.dataset import PairFiles, UserPairs, read_users
 
 @pytest.fixture
 def folder(tmp_path, gallery):
-    """Six users, four of them seen, with eight, three or two pairs."""
+    """A dataset of six users, four of them seen, with eight, three or two pairs."""
     (tmp_path / "images").mkdir()
     for row, image in enumerate(gallery.images):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "images" / f"{row}.png")
     lines = []
     for user in range(6):
-        # A pair of each subject: no image is in two pairs, so every user has a target for any history.
+        # One pair for each subject: no image is in two pairs, so every split has a target.
         rows = [(4 * subject + user % 3, 4 * subject + 3) for subject in range((8, 3, 2)[user % 3])]
         pairs = [
             {"liked": f"images/{a}.png", "disliked": f"images/{b}.png", "prompt": str(gallery.prompts(np.array(a)))}
@@ -72,7 +72,7 @@ def test_the_command(folder, tmp_path, capsys):
 
 
 def test_the_history_that_is_given_is_read(folder, model, monkeypatch):
-    """Own, no and another's history are three questions: with the same answer to all, nothing would be controlled."""
+    """The own history, no history and another user's history give different prefixes."""
     asked = []
     score = model.prefdisc.score
     monkeypatch.setattr(model.prefdisc, "score", lambda prefix, *a: asked.append(prefix) or score(prefix, *a))
@@ -80,5 +80,5 @@ def test_the_history_that_is_given_is_read(folder, model, monkeypatch):
     found = sets.user_accuracies(model.prefdisc, users, 8, [0])
     assert all(values.shape == (6,) for values in found.values())
     digests = [prefix.digest if prefix else None for prefix in asked]
-    assert len(set(digests)) == 7, "six histories, and none"
+    assert len(set(digests)) == 7, "six histories and no history"
     assert digests[0] != digests[-1]

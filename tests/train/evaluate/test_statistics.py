@@ -1,4 +1,4 @@
-"""Errors that are honest: checked against what repeating the experiment gives."""
+"""Tests standard errors and intervals against repeated experiments."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from train.evaluate.statistics import (
 
 
 def experiment(rng, users=200, answers=10):
-    """Users who differ: right with a probability of their own."""
+    """Draw answers of users with different accuracies."""
     return rng.random((users, answers)) < rng.beta(2, 1, (users, 1))
 
 
@@ -21,7 +21,7 @@ def test_the_error_is_clustered_by_user():
     rng = np.random.default_rng(0)
     repeated = [mean_over_users(experiment(rng)) for _ in range(400)]
     spread = np.std([found.value for found in repeated])
-    # 400 repeats know a spread to 4 %; as if answers were independent it would be 40 % smaller.
+    # 400 repeats determine the spread to 4 %; errors for independent answers would be 40 % smaller.
     assert np.mean([found.stderr for found in repeated]) == pytest.approx(spread, rel=0.12)
     covered = np.mean([found.low <= 2 / 3 <= found.high for found in repeated])
     assert covered == pytest.approx(0.95, abs=0.035)  # three standard errors of 400 repeats

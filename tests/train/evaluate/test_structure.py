@@ -1,4 +1,4 @@
-"""Clusters, neighbours and attention: the measures, where the answer is known."""
+"""Tests clustering, neighbours, user search and attention on cases with known answers."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_neighbours_of_ones_own(groups):
 
 
 def test_similar_users_are_found(groups):
-    # A large common part, which would make everyone alike.
+    # A large common component, which would make all users similar.
     embeddings = islands(groups) + 100
     rows, cosines = find_similar_users(embeddings, embeddings, 5, exclude=np.arange(90))
     assert (groups[rows] == groups[:, None]).all()
@@ -69,7 +69,7 @@ def test_similar_users_are_found(groups):
 
 
 def test_attention_is_of_the_targets_image_on_the_preference_tokens(encoded, trials):
-    # The same two posters, liked by some and disliked by others: positions are the same for all.
+    # The same two posters, liked by some users and disliked by others, so that positions are the same for all.
     history = np.zeros_like(trials.history) + np.where(np.arange(12) < 6, [[0], [1]], [[1], [0]]).T[:, None]
     found = attention_on_tokens(encoded, history, target=9)
     spec, text = encoded.prefdisc.spec, encoded.prefdisc.base.config.text_config
@@ -78,7 +78,7 @@ def test_attention_is_of_the_targets_image_on_the_preference_tokens(encoded, tri
     assert found.shape == shape
     assert (found >= 0).all()
     assert (found.sum(-1) <= 1 + 1e-5).all()
-    # The first layer's query is the target's own; what the history said comes in with the second.
+    # Queries of the first layer depend on the target only; the history has an effect from the second layer on.
     divided = found / found.sum(-1, keepdims=True)
     assert divided[0, 0] == pytest.approx(divided[11, 0], abs=1e-4)
     patterns = attention_patterns(found)
@@ -105,7 +105,7 @@ def test_what_is_kept_is_what_was_used(encoded, trials):
         assert len(kept) == len(text.layers)
         assert kept[0].sum(-1) == pytest.approx(torch.ones_like(kept[0].sum(-1)), abs=1e-5)
     score_targets(encoded, trials.history[:3], trials.targets[:3])
-    assert len(kept) == len(text.layers), "nothing is kept afterwards"
+    assert len(kept) == len(text.layers), "nothing is recorded afterwards"
     assert text.config._attn_implementation == before
     assert watched == pytest.approx(plain, abs=2e-4)  # float32, another order of sums
 
