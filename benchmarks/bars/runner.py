@@ -155,7 +155,7 @@ def code_version(root: Path) -> str:
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that the process command is stopped too."""
+    """Treat SIGTERM like Ctrl-C, so that the running command is stopped too."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
