@@ -1,12 +1,12 @@
-"""The gradient of a preference score to the pixels: after a history read once, against the whole sequence every time.
+"""Measures memory and time of the gradient of a preference score with respect to the pixels.
 
     make python ARGS="-m benchmarks.reno"
 
-One iteration of ReNO needs the score of one image and its gradient to the pixels. The published procedure forwards the
-whole history, images and all, with the image, and takes logits of the whole vocabulary at every position. Ours attends
-to the history's keys and values, read before the first iteration and detached. peak_bytes is what the allocator held at
-most above the weights, temporaries within kernels included, plus the prefix, which stays between iterations. In turns,
-in one run, medians.
+One iteration of ReNO needs the score of one image and its gradient. The published procedure ("whole") forwards the whole
+history together with the image, and computes logits of the whole vocabulary at every position. Ours ("prefix") attends
+to the history's cached keys and values, which are computed before the first iteration and detached. peak_bytes is the
+peak of the allocator above the weights, including temporary buffers, plus the prefix, which stays between iterations.
+Both methods take turns in one run; times are medians.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ PAIRS = (0, 1, 3, 8)
 METHODS = ("whole", "prefix")
 REPEATS = 5
 QUICK = 3
-"""The prefix's way takes hardly any time beside the whole sequence: it is measured this often in every turn."""
+"""Measurements of the prefix method in every turn. It is much faster than the whole sequence."""
 
 
-def pixel_gradient(judge: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-    """The gradient of `judge`'s one number to the pixels of `image` (1, 3, H, W)."""
+def pixel_gradient(score: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """Return the gradient of a score with respect to the pixels of an image (1, 3, H, W)."""
     image = image.clone().requires_grad_()
-    (grad,) = torch.autograd.grad(judge(image).sum(), image)
-    return grad
+    (gradient,) = torch.autograd.grad(score(image).sum(), image)
+    return gradient
 
 
-def peak_bytes(work: Callable[[], object]) -> int:
-    """What the allocator held at most while `work` ran, above what it held before: every buffer, kernels' own too."""
+def peak_bytes(function: Callable[[], object]) -> int:
+    """Return the allocator's peak during a function above the start, including temporary buffers of kernels."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        work()
+        function()
         return torch.cuda.max_memory_allocated() - before
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True, acc_events=True) as profile:
-        work()
-    moves = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = most = 0
-    for event in sorted(moves, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    return most
+        function()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    allocated = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
+    return peak
 
 
-def ways(geometry: Geometry, pairs: int) -> tuple[dict[str, Callable[[Tensor], Tensor]], int]:
-    """The logit margin of one image by each method, and the bytes that the prefix takes."""
+def score_functions(geometry: Geometry, pairs: int) -> tuple[dict[str, Callable[[Tensor], Tensor]], int]:
+    """Return the functions that compute the logit margin by each method, and the size of the prefix in bytes."""
     prefdisc = geometry.prefdisc
     history = geometry.history(pairs) if pairs else None
     prefix = prefdisc.encode(history)
@@ -66,46 +66,52 @@ def ways(geometry: Geometry, pairs: int) -> tuple[dict[str, Callable[[Tensor], T
     def whole(image: Tensor) -> Tensor:
         return published(prefdisc, history, image).diff(dim=-1).neg()
 
-    return {"whole": whole, "prefix": PreferenceReward(prefdisc, prefix, PROMPT, by="margin")}, prefix.bytes
+    return {"whole": whole, "prefix": PreferenceReward(prefdisc, prefix, PROMPT, objective="margin")}, prefix.bytes
 
 
 def measure(geometry: Geometry, pairs: int, repeats: int, clock: Callable[[], float]) -> list[dict]:
-    """A row a method: medians of `repeats` turns. gradient_difference: the largest, of any pixel; gradient_size: the
-    largest gradient of the whole sequence, beside which it counts."""
-    judges, kept = ways(geometry, pairs)
+    """Measure both methods, and return one row for each.
+
+    Times are medians of `repeats` turns. gradient_difference is the largest difference of any pixel's gradient, and
+    gradient_size the largest gradient of the whole sequence.
+    """
+    scores, prefix_bytes = score_functions(geometry, pairs)
     image = geometry.images(1, seed=2)
-    peaks, found = {}, {}
-    for method, judge in judges.items():
-        found[method] = pixel_gradient(judge, image)  # it also warms the allocator
-        peaks[method] = peak_bytes(lambda judge=judge: pixel_gradient(judge, image))
-    peaks["prefix"] += kept
-    taken: dict[str, list[float]] = {method: [] for method in METHODS}
+    peaks, gradients = {}, {}
+    for method, score in scores.items():
+        gradients[method] = pixel_gradient(score, image)  # This also warms up the allocator.
+        peaks[method] = peak_bytes(lambda score=score: pixel_gradient(score, image))
+    peaks["prefix"] += prefix_bytes
+    times: dict[str, list[float]] = {method: [] for method in METHODS}
     for _ in range(repeats):
         for method in ("whole", *["prefix"] * QUICK):
-            taken[method].append(seconds(lambda judge=judges[method]: pixel_gradient(judge, image), clock)[0])
-    difference = (found["whole"] - found["prefix"]).abs().max().item()
+            times[method].append(seconds(lambda score=scores[method]: pixel_gradient(score, image), clock)[0])
+    difference = (gradients["whole"] - gradients["prefix"]).abs().max().item()
     return [
         {
             "geometry": geometry.name,
             "pairs": pairs,
             "method": method,
             "peak_bytes": peaks[method],
-            "seconds": round(median(taken[method]), 4),
-            "prefix_bytes": kept if method == "prefix" else 0,
+            "seconds": round(median(times[method]), 4),
+            "prefix_bytes": prefix_bytes if method == "prefix" else 0,
             "gradient_difference": difference,
-            "gradient_size": found["whole"].abs().max().item(),
+            "gradient_size": gradients["whole"].abs().max().item(),
         }
         for method in METHODS
     ]
 
 
 def ratios(rows: list[dict]) -> dict[str, float]:
-    """Of one geometry: what the targets are about. Memory and time of the whole sequence over the prefix's, at the most
-    pairs; and the prefix's memory at the most pairs over its memory with none."""
+    """Return the ratios of one geometry that have targets.
+
+    These are memory and time of the whole sequence relative to the prefix at the largest number of pairs, and the
+    prefix method's memory at that number relative to its memory without pairs.
+    """
     most = max(row["pairs"] for row in rows)
     at = {(row["method"], row["pairs"]): row for row in rows}
     whole, ours = at["whole", most], at["prefix", most]
-    found = {
+    result = {
         "pairs": most,
         "memory_ratio": whole["peak_bytes"] / ours["peak_bytes"],
         "time_ratio": whole["seconds"] / ours["seconds"],
@@ -113,10 +119,10 @@ def ratios(rows: list[dict]) -> dict[str, float]:
     }
     if ("prefix", 0) in at:
         none = at["prefix", 0]
-        found["memory_over_no_pairs"] = ours["peak_bytes"] / none["peak_bytes"]
-        # Nothing that reads a kept prefix can be below this.
-        found["memory_over_no_pairs_limit"] = 1 + (ours["prefix_bytes"] - none["prefix_bytes"]) / none["peak_bytes"]
-    return {name: value if name == "gradient_difference" else round(value, 3) for name, value in found.items()}
+        result["memory_over_no_pairs"] = ours["peak_bytes"] / none["peak_bytes"]
+        # No method that keeps the prefix can be below this.
+        result["memory_over_no_pairs_limit"] = 1 + (ours["prefix_bytes"] - none["prefix_bytes"]) / none["peak_bytes"]
+    return {name: value if name == "gradient_difference" else round(value, 3) for name, value in result.items()}
 
 
 def main() -> None:
@@ -124,26 +130,24 @@ def main() -> None:
     parser.add_argument("--geometries", nargs="+", choices=list(GEOMETRIES), default=["idefics2-tokens"])
     parser.add_argument("--pairs", nargs="+", type=int, default=list(PAIRS))
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="processor: on a machine with other work")
-    given = parser.parse_args()
-    if given.repeats < 1 or min(given.pairs) < 0:
-        parser.error(
-            f"{given.repeats} repeats and {min(given.pairs)} pairs: give at least 1 repeat and no fewer than 0 pairs"
-        )
-    rows, found = [], {}
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="use processor on a busy machine")
+    options = parser.parse_args()
+    if options.repeats < 1 or min(options.pairs) < 0:
+        parser.error(f"repeats is {options.repeats} and pairs {min(options.pairs)}; expected at least 1 and 0.")
+    rows, ratios_by_geometry = [], {}
     print(f"{'geometry':18}{'pairs':>6}{'method':>8}{'peak, MB':>12}{'seconds':>10}{'gradients differ by':>22}")
-    for name in given.geometries:
+    for name in options.geometries:
         geometry = GEOMETRIES[name]()
-        for pairs in given.pairs:
-            for row in measure(geometry, pairs, given.repeats, CLOCKS[given.clock]):
+        for pairs in options.pairs:
+            for row in measure(geometry, pairs, options.repeats, CLOCKS[options.clock]):
                 rows.append(row)
                 print(
                     f"{name:18}{pairs:6}{row['method']:>8}{row['peak_bytes'] / 1e6:12.1f}{row['seconds']:10.3f}"
                     f"{row['gradient_difference']:14.1e} of {row['gradient_size']:.0e}",
                     flush=True,
                 )
-        found[name] = ratios([row for row in rows if row["geometry"] == name])
-    result = {"rows": rows, "ratios": found, "clock": given.clock, "threads": torch.get_num_threads()}
+        ratios_by_geometry[name] = ratios([row for row in rows if row["geometry"] == name])
+    result = {"rows": rows, "ratios": ratios_by_geometry, "clock": options.clock, "threads": torch.get_num_threads()}
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))

@@ -21,7 +21,7 @@ class DemoConfig:
         strength: Strength of the adapter, chosen by `train.evaluate.generation.strength` on validation agents.
         reno_steps, reno_cfg, reno_scheduler: Sampling for the noise optimisation, with Euler and the few-step LoRA.
             `plain_reno` uses the same settings without optimisation.
-        iterations, starts, learning_rate, reward, views: Settings of the noise optimisation.
+        iterations, num_initial_noises, learning_rate, objective, views: Settings of the noise optimisation.
     """
 
     prompts: tuple[str, ...] = ("a lighthouse", "a cactus", "a sailing boat")
@@ -37,9 +37,9 @@ class DemoConfig:
     reno_cfg: float = 1.0
     reno_scheduler: str = "simple"
     iterations: int = 30
-    starts: int = 15
+    num_initial_noises: int = 15
     learning_rate: float = 5.0
-    reward: str = "margin"
+    objective: str = "margin"
     views: int = 4
 
 

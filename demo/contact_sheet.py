@@ -51,8 +51,8 @@ def draw_sheet(
     pen.text((MARGIN, 46), "PrefGen", INK, font(40, "Serif"))
     pen.text(
         (MARGIN, 102),
-        f"All pictures of a row share the prompt and the noise; ReNO also tries {config.starts - 1} other noises. The "
-        "models know only these pairs of each person.",
+        f"All pictures of a row share the prompt and the noise; ReNO also tries {config.num_initial_noises - 1} other "
+        "noises. The models know only these pairs of each person.",
         GREY,
         font(17),
     )

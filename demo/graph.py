@@ -76,9 +76,10 @@ def build_graph(config: DemoConfig, prompt: str) -> PromptGraph:
             "ReNOOptimize",
             **{"model": few_step_model, "vae": vae, "latent": noise["latent_image"], **prompts},
             **{"preference_model": preference, "history": histories[person], "prompt": prompt, "seed": noise["seed"]},
-            **{"iterations": config.iterations, "starts": config.starts, "learning_rate": config.learning_rate},
-            **{"reward": config.reward, "views": config.views},
-            **{"steps": config.reno_steps, "cfg": config.reno_cfg, "scheduler": config.reno_scheduler, "sense": "like"},
+            **{"iterations": config.iterations, "num_initial_noises": config.num_initial_noises},
+            **{"learning_rate": config.learning_rate, "objective": config.objective, "views": config.views},
+            **{"steps": config.reno_steps, "cfg": config.reno_cfg, "scheduler": config.reno_scheduler},
+            direction="like",
         )
 
     methods: dict[str, Callable[[str | None], Node]] = {

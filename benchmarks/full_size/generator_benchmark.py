@@ -168,23 +168,29 @@ class GeneratorBenchmark:
     def _iteration(self, prefdisc_benchmark: PrefDiscBenchmark, pairs: int) -> Callable[[], None]:
         import comfy.samplers
 
-        sampling = self.pack("nodes.sampling")
+        few_step, decoder = self.pack("nodes.sampling.few_step"), self.pack("nodes.sampling.decoder")
+        enable_gradients = self.pack("nodes.sampling.gradients").enable_gradients
         vae = build_vae(self.shapes, self.device.dtype, self.device.torch_device)
         prefix = prefdisc_benchmark.encoded(pairs)
         side = self.shapes.turbo // 8
         sigmas = comfy.samplers.calculate_sigmas(self.model.get_model_object("model_sampling"), "simple", 1)
-        graph = sampling.FewSteps(
-            self.model, self._conditioning(), None, {"samples": torch.zeros(1, 4, side, side)}, sigmas, recompute=True
+        sampling = few_step.FewStepSampling(
+            self.model,
+            self._conditioning(),
+            None,
+            {"samples": torch.zeros(1, 4, side, side)},
+            sigmas,
+            checkpointing=True,
         )
         reward = PreferenceReward(prefdisc_benchmark.prefdisc, prefix, PROMPT)
 
         def gradient_of_score(noise: Tensor, render: Callable[[Tensor], Tensor]) -> Tensor:
-            decode = sampling.load_decoder(vae, recompute=True)
+            decode = decoder.load_decoder(vae, checkpointing=True)
             noise = noise.detach().clone().requires_grad_()
             return torch.autograd.grad(reward(decode(render(noise))).sum(), noise)[0]
 
         def run_iteration() -> None:
-            with sampling.gradients():
-                graph.differentiate(graph.seed_noise().clone(), gradient_of_score)
+            with enable_gradients():
+                sampling.differentiate(sampling.seed_noise().clone(), gradient_of_score)
 
         return run_iteration

@@ -1,6 +1,6 @@
-"""Gradient checkpointing: a model's blocks keep nothing for the backward pass, and run once more in it.
+"""Gradient checkpointing: blocks save nothing for the backward pass, and run again in it.
 
-Through core's object patches, on a clone: the MODEL and VAE that others hold stay as they are.
+This uses core's object patches on a clone, so other users of the same MODEL or VAE are not affected.
 """
 
 from __future__ import annotations
@@ -12,59 +12,61 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from .inplace_autograd import out_of_place
+from .inplace_autograd import functional_inplace_ops
 
 
-class Recomputed:
-    """A block's forward that is run again in the backward pass.
+class CheckpointedForward:
+    """A block's forward that runs again in the backward pass.
 
-    The dictionaries it is given (core's transformer_options, which say what block this is) are kept as they were at the
-    first run: core writes the next block's into the same ones.
+    Dictionaries among its arguments (core's transformer_options, which tell a block its index) are copied in the first
+    run, because core changes them for the next block.
     """
 
     def __init__(self, block: nn.Module) -> None:
         self.block = block
         forward = block.forward
-        # A run that was interrupted has left its own behind.
-        self.forward = forward.forward if isinstance(forward, Recomputed) else forward
+        # An interrupted run may have left its patch behind.
+        self.forward = forward.forward if isinstance(forward, CheckpointedForward) else forward
 
     def __call__(self, *args, **kwargs):
         if not torch.is_grad_enabled():
             return self.forward(*args, **kwargs)
-        live = [kwargs]
-        kept = _own(kwargs)
+        first_run = [kwargs]
+        saved = _copy_options(kwargs)
 
         def run(*args):
-            options = live.pop() if live else _own(kept)
-            with out_of_place(self.block):
+            options = first_run.pop() if first_run else _copy_options(saved)
+            with functional_inplace_ops(self.block):
                 return self.forward(*args, **options)
 
         return checkpoint(run, *args, use_reentrant=False, preserve_rng_state=False)
 
 
-def checkpointed(patcher: ModelPatcher) -> ModelPatcher:
-    """A clone whose blocks are recomputed in a backward pass; its weights are the same."""
+def clone_with_checkpointing(patcher: ModelPatcher) -> ModelPatcher:
+    """Return a clone with the same weights whose blocks run again in the backward pass."""
     clone = patcher.clone()
-    for name, block in blocks(patcher.model):
-        clone.add_object_patch(f"{name}.forward", Recomputed(block))
+    for name, block in find_blocks(patcher.model):
+        clone.add_object_patch(f"{name}.forward", CheckpointedForward(block))
     return clone
 
 
-def blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The innermost members of a model's lists of blocks, with their names: SDXL's residual and transformer blocks,
-    Flux's streams, the residual blocks of a VAE."""
+def find_blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the names and modules of a model's innermost blocks.
+
+    These are the residual and transformer blocks of SDXL, the streams of Flux and the residual blocks of a VAE.
+    """
     for name, module in model.named_modules():
-        for child, member in module.named_children() if _is_list(module) else ():
-            if next(member.parameters(), None) is not None and not any(map(_is_list, member.modules())):
+        for child, member in module.named_children() if _is_block_list(module) else ():
+            if next(member.parameters(), None) is not None and not any(map(_is_block_list, member.modules())):
                 yield f"{name}.{child}", member
 
 
-def _is_list(module: nn.Module) -> bool:
-    # Core's own kind of nn.Sequential hands the time embedding on; a plain one is a part of a block.
+def _is_block_list(module: nn.Module) -> bool:
+    # Core's subclass of nn.Sequential holds blocks, and passes the time embedding on. A plain one is part of a block.
     return isinstance(module, nn.ModuleList) or (
         isinstance(module, nn.Sequential) and type(module) is not nn.Sequential
     )
 
 
-def _own(options: dict) -> dict:
+def _copy_options(options: dict) -> dict:
     return {name: dict(value) if isinstance(value, dict) else value for name, value in options.items()}

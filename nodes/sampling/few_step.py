@@ -1,80 +1,51 @@
-"""Gradients through ComfyUI's own sampling: conditioning, CFG, LoRAs and patches stay what the graph made them.
+"""Few-step sampling through ComfyUI's guider, with and without gradients.
 
-The executor runs nodes in inference mode, whose tensors autograd refuses, and core's samplers run without gradient. So
-a sampler of our own is handed to core's guider, outside inference mode, with weights that are ordinary tensors.
+Conditioning, CFG, LoRAs and patches act as in a stock graph. Core's samplers run in inference mode, without gradients,
+so a differentiable sampler of our own is passed to core's guider.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import numpy as np
 import torch
-from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_patcher import ModelPatcher
-from comfy.sd import VAE
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...prefgen.errors import ModelError
-from ..validation import check_cfg, check_latent, check_sigmas
-from .checkpointing import checkpointed
-from .inplace_autograd import out_of_place, patches_out_of_place
+from ..validation import require_cfg, require_latent, require_sigmas
+from .checkpointing import clone_with_checkpointing
+from .gradients import clone_if_inference, differentiable_attention, disable_weight_streaming, make_differentiable
+from .inplace_autograd import functional_inplace_ops, protect_patch_inputs
 
 Render = Callable[[Tensor], Tensor]
-
-
-@contextmanager
-def gradients() -> Iterator[None]:
-    """Inside, tensors can carry gradients, as they cannot where ComfyUI runs a node.
-
-    Core is told so by the switch of its own trainer: it then leaves out fused kernels that have no gradient (Flux's).
-    """
-    management = comfy.model_management
-    before, management.in_training = getattr(management, "in_training", False), True
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        management.in_training = before
-
-
-def make_differentiable(module: nn.Module) -> None:
-    """Turn a module's inference tensors into ordinary ones, in place and with the same values, and freeze it.
-
-    Tensors made in inference mode (every model that a node loaded) may not take part in a backward pass.
-    """
-    for part in module.modules():
-        for name, weight in part._parameters.items():
-            if weight is not None and weight.is_inference():
-                part._parameters[name] = nn.Parameter(weight.clone(), requires_grad=False)
-        for name, buffer in part._buffers.items():
-            if buffer is not None and buffer.is_inference():
-                part._buffers[name] = buffer.clone()
-    module.requires_grad_(False)
-
-
-def ordinary(x: Tensor | None) -> Tensor | None:
-    """A tensor that autograd may keep for its backward pass."""
-    return x.clone() if x is not None and x.is_inference() else x
+"""A differentiable function from noise to latents, both (B, C, h, w)."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class FewSteps:
-    """A few Euler steps from a noise, as a graph of guider, sampler, sigmas and latent describes them.
+class FewStepSampling:
+    """A few Euler steps of a MODEL, as guider, sampler, sigmas and latent of a graph describe them.
 
     Attributes:
-        model: the MODEL, with all its patches.
-        positive, negative: CONDITIONING; without a negative the positive is followed alone, and `cfg` is 1.
-        latent: the LATENT to start from; an empty one for text to image.
-        sigmas: (steps + 1,), falling.
-        seed: handed to samplers that ask for one; Euler does not.
-        recompute: whether blocks run again in the backward pass, to save the memory of what they would keep.
+        model: The MODEL with all its patches.
+        positive: CONDITIONING of the prompt.
+        negative: CONDITIONING of the negative prompt, or None if `cfg` is 1.
+        latent: The LATENT to start from; an empty one for text to image.
+        sigmas: Falling noise levels, (steps + 1,).
+        cfg: Guidance scale.
+        seed: Seed of the initial noise.
+        checkpointing: Whether blocks run again in the backward pass to save memory.
+
+    Raises:
+        ModelError: An input is invalid.
     """
 
     model: ModelPatcher
@@ -84,160 +55,120 @@ class FewSteps:
     sigmas: Tensor
     cfg: float = 1.0
     seed: int = 0
-    recompute: bool = False
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        check_sigmas(self.sigmas)
-        check_cfg(self.cfg, self.negative is not None)
-        check_latent(self.latent)
+        require_sigmas(self.sigmas)
+        require_cfg(self.cfg, self.negative is not None)
+        require_latent(self.latent)
 
     @property
-    def start(self) -> Tensor:
-        """The latent's samples, in the number of channels that the MODEL has."""
-        # an empty latent says for which VAE it is as large as it is, since core began to ask
+    def initial_latent(self) -> Tensor:
+        """The latent's samples, with the MODEL's number of channels."""
+        # Newer versions of core store in an empty latent which VAE it was sized for.
         ratios = {key: value for key, value in self.latent.items() if key.startswith("downscale_ratio")}
         samples = comfy.sample.fix_empty_latent_channels(self.model, self.latent["samples"], **ratios)
         channels = self.model.get_model_object("latent_format").latent_channels
         if samples.shape[1] != channels:
             raise ModelError(
-                f"The latent has {samples.shape[1]} channels and the MODEL works on {channels}: "
-                "encode the image with the VAE that belongs to the MODEL."
+                f"The latent has {samples.shape[1]} channels; expected {channels}. Encode the image with its VAE."
             )
         return samples
 
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The type that the MODEL computes in."""
+        return self.model.get_model_object("manual_cast_dtype") or self.model.model_dtype()
+
     def seed_noise(self) -> Tensor:
-        """The noise that core's samplers draw for this seed, so that the unoptimised image is KSampler's."""
-        return self._noise_of(self.seed)
+        """Return the noise that core's samplers draw for the seed, so that the first image is KSampler's."""
+        return self._draw_noise(self.seed)
 
-    def fresh_noise(self, k: int) -> Tensor:
-        """The k-th other noise to start from. Of a seed far from this one: the next queue takes the seed beside it."""
-        (other,) = np.random.SeedSequence([self.seed % 2**64, k]).generate_state(1, np.uint64)
-        return self._noise_of(int(other))
+    def extra_noise(self, index: int) -> Tensor:
+        """Return another initial noise. Its seed is far from this one, because the next queued prompt uses seed + 1."""
+        (seed,) = np.random.SeedSequence([self.seed % 2**64, index]).generate_state(1, np.uint64)
+        return self._draw_noise(int(seed))
 
-    def _noise_of(self, seed: int) -> Tensor:
-        return comfy.sample.prepare_noise(self.start, seed, self.latent.get("batch_index"))
+    def _draw_noise(self, seed: int) -> Tensor:
+        return comfy.sample.prepare_noise(self.initial_latent, seed, self.latent.get("batch_index"))
 
-    def paint(self, noise: Tensor) -> Tensor:
-        """What a stock graph paints from this noise, to the bit; latents as a LATENT holds them."""
-        return self._sample(self.model, noise, comfy.samplers.sampler_object("euler"))
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return the latents that a stock graph generates from the noise, identical to the bit."""
+        return self._run_guider(self.model, noise, comfy.samplers.sampler_object("euler"))
 
-    def differentiate(self, noise: Tensor, work: Callable[[Tensor, Render], object]) -> object:
-        """The answer of `work` (see `DifferentiableEuler`), given the noise. To be called inside `gradients`."""
-        model = whole(self.model).clone()
-        model.model_options["transformer_options"]["optimized_attention_override"] = attention_with_gradient
-        sampler = DifferentiableEuler(work)
-        self._sample(checkpointed(model) if self.recompute else model, noise, sampler)
-        return sampler.answer
+    def differentiate(self, noise: Tensor, callback: Callable[[Tensor, Render], Result]) -> Result:
+        """Run a callback within core's guider, with a differentiable sampler. Call it inside `enable_gradients`.
 
-    def _sample(self, model: ModelPatcher, noise: Tensor, sampler: comfy.samplers.Sampler) -> Tensor:
+        Args:
+            noise: Initial noise, (B, C, h, w).
+            callback: Receives the noise on the MODEL's device, and a differentiable function from noise to latents.
+
+        Returns:
+            The result of the callback.
+        """
+        model = disable_weight_streaming(self.model).clone()
+        model.model_options["transformer_options"]["optimized_attention_override"] = differentiable_attention
+        sampler = DifferentiableEuler(callback)
+        self._run_guider(clone_with_checkpointing(model) if self.checkpointing else model, noise, sampler)
+        return sampler.result
+
+    def _run_guider(self, model: ModelPatcher, noise: Tensor, sampler: comfy.samplers.Sampler) -> Tensor:
         guider = comfy.samplers.CFGGuider(model)
         prompts = {"positive": self.positive} | ({} if self.negative is None else {"negative": self.negative})
         guider.inner_set_conds(prompts)
         guider.set_cfg(self.cfg)
         mask = self.latent.get("noise_mask")
         samples = guider.sample(
-            noise, self.start, sampler, self.sigmas, denoise_mask=mask, disable_pbar=True, seed=self.seed
+            noise, self.initial_latent, sampler, self.sigmas, denoise_mask=mask, disable_pbar=True, seed=self.seed
         )
         return samples.to(comfy.model_management.intermediate_device())
 
 
 class DifferentiableEuler(comfy.samplers.Sampler):
-    """Core's Euler steps with their gradient, run as often as `work` likes within one call of the guider.
+    """Core's Euler sampler with gradients, which a callback runs any number of times within one call of the guider.
 
-    Args:
-        work: is given the noise (B, C, H, W) on the MODEL's device and a function from noise to the latents that the
-            VAE takes; its answer is kept in `answer`.
+    Attributes:
+        callback: Called once by `sample` with the noise and the method `render`.
+        result: The callback's result.
     """
 
-    def __init__(self, work: Callable[[Tensor, Render], object]) -> None:
-        self.work = work
-        self.answer: object = None
+    def __init__(self, callback: Callable[[Tensor, Render], Result]) -> None:
+        self.callback = callback
+        self.result: Result | None = None
 
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
     ) -> Tensor:
-        base = model_wrap.inner_model
-        # with what conditions bring along: a ControlNet's weights
-        for model in (base, *(patcher.model for patcher in model_wrap.loaded_models)):
+        """Prepare the models that the guider has loaded, and run the callback. Core's guider calls this."""
+        self.base = model_wrap.inner_model
+        # Conditioning can bring models of its own, such as ControlNets.
+        for model in (self.base, *(patcher.model for patcher in model_wrap.loaded_models)):
             make_differentiable(model)
-        sigmas, noise, latent = ordinary(sigmas), ordinary(noise), ordinary(latent_image)
-        model = comfy.samplers.KSamplerX0Inpaint(model_wrap, sigmas)
-        model.latent_image = latent
-        options = patches_out_of_place(extra_args["model_options"])
-        arguments = {**extra_args, "model_options": options, "denoise_mask": ordinary(denoise_mask)}
-        full = self.max_denoise(model_wrap, sigmas)
-        controlled = any("control" in cond for conds in model_wrap.conds.values() for cond in conds or ())
-
-        def render(noise: Tensor) -> Tensor:
-            model.noise = noise
-            start = base.model_sampling.noise_scaling(sigmas[0], noise, latent, full)
-            with out_of_place(base, controlled):
-                x = euler(model, start, sigmas, arguments)
-            return base.process_latent_out(base.model_sampling.inverse_noise_scaling(sigmas[-1], x))
-
-        self.answer = self.work(noise, render)
+        self.sigmas, self.latent = clone_if_inference(sigmas), clone_if_inference(latent_image)
+        noise = clone_if_inference(noise)
+        self.denoiser = comfy.samplers.KSamplerX0Inpaint(model_wrap, self.sigmas)
+        self.denoiser.latent_image = self.latent
+        options = protect_patch_inputs(extra_args["model_options"])
+        self.arguments = {**extra_args, "model_options": options, "denoise_mask": clone_if_inference(denoise_mask)}
+        self.is_max_denoise = self.max_denoise(model_wrap, self.sigmas)
+        self.has_controlnet = any("control" in cond for conds in model_wrap.conds.values() for cond in conds or ())
+        self.result = self.callback(noise, self.render)
         return noise
 
+    def render(self, noise: Tensor) -> Tensor:
+        """Generate latents from noise, both (B, C, h, w), in the VAE's scale."""
+        self.denoiser.noise = noise
+        sampling = self.base.model_sampling
+        start = sampling.noise_scaling(self.sigmas[0], noise, self.latent, self.is_max_denoise)
+        with functional_inplace_ops(self.base, self.has_controlnet):
+            x = euler(self.denoiser, start, self.sigmas, self.arguments)
+        return self.base.process_latent_out(sampling.inverse_noise_scaling(self.sigmas[-1], x))
 
-def euler(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor, arguments: dict) -> Tensor:
-    """The steps of core's `euler` sampler, in its order of operations."""
+
+def euler(denoise: Callable[..., Tensor], x: Tensor, sigmas: Tensor, arguments: dict) -> Tensor:
+    """Run the steps of core's `euler` sampler, in the same order of operations."""
     ones = x.new_ones(len(x))
-    for sigma, following in pairwise(sigmas):
-        denoised = model(x, sigma * ones, **arguments)
-        x = x + (x - denoised) / sigma * (following - sigma)
+    for sigma, next_sigma in pairwise(sigmas):
+        denoised = denoise(x, sigma * ones, **arguments)
+        x = x + (x - denoised) / sigma * (next_sigma - sigma)
     return x
-
-
-DIFFERENTIABLE = ("attention_pytorch", "attention_sub_quad", "attention_split", "attention_basic", "attention_xformers")
-"""Core's attention functions that have a gradient. Sage's has none and says nothing; Flash's ends in an error."""
-
-
-def attention_with_gradient(attention: Callable[..., Tensor], *args, **kwargs) -> Tensor:
-    """What core calls in the place of its attention, or of another pack's: the same, if it has a gradient."""
-    return (attention if attention.__name__ in DIFFERENTIABLE else attention_pytorch)(*args, **kwargs)
-
-
-def whole(patcher: ModelPatcher) -> ModelPatcher:
-    """The same model with weights that stay on the device, where core would else move them in and out by itself. One
-    that core cannot build anew is left to it."""
-    if patcher.is_dynamic() and patcher.cached_patcher_init is not None:
-        return patcher.clone(disable_dynamic=True)
-    return patcher
-
-
-def compute_dtype(model: ModelPatcher) -> torch.dtype:
-    """What the MODEL computes in."""
-    return model.get_model_object("manual_cast_dtype") or model.model_dtype()
-
-
-def check_decoder(vae: VAE, model: ModelPatcher) -> None:
-    """Raises ModelError for a VAE that cannot belong to the MODEL."""
-    channels = model.get_model_object("latent_format").latent_channels
-    if vae.latent_channels != channels or vae.latent_dim != 2:
-        found = f"{vae.latent_channels} channels" + ("" if vae.latent_dim == 2 else f" in {vae.latent_dim} dimensions")
-        raise ModelError(
-            f"The VAE decodes latents of {found} and the MODEL makes ones of {channels}: connect the VAE that belongs "
-            "to the MODEL."
-        )
-
-
-def load_decoder(vae: VAE, recompute: bool = False, beside: Sequence[ModelPatcher] = ()) -> Render:
-    """Load the VAE and return latents -> images (B, 3, H, W) in [0, 1], differentiable.
-
-    recompute: as in `FewSteps`. beside: what is needed with it, whole. Core makes room for each call by moving out
-    what is in no need of this call; so they are asked for together, or one would go for another.
-
-    Values beyond 0 and 1 are clamped as core does it, but keep their gradient: a poster's flat colours lie at the
-    edges, and would never move again.
-    """
-    patcher = whole(vae.patcher)
-    patcher = checkpointed(patcher) if recompute else patcher
-    comfy.model_management.load_models_gpu([patcher, *beside], force_full_load=True)
-    make_differentiable(patcher.model)
-
-    def decode(latents: Tensor) -> Tensor:
-        decoded = patcher.model.decode(latents.to(vae.device, vae.vae_dtype)).float()
-        images = (decoded + 1) / 2
-        return images + (images.clamp(0, 1) - images).detach()
-
-    return decode

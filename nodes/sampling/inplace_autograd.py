@@ -1,6 +1,8 @@
-"""What is written in place, differentiated. Flux's blocks are made for inference and add to what their own norms keep
-for a gradient; so does every UNet where it adds what a ControlNet made, and so do patches on a MODEL (FreeU, normalised
-attention guidance)."""
+"""Makes in-place operations differentiable.
+
+Flux's blocks are written for inference and overwrite values that their own norms need for the gradient. So do UNets
+that add the output of a ControlNet, and patches on a MODEL (FreeU V2, normalised attention guidance).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-WRITING = "comfy.ldm.flux."
-"""Where core's blocks that do so come from. Models of other blocks are left alone: some mean what they write."""
+INPLACE_MODULES = "comfy.ldm.flux."
+"""Prefix of core's modules whose blocks need this. Other models stay as they are: some rely on in-place operations."""
 
-_NEW = {
+_FUNCTIONAL = {
     torch.Tensor.add_: torch.add,
     torch.Tensor.sub_: torch.sub,
     torch.Tensor.mul_: torch.mul,
@@ -22,40 +24,45 @@ _NEW = {
 }
 
 
-def out_of_place(module: nn.Module, controlled: bool = False) -> AbstractContextManager:
-    """What to run a model or block in while it is differentiated. controlled: a ControlNet adds to it."""
-    writes = controlled or any(type(part).__module__.startswith(WRITING) for part in module.modules())
-    return OutOfPlace() if writes else nullcontext()
+def functional_inplace_ops(module: nn.Module, has_controlnet: bool = False) -> AbstractContextManager:
+    """Return a context in which a model or block can be differentiated.
+
+    Args:
+        module: The model or block.
+        has_controlnet: Whether a ControlNet adds to its activations.
+    """
+    needed = has_controlnet or any(type(part).__module__.startswith(INPLACE_MODULES) for part in module.modules())
+    return FunctionalInplaceOps() if needed else nullcontext()
 
 
-class OutOfPlace(TorchFunctionMode):
-    """Inside, `x += y`, which torch calls as `x.add_(y)`, binds x to a new tensor and leaves the old one as it is."""
+class FunctionalInplaceOps(TorchFunctionMode):
+    """Replaces in-place arithmetic: `x += y` (`x.add_(y)` in torch) binds x to a new tensor and keeps the old one."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        new = _NEW.get(func)
-        if new is None:
+        functional = _FUNCTIONAL.get(func)
+        if functional is None:
             return func(*args, **(kwargs or {}))
-        return new(*args, **(kwargs or {})).to(args[0].dtype)
+        return functional(*args, **(kwargs or {})).to(args[0].dtype)
 
 
-class OwnSlices(TorchFunctionMode):
-    """Inside, `x[i]` is a copy and no view: writing to x afterwards leaves alone what a product kept of the slice."""
+class CloneSlices(TorchFunctionMode):
+    """Makes `x[i]` a copy instead of a view, so that later writes to x do not change values saved for the gradient."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        found = func(*args, **(kwargs or {}))
-        return found.clone() if func is Tensor.__getitem__ else found
+        result = func(*args, **(kwargs or {}))
+        return result.clone() if func is Tensor.__getitem__ else result
 
 
-def patches_out_of_place(model_options: dict) -> dict:
-    """The same options with patches that leave what they are given as it is, and may write to copies of it."""
+def protect_patch_inputs(model_options: dict) -> dict:
+    """Return model options whose patches work on copies of their inputs."""
     options = model_options.get("transformer_options", {})
-    patches = {name: [_patch(one) for one in every] for name, every in options.get("patches", {}).items()}
+    patches = {name: [_run_on_copies(patch) for patch in group] for name, group in options.get("patches", {}).items()}
     return model_options | {"transformer_options": options | {"patches": patches}}
 
 
-def _patch(patch: Callable) -> Callable:
+def _run_on_copies(patch: Callable) -> Callable:
     def run(*args, **kwargs):
-        with OwnSlices():
+        with CloneSlices():
             return patch(*(x.clone() if isinstance(x, Tensor) else x for x in args), **kwargs)
 
     return run

@@ -1,7 +1,7 @@
-"""ReNO: the initial noise of a generator, optimised by gradient ascent on a reward of its image (method.md 4)."""
+"""ReNO: gradient ascent on a reward of the generated image, with respect to the initial noise (method.md 4)."""
 
 from .config import Optimiser, RenoConfig
-from .optimize import clip_rows, norm_regulariser, optimise, row_norms
+from .optimize import clip_row_norms, norm_regulariser, optimize_noise, row_norms
 from .result import RenoResult, RenoStep
 
 __all__ = [
@@ -9,8 +9,8 @@ __all__ = [
     "RenoConfig",
     "RenoResult",
     "RenoStep",
-    "clip_rows",
+    "clip_row_norms",
     "norm_regulariser",
-    "optimise",
+    "optimize_noise",
     "row_norms",
 ]

@@ -1,4 +1,4 @@
-"""Where to climb from: the best of several noises. With as many as there are iterations it is best-of-N."""
+"""Best of N: compares several initial noises without gradients. The optimisation then starts from the best."""
 
 from __future__ import annotations
 
@@ -9,36 +9,44 @@ from torch import Tensor
 
 from ..errors import RewardError
 from .config import RenoConfig
-from .result import RenoResult, RenoStep, check_rewards, keep_best
+from .result import RenoResult, RenoStep, require_rewards, update_best
 
 Generate = Callable[[Tensor], Tensor]
+"""A generator: noise (B, ...) to images (B, 3, H, W)."""
 Reward = Callable[[Tensor], Tensor]
+"""A reward: images (B, 3, H, W) to rewards (B,)."""
 
 
 @torch.no_grad()
-def search(
+def best_of_n(
     noise: Tensor,
     generate: Generate,
     reward: Reward,
     config: RenoConfig,
     on_step: Callable[[RenoStep], None] | None,
-    fresh: Callable[[int], Tensor] | None,
+    sample_noise: Callable[[int], Tensor] | None,
 ) -> tuple[RenoResult | None, list[Tensor]]:
-    """The best of the noises to start from, and the rewards of all; nothing where there is but one (see `optimise`)."""
-    if config.starts > 1 and fresh is None:
-        raise RewardError(
-            f"The climb is to start from the best of {config.starts} noises and only one is given: pass `fresh`, which "
-            "gives the others, or leave `starts` at 1."
-        )
+    """Compare `config.num_initial_noises` noises, the given one first.
+
+    Args: see `optimize_noise`.
+
+    Returns:
+        The best result of every row, and the rewards of all noises. (None, []) if there is only one noise.
+
+    Raises:
+        RewardError: `sample_noise` is missing, or a reward is invalid.
+    """
+    if config.num_initial_noises > 1 and sample_noise is None:
+        raise RewardError(f"num_initial_noises is {config.num_initial_noises}; expected 1 without `sample_noise`.")
     best: RenoResult | None = None
     curve: list[Tensor] = []
-    for index in range(config.starts if config.starts > 1 else 0):
-        tried = fresh(index).to(noise) if index else noise
-        images = generate(tried)
+    for index in range(config.num_initial_noises if config.num_initial_noises > 1 else 0):
+        candidate = sample_noise(index).to(noise) if index else noise
+        images = generate(candidate)
         rewards = reward(images)
-        check_rewards(rewards, len(noise), index)
+        require_rewards(rewards, len(noise), index)
         curve.append(rewards)
-        best = keep_best(best, tried, images, rewards, index)
+        best = update_best(best, candidate, images, rewards, index)
         if on_step:
             on_step(RenoStep(index, config.iterations, rewards, best.rewards, images, torch.zeros_like(rewards)))
     return best, curve

@@ -1,34 +1,39 @@
-"""How the noise is optimised."""
+"""Settings of a noise optimisation."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ..errors import RewardError
-from ..validation import format_value, matches_type
+from ..validation import require_choice, require_number
 
 Optimiser = Literal["sgd", "adam"]
 
 
 @dataclass(frozen=True)
 class RenoConfig:
-    """How the noise is optimised. The defaults are those published with ReNO, but for `iterations` (001's 30).
+    """Settings of a noise optimisation. The defaults are those of ReNO (arXiv 2406.04312), with 30 iterations.
 
     Attributes:
-        iterations: how often the generator runs; the first image is the unoptimised one, so one changes nothing.
-        learning_rate: for Adam, whose steps have about this length in every coordinate, 0.01 to 0.1.
-        momentum: of SGD, Nesterov's.
-        max_grad_norm: each row's gradient is scaled down to this norm.
-        regulariser: weight of the norm regulariser that keeps the noise as likely as a Gaussian's.
-        optimiser: "sgd" as published, or "adam" (Kingma & Ba's betas and epsilon).
-        patience: a row stays as it is once its best has not risen by more than `min_gain` in so many iterations, and
-            all ends when every row has; 0 goes through all iterations (default ours; the paper has no early stop).
-        loss_scale: gradients are computed of the reward times this and divided by it afterwards, so that those of a
-            model in half precision do not vanish; a row whose gradient overflows takes a smaller one by itself.
-        starts: so many noises are judged first, one an iteration and without gradient, and every row climbs from its
-            best; 1 climbs from the given noise, as published, and `iterations` is best-of-N (default ours).
+        iterations: Number of generated images. The first image is that of the initial noise, so 1 optimises nothing.
+        learning_rate: Learning rate. Adam needs 0.01 to 0.1, because its steps have about this size in each coordinate.
+        momentum: Nesterov momentum of SGD.
+        max_grad_norm: Maximum gradient norm. The gradient of each row is scaled down to it; `math.inf` disables this.
+        regulariser: Weight of the norm regulariser, which keeps the norm of the noise near that of Gaussian noise.
+        optimiser: "sgd" as in the paper, or "adam" with PyTorch's betas and epsilon.
+        patience: A row stops when its best reward has not risen by more than `min_gain` for this many iterations. The
+            optimisation ends when all rows have stopped. 0 disables early stopping (our addition).
+        min_gain: Smallest rise of the best reward that counts as an improvement.
+        loss_scale: Factor on the reward during the backward pass, so that small gradients do not underflow in half
+            precision. Gradients are divided by it afterwards. A row whose gradient overflows lowers its own scale.
+        num_initial_noises: Number of initial noises to compare. Each takes one iteration, without a gradient. Every row
+            starts from its best noise. 1 starts from the given noise as in the paper; as many as `iterations` is
+            best-of-N (our addition).
+
+    Raises:
+        RewardError: A value is out of range.
     """
 
     iterations: int = 30
@@ -40,38 +45,27 @@ class RenoConfig:
     patience: int = 0
     min_gain: float = 0.0
     loss_scale: float = 1.0
-    starts: int = 1
+    num_initial_noises: int = 1
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            kind, value = type(field.default), getattr(self, field.name)
-            if not matches_type(value, kind):
-                raise RewardError(
-                    f"The {field.name} of the noise optimisation is {format_value(value)}, expected {_KINDS[kind]}."
-                )
-        if self.iterations < 1:
-            raise RewardError(f"The noise cannot be optimised in {self.iterations} iterations: give at least 1.")
-        if not 1 <= self.starts <= self.iterations:
-            raise RewardError(
-                f"{self.starts} noises cannot be tried in {self.iterations} iterations, of which each takes one: give "
-                f"1 to {self.iterations} starts."
-            )
-        if self.optimiser not in get_args(Optimiser):
-            raise RewardError(f"The optimiser is {self.optimiser!r}; expected one of {', '.join(get_args(Optimiser))}.")
-        for name, value, right in (
-            ("learning rate", self.learning_rate, 0 <= self.learning_rate < math.inf),
-            ("momentum", self.momentum, 0 <= self.momentum < 1),
-            ("gradient norm", self.max_grad_norm, self.max_grad_norm > 0),
-            ("regulariser", self.regulariser, 0 <= self.regulariser < math.inf),
-            ("patience", self.patience, self.patience >= 0),
-            ("gain", self.min_gain, 0 <= self.min_gain < math.inf),
-            ("loss scale", self.loss_scale, 1 <= self.loss_scale < math.inf),
-        ):
-            if not right:
-                raise RewardError(f"The {name} of the noise optimisation is {value:g}, which it cannot be: {_ALLOWED}.")
+        for name, bounds in _BOUNDS.items():
+            require_number(name, getattr(self, name), **bounds, error=RewardError)
+        if self.max_grad_norm != math.inf:
+            require_number("max_grad_norm", self.max_grad_norm, above=0, error=RewardError)
+        initial_noises, advice = self.num_initial_noises, "Each initial noise takes one iteration."
+        require_number(
+            "num_initial_noises", initial_noises, 1, self.iterations, integer=True, advice=advice, error=RewardError
+        )
+        require_choice("optimiser", self.optimiser, get_args(Optimiser), RewardError)
 
 
-_ALLOWED = (
-    "give a momentum below 1, a gradient norm above 0, a loss scale of at least 1, and nothing negative or infinite"
-)
-_KINDS = {int: "a whole number", float: "a number", str: "text"}
+_BOUNDS = {
+    "iterations": {"low": 1, "integer": True},
+    "learning_rate": {"low": 0},
+    "momentum": {"low": 0, "below": 1},
+    "regulariser": {"low": 0},
+    "patience": {"low": 0, "integer": True},
+    "min_gain": {"low": 0},
+    "loss_scale": {"low": 1},
+}
+"""Bounds of each number, as arguments of `require_number`."""

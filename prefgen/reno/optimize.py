@@ -1,6 +1,7 @@
-"""The gradient ascent itself, over any callable from noise to images, so that ComfyUI, diffusers and a toy function are
-optimised by one code. Every row of a batch is optimised on its own, from its own noise to its own best: what a row
-becomes does not depend on the rows beside it.
+"""Gradient ascent on the initial noise (ReNO, arXiv 2406.04312).
+
+The generator is any differentiable function from noise to images, so ComfyUI and diffusers use the same code. Every row
+of a batch is optimised on its own: its result does not depend on the other rows.
 """
 
 from __future__ import annotations
@@ -12,124 +13,147 @@ import torch
 from torch import Tensor
 
 from ..errors import RewardError
-from .best_of_n import Generate, Reward, search
+from .best_of_n import Generate, Reward, best_of_n
 from .config import RenoConfig
-from .result import RenoResult, RenoStep, as_rows, check_rewards, keep_best
+from .result import RenoResult, RenoStep, expand_rows, require_rewards, update_best
 
 BACKOFF = 16.0
-"""By how much a row's loss scale falls when its gradient overflows (default ours)."""
+"""Divisor of a row's loss scale when its gradient overflows (our default)."""
 
 
-def optimise(
+def optimize_noise(
     noise: Tensor,
     generate: Generate,
     reward: Reward,
     config: RenoConfig,
     on_step: Callable[[RenoStep], None] | None = None,
-    fresh: Callable[[int], Tensor] | None = None,
+    sample_noise: Callable[[int], Tensor] | None = None,
 ) -> RenoResult:
-    """Climb the reward from `noise` (B, ...), or from the best of it and `config.starts` - 1 others.
+    """Optimise the noise of a generator for a reward (ReNO; method.md section 4).
 
     Args:
-        generate: differentiable, noise -> images (B, 3, H, W).
-        reward: differentiable, images -> (B,); higher is better, and each row's depends on its own image alone.
-        on_step: called after every iteration; what it raises ends the optimisation (an interrupt, say).
-        fresh: the k-th other noise (B, ...), for k of 1 to `config.starts` - 1; needed where there are any.
+        noise: Initial noise, (B, ...). It is not modified.
+        generate: Differentiable generator, noise (B, ...) to images (B, 3, H, W).
+        reward: Differentiable reward, images (B, 3, H, W) to rewards (B,). Higher is better. Each reward depends on its
+            own image only.
+        config: Settings.
+        on_step: Called after every iteration. An exception that it raises ends the optimisation.
+        sample_noise: Returns another initial noise (B, ...), given an index from 1 to `config.num_initial_noises` - 1.
+            Needed when `config.num_initial_noises` is above 1.
+
+    Returns:
+        The best result of every row.
 
     Raises:
-        RewardError: a reward is not one number a row, not finite, or does not depend on the noise; or its gradient is
-            not finite.
+        RewardError: The rewards are not one finite number for each row or do not depend on the noise, or their gradient
+            is not finite.
     """
-    best, curve = search(noise, generate, reward, config, on_step, fresh)
+    best, curve = best_of_n(noise, generate, reward, config, on_step, sample_noise)
     noise = (best.noise if best else noise).detach().clone().requires_grad_()
-    optimiser = _optimiser(noise, config)
+    optimiser = _create_optimiser(noise, config)
     scales = torch.full((len(noise),), config.loss_scale, device=noise.device)
-    waited = torch.zeros(len(noise), dtype=torch.long, device=noise.device)  # iterations since a row's best rose ...
-    mark = torch.full((len(noise),), -math.inf, device=noise.device)  # ... from this
+    early_stopping = EarlyStopping(noise, config)
     for index in range(len(curve), config.iterations):
         images = generate(noise)
         rewards = reward(images)
-        check_rewards(rewards, len(noise), index)
-        _check_gradient(rewards)
+        require_rewards(rewards, len(noise), index)
+        if not rewards.requires_grad:
+            raise RewardError("The reward does not depend on the noise. Generator and reward must be differentiable.")
         curve.append(rewards.detach())
-        best = keep_best(best, noise, images, rewards, index)
-        now = best.rewards.to(mark)
-        gained = now - mark > config.min_gain
-        waited, mark = torch.where(gained, 0, waited + 1), torch.where(gained, now, mark)
-        moving = waited < (config.patience or math.inf)
-        last = index + 1 == config.iterations or not moving.any()
-        norms = torch.zeros(len(noise), device=noise.device)
+        best = update_best(best, noise, images, rewards, index)
+        active = early_stopping.update(best.rewards)
+        last = index + 1 == config.iterations or not active.any()
+        gradient_norms = torch.zeros(len(noise), device=noise.device)
         if not last:
-            grad = _loss_gradient(noise, rewards, scales, config, index)
-            norms = row_norms(grad)
-            noise.grad = clip_rows(grad, config.max_grad_norm)
-            _step(noise, optimiser, moving)
+            gradient = _loss_gradient(noise, rewards, scales, config, index)
+            gradient_norms = row_norms(gradient)
+            noise.grad = clip_row_norms(gradient, config.max_grad_norm)
+            _step_rows(noise, optimiser, active)
         if on_step:
-            on_step(RenoStep(index, config.iterations, rewards.detach(), best.rewards, images.detach(), norms))
+            step = RenoStep(index, config.iterations, rewards.detach(), best.rewards, images.detach(), gradient_norms)
+            on_step(step)
         if last:
             break
     return RenoResult(best.noise, best.images, best.rewards, best.iterations, torch.stack(curve))
 
 
-def _optimiser(noise: Tensor, config: RenoConfig) -> torch.optim.Optimizer:
+class EarlyStopping:
+    """Tracks for every row how many iterations ago its best reward last improved."""
+
+    def __init__(self, noise: Tensor, config: RenoConfig) -> None:
+        self.patience = config.patience or math.inf
+        self.min_gain = config.min_gain
+        self.waited = torch.zeros(len(noise), dtype=torch.long, device=noise.device)
+        self.reference = torch.full((len(noise),), -math.inf, device=noise.device)
+
+    def update(self, best_rewards: Tensor) -> Tensor:
+        """Return which rows go on, (B,), given their best rewards so far, (B,)."""
+        current = best_rewards.to(self.reference)
+        improved = current - self.reference > self.min_gain
+        self.waited = torch.where(improved, 0, self.waited + 1)
+        self.reference = torch.where(improved, current, self.reference)
+        return self.waited < self.patience
+
+
+def _create_optimiser(noise: Tensor, config: RenoConfig) -> torch.optim.Optimizer:
     if config.optimiser == "adam":
         return torch.optim.Adam([noise], config.learning_rate)
     return torch.optim.SGD([noise], config.learning_rate, config.momentum, nesterov=config.momentum > 0)
 
 
 @torch.no_grad()
-def _step(noise: Tensor, optimiser: torch.optim.Optimizer, moving: Tensor) -> None:
-    """One step of the rows that still move."""
-    before = noise.clone()
+def _step_rows(noise: Tensor, optimiser: torch.optim.Optimizer, active: Tensor) -> None:
+    """Take one optimiser step for the active rows."""
+    previous = noise.clone()
     optimiser.step()
-    noise.copy_(torch.where(as_rows(moving, noise), noise, before))
+    noise.copy_(torch.where(expand_rows(active, noise), noise, previous))
 
 
 def _loss_gradient(noise: Tensor, rewards: Tensor, scales: Tensor, config: RenoConfig, index: int) -> Tensor:
-    """The gradient of the loss -reward + regulariser. `scales` (B,) is each row's loss scale, lowered in place for rows
-    whose gradient overflows; the regulariser, in float32, needs none."""
+    """Return the gradient of the loss, -reward + weight * regulariser.
+
+    Lowers the loss scales (B,) in place for rows whose gradient overflows. The regulariser is computed in float32 and
+    needs no scale.
+    """
     while True:
-        again = bool((scales > 1).any())
-        (grad,) = torch.autograd.grad((rewards * scales.to(rewards)).sum(), noise, retain_graph=again)
-        grad = -grad / as_rows(scales, grad)
-        overflown = ~torch.isfinite(grad).flatten(1).all(1)
-        if not overflown.any():
+        retry = bool((scales > 1).any())
+        (gradient,) = torch.autograd.grad((rewards * scales.to(rewards)).sum(), noise, retain_graph=retry)
+        gradient = -gradient / expand_rows(scales, gradient)
+        overflowed = ~torch.isfinite(gradient).flatten(1).all(1)
+        if not overflowed.any():
             break
-        if (overflown & (scales <= 1)).any():
-            raise RewardError(
-                f"The gradient of iteration {index + 1} is not finite: use float32 or bfloat16 where a model runs in "
-                "float16, or lower the learning rate."
-            )
-        scales[overflown] = (scales[overflown] / BACKOFF).clamp_min(1.0)
+        if (overflowed & (scales <= 1)).any():
+            raise RewardError(f"The gradient of iteration {index + 1} is not finite. Use float32 or bfloat16 models.")
+        scales[overflowed] = (scales[overflowed] / BACKOFF).clamp_min(1.0)
     if config.regulariser:
-        (pull,) = torch.autograd.grad(norm_regulariser(noise).sum(), noise)
-        grad = grad + config.regulariser * pull
-    return grad
-
-
-def _check_gradient(rewards: Tensor) -> None:
-    if not rewards.requires_grad:
-        raise RewardError(
-            "The reward does not depend on the noise: generator and reward must both be differentiable (no no_grad)."
-        )
+        (regulariser_gradient,) = torch.autograd.grad(norm_regulariser(noise).sum(), noise)
+        gradient = gradient + config.regulariser * regulariser_gradient
+    return gradient
 
 
 def norm_regulariser(noise: Tensor) -> Tensor:
-    """||e||^2 / 2 - (d - 1) log ||e|| of each row (B,): least where ||e||^2 = d - 1, about a Gaussian's own norm.
+    """Compute the norm regulariser of each row, ||e||^2 / 2 - (d - 1) log ||e||.
 
-    In float32 at least: a latent's squared norm is beyond float16.
+    It is smallest at ||e||^2 = d - 1, about the norm of Gaussian noise. It is computed in float32 at least, because the
+    squared norm of a latent overflows float16.
+
+    Args:
+        noise: Noise, (B, ...) with d values in each row.
+
+    Returns:
+        The regulariser, (B,).
     """
     flat = noise.flatten(1).to(torch.promote_types(noise.dtype, torch.float32))
     norm = flat.norm(dim=1)
     return norm.square() / 2 - (flat.shape[1] - 1) * norm.log()
 
 
-def clip_rows(grad: Tensor, max_norm: float) -> Tensor:
-    """Scale each row of (B, ...) down to `max_norm`, rows below it untouched."""
-    norm = row_norms(grad).clamp_min(torch.finfo(grad.dtype).tiny)
-    return grad * as_rows((max_norm / norm).clamp_max(1.0), grad)
+def clip_row_norms(gradient: Tensor, max_norm: float) -> Tensor:
+    """Scale each row of (B, ...) down to `max_norm`. Rows with a smaller norm stay unchanged."""
+    norm = row_norms(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+    return gradient * expand_rows((max_norm / norm).clamp_max(1.0), gradient)
 
 
 def row_norms(x: Tensor) -> Tensor:
-    """The Euclidean norm of each row of (B, ...): (B,)."""
+    """Return the Euclidean norm of each row of (B, ...), as (B,)."""
     return x.flatten(1).norm(dim=1)

@@ -1,4 +1,4 @@
-"""What an iteration and a whole optimisation find, row by row of the batch."""
+"""Records of a noise optimisation: one iteration, and the best image of every row of the batch."""
 
 from __future__ import annotations
 
@@ -12,32 +12,36 @@ from ..errors import RewardError
 
 @dataclass(frozen=True)
 class RenoStep:
-    """What one iteration found, detached; per row of the batch where it says (B,).
+    """One iteration, passed to `on_step`. All tensors are detached.
 
     Attributes:
-        index: from 0 to `total` - 1.
-        rewards: (B,), of this iteration's images. best: (B,), the highest so far.
-        images: (B, 3, H, W).
-        gradient_norms: (B,), of loss and regulariser before clipping; zero where none is
-            taken: for noises to start from, and in the last iteration.
+        index: Index of the iteration, from 0 to `total` - 1.
+        total: Maximum number of iterations.
+        rewards: Rewards of this iteration's images, (B,).
+        best_rewards: Best rewards so far, (B,).
+        images: This iteration's images, (B, 3, H, W).
+        gradient_norms: Norms of the gradients of reward and regulariser before clipping, (B,). Zero where no gradient
+            is computed: while initial noises are compared, and in the last iteration.
     """
 
     index: int
     total: int
     rewards: Tensor
-    best: Tensor
+    best_rewards: Tensor
     images: Tensor
     gradient_norms: Tensor
 
 
 @dataclass(frozen=True)
 class RenoResult:
-    """Each row's best, by the reward without the regulariser.
+    """The best image of every row, by the reward without the regulariser.
 
     Attributes:
-        noise: (B, ...) the noise that gave it. images: (B, 3, H, W). rewards: (B,).
-        iterations: (B,), in which iteration it was found.
-        curve: (iterations that ran, B), the reward of every iteration.
+        noise: Noise of the best images, (B, ...).
+        images: Best images, (B, 3, H, W).
+        rewards: Rewards of the best images, (B,).
+        iterations: Indices of the iterations that generated them, (B,).
+        curve: Rewards of all iterations that ran, (iterations, B).
     """
 
     noise: Tensor
@@ -47,13 +51,13 @@ class RenoResult:
     curve: Tensor
 
     def cpu(self) -> RenoResult:
-        """The same, off the accelerator."""
+        """Return a copy on the CPU."""
         return RenoResult(*(getattr(self, field.name).cpu() for field in fields(self)))
 
 
-def keep_best(best: RenoResult | None, noise: Tensor, images: Tensor, rewards: Tensor, index: int) -> RenoResult:
-    """The better of the best so far and this iteration, row by row, without any graph behind it."""
-    now = RenoResult(
+def update_best(best: RenoResult | None, noise: Tensor, images: Tensor, rewards: Tensor, index: int) -> RenoResult:
+    """Return the better of the best result so far and this iteration, for each row, detached."""
+    current = RenoResult(
         noise.detach().clone(),
         images.detach(),
         rewards.detach(),
@@ -61,34 +65,31 @@ def keep_best(best: RenoResult | None, noise: Tensor, images: Tensor, rewards: T
         rewards.new_empty(0),
     )
     if best is None:
-        return now
-    better = now.rewards > best.rewards
+        return current
+    improved = current.rewards > best.rewards
 
-    def pick(new: Tensor, old: Tensor) -> Tensor:
-        return torch.where(as_rows(better, new), new, old)
+    def select(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(expand_rows(improved, new), new, old)
 
     return RenoResult(
-        pick(now.noise, best.noise),
-        pick(now.images, best.images),
-        pick(now.rewards, best.rewards),
-        pick(now.iterations, best.iterations),
+        select(current.noise, best.noise),
+        select(current.images, best.images),
+        select(current.rewards, best.rewards),
+        select(current.iterations, best.iterations),
         best.curve,
     )
 
 
-def as_rows(values: Tensor, like: Tensor) -> Tensor:
-    """(B,) -> (B, 1, ...), of as many dimensions and on the same device as `like`."""
+def expand_rows(values: Tensor, like: Tensor) -> Tensor:
+    """Reshape one value per row, (B,), to (B, 1, ...) with the device and the number of dimensions of `like`."""
     return values.to(like.device).view(-1, *[1] * (like.dim() - 1))
 
 
-def check_rewards(rewards: Tensor, rows: int, index: int) -> None:
-    """Raises RewardError unless there is one finite number for every row."""
+def require_rewards(rewards: Tensor, rows: int, index: int) -> None:
+    """Raise RewardError unless there is one finite reward for each of the `rows` images of iteration `index`."""
     if rewards.shape != (rows,):
-        raise RewardError(
-            f"The reward has shape {tuple(rewards.shape)} for {rows} images, expected one number for each: ({rows},)."
-        )
+        raise RewardError(f"rewards has shape {tuple(rewards.shape)}; expected ({rows},), one number for each image.")
     if not torch.isfinite(rewards.detach()).all():
         raise RewardError(
-            f"The reward of iteration {index + 1} is not finite: lower the learning rate, "
-            "or use float32 where the model runs in half precision."
+            f"The reward of iteration {index + 1} is not finite. Lower the learning rate, or use float32 models."
         )

@@ -1,22 +1,22 @@
-"""Rewards of an image, differentiable in its pixels: a person's preference, the published general ones, their sum."""
+"""Differentiable rewards of images: the user's preference, published rewards, weighted sums and augmentation."""
 
-from .augmented import SeveralViews, check_views
-from .preference import By, PreferenceReward, Sense
-from .published import PUBLISHED, PublishedReward, RewardModel, load_reward_model
-from .weighted import PAPER_WEIGHTS, Reward, WeightedRewards, check_weights
+from .augmented import AugmentedReward
+from .base import Reward, RewardModel
+from .preference import Direction, Objective, PreferenceReward
+from .registry import PUBLISHED_REWARDS, PublishedReward, load_reward_model
+from .weighted import PAPER_WEIGHTS, WeightedRewards, require_weights
 
 __all__ = [
     "PAPER_WEIGHTS",
-    "PUBLISHED",
-    "By",
+    "PUBLISHED_REWARDS",
+    "AugmentedReward",
+    "Direction",
+    "Objective",
     "PreferenceReward",
     "PublishedReward",
     "Reward",
     "RewardModel",
-    "Sense",
-    "SeveralViews",
     "WeightedRewards",
-    "check_views",
-    "check_weights",
     "load_reward_model",
+    "require_weights",
 ]

@@ -1,9 +1,12 @@
-"""The published rewards' files: looked for in folders and in the Hugging Face cache, never over a network."""
+"""Finds and reads the files of published rewards: in folders and the Hugging Face cache, never over the network."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from torch import Tensor, nn
 
 from ..errors import RewardError
 
@@ -11,18 +14,26 @@ WEIGHTS = "model.safetensors"
 
 
 def find_files(
-    name: str, wanted: Mapping[str, Sequence[str]], folders: Sequence[Path], cache: Path | None = None
+    name: str, files: Mapping[str, Sequence[str]], folders: Sequence[Path], cache: Path | None = None
 ) -> dict[str, Path]:
-    """The files of the reward `name`, by file name.
+    """Find the files of a reward.
 
-    wanted: file name -> the Hub ids in whose cached copies it may be. folders: each holds a folder a reward, named by
-    it. cache: the Hugging Face cache (None: the usual one). Raises RewardError for a file that is nowhere: which, and
-    where it was looked for.
+    Args:
+        name: Name of the reward.
+        files: File names, each with the Hub ids whose cached copies may contain it.
+        folders: Folders with a subfolder for each reward, searched first.
+        cache: The Hugging Face cache; None for its default location.
+
+    Returns:
+        The paths by file name.
+
+    Raises:
+        RewardError: A file is missing. The message lists the places that were searched.
     """
-    return {file: _find(name, file, repos, folders, cache) for file, repos in wanted.items()}
+    return {file: _find_file(name, file, repos, folders, cache) for file, repos in files.items()}
 
 
-def _find(name: str, file: str, repos: Sequence[str], folders: Sequence[Path], cache: Path | None) -> Path:
+def _find_file(name: str, file: str, repos: Sequence[str], folders: Sequence[Path], cache: Path | None) -> Path:
     from huggingface_hub import constants, try_to_load_from_cache
 
     for folder in folders:
@@ -36,15 +47,16 @@ def _find(name: str, file: str, repos: Sequence[str], folders: Sequence[Path], c
     searched = [str(Path(folder) / name) for folder in folders]
     searched.append(f"the Hugging Face cache {cache or constants.HF_HUB_CACHE} ({', '.join(repos)})")
     raise RewardError(
-        f"The reward {name} needs {file}, which is not here; looked in {'; '.join(searched)}: put the file into the "
-        "first of these, or set the weight of this reward to 0."
+        f"The reward {name} needs {file}, which is not in {'; '.join(searched)}. Put the file into the first of these, "
+        "or set the weight of the reward to 0."
     )
 
 
-def read_weights(path: Path, prefix: str = "") -> dict:
-    """The tensors of a .safetensors file, without `prefix` where all names have it.
+def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """Read the tensors of a .safetensors file, and remove `prefix` if all names start with it.
 
-    Raises RewardError where it is no such file.
+    Raises:
+        RewardError: The file cannot be read.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -52,24 +64,43 @@ def read_weights(path: Path, prefix: str = "") -> dict:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
-        raise RewardError(f"{path} cannot be read as .safetensors ({error}): download the file again.") from error
+        raise RewardError(f"{path} cannot be read as .safetensors ({error}). Download the file again.") from error
     if all(name.startswith(prefix) for name in tensors):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 
-def fill(model, tensors: Mapping, path: Path) -> None:
-    """Load all of a model's weights; what the file has beside them (buffers of older versions) is left out.
+def read_json(path: Path) -> dict:
+    """Read a JSON object; {} if the file does not exist.
 
-    Raises RewardError where tensors are missing or of other shapes.
+    Raises:
+        RewardError: The file is not a JSON object.
     """
-    own = model.state_dict()
-    missing = sorted(set(own) - set(tensors))
-    other = sorted(name for name in own if name in tensors and own[name].shape != tensors[name].shape)
-    if missing or other:
-        fault = f"lacks {len(missing)} tensors, {missing[0]}" if missing else f"has another shape for {other[0]}"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RewardError(f"{path} is not a JSON object ({error}). Download the file again.") from error
+
+
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load all weights of a model. Other tensors of the file, such as buffers of older versions, are ignored.
+
+    Args:
+        model: The model.
+        tensors: Tensors by name.
+        path: The file, for the message.
+
+    Raises:
+        RewardError: A tensor is missing or has another shape.
+    """
+    expected = model.state_dict()
+    missing = sorted(set(expected) - set(tensors))
+    mismatched = sorted(name for name in expected if name in tensors and expected[name].shape != tensors[name].shape)
+    if missing or mismatched:
+        fault = f"lacks {len(missing)} tensors such as {missing[0]}" if missing else f"has another {mismatched[0]}"
         raise RewardError(
-            f"{path} does not fit the reward's architecture: it {fault} among them; get the file again, or with it the "
-            "config.json that describes it."
+            f"{path} does not fit the reward's architecture: it {fault}. Download it again, with its config.json."
         )
-    model.load_state_dict({name: tensors[name] for name in own})
+    model.load_state_dict({name: tensors[name] for name in expected})

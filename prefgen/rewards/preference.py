@@ -1,4 +1,4 @@
-"""A person's preference as a reward (method.md section 4)."""
+"""A user's preference as a reward (method.md section 4)."""
 
 from __future__ import annotations
 
@@ -10,46 +10,48 @@ import torch
 from torch import Tensor
 
 from ..errors import RewardError
-from ..validation import require_text
+from ..validation import require_choice, require_text
 
 if TYPE_CHECKING:
     from ..prefdisc.model import PrefDisc
     from ..prefdisc.prefix import HistoryPrefix
 
 
-Sense = Literal["like", "dislike"]
-By = Literal["score", "margin"]
+Direction = Literal["like", "dislike"]
+Objective = Literal["score", "margin"]
 
 
 @dataclass(frozen=True)
 class PreferenceReward:
-    """How much a person likes the image, by PrefDisc over the person's history (method.md section 4).
+    """PrefDisc's preference score of images for one user (method.md section 4).
 
     Attributes:
-        prefix: the history, read once and detached: the gradient's memory does not grow with the history.
-        prompt: what the images were painted for; one for all, or one each.
-        sense: "like" climbs towards what the person likes, "dislike" towards what they do not (003, figure 8).
-        by: "score" is Q itself; "margin" the difference of the two logits, whose gradient does not fade where the
-            score is near 0 or 1.
+        prefdisc: The preference model.
+        prefix: The user's encoded history, detached, so that the memory of the gradient does not grow with the history.
+        prompt: Prompt of the images: one for all, or one for each image.
+        direction: "like" rewards what the user likes, "dislike" what the user dislikes (003, figure 8).
+        objective: "score" is the score Q in [0, 1]. "margin" is the difference of the two logits, whose gradient does
+            not vanish near 0 and 1.
+
+    Raises:
+        RewardError: Direction, objective or prompt is invalid.
     """
 
     prefdisc: PrefDisc
     prefix: HistoryPrefix | None
     prompt: str | Sequence[str] = ""
-    sense: Sense = "like"
-    by: By = "score"
+    direction: Direction = "like"
+    objective: Objective = "score"
 
     def __post_init__(self) -> None:
-        if self.sense not in get_args(Sense) or self.by not in get_args(By):
-            raise RewardError(
-                f"The preference reward has sense {self.sense!r} and is read by {self.by!r}; "
-                "expected like or dislike, and score or margin."
-            )
+        require_choice("direction", self.direction, get_args(Direction), RewardError)
+        require_choice("objective", self.objective, get_args(Objective), RewardError)
         for prompt in self.prompt if isinstance(self.prompt, list | tuple) else [self.prompt]:
             require_text(prompt, "The prompt of the preference reward", RewardError)
 
     def __call__(self, images: Tensor) -> Tensor:
+        """Return the rewards of images (B, 3, H, W) in [0, 1], as (B,)."""
         logits = self.prefdisc.logits(self.prefix, images, self.prompt)
         liked, disliked = logits.to(torch.promote_types(logits.dtype, torch.float32)).unbind(-1)
-        margin = liked - disliked if self.sense == "like" else disliked - liked
-        return margin.sigmoid() if self.by == "score" else margin
+        margin = liked - disliked if self.direction == "like" else disliked - liked
+        return margin.sigmoid() if self.objective == "score" else margin

@@ -1,16 +1,16 @@
-"""What a reward is, and a weighted sum of several."""
+"""A weighted sum of rewards."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..errors import RewardError
 from ..validation import format_value, matches_type
+from .base import Reward
 
 PAPER_WEIGHTS: Mapping[str, float] = {
     "preference": 0.75,
@@ -20,42 +20,44 @@ PAPER_WEIGHTS: Mapping[str, float] = {
     "clip": 1.0,
     "hps": 5.0,
 }
-"""method.md section 4: 001's (section 4.2), and ReNO's (arXiv 2406.04312) for HPSv2.1, which it does not use.
-`clip` is of the cosine; ReNO's 0.01 is of a hundred times that."""
+"""Weights of the papers: 001, section 4.2, and ReNO (arXiv 2406.04312) for HPSv2.1, which 001 does not use.
 
-
-class Reward(Protocol):
-    """Images (B, 3, H, W) in [0, 1] -> rewards (B,), higher is better, each of its own image alone."""
-
-    def __call__(self, images: Tensor) -> Tensor: ...
+The weight of `clip` applies to the cosine. ReNO's 0.01 applies to a hundred times the cosine.
+"""
 
 
 class WeightedRewards:
-    """A weighted sum of rewards, as ReNO takes several at once. One of weight 0 is not computed.
+    """A weighted sum of rewards. Rewards with a weight of 0 are not computed.
+
+    Args:
+        rewards: Pairs of weight and reward.
 
     Raises:
-        RewardError: no reward, a weight that is negative or not finite, or all weights zero.
+        RewardError: A weight is negative or not finite, or no weight is above 0.
     """
 
     def __init__(self, rewards: Sequence[tuple[float, Reward]]) -> None:
-        check_weights([weight for weight, _ in rewards])
+        require_weights([weight for weight, _ in rewards])
         self.rewards = tuple((weight, reward) for weight, reward in rewards if weight)
 
     @classmethod
-    def of(cls, rewards: Mapping[str, Reward], weights: Mapping[str, float] = PAPER_WEIGHTS) -> WeightedRewards:
-        """Rewards by name, by default with the papers' weights; one that `weights` does not name is an error."""
-        if unknown := [name for name in rewards if name not in weights]:
-            raise RewardError(f"There is no weight for {', '.join(unknown)}; known: {', '.join(weights)}.")
+    def from_names(cls, rewards: Mapping[str, Reward], weights: Mapping[str, float] = PAPER_WEIGHTS) -> WeightedRewards:
+        """Create a sum from rewards by name, with the weights of the same names.
+
+        Raises:
+            RewardError: A reward has no weight, or the weights are invalid.
+        """
+        if missing := [name for name in rewards if name not in weights]:
+            raise RewardError(f"There is no weight for {', '.join(missing)}; expected one of {', '.join(weights)}.")
         return cls([(weights[name], reward) for name, reward in rewards.items()])
 
     def __call__(self, images: Tensor) -> Tensor:
+        """Return the sums for images (B, 3, H, W), as (B,)."""
         return torch.stack([weight * reward(images).to(images.device) for weight, reward in self.rewards]).sum(0)
 
 
-def check_weights(weights: Sequence[float]) -> None:
-    """Raises RewardError where these cannot be the weights of a sum of rewards."""
+def require_weights(weights: Sequence[float]) -> None:
+    """Raise RewardError unless all weights are finite and at least 0, and one is above 0."""
     if any(not matches_type(one, float) or one < 0 or not math.isfinite(one) for one in weights) or not any(weights):
-        found = ", ".join(map(format_value, weights)) or "none"
-        raise RewardError(
-            f"The rewards' weights are {found}; expected none negative and at least one above 0: set such weights."
-        )
+        values = ", ".join(map(format_value, weights)) or "none"
+        raise RewardError(f"The reward weights are {values}; expected finite weights of at least 0, and one above 0.")

@@ -9,7 +9,7 @@ from demo.__main__ import Stopwatch, write
 from demo.config import DemoConfig
 from demo.graph import generate_and_score
 
-SMALL = replace(DemoConfig(), prompts=("a cactus",), iterations=2, starts=1)
+SMALL = replace(DemoConfig(), prompts=("a cactus",), iterations=2, num_initial_noises=1)
 
 
 def test_one_prompt_from_painting_to_report(comfy, tmp_path):

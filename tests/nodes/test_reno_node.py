@@ -105,11 +105,11 @@ def test_views_are_drawn_by_the_seed(comfy):
 
 
 def test_the_climb_starts_from_the_best_noise(comfy):
-    _, best_of_two, _ = optimised(comfy, batch=2, iterations=2, starts=2)
+    _, best_of_two, _ = optimised(comfy, batch=2, iterations=2, num_initial_noises=2)
     tried = np.array(best_of_two["rewards"])
     assert best_of_two["best"] == pytest.approx(tried.max(1)), "as many starts as iterations is best-of-N"
     assert (tried[:, 0] != tried[:, 1]).all(), "another noise, for each image of the batch"
-    _, climbed, result = optimised(comfy, batch=2, iterations=4, starts=2, learning_rate=20.0)
+    _, climbed, result = optimised(comfy, batch=2, iterations=4, num_initial_noises=2, learning_rate=20.0)
     rewards = np.array(climbed["rewards"])
     assert rewards[:, :2] == pytest.approx(tried, rel=1e-4)
     assert rewards[:, 2] == pytest.approx(tried.max(1), rel=1e-4)
@@ -117,13 +117,13 @@ def test_the_climb_starts_from_the_best_noise(comfy):
 
 
 def test_dislikes_are_climbed_too_and_the_margin_is_a_reward(comfy):
-    _, liked, _ = optimised(comfy, reward="margin")
-    _, disliked, _ = optimised(comfy, reward="margin", sense="dislike")
+    _, liked, _ = optimised(comfy, objective="margin")
+    _, disliked, _ = optimised(comfy, objective="margin", direction="dislike")
     assert disliked["rewards"][0][0] == pytest.approx(-liked["rewards"][0][0], rel=1e-4)
 
 
 def test_without_a_negative_prompt_cfg_must_be_one(comfy):
-    with pytest.raises(NodeError, match="no negative prompt is connected"):
+    with pytest.raises(NodeError, match="expected 1 without a negative prompt"):
         optimised(comfy, negative=None)
     image, *_ = optimised(comfy, negative=None, cfg=1.0)
     assert image.shape == (1, 96, 96, 3)
@@ -188,14 +188,14 @@ def test_an_image_that_is_not_the_one_that_was_judged_is_told(comfy):
     graph = Pocket()
     cached = {"reuse_threshold": 1.0, "start_percent": 0.0, "end_percent": 1.0, "verbose": False}
     model = graph.add("EasyCache", model=graph.model, **cached)
-    steps = {"iterations": 4, "starts": 4, "steps": 4, "cfg": 1.0, "seed": 2}
+    steps = {"iterations": 4, "num_initial_noises": 4, "steps": 4, "cfg": 1.0, "seed": 2}
     nodes = [graph.optimised(graph.preference(), graph.history(), model=m, **steps) for m in (model, graph.model)]
     for node in nodes:
         graph.save(node)
     result = comfy.run(graph.graph)
     told, quiet = (" ".join(result.of(node).get("notice", [])) for node in nodes)
     assert result.of(nodes[0])["best_iteration"] != [0], "nothing is kept yet in the first"
-    assert "differs from the one whose score is shown" in told
+    assert "differs from the scored image" in told
     assert "EasyCache" in told
     assert "differs" not in quiet
 
@@ -203,7 +203,12 @@ def test_an_image_that_is_not_the_one_that_was_judged_is_told(comfy):
 def test_a_seed_below_zero_starts_from_several_noises_too(comfy):
     graph = Pocket()
     node = graph.optimised(
-        graph.preference(), graph.history(), iterations=2, starts=2, steps=1, seed=graph.add("PrimitiveInt", value=-1)
+        graph.preference(),
+        graph.history(),
+        iterations=2,
+        num_initial_noises=2,
+        steps=1,
+        seed=graph.add("PrimitiveInt", value=-1),
     )
     save = graph.save(node)
     assert comfy.run(graph.graph).tensor(save).shape == (1, 96, 96, 3)
@@ -245,6 +250,6 @@ def test_a_model_not_made_for_few_steps_is_named_and_painted_with(comfy, server)
     save = graph.save(node)
     result = comfy.run(graph.graph)
     (notice,) = result.of(node)["notice"]
-    assert "not distilled for few steps" in notice
+    assert "probably not distilled for few steps" in notice
     assert notice in server.log.read_text()
     assert result.tensor(save).shape == (1, 96, 96, 3)

@@ -36,17 +36,17 @@ def tiny(name):
     return comfy.model_patcher.ModelPatcher(model, device, device), prompt
 
 
-@pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("name", ["SD20", "FluxSchnell"])
-def test_the_gradient_is_the_finite_difference(pack, name, recompute):
-    sampling = pack("nodes.sampling.few_step")
+def test_the_gradient_is_the_finite_difference(pack, name, checkpointing):
+    few_step, gradients = pack("nodes.sampling.few_step"), pack("nodes.sampling.gradients")
     import comfy.samplers
 
     with torch.inference_mode():
         model, prompt = tiny(name)
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 2)
         latent = {"samples": torch.zeros(1, 4, 8, 8)}  # as EmptyLatentImage gives it, whatever the MODEL's channels
-        graph = sampling.FewSteps(model, prompt, None, latent, sigmas, recompute=recompute)
+        sampling = few_step.FewStepSampling(model, prompt, None, latent, sigmas, checkpointing=checkpointing)
 
         def slopes(noise, render):
             torch.manual_seed(1)
@@ -57,15 +57,15 @@ def test_the_gradient_is_the_finite_difference(pack, name, recompute):
             with torch.no_grad():
                 return (grad * direction).sum(), ((render(noise + step) - render(noise - step)) * weight).sum() / 2e-2
 
-        with sampling.gradients():
-            gradient, difference = graph.differentiate(graph.seed_noise().clone(), slopes)
+        with gradients.enable_gradients():
+            gradient, difference = sampling.differentiate(sampling.seed_noise().clone(), slopes)
     assert gradient.abs() > 0.1
     assert gradient.item() == pytest.approx(difference.item(), rel=0.02)  # float32, and a step that is not small
 
 
 def test_an_empty_latent_of_another_vae_becomes_as_large_as_the_models(pack):
     """Core's empty latents say for which VAE they are as large as they are; a picture of 256 pixels stays one."""
-    sampling = pack("nodes.sampling.few_step")
+    few_step = pack("nodes.sampling.few_step")
     import comfy.sample
 
     if "downscale_ratio_spacial" not in signature(comfy.sample.fix_empty_latent_channels).parameters:
@@ -74,17 +74,17 @@ def test_an_empty_latent_of_another_vae_becomes_as_large_as_the_models(pack):
         model, prompt = tiny("FluxSchnell")
         sigmas = torch.tensor([1.0, 0.0])
         empty = {"samples": torch.zeros(1, 128, 16, 16), "downscale_ratio_spacial": 16}
-        assert sampling.FewSteps(model, prompt, None, empty, sigmas).start.shape == (1, 16, 32, 32)
+        assert few_step.FewStepSampling(model, prompt, None, empty, sigmas).initial_latent.shape == (1, 16, 32, 32)
         # What somebody painted is not stretched, and is told to be another VAE's.
         painted = empty | {"samples": torch.ones(1, 128, 16, 16)}
-        with pytest.raises(sampling.ModelError, match="128 channels and the MODEL works on 16"):
-            _ = sampling.FewSteps(model, prompt, None, painted, sigmas).start
+        with pytest.raises(few_step.ModelError, match="128 channels; expected 16"):
+            _ = few_step.FewStepSampling(model, prompt, None, painted, sigmas).initial_latent
 
 
-@pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
-def test_the_gradient_through_an_sdxl_like_decoder_is_the_finite_difference(pack, recompute):
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
+def test_the_gradient_through_an_sdxl_like_decoder_is_the_finite_difference(pack, checkpointing):
     """AutoencoderKL, the class of every published SDXL, SD and Flux VAE; the pocket one is a TAESD."""
-    sampling = pack("nodes.sampling.few_step")
+    gradients, decoder = pack("nodes.sampling.gradients"), pack("nodes.sampling.decoder")
     import comfy.ldm.models.autoencoder
     import comfy.sd
 
@@ -97,8 +97,8 @@ def test_the_gradient_through_an_sdxl_like_decoder_is_the_finite_difference(pack
             parameter.data.normal_(std=0.1)
         vae = comfy.sd.VAE(sd=model.state_dict(), config={"params": {"ddconfig": shape, "embed_dim": 4}})
         latents, direction = torch.randn(2, 1, 4, 8, 8)
-        with sampling.gradients():
-            decode = sampling.load_decoder(vae, recompute)
+        with gradients.enable_gradients():
+            decode = decoder.load_decoder(vae, checkpointing)
             latents, step = latents.clone().requires_grad_(), 1e-2 * direction.clone()
             weight = torch.randn(1, 3, 16, 16)
 

@@ -4,7 +4,7 @@ precision; on the smallest models of the real classes."""
 import pytest
 import torch
 
-from prefgen.reno import RenoConfig, optimise
+from prefgen.reno import RenoConfig, optimize_noise
 from prefgen.rewards import PreferenceReward
 from tests.prefgen import tiny
 
@@ -40,7 +40,7 @@ def judge(dtype):
     prefdisc = tiny.prefdisc().to(dtype).requires_grad_(False)
     if dtype == torch.float64:
         norms_in_full(prefdisc)
-    return PreferenceReward(prefdisc, prefdisc.encode(tiny.history(2)), "a cat", by="margin")
+    return PreferenceReward(prefdisc, prefdisc.encode(tiny.history(2)), "a cat", objective="margin")
 
 
 def norms_in_full(model):
@@ -74,7 +74,7 @@ def test_half_precision_climbs_without_nan(dtype):
     steps = {}
     for kind in (torch.float32, dtype):
         seen = steps.setdefault(kind, [])
-        result = optimise(noise, generator(kind), judge(kind), config, seen.append)
+        result = optimize_noise(noise, generator(kind), judge(kind), config, seen.append)
         assert torch.isfinite(result.noise).all()
         assert torch.isfinite(result.curve).all()
         assert result.noise.dtype == torch.float32

@@ -20,15 +20,17 @@ def test_the_preference_rewards_are_the_score_and_the_margin():
     logits = FakePrefDisc().logits(None, images, "")
     q = logits.softmax(-1)[:, 0]
     assert torch.allclose(PreferenceReward(FakePrefDisc(), None)(images), q)
-    assert torch.allclose(PreferenceReward(FakePrefDisc(), None, sense="dislike")(images), 1 - q)
-    margin = PreferenceReward(FakePrefDisc(), None, by="margin")(images)
+    assert torch.allclose(PreferenceReward(FakePrefDisc(), None, direction="dislike")(images), 1 - q)
+    margin = PreferenceReward(FakePrefDisc(), None, objective="margin")(images)
     assert torch.allclose(margin, logits[:, 0] - logits[:, 1])
-    assert torch.allclose(PreferenceReward(FakePrefDisc(), None, sense="dislike", by="margin")(images), -margin)
+    assert torch.allclose(
+        PreferenceReward(FakePrefDisc(), None, direction="dislike", objective="margin")(images), -margin
+    )
 
 
-def test_an_unknown_sense_is_refused():
-    with pytest.raises(RewardError, match="'love'"):
-        PreferenceReward(FakePrefDisc(), None, sense="love")
+def test_an_unknown_direction_is_refused():
+    with pytest.raises(RewardError, match="direction is 'love'; expected one of like, dislike"):
+        PreferenceReward(FakePrefDisc(), None, direction="love")
 
 
 @pytest.mark.parametrize("prompt", [None, 5, ["a cactus", None]])
@@ -48,14 +50,14 @@ def test_weighted_rewards_add_up_and_bad_weights_are_refused():
 
 def test_the_papers_weights_are_the_default():
     images = torch.rand(2, 3, 4, 4)
-    total = WeightedRewards.of(
+    total = WeightedRewards.from_names(
         {"preference": lambda x: x.flatten(1).mean(1), "pickscore": lambda x: x.flatten(1).sum(1)}
     )
     assert torch.allclose(total(images), 0.75 * images.flatten(1).mean(1) + 0.05 * images.flatten(1).sum(1))
-    own = WeightedRewards.of({"clip": lambda x: x.flatten(1).mean(1)}, {"clip": 3.0})
+    own = WeightedRewards.from_names({"clip": lambda x: x.flatten(1).mean(1)}, {"clip": 3.0})
     assert torch.allclose(own(images), 3 * images.flatten(1).mean(1))
     with pytest.raises(RewardError, match="no weight for beauty"):
-        WeightedRewards.of({"beauty": lambda x: x})
+        WeightedRewards.from_names({"beauty": lambda x: x})
 
 
 def test_a_reward_of_weight_zero_is_not_computed():

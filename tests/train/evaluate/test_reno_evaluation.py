@@ -98,9 +98,9 @@ def test_the_shipped_lora_is_used_where_there_is_one_in_one_step(tmp_path, monke
     ("command", "wrong", "said"),
     [
         (reno, ("--preference", "-1"), "weights"),
-        (reno, ("--views", "-1"), "seen in -1 views"),
+        (reno, ("--views", "-1"), "views is -1"),
         (reno, ("--iterations", "0"), "at least 1"),
-        (sweep, ("--starts", "1", "5"), "5 noises cannot be tried in 2 iterations"),
+        (sweep, ("--starts", "1", "5"), "num_initial_noises is 5; expected"),
     ],
 )
 def test_a_wrong_setting_is_said_in_a_sentence_before_the_work(tmp_path, monkeypatch, capsys, command, wrong, said):

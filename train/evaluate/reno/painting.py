@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from prefgen.adapter import PARTS, UserParts, install_in_diffusers
 from prefgen.checkpoint.preference_model import PreferenceModel
-from prefgen.reno import optimise
+from prefgen.reno import optimize_noise
 from train.evaluate.pictures.agents import Agents
 from train.evaluate.pictures.tensor_cache import cached_tensors, weights_digests
 from train.evaluate.reno.rewards import Scores
@@ -104,8 +104,8 @@ class Painting:
             reward = self._scores.of(row.score, agents, self.setting)
             config = self.setting.config(self.iterations)
             if row.way == "best_of_n":
-                config = replace(config, starts=self.iterations)
-            found = optimise(noise, generate, reward, config, fresh=noise_of).cpu()
+                config = replace(config, num_initial_noises=self.iterations)
+            found = optimize_noise(noise, generate, reward, config, sample_noise=noise_of).cpu()
             images, curve = found.images, found.curve
         rising = torch.cummax(curve.float().cpu(), 0).values if len(curve) else torch.full((1, n * m), torch.nan)
         # One that ended early has its last for the rest.

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from prefgen.errors import RewardError
-from prefgen.rewards import PUBLISHED, PublishedReward, RewardModel, load_reward_model
+from prefgen.rewards import PUBLISHED_REWARDS, PublishedReward, RewardModel, load_reward_model
 from prefgen.rewards.files import find_files
 from train.evaluate.pictures.agents import Agents
 
@@ -24,7 +24,7 @@ class PublishedScores:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.models: dict[str, RewardModel] = {}
-        for name, wanted in PUBLISHED.items():
+        for name, wanted in PUBLISHED_REWARDS.items():
             try:
                 find_files(name, wanted.files, folders)
             except RewardError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from prefgen.rewards import PUBLISHED
+from prefgen.rewards import PUBLISHED_REWARDS
 from train.evaluate.command import Table
 from train.evaluate.pictures.evaluator import PictureMetrics
 from train.evaluate.pictures.metrics import NOT_MEASURED, wins
@@ -83,14 +83,14 @@ def tables(found: dict[str, Found]) -> list[Table]:
         (
             EVERY[name].label,
             *(row[what].text() for what in ("clip_text", "clip_img", "style")),
-            *(row[what].text() if what in row else NOT_MEASURED for what in PUBLISHED),
+            *(row[what].text() if what in row else NOT_MEASURED for what in PUBLISHED_REWARDS),
             NOT_MEASURED,
             NOT_MEASURED,
         )
         for name, row in told.items()
     ]
     pocket = ("CLIP-Text (pocket CLIP)", "CLIP-Img (pocket CLIP)", "style (pocket CLIP)")
-    published = (*(reward.title for reward in PUBLISHED.values()), "CSD", "ViPer (published)")
+    published = (*(reward.title for reward in PUBLISHED_REWARDS.values()), "CSD", "ViPer (published)")
     return [Table("Wins", columns, main), Table("The papers' measures", ("row", *pocket, *published), seen)]
 
 
@@ -107,7 +107,7 @@ def figures(found: dict[str, Found]) -> dict:
     ):
         if name in found:
             top[key] = found[name].told[what]
-    missing = dict.fromkeys((*PUBLISHED, "csd", "viper_published"), NOT_MEASURED)
+    missing = dict.fromkeys((*PUBLISHED_REWARDS, "csd", "viper_published"), NOT_MEASURED)
     rows = {name: missing | {k: e.to_json() for k, e in row.told.items()} for name, row in found.items()}
     return {
         **{key: round(estimate.value, 5) for key, estimate in top.items()},

@@ -15,7 +15,7 @@ from prefgen.history import PreferencePair, UserHistory
 from prefgen.pocket.shapes import weights_path
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.prefdisc.prefix import HistoryPrefix
-from prefgen.rewards import PreferenceReward, Reward, SeveralViews, WeightedRewards
+from prefgen.rewards import AugmentedReward, PreferenceReward, Reward, WeightedRewards
 from train.evaluate.pictures.agents import Agents
 from train.evaluate.reno.rows import Score
 from train.evaluate.reno.setting import Setting
@@ -42,17 +42,19 @@ class Scores:
         else:
             preference = self._preference(score, agents, setting)
             reward = WeightedRewards([(setting.preference, preference), (setting.clip, clip)])
-        return SeveralViews(reward, setting.views) if setting.views else reward
+        return AugmentedReward(reward, setting.views) if setting.views else reward
 
     def _preference(self, score: Score, agents: Agents, setting: Setting) -> Reward:
         if score == "viper":
             histories = [without_prompts(history) for history in agents.histories]
             # It never read a prompt: neither in a history nor at a target.
-            own = [PreferenceReward(self.viper, self.viper.encode(h), by=setting.by) for h in histories]
+            own = [PreferenceReward(self.viper, self.viper.encode(h), objective=setting.by) for h in histories]
         else:
             known = list(zip(agents.prefixes, agents.prompts, strict=True))
             if score == "preference":
-                own = [PreferenceReward(self.prefdisc, prefix, prompts, by=setting.by) for prefix, prompts in known]
+                own = [
+                    PreferenceReward(self.prefdisc, prefix, prompts, objective=setting.by) for prefix, prompts in known
+                ]
             else:
                 own = [LabelReward(self.prefdisc, prefix, prompts, score) for prefix, prompts in known]
         return EachAgent(own, agents.seeds.shape[1])

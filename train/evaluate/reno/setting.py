@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, dataclass, fields
 
+from prefgen.errors import RewardError
 from prefgen.reno import RenoConfig
-from prefgen.rewards import PAPER_WEIGHTS, By, check_views, check_weights
+from prefgen.rewards import PAPER_WEIGHTS, Objective, require_weights
+from prefgen.validation import require_number
 
 ITERATIONS = 30
 """method.md section 4 (001's 30 steps)."""
@@ -23,18 +25,17 @@ class Setting:
     regulariser: float = RenoConfig.regulariser
     preference: float = PAPER_WEIGHTS["preference"]
     clip: float = 2.0
-    by: By = "margin"
+    by: Objective = "margin"
     views: int = 4
     starts: int = 15
 
     def __post_init__(self) -> None:
-        check_weights([self.preference, self.clip])
-        if self.views:
-            check_views(self.views)
+        require_weights([self.preference, self.clip])
+        require_number("views", self.views, 0, integer=True, error=RewardError)
 
     def config(self, iterations: int) -> RenoConfig:
         """The optimiser's. Raises RewardError for numbers that cannot be."""
-        return RenoConfig(iterations, self.learning_rate, regulariser=self.regulariser, starts=self.starts)
+        return RenoConfig(iterations, self.learning_rate, regulariser=self.regulariser, num_initial_noises=self.starts)
 
     def told(self) -> dict:
         """As JSON values."""

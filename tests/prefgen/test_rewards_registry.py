@@ -9,7 +9,8 @@ from torchvision import transforms
 
 from prefgen.errors import RewardError
 from prefgen.rewards import PublishedReward, load_reward_model
-from prefgen.rewards.clip import clip_tokens
+from prefgen.rewards.clip import tokenize
+from prefgen.rewards.pickscore import PickScore
 from prefgen.rewards.preprocess import MEAN, STD
 from tests.prefgen import rewards_files
 
@@ -41,7 +42,7 @@ def expected(name, peer):
         return peer.score(IMAGES, PROMPTS).flatten()
     bicubic = transforms.InterpolationMode.BICUBIC
     steps = [transforms.Resize(28, interpolation=bicubic), transforms.CenterCrop(28), transforms.Normalize(MEAN, STD)]
-    found = peer(pixel_values=transforms.Compose(steps)(IMAGES), input_ids=clip_tokens(PROMPTS))
+    found = peer(pixel_values=transforms.Compose(steps)(IMAGES), input_ids=tokenize(PROMPTS))
     logits = found.logits_per_image.diagonal()
     return logits if name == "pickscore" else logits / peer.logit_scale.exp()
 
@@ -93,7 +94,7 @@ def test_missing_files_are_named_with_all_places(folder, tmp_path):
         load_reward_model("pickscore", [tmp_path / "one", tmp_path / "two"], cache=tmp_path / "hub")
     for text in ("pickscore needs model.safetensors", "one/pickscore", "two/pickscore", "RE-N-Y/pickscore", "hub"):
         assert text in str(caught.value)
-    with pytest.raises(RewardError, match="expected one of clip, aesthetic"):
+    with pytest.raises(RewardError, match="The reward is 'hpsv9'; expected one of clip, aesthetic"):
         load_reward_model("hpsv9", [folder])
 
 
@@ -109,7 +110,7 @@ def test_the_hugging_face_cache_serves(folder, peers, tmp_path):
     shutil.copytree(folder / "pickscore", repo / "snapshots" / "0123")
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("0123")
-    assert load_reward_model("pickscore", [], cache=tmp_path).scaled
+    assert isinstance(load_reward_model("pickscore", [], cache=tmp_path), PickScore)
 
 
 def test_damaged_files_and_other_models_are_refused(folder, peers, tmp_path):
@@ -123,7 +124,7 @@ def test_damaged_files_and_other_models_are_refused(folder, peers, tmp_path):
     with pytest.raises(RewardError, match=r"does not fit the reward's architecture: it lacks \d+ tensors"):
         load_reward_model("clip", [tmp_path])
     (path.parent / "config.json").write_text("{")
-    with pytest.raises(RewardError, match="no JSON object"):
+    with pytest.raises(RewardError, match="not a JSON object"):
         load_reward_model("clip", [tmp_path])
 
 
