@@ -63,7 +63,7 @@ def main() -> None:
         one_step_generator(pipe, options.prompt, options.size),
         reward,
         prefgen.RenoConfig(iterations=options.iterations),
-        on_step=lambda step: print(f"{step.index + 1}/{step.total}  best score {step.best.max():.3f}"),
+        on_step=lambda step: print(f"{step.index + 1}/{step.total}  best score {step.best_rewards.max():.3f}"),
     )
     numpy_to_pil(result.images.movedim(1, -1).numpy())[0].save(options.out)
     print(f"saved {options.out}")
