@@ -4,7 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 
 class PrefGenExtension(ComfyExtension):
-    """Registers the nodes in the order in which a graph uses them, the HTTP routes, and the bundled LoRAs."""
+    """Registers the nodes (in the order in which a graph uses them), the HTTP routes, and the bundled LoRAs."""
 
     async def on_load(self) -> None:
         from server import PromptServer
@@ -13,7 +13,7 @@ class PrefGenExtension(ComfyExtension):
         from .server import request_user, routes
 
         routes.add_routes(PromptServer.instance)
-        request_user.note_users(PromptServer.instance)
+        request_user.install_user_tracking(PromptServer.instance)
         pocket_generator.offer_loras()
         await replacements.register()
 

@@ -1,4 +1,4 @@
-"""BuildUserHistory and LoadUserHistory: where a user's pairs of liked and disliked images come from."""
+"""BuildUserHistory and LoadUserHistory: nodes that provide a user's pairs of liked and disliked images."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from ..prefgen.profile import (
     select_history,
 )
 from ..prefgen.validation import require_text
-from .images import from_comfy, to_comfy
-from .server.request_user import USER_TOKEN, profiles_for_node, profiles_of_request
+from .images import to_comfy, to_library_layout
+from .server.request_user import profiles_for_node, profiles_of_request
 from .sockets import HistoryType
 
 STOP, PAINT_PLAINLY = "stop", "paint plainly"
-"""What becomes of a profile of which nothing is liked yet."""
+"""What to do with a profile without likes."""
 
-HISTORY_TIP = "Connect to Encode User History, Preference Score or ReNO Optimize."
+HISTORY_TIP = "Connect it to Encode User History, Preference Score or ReNO Optimize."
+
+AnyHistory = UserHistory | LikedImages | NothingLiked
 
 
 class BuildUserHistory(io.ComfyNode):
-    """A history out of two batches: image i of one is paired with image i of the other."""
+    """Builds a history from two batches: image i of one is paired with image i of the other."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -38,36 +40,38 @@ class BuildUserHistory(io.ComfyNode):
             node_id="BuildUserHistory",
             display_name="Build User History",
             category="PrefGen",
-            description="Pairs of images one person liked and disliked. Eight pairs work best; two already help.",
+            description="Builds a user's history from images they liked and disliked. Eight pairs work best; two help "
+            "already.",
             search_aliases=["prefgen", "liked disliked", "ratings", "taste", "user preferences", "pairs"],
             inputs=[
-                io.Image.Input("liked", tooltip="Images the person liked, as one batch."),
+                io.Image.Input("liked", tooltip="Images that the user liked, as one batch."),
                 io.Image.Input(
-                    "disliked", tooltip="Images they disliked, as many: each is paired with the liked one of its place."
+                    "disliked",
+                    tooltip="Images that the user disliked, as a batch of the same length. Each is paired with the "
+                    "liked image at the same position.",
                 ),
                 io.String.Input(
                     "prompts",
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="What the images were made for: a line for each pair, one line for all, or none.",
+                    tooltip="Prompts of the images: one line per pair, one line for all pairs, or nothing.",
                 ),
-                io.String.Input("name", default="me", optional=True, tooltip="Whose taste it is; shown in messages."),
+                io.String.Input("name", default="me", optional=True, tooltip="The user's name, shown in messages."),
             ],
             outputs=[HistoryType.Output(display_name="history", tooltip=HISTORY_TIP)],
         )
 
     @classmethod
     def execute(cls, liked: torch.Tensor, disliked: torch.Tensor, prompts: str = "", name: str = "me") -> io.NodeOutput:
-        # Folders may have such names, and the command line takes them; the page is told the name, and cannot be.
-        require_text(name, "The name of a history", HistoryError)
+        require_text(name, "The name of a history", HistoryError)  # the frontend cannot display anything else
         lines = [line.strip() for line in prompts.strip("\n").splitlines()] if prompts.strip() else None
-        images = from_comfy(liked, "liked"), from_comfy(disliked, "disliked")
+        images = to_library_layout(liked, "liked"), to_library_layout(disliked, "disliked")
         return io.NodeOutput(UserHistory.from_images(*images, lines, name))
 
 
 def selection_inputs() -> list[io.Input]:
-    """Which pairs of a profile make the history."""
+    """Return the inputs that select pairs of a profile."""
     return [
         io.Int.Input(
             "max_pairs",
@@ -75,15 +79,15 @@ def selection_inputs() -> list[io.Input]:
             min=1,
             max=64,
             optional=True,
-            tooltip="Pairs at most. Preference models are trained on 8; more take longer to read, once.",
+            tooltip="Maximum number of pairs. Preference models are trained on 8. More take longer to read, once.",
         ),
         io.Combo.Input(
             "select",
             options=list(SELECTION_RULES),
             default=SELECTION_RULES[0],
             optional=True,
-            tooltip="Which pairs of a profile, where there are more: the newest, those that look least alike, or first "
-            "those whose two images were made for the same prompt.",
+            tooltip="Which pairs to use if the profile has more: the newest (latest), those that look least alike "
+            "(diverse), or first those with one prompt for both images (same prompt).",
         ),
         io.Float.Input(
             "half_life_days",
@@ -92,43 +96,48 @@ def selection_inputs() -> list[io.Input]:
             max=3650.0,
             step=1.0,
             optional=True,
-            tooltip="After so many days a rating counts half when pairs are chosen (diverse, same prompt). 0: age does "
-            "not count.",
+            tooltip="Days after which a rating has half the weight in the selection of pairs (diverse, same prompt). "
+            "0 ignores age.",
         ),
     ]
 
 
-def user_name_error(user: str) -> bool | str:
-    """Why a name can be no profile's, else True. Not held to those that are there: a profile may begin in this very
-    prompt, or have been rated since the page was loaded."""
+def user_options() -> list[str]:
+    """Return the bundled users, then the profiles of the user who asks."""
     profiles = profiles_of_request()
-    if user in bundled_users() or profiles is None:
-        return True
-    try:
-        profiles.profile(user)
-    except ProfileError as error:
-        return str(error)
+    return bundled_users() + (profiles.names() if profiles else [])
+
+
+def check_user_name(user: str) -> bool | str:
+    """Return True for a possible name of a user, or an error message. For `validate_inputs`.
+
+    The profile need not exist: it may be created by this very prompt, or after the page was loaded.
+    """
+    profiles = profiles_of_request()
+    if user not in bundled_users() and profiles is not None:
+        try:
+            profiles.profile(user)
+        except ProfileError as error:
+            return str(error)
     return True
 
 
 class LoadUserHistory(io.ComfyNode):
-    """The history of a profile that was rated, or of one of the bundled people."""
+    """Loads the history of a profile, or of a bundled user."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        mine = profiles_of_request()
         return io.Schema(
             node_id="LoadUserHistory",
             display_name="Load User History",
             category="PrefGen",
-            description="The pairs of somebody whose ratings Record Preference keeps, or of the people in the pack.",
+            description="Loads the history of a profile that Record Preference saved, or of a bundled user.",
             search_aliases=["prefgen", "example user", "ada", "bo", "taste", "profile", "my ratings"],
             inputs=[
                 io.Combo.Input(
                     "user",
-                    options=bundled_users() + (mine.names() if mine else []),
-                    tooltip="Whose history: the people in the pack, then the profiles that were rated here. "
-                    "Refresh (R) shows new ones.",
+                    options=user_options(),
+                    tooltip="A bundled user (ada, bo) or one of your profiles. Press R to refresh the list.",
                 ),
                 *selection_inputs(),
                 io.Combo.Input(
@@ -136,24 +145,24 @@ class LoadUserHistory(io.ComfyNode):
                     options=[STOP, PAINT_PLAINLY],
                     default=STOP,
                     optional=True,
-                    tooltip="As long as nothing of the profile is liked: stop, which shows a name that is mistyped, or "
-                    "paint plainly, as if there were no adapter.",
+                    tooltip="What to do while the profile has no likes: stop with an error, which also reveals a "
+                    "mistyped name, or paint plainly, as without the adapter.",
                 ),
             ],
             outputs=[
                 HistoryType.Output(display_name="history", tooltip=HISTORY_TIP),
-                io.Image.Output(display_name="liked", tooltip="The images they liked, to look at."),
+                io.Image.Output(display_name="liked", tooltip="The liked images of the history."),
                 io.Image.Output(
                     display_name="disliked",
-                    tooltip="The images they disliked, pair by pair. Nodes behind it wait until there is one.",
+                    tooltip="The disliked images of the history. Connected nodes wait until there is one.",
                 ),
             ],
-            accept_all_inputs=True,  # see server/request_user.py
+            accept_all_inputs=True,  # for the token of server/request_user.py
         )
 
     @classmethod
     def validate_inputs(cls, user: str) -> bool | str:
-        return user_name_error(user)
+        return check_user_name(user)
 
     @classmethod
     def fingerprint_inputs(
@@ -163,13 +172,13 @@ class LoadUserHistory(io.ComfyNode):
         select: str = SELECTION_RULES[0],
         half_life_days: float = 0.0,
         when_unrated: str = STOP,
-        **owner: str,
+        **hidden_inputs: str,
     ) -> str:
-        """What is chosen, not all that is rated: a rating that changes no pair re-runs nothing."""
+        """Depend on the selected pairs only: a rating that does not change them causes no new run."""
         if user in bundled_users():
             return user
-        chosen = _chosen(user, SelectionConfig(max_pairs, select, half_life_days), when_unrated, owner)
-        return chosen.digest
+        profile = profiles_for_node(hidden_inputs).profile(user)
+        return _select(profile, SelectionConfig(max_pairs, select, half_life_days), when_unrated).digest
 
     @classmethod
     def execute(
@@ -179,30 +188,23 @@ class LoadUserHistory(io.ComfyNode):
         select: str = SELECTION_RULES[0],
         half_life_days: float = 0.0,
         when_unrated: str = STOP,
-        **owner: str,
+        **hidden_inputs: str,
     ) -> io.NodeOutput:
-        selection = SelectionConfig(max_pairs, select, half_life_days)
+        config = SelectionConfig(max_pairs, select, half_life_days)
         if user in bundled_users():
-            whole = UserHistory.from_folder(BUNDLED_USERS_FOLDER / user)
-            history, told = UserHistory(whole.pairs[-selection.most :], whole.name), ""
-        else:
-            chosen, profile = _chosen(user, selection, when_unrated, owner), _profile(user, owner)
-            history = chosen if isinstance(chosen, NothingLiked) else read_history(profile, chosen)
-            told = summary(profile, history)
-        return io.NodeOutput(history, *_looked_at(history), ui={"text": [told]} if told else None)
+            complete = UserHistory.from_folder(BUNDLED_USERS_FOLDER / user)
+            history = UserHistory(complete.pairs[-config.max_pairs :], complete.name)
+            return io.NodeOutput(history, *_preview_images(history))
+        profile = profiles_for_node(hidden_inputs).profile(user)
+        selection = _select(profile, config, when_unrated)
+        history = selection if isinstance(selection, NothingLiked) else read_history(profile, selection)
+        return io.NodeOutput(history, *_preview_images(history), ui={"text": [summarize(profile, history)]})
 
 
-def _profile(name: str, owner: dict[str, str]) -> Profile:
-    return profiles_for_node({USER_TOKEN: owner.get(USER_TOKEN, "")}).profile(name)
-
-
-def _chosen(
-    name: str, selection: SelectionConfig, when_unrated: str, owner: dict[str, str]
-) -> HistorySelection | NothingLiked:
-    """What of a profile is read. Raises ProfileError where nothing is liked, unless it may go on without."""
-    profile = _profile(name, owner)
+def _select(profile: Profile, config: SelectionConfig, when_unrated: str) -> HistorySelection | NothingLiked:
+    """Select pairs. Raises ProfileError for a profile without likes, unless `when_unrated` is `PAINT_PLAINLY`."""
     try:
-        return select_history(profile.profiles.existing(name), selection)
+        return select_history(profile.profiles.existing(profile.name), config)
     except ProfileUnavailableError:
         raise
     except ProfileError as error:
@@ -211,39 +213,42 @@ def _chosen(
         return NothingLiked(profile.name, str(error))
 
 
-def _looked_at(history: UserHistory | LikedImages | NothingLiked) -> tuple[torch.Tensor | ExecutionBlocker, ...]:
-    """The liked and the disliked images; nodes behind a side without any wait."""
+def _preview_images(history: AnyHistory) -> tuple[torch.Tensor | ExecutionBlocker, ...]:
+    """Return the liked and the disliked images, or a blocker for a side without images."""
     if isinstance(history, NothingLiked):
         return ExecutionBlocker(None), ExecutionBlocker(None)
     if isinstance(history, LikedImages):
-        return to_comfy(batch(history.liked)), ExecutionBlocker(None)
-    return tuple(to_comfy(batch([getattr(pair, side) for pair in history.pairs])) for side in ("liked", "disliked"))
+        return to_comfy(same_size_batch(history.liked)), ExecutionBlocker(None)
+    sides = ([getattr(pair, side) for pair in history.pairs] for side in ("liked", "disliked"))
+    return tuple(to_comfy(same_size_batch(images)) for images in sides)
 
 
-def summary(profile: Profile, history: UserHistory | LikedImages | NothingLiked) -> str:
-    """What a profile holds and what of it is used, in one line."""
+def summarize(profile: Profile, history: AnyHistory) -> str:
+    """Describe in one line what a profile contains, and what of it is used."""
     liked = sum(rating.liked for rating in profile.ratings)
-    told = f"{profile.name}: {liked} liked, {len(profile.ratings) - liked} disliked"
+    text = f"{profile.name}: {liked} liked, {len(profile.ratings) - liked} disliked"
     if isinstance(history, NothingLiked):
-        told += "; painted plainly, until an image is liked"
+        text += "; painted plainly, until an image is liked"
     elif isinstance(history, LikedImages):
-        told += f"; the liked images alone ({len(history.liked)}), until there is a disliked one"
+        text += f"; only the {len(history.liked)} liked images are used, until an image is disliked"
     else:
-        told += f"; {len(history)} pairs"
-    return told + (f"; {profile.skipped} lines of its file cannot be read" if profile.skipped else "")
+        text += f"; {len(history)} pairs"
+    return text + (f"; {profile.skipped} lines of its file are malformed" if profile.skipped else "")
 
 
-def batch(images) -> torch.Tensor:
-    """Images (3, H, W) of any sizes as one batch (N, 3, H, W): all in the size of the largest, cut where they have
-    other proportions. To look at; a history keeps its images as they are."""
+def same_size_batch(images: list[torch.Tensor]) -> torch.Tensor:
+    """Combine images (3, H, W) of any sizes into one batch (N, 3, H, W) for viewing.
+
+    All are scaled to the size of the largest, and cropped to its aspect ratio.
+    """
     height, width = max((tuple(image.shape[1:]) for image in images), key=lambda size: size[0] * size[1])
-    fitted = [
+    resized = [
         image[None]
         if image.shape[1:] == (height, width)
         else common_upscale(image[None], width, height, "area", "center")
         for image in images
     ]
-    return torch.cat(fitted)
+    return torch.cat(resized)
 
 
 NODES = [BuildUserHistory, LoadUserHistory]

@@ -1,4 +1,4 @@
-"""Between ComfyUI's IMAGE, (B, H, W, C), and the library's images, (B, 3, H, W)."""
+"""Converts between ComfyUI's IMAGE, (B, H, W, C), the library's images, (B, 3, H, W), and PIL images."""
 
 from __future__ import annotations
 
@@ -10,32 +10,48 @@ from ..prefgen.errors import ImageError
 from ..prefgen.images import check_images
 
 
-def from_comfy(image: torch.Tensor, what: str) -> torch.Tensor:
-    """An IMAGE as (B, 3, H, W), an alpha channel left out. Raises ImageError for another rank, channels, or NaN.
+def from_comfy(image: torch.Tensor, name: str) -> torch.Tensor:
+    """Convert an IMAGE to the library's layout, and check its pixels. An empty batch is accepted.
 
-    what: the input's name, for the message. An empty batch passes: what it means is for the node to say.
+    Args and errors are those of `to_library_layout`, which is enough where the library checks the pixels itself.
+
+    Raises:
+        ImageError: A pixel is NaN or infinite.
+    """
+    images = to_library_layout(image, name)
+    return check_images(images, f"The input {name}", batch=True) if len(images) else images
+
+
+def to_library_layout(image: torch.Tensor, name: str) -> torch.Tensor:
+    """Convert an IMAGE to the library's layout, without its alpha channel.
+
+    Args:
+        image: (B, H, W, 3 or 4).
+        name: The input's name.
+
+    Returns:
+        float32 (B, 3, H, W).
+
+    Raises:
+        ImageError: The tensor is not an IMAGE.
     """
     if not isinstance(image, torch.Tensor) or image.ndim != 4 or image.shape[-1] not in (3, 4):
         found = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
-        raise ImageError(
-            f"The input {what} has shape {found}, expected an IMAGE of shape (batch, height, width, 3): "
-            "connect a node that puts out RGB images."
-        )
-    image = image[..., :3].movedim(-1, 1).float()
-    return check_images(image, f"The input {what}", batch=True) if len(image) else image
+        raise ImageError(f"The input {name} has shape {found}; expected an IMAGE of shape (batch, height, width, 3).")
+    return image[..., :3].movedim(-1, 1).float()
+
+
+def to_comfy(images: torch.Tensor) -> torch.Tensor:
+    """Convert (B, 3, H, W) to an IMAGE."""
+    return images.movedim(1, -1).contiguous()
 
 
 def to_pil(image: torch.Tensor) -> Image.Image:
-    """One image (3, H, W) in [0, 1] as a picture of 8 bits, rounded."""
+    """Convert one image (3, H, W) in [0, 1] to 8 bits, rounded."""
     pixels = (image.clamp(0, 1) * 255).round().to("cpu", torch.uint8).movedim(0, -1).numpy()
     return Image.fromarray(np.ascontiguousarray(pixels), "RGB")
 
 
-def from_pil(picture: Image.Image) -> torch.Tensor:
-    """A picture as an IMAGE of one, (1, H, W, 3)."""
-    return torch.from_numpy(np.asarray(picture.convert("RGB"), np.float32) / 255.0)[None]
-
-
-def to_comfy(images: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W) as an IMAGE."""
-    return images.movedim(1, -1).contiguous()
+def from_pil(image: Image.Image) -> torch.Tensor:
+    """Convert to an IMAGE of one image, (1, H, W, 3)."""
+    return torch.from_numpy(np.asarray(image.convert("RGB"), np.float32) / 255.0)[None]

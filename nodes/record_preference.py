@@ -1,4 +1,4 @@
-"""RecordPreference: shows images, and keeps which of them a person liked and disliked."""
+"""RecordPreference: a node that shows images, and saves which of them the user likes and dislikes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from ..prefgen.errors import ProfileError
 from ..prefgen.profile import Profile, StoredImage
 from .images import from_comfy, to_pil
 from .server.request_user import profiles_for_node, profiles_of_request
-from .server.temp_images import show
+from .server.temp_images import save_temp
 
 
 class RecordPreference(io.ComfyNode):
-    """An output node: its images can be rated by their places here, and at any time later through the pack's routes."""
+    """Shows a batch of images. They can be rated by index here, or later in the browser and through the routes."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        places = {"default": "", "optional": True, "advanced": True}
+        index_options = {"default": "", "optional": True, "advanced": True}
         return io.Schema(
             node_id="RecordPreference",
             display_name="Record Preference",
             category="PrefGen",
-            description="Keeps which images a person likes and dislikes, in a profile that Load User History reads.",
+            description="Saves which images you like and dislike in a profile, which Load User History loads.",
             search_aliases=[
                 "prefgen",
                 "rate images",
@@ -35,21 +35,25 @@ class RecordPreference(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 io.Image.Input("images", tooltip="The images to rate, as one batch."),
-                io.String.Input(
-                    "profile", default="me", tooltip="Whose ratings: a profile's name. The first rating makes it."
-                ),
+                io.String.Input("profile", default="me", tooltip="Name of the profile. The first rating creates it."),
                 io.String.Input(
                     "prompt",
-                    default="",  # on one line: the node's room is for its images
+                    default="",  # one line, which leaves the node's space to the images
                     optional=True,
-                    tooltip="What the images were made for. Pairs are made of images of the same prompt first.",
+                    tooltip="Prompt of the images. Images of the same prompt are paired first.",
                 ),
                 io.String.Input(
-                    "liked", tooltip='Places of liked images in the batch, from 0: "0, 3". For scripts.', **places
+                    "liked",
+                    tooltip='For scripts: positions of liked images in the batch, counted from 0, such as "0, 3".',
+                    **index_options,
                 ),
-                io.String.Input("disliked", tooltip='Places of disliked images: "1". For scripts.', **places),
+                io.String.Input(
+                    "disliked",
+                    tooltip='For scripts: positions of disliked images in the batch, such as "1".',
+                    **index_options,
+                ),
             ],
-            accept_all_inputs=True,  # see server/request_user.py
+            accept_all_inputs=True,  # for the token of server/request_user.py
         )
 
     @classmethod
@@ -64,7 +68,7 @@ class RecordPreference(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, profile: str, **inputs: str) -> str:
-        """Another after every rating: what is shown as rated is never old."""
+        """Change with every rating, so that the node never shows outdated ratings."""
         return profiles_for_node(inputs).profile(profile).version
 
     @classmethod
@@ -75,55 +79,56 @@ class RecordPreference(io.ComfyNode):
         prompt: str = "",
         liked: str = "",
         disliked: str = "",
-        **owner: str,
+        **hidden_inputs: str,
     ) -> io.NodeOutput:
-        person = profiles_for_node(owner).profile(profile)
-        pictures = as_pictures(from_comfy(images, "images"))
-        likes, dislikes = (
-            places(text, len(pictures), what) for text, what in ((liked, "liked"), (disliked, "disliked"))
-        )
-        both = sorted(set(likes) & set(dislikes))
-        if both:
-            raise ProfileError(f"Image {both[0]} is in liked and in disliked, expected in one: correct the places.")
-        person.rate_all(
-            [(pictures[place], True) for place in likes] + [(pictures[place], False) for place in dislikes], prompt
-        )
-        shown = [show(picture) for picture in pictures]
-        return io.NodeOutput(ui={"images": shown, **state(person, pictures), "prompt": [prompt]})
+        opened = profiles_for_node(hidden_inputs).profile(profile)
+        stored = [StoredImage.from_pil(to_pil(image)) for image in from_comfy(images, "images")]
+        likes, dislikes = parse_indices(liked, len(stored), "liked"), parse_indices(disliked, len(stored), "disliked")
+        contradictory = sorted(set(likes) & set(dislikes))
+        if contradictory:
+            raise ProfileError(f"Image {contradictory[0]} is in both liked and disliked; expected one of them.")
+        rated = [(stored[index], True) for index in likes] + [(stored[index], False) for index in dislikes]
+        opened.rate_all(rated, prompt)
+        files = [save_temp(image) for image in stored]
+        return io.NodeOutput(ui={"images": files, **rating_state(opened, stored), "prompt": [prompt]})
 
 
-def state(person: Profile, pictures: list[StoredImage]) -> dict[str, list]:
-    """What a profile says of images, for the browser and for scripts: `digests` and `ratings` (true, false, or null) by
-    place, and how many are `liked` and `disliked` in the whole profile."""
-    ratings = [person.rating(picture.digest) for picture in pictures]
-    liked = sum(rating.liked for rating in person.ratings)
-    disliked = len(person.ratings) - liked
+def rating_state(profile: Profile, images: list[StoredImage]) -> dict[str, list]:
+    """Return the ratings of images for the browser and for scripts.
+
+    Returns:
+        Per image the digest and the rating (True, False or None), and the numbers of the whole profile.
+    """
+    ratings = [profile.rating(image.digest) for image in images]
+    liked = sum(rating.liked for rating in profile.ratings)
+    disliked = len(profile.ratings) - liked
     return {
-        "digests": [picture.digest for picture in pictures],
+        "digests": [image.digest for image in images],
         "ratings": [rating and rating.liked for rating in ratings],
-        "profile": [person.name],
-        "version": [person.version],
+        "profile": [profile.name],
+        "version": [profile.version],
         "liked": [liked],
         "disliked": [disliked],
-        "text": [f"{person.name}: {liked} liked, {disliked} disliked"],
+        "text": [f"{profile.name}: {liked} liked, {disliked} disliked"],
     }
 
 
-def as_pictures(images: torch.Tensor) -> list[StoredImage]:
-    """(B, 3, H, W) in [0, 1] as what a profile keeps."""
-    return [StoredImage.of(to_pil(image)) for image in images]
+def parse_indices(text: str, count: int, name: str) -> list[int]:
+    """Parse indices such as "0, 3".
 
+    Args:
+        count: Number of images in the batch.
+        name: The input's name.
 
-def places(text: str, count: int, what: str) -> list[int]:
-    """Places that a person wrote, "0, 3". Raises ProfileError for what is no place of the batch."""
-    found = text.replace(",", " ").split()
-    wrong = [word for word in found if not (word.isascii() and word.isdigit() and len(word) < 9 and int(word) < count)]
-    if wrong:
-        raise ProfileError(
-            f"{what} names {wrong[0][:40]!r}, expected places of the {count} images, from 0 to {count - 1}, as in "
-            '"0, 3": correct the places.'
-        )
-    return list(dict.fromkeys(int(word) for word in found))
+    Raises:
+        ProfileError: A word is not an index of the batch.
+    """
+    indices = []
+    for word in text.replace(",", " ").split():
+        if not (word.isascii() and word.isdigit() and len(word) < 9 and int(word) < count):
+            raise ProfileError(f'{name} contains {word[:40]!r}; expected numbers from 0 to {count - 1}, as in "0, 3".')
+        indices.append(int(word))
+    return list(dict.fromkeys(indices))
 
 
 NODES = [RecordPreference]

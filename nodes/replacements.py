@@ -1,8 +1,8 @@
-"""Old names of our nodes, so that shared workflows go on working on the day a node is renamed.
+"""Old names of renamed nodes, so that saved workflows keep working.
 
-Workflow files hold a node's id, and a workflow's widgets are known by their places alone. Whoever renames a node, an
-input or an output's place adds an entry to `RENAMED` that says what the old node looked like. ComfyUI then offers to
-put the new node in where a workflow with the old one is opened, and does so itself where one is posted to /prompt.
+A workflow file refers to a node by its id, and to a widget by its position. Whoever renames a node or an input, or
+moves an output, adds an entry to `RENAMED` that describes the old node. ComfyUI then offers the new node when such a
+workflow is opened, and replaces the old one when it is posted to /prompt.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from comfy_api.latest import ComfyAPI, io
 
 CONTROL = "control_after_generate"
-"""The widget that the browser adds behind a seed: it takes a place among the widgets, and is no input."""
+"""The widget that the frontend adds after a seed. It takes a position among the widgets, but is not an input."""
 
 
 def renamed(
@@ -23,18 +23,18 @@ def renamed(
     inputs: Mapping[str, str] | None = None,
     outputs: Sequence[int] = (),
 ) -> io.NodeReplace:
-    """An entry that spells out all of the old node, since ComfyUI carries over nothing that it is not told.
+    """Describe the replacement of an old node. ComfyUI carries over nothing that is not listed.
 
-    ComfyUI 0.30 answers a prompt posted to /prompt with an error if it lacks an input listed here (an optional socket,
-    say), or the `_meta` that the browser gives each node; what is opened in the browser needs neither.
+    ComfyUI 0.30 answers a prompt posted to /prompt with an error if it lacks an input listed here (such as an optional
+    socket), or the `_meta` that the frontend gives each node. Workflows opened in the frontend need neither.
 
     Args:
-        old_id: what the node was called.
-        new_id: the node that takes its place; it must be there, or ComfyUI leaves the old one as it is.
-        widgets: the old node's widgets in its order, `CONTROL` behind a seed.
-        sockets: its other inputs.
-        inputs: new names of those inputs that were renamed too, by their old ones.
-        outputs: the place in the new node of each of the old one's outputs, in the old order.
+        old_id: Id of the old node.
+        new_id: Id of the new node. It must exist, or ComfyUI leaves the old one in place.
+        widgets: The old node's widgets in order, with `CONTROL` after a seed.
+        sockets: The other inputs of the old node.
+        inputs: New names of renamed inputs, by their old names.
+        outputs: For each output of the old node, its position in the new one.
     """
     names = inputs or {}
     carried = [name for name in (*sockets, *widgets) if name != CONTROL]
@@ -48,11 +48,11 @@ def renamed(
 
 
 RENAMED: tuple[io.NodeReplace, ...] = ()
-"""Nothing was renamed yet."""
+"""No node has been renamed since the first release."""
 
 
 async def register(entries: Sequence[io.NodeReplace] = RENAMED) -> None:
-    """Tell ComfyUI, once, when it loads the pack."""
+    """Register replacements with ComfyUI. Called once, when the pack is loaded."""
     api = ComfyAPI()
     for entry in entries:
         await api.node_replacement.register(entry)

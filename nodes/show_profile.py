@@ -1,6 +1,8 @@
-"""ShowUserProfile: a person's profile as a picture."""
+"""ShowUserProfile: a node that draws a user's profile as a picture."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import comfy.model_management
 import comfy.utils
@@ -17,48 +19,52 @@ from ..prefgen.user_similarity import (
     user_similarity,
 )
 from .drawing.profile_panel import RatedThumbnail, SimilarUser, draw_panel
-from .drawing.profile_view import ProfileView, load_profile_view, panel_user
-from .history import selection_inputs, user_name_error
+from .drawing.profile_view import ProfileImage, ProfileView, load_profile_view, panel_content
+from .history import check_user_name, selection_inputs, user_options
 from .images import from_pil
 from .memory.model_management import ready
-from .server.request_user import profiles_for_node, profiles_of_request
+from .server.request_user import profiles_for_node
 from .sockets import PreferenceModelType
 
-MOST_KIN = 7
-"""Others who are compared at most: each is read twice (default ours)."""
+MAX_COMPARED = 7
+"""Maximum number of other users to compare with. Each is read twice (our default)."""
 
-TARGETS, FACES = 3, 3
-"""Images that everybody looks at; images that stand for a person."""
+TARGETS = 3
+"""Number of images on which users' attention is compared (our default)."""
+
+THUMBNAILS = 3
+"""Number of images that represent another user."""
 
 NO_PAIRS = "The model's guesses, and who is alike, take a liked and a disliked image, which {name} does not have yet."
 NO_SCORES = "{count} images have no guess: every pair that is read shows them. Rate more images."
 
+Step = Callable[[int], None]
+
 
 class ShowUserProfile(io.ComfyNode):
-    """Counts and walls of what was rated; with a preference model, how well it is foretold and who is alike."""
+    """Draws counts and rated images; with a preference model, also its predictions and similar users."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        mine = profiles_of_request()
         return io.Schema(
             node_id="ShowUserProfile",
             display_name="Show User Profile",
             category="PrefGen",
-            description="A person's profile as a picture: what they liked and disliked, how well the model guesses it, "
-            "and with whom they share their taste.",
+            description="Draws a profile: the liked and disliked images, how well the preference model predicts the "
+            "ratings, and which users have a similar taste.",
             search_aliases=["prefgen", "my taste", "my ratings", "profile panel", "liked images", "similar users"],
             is_output_node=True,
             inputs=[
                 io.Combo.Input(
                     "user",
-                    options=bundled_users() + (mine.names() if mine else []),
-                    tooltip="Whose profile: the people in the pack, then the profiles that were rated here. Refresh "
-                    "(R) shows new ones.",
+                    options=user_options(),
+                    tooltip="A bundled user (ada, bo) or one of your profiles. Press R to refresh the list.",
                 ),
                 PreferenceModelType.Input(
                     "preference_model",
                     optional=True,
-                    tooltip="The preference model that guesses and compares. Without one: what was rated, at once.",
+                    tooltip="Preference model that predicts ratings and compares users. Without it, only the rated "
+                    "images are shown.",
                 ),
                 io.Int.Input(
                     "images",
@@ -66,30 +72,30 @@ class ShowUserProfile(io.ComfyNode):
                     min=1,
                     max=60,
                     optional=True,
-                    tooltip="Liked and disliked images that are shown, the newest, so many of each.",
+                    tooltip="Maximum number of liked images, and of disliked images, to show. The newest are shown.",
                 ),
                 io.String.Input(
                     "compare_with",
                     default="",
                     optional=True,
-                    tooltip="Whom to compare with: names, with commas between. Empty: everybody here, the last rated "
-                    "first, up to 7.",
+                    tooltip="Names of the users to compare with, separated by commas. Empty compares with up to 7, the "
+                    "most recently rated first.",
                 ),
                 *selection_inputs(),
             ],
             outputs=[io.Image.Output(display_name="picture", tooltip="The profile as one picture.")],
-            accept_all_inputs=True,  # see server/request_user.py
+            accept_all_inputs=True,  # for the token of server/request_user.py
         )
 
     @classmethod
     def validate_inputs(cls, user: str) -> bool | str:
-        return user_name_error(user)
+        return check_user_name(user)
 
     @classmethod
     def fingerprint_inputs(cls, user: str, compare_with: str = "", **inputs) -> list[tuple[str, str]]:
-        """Another after every rating of somebody who is shown."""
+        """Change with every rating of the user and of the compared users."""
         profiles = profiles_for_node(inputs)
-        names = [user, *others(user, compare_with or "", profiles)]
+        names = [user, *users_to_compare(user, compare_with or "", profiles)]
         return [(name, "" if name in bundled_users() else profiles.existing(name).version) for name in names]
 
     @classmethod
@@ -102,89 +108,100 @@ class ShowUserProfile(io.ComfyNode):
         max_pairs: int = 8,
         select: str = SELECTION_RULES[0],
         half_life_days: float = 0.0,
-        **owner: str,
+        **hidden_inputs: str,
     ) -> io.NodeOutput:
-        selection, profiles = SelectionConfig(max_pairs, select, half_life_days), profiles_for_node(owner)
-        person = load_profile_view(user, profiles, selection)
-        names = others(user, compare_with, profiles)
-        newest = person.newest(images)
-        looks = {image.key: image.small() for image in newest}
-        scores, kin, notes = {}, [], []
-        if preference_model is not None and person.history is None:
-            notes.append(NO_PAIRS.format(name=person.name))
+        config, profiles = SelectionConfig(max_pairs, select, half_life_days), profiles_for_node(hidden_inputs)
+        view = load_profile_view(user, profiles, config)
+        names = users_to_compare(user, compare_with, profiles)
+        newest = view.newest(images)
+        thumbnails = {image.key: image.thumbnail() for image in newest}
+        scores, similar, notes = {}, [], []
+        if preference_model is not None and view.history is None:
+            notes.append(NO_PAIRS.format(name=view.name))
         elif preference_model is not None:
-            prefdisc = preference_model.require("prefdisc")
-            ready(preference_model, "prefdisc", memory=prefdisc.working_bytes(2 * len(person.history)))
-            compared = [
-                other for other in (load_profile_view(name, profiles, selection) for name in names) if other.history
-            ]
-            step = progress_of(len(newest) + 2 * (1 + len(compared)) if compared else len(newest))
-            scores = cross_validated_scores(
-                preference_model, person.history, person.keys, {one.key: one.read for one in newest}, step
-            )
-            kin = alike(preference_model, person, compared, lambda: step(1))
+            others = [load_profile_view(name, profiles, config) for name in names]
+            scores, similar = analyze(preference_model, view, newest, [other for other in others if other.history])
             if len(scores) < len(newest):
                 notes.append(NO_SCORES.format(count=len(newest) - len(scores)))
-        scored = [RatedThumbnail(looks[one.key], one.liked, scores[one.key]) for one in newest if one.key in scores]
-        apart = roc_auc(*([one.score for one in scored if one.liked is liked] for liked in (True, False)))
-        picture = from_pil(draw_panel(panel_user(person, looks), scored, kin, notes))
-        told = {
-            "profile": [person.name],
-            "liked": [person.liked],
-            "disliked": [person.disliked],
-            "scores": [
-                {"image": one.key, "liked": one.liked, "score": scores[one.key]} for one in newest if one.key in scores
-            ],
-            "told_apart": [] if apart is None else [apart],
-            "alike": [{"name": one.name, "likeness": one.likeness, "tokens": list(one.tokens)} for one in kin],
-            "text": [f"{person.name}: {person.liked} liked, {person.disliked} disliked", *notes],
+        scored = [image for image in newest if image.key in scores]
+        rated = [RatedThumbnail(thumbnails[image.key], image.liked, scores[image.key]) for image in scored]
+        picture = from_pil(draw_panel(panel_content(view, thumbnails), rated, similar, notes))
+        auc = roc_auc(*([scores[image.key] for image in scored if image.liked is liked] for liked in (True, False)))
+        output = {
+            "profile": [view.name],
+            "liked": [view.liked],
+            "disliked": [view.disliked],
+            "scores": [{"image": image.key, "liked": image.liked, "score": scores[image.key]} for image in scored],
+            "told_apart": [] if auc is None else [auc],
+            "alike": [{"name": one.name, "likeness": one.similarity, "tokens": list(one.tokens)} for one in similar],
+            "text": [f"{view.name}: {view.liked} liked, {view.disliked} disliked", *notes],
         }
-        return io.NodeOutput(picture, ui={"images": ui.PreviewImage(picture, cls=cls).values, **told})
+        return io.NodeOutput(picture, ui={"images": ui.PreviewImage(picture, cls=cls).values, **output})
 
 
-def others(user: str, compare_with: str, profiles: Profiles) -> list[str]:
-    """Whom to compare with: who is named, else everybody, the last rated first. Raises ProfileMissing for a name that
-    nobody has."""
-    named = [name.strip() for name in compare_with.split(",") if name.strip()]
-    for name in named:
+def users_to_compare(user: str, compare_with: str, profiles: Profiles) -> list[str]:
+    """Return the users to compare with: the named ones, or all that have pairs, the most recently rated first.
+
+    Raises:
+        ProfileNotFoundError: There is no profile of a given name.
+    """
+    names = [name.strip() for name in compare_with.split(",") if name.strip()]
+    for name in names:
         if name not in bundled_users():
             profiles.existing(name)
-    if not named:
-        rated = [(ratings, name) for name in profiles.names() if (ratings := profiles.profile(name).ratings)]
-        # Who has no pair cannot be compared, and takes nobody's place.
-        paired = [(ratings[-1].time, name) for ratings, name in rated if len({one.liked for one in ratings}) == 2]
-        named = [name for _, name in sorted(paired, reverse=True)] + bundled_users()
-    return [name for name in dict.fromkeys(named) if name != user][:MOST_KIN]
+    if not names:
+        by_time = []
+        for name in profiles.names():
+            ratings = profiles.profile(name).ratings
+            if {rating.liked for rating in ratings} == {True, False}:  # others have no pairs
+                by_time.append((ratings[-1].time, name))
+        names = [name for _, name in sorted(by_time, reverse=True)] + bundled_users()
+    return [name for name in dict.fromkeys(names) if name != user][:MAX_COMPARED]
 
 
-def alike(model: PreferenceModel, person: ProfileView, compared: list[ProfileView], progress) -> list[SimilarUser]:
-    """The others, the most alike first; all look at the same images, of which the person's history shows none if it
-    can be helped."""
-    if not compared:
-        return []
-    shown = {key for pair in person.keys for key in pair}
-    unseen = [image for image in person.images if image.key not in shown]
-    liked = [image for image in person.images if image.liked]
-    targets = [image.read() for image in (unseen or liked)[:TARGETS]]
-    own = compute_preference_direction(model, person.history, targets, progress)
-    found = [
-        _kin(other, own, compute_preference_direction(model, other.history, targets, progress)) for other in compared
-    ]
-    return sorted(found, key=lambda one: -one.likeness)
+def analyze(
+    model: PreferenceModel, view: ProfileView, images: list[ProfileImage], others: list[ProfileView]
+) -> tuple[dict[str, float], list[SimilarUser]]:
+    """Score images by cross-validation, and compare the user with others.
 
-
-def _kin(other: ProfileView, own: PreferenceDirection, theirs: PreferenceDirection) -> SimilarUser:
-    liked = [image for image in other.images if image.liked][:FACES]
-    return SimilarUser(
-        other.name,
-        tuple(image.small() for image in liked),
-        user_similarity(own, theirs),
-        tuple(token_contributions(own, theirs).tolist()),
+    Returns:
+        The score of each image that has one, and the other users, the most similar first.
+    """
+    prefdisc = model.require("prefdisc")
+    ready(model, "prefdisc", memory=prefdisc.working_bytes(2 * len(view.history)))
+    step = progress_step(len(images) + 2 * (1 + len(others)) if others else len(images))
+    scores = cross_validated_scores(
+        model, view.history, view.pair_keys, {image.key: image.read for image in images}, step
     )
+    return scores, compare_users(model, view, others, step) if others else []
 
 
-def progress_of(total: int):
-    """A function that is told how much is done more; an interrupt ends the work there."""
+def compare_users(
+    model: PreferenceModel, view: ProfileView, others: list[ProfileView], step: Step
+) -> list[SimilarUser]:
+    """Compare the taste of users, on a few images that are not in the user's history where possible."""
+    in_history = {key for pair in view.pair_keys for key in pair}
+    unseen = [image for image in view.images if image.key not in in_history]
+    liked = [image for image in view.images if image.liked]
+    targets = [image.read() for image in (unseen or liked)[:TARGETS]]
+
+    def direction_of(one: ProfileView) -> PreferenceDirection:
+        return compute_preference_direction(model, one.history, targets, lambda: step(1))
+
+    direction = direction_of(view)
+    similar = [_similar_user(other, direction, direction_of(other)) for other in others]
+    return sorted(similar, key=lambda one: -one.similarity)
+
+
+def _similar_user(view: ProfileView, direction: PreferenceDirection, other: PreferenceDirection) -> SimilarUser:
+    liked = [image for image in view.images if image.liked][:THUMBNAILS]
+    tokens = tuple(token_contributions(direction, other).tolist())
+    thumbnails = tuple(image.thumbnail() for image in liked)
+    return SimilarUser(view.name, thumbnails, user_similarity(direction, other), tokens)
+
+
+def progress_step(total: int) -> Step:
+    """Return a function that adds to the progress bar, and stops where the user has interrupted the prompt."""
     bar = comfy.utils.ProgressBar(total)
 
     def step(done: int) -> None:

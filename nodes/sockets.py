@@ -1,4 +1,4 @@
-"""The pack's own sockets, beside core's."""
+"""The socket types of the pack. `web/sockets.js` gives them their colors."""
 
 from comfy_api.latest import io
 
@@ -6,7 +6,7 @@ PreferenceModelType = io.Custom("PREFGEN_MODEL")
 """A `prefgen.checkpoint.preference_model.PreferenceModel`."""
 
 HistoryType = io.Custom("PREFGEN_HISTORY")
-"""A `prefgen.history.UserHistory`."""
+"""A `prefgen.history.UserHistory`, `LikedImages` or `NothingLiked`."""
 
 EmbeddingType = io.Custom("PREFGEN_EMBEDDING")
 """A `prefgen.embedding.UserEmbedding`."""

@@ -1,4 +1,4 @@
-"""How well a person's ratings are foretold: each rated image is scored by a history in which it does not occur."""
+"""Measures how well a model predicts a user's ratings: each rated image is scored by a history that excludes it."""
 
 from __future__ import annotations
 
@@ -10,51 +10,66 @@ import numpy as np
 import torch
 
 from .history import UserHistory
-from .user_similarity import Target
+from .user_similarity import PromptedImage
 
 if TYPE_CHECKING:
     from .checkpoint.preference_model import PreferenceModel
 
-Key = Hashable
-"""What an image is known by."""
+ImageKey = Hashable
+"""What identifies an image."""
 
 
 def cross_validated_scores(
     model: PreferenceModel,
     history: UserHistory,
-    keys: Sequence[tuple[Key, Key]],
-    rated: Mapping[Key, Callable[[], Target]],
+    pair_keys: Sequence[tuple[ImageKey, ImageKey]],
+    rated: Mapping[ImageKey, Callable[[], PromptedImage]],
     progress: Callable[[int], object] = lambda done: None,
-) -> dict[Key, float]:
-    """The score (Q) of rated images, by key, in the order of `rated`.
+) -> dict[ImageKey, float]:
+    """Score rated images without the pairs that contain them.
 
-    keys: of each pair's liked and disliked image. rated: what reads an image, so that no more than one is held at once.
-    An image of the history is scored by the other pairs; one that all pairs show is left out, for nothing would be left
-    to score it by. progress: called with how many images are done since. Raises as `PreferenceModel.read` does, and
-    ImageError for an image that cannot be used.
+    An image that occurs in every pair is left out, because no pair remains to score it with.
+
+    Args:
+        pair_keys: The keys of the liked and the disliked image of each pair of `history`.
+        rated: A function for each image that reads it, so that only one is in memory at a time.
+        progress: Called with the number of images that were finished since the last call.
+
+    Returns:
+        The score (Q, 0 to 1) of each image, in the order of `rated`.
+
+    Raises:
+        ImageError: An image cannot be used. Errors of `PreferenceModel.read` are passed on.
     """
     prefdisc = model.require("prefdisc")
-    together: dict[tuple[int, ...], list[Key]] = defaultdict(list)
+    keys_by_pairs: dict[tuple[int, ...], list[ImageKey]] = defaultdict(list)
     for key in rated:
-        together[tuple(place for place, pair in enumerate(keys) if key not in pair)].append(key)
-    found = {}
-    for places, members in together.items():
-        if places:
-            whole = len(places) == len(keys)
-            rest = history if whole else UserHistory(tuple(history.pairs[i] for i in places), history.name)
+        keys_by_pairs[tuple(index for index, pair in enumerate(pair_keys) if key not in pair)].append(key)
+    scores = {}
+    for indices, keys in keys_by_pairs.items():
+        if indices:
             with torch.no_grad():
-                prefix = model.read(rest) if whole else prefdisc.encode(rest)
-                for key in members:
+                if len(indices) == len(pair_keys):
+                    prefix = model.read(history)
+                else:
+                    prefix = prefdisc.encode(UserHistory(tuple(history.pairs[i] for i in indices), history.name))
+                for key in keys:
                     image, prompt = rated[key]()
-                    found[key] = float(prefdisc.score(prefix, image[None], prompt))
-        progress(len(members))
-    return {key: found[key] for key in rated if key in found}
+                    scores[key] = float(prefdisc.score(prefix, image[None], prompt))
+        progress(len(keys))
+    return {key: scores[key] for key in rated if key in scores}
 
 
 def roc_auc(liked: Sequence[float], disliked: Sequence[float]) -> float | None:
-    """How often a liked image has the higher score of the two, over all pairs of a liked and a disliked one: 1 always,
-    0.5 by chance. None where one side is empty. (The area under the ROC curve; a tie counts half.)"""
+    """Compute the area under the ROC curve: how often a liked image has a higher score than a disliked one.
+
+    Args:
+        liked, disliked: Scores. A tie counts half.
+
+    Returns:
+        1 for perfect order, 0.5 for chance. None where one side is empty.
+    """
     if not len(liked) or not len(disliked):
         return None
-    apart = np.subtract.outer(np.asarray(liked, float), np.asarray(disliked, float))
-    return float((apart > 0).mean() + (apart == 0).mean() / 2)
+    differences = np.subtract.outer(np.asarray(liked, float), np.asarray(disliked, float))
+    return float((differences > 0).mean() + (differences == 0).mean() / 2)

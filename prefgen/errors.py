@@ -1,70 +1,75 @@
-"""The one family of errors that people see: what was found, what was expected, what to do."""
+"""Exceptions of this package. Each message is a complete sentence for the person who caused the error."""
 
 import unicodedata
 
-LONGEST = 2000
-"""Characters of a message; a name out of a file may be as long as the file."""
+MAX_LENGTH = 2000
+"""Maximum characters of a message. It may quote a name from a file, which may be as long as the file."""
 
 
 class PrefGenError(ValueError):
-    """Base of all errors raised for something a person gave us. The message is the whole sentence.
+    """Base class of all errors that input causes: a graph, a file, a request or a command line.
 
-    Words of a file are in it, which may be no text: half a character ends the thread that writes it to a log, and with
-    it ComfyUI's queue; a control character moves a terminal's cursor. Such are shown as escapes.
+    A message may quote text from a file. Control characters and unpaired surrogates are escaped: the former move a
+    terminal's cursor, and the latter end the thread that writes them to a log, which stops ComfyUI's queue.
+
+    Args:
+        message: The whole sentence. Its middle is cut out where it is longer than `MAX_LENGTH`.
     """
 
     def __init__(self, message: str) -> None:
-        cut = message if len(message) <= LONGEST else f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
-        super().__init__("".join(map(_shown, cut)))
+        if len(message) > MAX_LENGTH:
+            message = f"{message[: MAX_LENGTH // 2]} ... {message[-MAX_LENGTH // 2 :]}"
+        super().__init__("".join(map(_escape_unprintable, message)))
 
 
-def _shown(letter: str) -> str:
-    odd = unicodedata.category(letter) in ("Cc", "Cs") and letter != "\n"
-    return letter.encode("unicode_escape", "surrogatepass").decode() if odd else letter
+def _escape_unprintable(character: str) -> str:
+    if character == "\n" or unicodedata.category(character) not in ("Cc", "Cs"):
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 class ImageError(PrefGenError):
-    """An image tensor or file that cannot be used: wrong rank, wrong channels, NaN, unreadable."""
+    """An image tensor or file that cannot be used."""
 
 
 class HistoryError(PrefGenError):
-    """A user's history that cannot be used: empty, unequal halves, a broken folder."""
+    """A user history that cannot be used."""
 
 
 class ProfileError(PrefGenError):
-    """A profile that cannot be used or written: its name, its files, what was asked of it."""
+    """A profile that cannot be used, or a request to it that cannot be carried out."""
 
 
 class ProfileNotFoundError(ProfileError):
-    """A profile, or an image of one, that is not there."""
+    """A profile, or an image of a profile, that does not exist."""
 
 
 class ProfileUnavailableError(ProfileError):
-    """A profile that cannot be read or written now, through no fault of what was asked: no room, no right, or busy."""
+    """A profile that cannot be read or written now: the disk is full, access is denied, or another program holds it."""
 
 
 class NothingToUndoError(ProfileError):
-    """There is no rating to take back."""
+    """A request to undo a rating where there is none."""
 
 
 class CheckpointError(PrefGenError):
-    """A preference checkpoint that cannot be used: truncated, not ours, another base, a part missing."""
+    """A preference checkpoint that cannot be used."""
 
 
 class EmbeddingError(PrefGenError):
-    """A user embedding that cannot be used: made by another checkpoint, or lacking a part."""
+    """A user embedding that cannot be used."""
 
 
 class ModelError(PrefGenError):
-    """A diffusion model that cannot be used: not an SDXL UNet, or shapes that do not fit."""
+    """A diffusion model, or an input of one, that cannot be used."""
 
 
 class RewardError(PrefGenError):
-    """A reward that cannot be computed, or that carries no gradient."""
+    """A reward that cannot be computed, or that has no gradient."""
 
 
 def error_message(error: PrefGenError | OSError) -> str:
-    """What a command line says of an error that ends it, the system's with the file that it is about: one sentence."""
+    """Return the sentence with which a command line ends. For a system error it names the file."""
     if isinstance(error, PrefGenError):
         return str(error)
     return f"{error.filename or 'a file'}: {error.strerror or error}."

@@ -1,4 +1,4 @@
-"""A user's history: the pairs of a liked and a disliked image that tell a taste (method.md section 1)."""
+"""Histories: the pairs of a liked and a disliked image that express a user's taste (docs/method.md, section 1)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from torch import Tensor
 
 from .errors import HistoryError
 from .images import check_images, read_image
-from .validation import require_text
+from .validation import os_errors_as, require_text
 
 PAIRS_FILE = "pairs.json"
+EXPECTED_LISTING = '{"name": ..., "pairs": [{"liked": file, "disliked": file, "prompt": text}]}'
 
 
 @dataclass(frozen=True, eq=False)
 class PreferencePair:
-    """One choice: of two images of the same prompt, the one liked and the one disliked.
+    """One choice between two images of the same prompt.
 
-    liked, disliked: float tensors (3, H, W) in [0, 1], of any size. Raises ImageError if one cannot be used, and
-    HistoryError for a prompt that is no text (half a character, as JSON can spell it).
+    Attributes:
+        liked, disliked: float (3, H, W) in [0, 1], of any size.
+
+    Raises:
+        ImageError: An image cannot be used.
+        HistoryError: The prompt is not valid text.
     """
 
     liked: Tensor
@@ -38,25 +43,28 @@ class PreferencePair:
 
 @dataclass(frozen=True, eq=False)
 class UserHistory:
-    """A user's pairs, oldest first. Raises HistoryError when there are none: no history at all is `None`, not an
-    empty one, so that an unconnected input is never mistaken for a user without taste."""
+    """A user's pairs, oldest first.
+
+    Functions that work without a history take None in its place. An empty history is an error, so that it is not
+    mistaken for an unknown user.
+
+    Raises:
+        HistoryError: There are no pairs.
+    """
 
     pairs: tuple[PreferencePair, ...]
     name: str = "user"
 
     def __post_init__(self) -> None:
         if not self.pairs:
-            raise HistoryError(
-                f"The history of {self.name!r} is empty, expected at least one pair of a liked and a disliked image: "
-                "add pairs (8 work best)."
-            )
+            raise HistoryError(f"The history of {self.name!r} has no pairs; expected at least one (8 work best).")
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     @cached_property
     def digest(self) -> str:
-        """sha256 (hex) of every pixel and prompt, in order: two histories with the same digest read the same."""
+        """The sha256 (hex) of all pixels and prompts in order."""
         digest = hashlib.sha256()
         for pair in self.pairs:
             digest.update(json.dumps(pair.prompt).encode())
@@ -65,58 +73,63 @@ class UserHistory:
         return digest.hexdigest()
 
     @classmethod
-    def from_images(cls, liked: Tensor, disliked: Tensor, prompts: list[str] | None = None, name: str = "user"):
-        """Pair image i of `liked` (N, 3, H, W) with image i of `disliked` (N, 3, h, w).
+    def from_images(
+        cls, liked: Tensor, disliked: Tensor, prompts: list[str] | None = None, name: str = "user"
+    ) -> UserHistory:
+        """Pair image i of one batch with image i of the other.
 
-        prompts: one a pair, one for all, or none. Raises HistoryError when the numbers do not match.
+        Args:
+            liked: (N, 3, H, W).
+            disliked: (N, 3, h, w).
+            prompts: One per pair, one for all pairs, or none.
+
+        Raises:
+            HistoryError: The numbers of images or prompts do not match.
         """
-        liked = check_images(liked, "The liked batch", batch=True) if len(liked) else liked
-        disliked = check_images(disliked, "The disliked batch", batch=True) if len(disliked) else disliked
         if len(liked) != len(disliked):
-            raise HistoryError(
-                f"Found {len(liked)} liked and {len(disliked)} disliked images, expected as many of each: "
-                "image i of one batch is paired with image i of the other."
-            )
+            raise HistoryError(f"There are {len(liked)} liked and {len(disliked)} disliked images; expected as many.")
         prompts = list(prompts or [""])
         if len(prompts) == 1:
             prompts = prompts * len(liked)
         if len(prompts) != len(liked):
-            raise HistoryError(
-                f"Found {len(prompts)} prompts for {len(liked)} pairs, expected one a pair, one for all, or none: "
-                "write one prompt a line."
-            )
+            raise HistoryError(f"There are {len(prompts)} prompts for {len(liked)} pairs; expected as many, or one.")
         return cls(tuple(map(PreferencePair, liked, disliked, prompts)), name)
 
     @classmethod
     def from_folder(cls, path: str | Path) -> UserHistory:
-        """Read a folder holding `pairs.json` and its images.
+        """Read a folder with `pairs.json` and its images.
 
-        The file: `{"name": str, "pairs": [{"liked": file, "disliked": file, "prompt": str}]}`; files are relative to
-        the folder and may not leave it. Raises HistoryError for a missing or malformed file, ImageError for an image.
+        The file contains `{"name": str, "pairs": [{"liked": file, "disliked": file, "prompt": str}]}`. Files are
+        relative to the folder, and must be inside it.
+
+        Raises:
+            HistoryError: `pairs.json` is missing or malformed.
+            ImageError: An image cannot be read.
         """
         folder = Path(path).resolve()
         listing = folder / PAIRS_FILE
+        with os_errors_as(HistoryError, f"{listing} could not be read", f"Choose a folder with {PAIRS_FILE}."):
+            text = listing.read_bytes()
         try:
-            described = json.loads(listing.read_text(encoding="utf-8"))
-            rows = [(row["liked"], row["disliked"], _text(row.get("prompt"))) for row in described["pairs"]]
-            name = str(described.get("name", folder.name))
-        except OSError as error:
-            raise HistoryError(f"{listing} could not be read ({error.strerror}): name a folder that has it.") from error
+            content = json.loads(text.decode())
+            rows = [(row["liked"], row["disliked"], _prompt_text(row.get("prompt"))) for row in content["pairs"]]
+            name = str(content.get("name", folder.name))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise HistoryError(
-                f"{listing} is not a list of pairs ({error!r}), expected "
-                '{"name": ..., "pairs": [{"liked": file, "disliked": file, "prompt": text}]}: correct the file.'
-            ) from error
-        return cls(tuple(PreferencePair(_inside(folder, a), _inside(folder, b), text) for a, b, text in rows), name)
+            raise HistoryError(f"{listing} is not a list of pairs ({error!r}); expected {EXPECTED_LISTING}.") from error
+        images = [(_read_inside(folder, liked), _read_inside(folder, disliked)) for liked, disliked, _ in rows]
+        return cls(tuple(PreferencePair(*pair, row[2]) for pair, row in zip(images, rows, strict=True)), name)
 
 
 @dataclass(frozen=True, eq=False)
 class LikedImages:
-    """What is known of a user who liked images and disliked none yet, oldest first: no history, for there is no pair,
-    and only the `img` part of a user embedding can be made of it. Images as in a pair.
+    """The images of a user who has not disliked any, oldest first.
 
-    It may stand where a history is expected: whoever asks it for pairs gets the HistoryError that says so. Raises
-    HistoryError when there are no images, ImageError if one cannot be used.
+    It takes the place of a history. Only the `img` part of a user embedding can be computed from it, and access to its
+    pairs raises a HistoryError that says so.
+
+    Raises:
+        HistoryError: There are no images.
+        ImageError: An image cannot be used.
     """
 
     liked: tuple[Tensor, ...]
@@ -124,16 +137,16 @@ class LikedImages:
 
     def __post_init__(self) -> None:
         if not self.liked:
-            raise HistoryError(f"{self.name!r} has liked no image, expected one at least: like an image.")
+            raise HistoryError(f"User {self.name!r} has no liked images; expected at least one.")
         for image in self.liked:
             check_images(image, "A liked image")
 
     @property
     def pairs(self) -> tuple[PreferencePair, ...]:
-        """Raises HistoryError."""
+        """Always raises HistoryError."""
         raise HistoryError(
-            f"{self.name!r} has {len(self.liked)} liked images and has disliked none, and a taste is read from pairs "
-            "of both: dislike an image at least. Until then Encode User History gives what the liked images look like."
+            f"User {self.name!r} has {len(self.liked)} likes and no dislikes, but this needs pairs of both. "
+            "Dislike at least one image. Until then, only Encode User History works, with the look of the liked images."
         )
 
     def __len__(self) -> int:
@@ -141,7 +154,7 @@ class LikedImages:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 (hex) of every pixel, in order."""
+        """The sha256 (hex) of all pixels in order."""
         digest = hashlib.sha256(b"liked images alone")
         for image in self.liked:
             _add_image(digest, image)
@@ -150,10 +163,10 @@ class LikedImages:
 
 @dataclass(frozen=True, eq=False)
 class NothingLiked:
-    """Somebody of whom nothing is known yet, where a history is expected: what they would paint with is painted
-    plainly, and whoever asks for pairs gets the HistoryError that says why there are none.
+    """A user without likes. It takes the place of a history, and images are generated without personalisation.
 
-    why: what is missing and what to do, as a sentence.
+    Attributes:
+        why: The error message for code that needs pairs: what is missing, and what to do.
     """
 
     name: str
@@ -161,7 +174,7 @@ class NothingLiked:
 
     @property
     def pairs(self) -> tuple[PreferencePair, ...]:
-        """Raises HistoryError."""
+        """Always raises HistoryError."""
         raise HistoryError(self.why)
 
     def __len__(self) -> int:
@@ -169,7 +182,7 @@ class NothingLiked:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 (hex): the same for everybody."""
+        """A sha256 (hex) that is the same for all such users."""
         return hashlib.sha256(b"nothing liked").hexdigest()
 
 
@@ -178,16 +191,17 @@ def _add_image(digest: hashlib._Hash, image: Tensor) -> None:
     digest.update(image.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
 
 
-def _inside(folder: Path, name: object) -> Tensor:
-    """Read image `name` of `folder`, refusing a path that leaves it (a shared folder must not read other files)."""
+def _read_inside(folder: Path, name: object) -> Tensor:
+    """Read an image of a folder. Paths that leave the folder are refused, because such folders are shared."""
     try:
         path = (folder / str(name)).resolve()
-    except ValueError as error:
-        raise HistoryError(f"{PAIRS_FILE} names {str(name)!r}, which no file is called: correct the file.") from error
-    if not path.is_relative_to(folder):
-        raise HistoryError(f"{PAIRS_FILE} names {str(name)!r}, which is outside {folder}: keep the images beside it.")
+        inside = path.is_relative_to(folder)
+    except ValueError:  # a NUL character
+        inside = False
+    if not inside:
+        raise HistoryError(f"{PAIRS_FILE} names {str(name)!r}; expected a file inside {folder}.")
     return read_image(path)
 
 
-def _text(prompt: object) -> str:
+def _prompt_text(prompt: object) -> str:
     return "" if prompt is None else str(prompt)

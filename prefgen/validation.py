@@ -7,7 +7,8 @@ was expected.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from numbers import Integral, Real
 from types import UnionType
@@ -111,6 +112,15 @@ def require_text(text: object, name: str, error: type[PrefGenError] = PrefGenErr
         text.encode()
     except UnicodeEncodeError as fault:
         raise error(f"{name} is {format_value(text)}, which contains an unpaired surrogate. Write it again.") from fault
+
+
+@contextmanager
+def os_errors_as(error: type[PrefGenError], what: str, advice: str = "") -> Iterator[None]:
+    """Raise `error` in place of an OSError of the block, with the message "<what> (<reason>). <advice>"."""
+    try:
+        yield
+    except OSError as fault:
+        raise error(f"{what} ({fault.strerror or fault}).{advice and ' ' + advice}") from fault
 
 
 def read_config(cls: type[Config], values: Mapping[str, Any]) -> Config:

@@ -1,4 +1,4 @@
-"""What somebody rated, newest first, and the history it makes: of a profile, or of the people of the pack."""
+"""Collects what the picture of a profile shows: the rated images and the history of a profile or a bundled user."""
 
 from __future__ import annotations
 
@@ -13,99 +13,122 @@ from ...prefgen.history import UserHistory
 from ...prefgen.images import read_image
 from ...prefgen.pocket.users import BUNDLED_USERS_FOLDER, bundled_users
 from ...prefgen.profile import Profile, Profiles, SelectionConfig, read_history, select_history
-from ...prefgen.user_similarity import Target
+from ...prefgen.user_similarity import PromptedImage
 from ..images import to_pil
-from .profile_panel import PanelUser, RatedThumbnail
+from .profile_panel import PanelContent, RatedThumbnail
 
-SMALL = 448
-"""Pixels of an image's longest edge, where a person looks at many."""
+THUMBNAIL_SIZE = 448
+"""Pixels of a thumbnail's longest edge."""
 
 
 @dataclass(frozen=True)
 class ProfileImage:
-    """key: its digest; of the pack's people, a name of our own. read: gets the image (3, H, W) and its prompt."""
+    """A rated image.
+
+    Attributes:
+        key: Its digest. For bundled users, a name that is unique within the user.
+        read: Reads the image (3, H, W) and its prompt.
+    """
 
     key: str
     liked: bool
-    read: Callable[[], Target]
+    read: Callable[[], PromptedImage]
 
-    def small(self) -> Image:
-        """How it is shown among others."""
-        picture = to_pil(self.read()[0])
-        picture.thumbnail((SMALL, SMALL))
-        return picture
+    def thumbnail(self) -> Image:
+        """Read the image as a small PIL image."""
+        image = to_pil(self.read()[0])
+        image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
+        return image
 
 
 @dataclass(frozen=True)
 class ProfileView:
-    """history: None as long as there is no pair. keys: of its pairs' images. images: all that are there."""
+    """The content of a profile.
+
+    Attributes:
+        liked, disliked: Number of ratings.
+        images: All rated images that exist, newest first.
+        history: None where there are no pairs.
+        pair_keys: The keys of the liked and the disliked image of each pair of the history.
+    """
 
     name: str
     liked: int
     disliked: int
     images: list[ProfileImage]
     history: UserHistory | None = None
-    keys: Sequence[tuple[str, ...]] = ()
+    pair_keys: Sequence[tuple[str, ...]] = ()
 
-    def newest(self, most: int) -> list[ProfileImage]:
-        """At most so many liked and so many disliked ones."""
-        sides = ([image for image in self.images if image.liked is liked][:most] for liked in (True, False))
+    def newest(self, count: int) -> list[ProfileImage]:
+        """Return at most `count` liked and `count` disliked images."""
+        sides = ([image for image in self.images if image.liked is liked][:count] for liked in (True, False))
         return [image for side in sides for image in side]
 
 
-def panel_user(person: ProfileView, looks: dict[str, Image]) -> PanelUser:
-    """A person as a panel shows them. looks: the small images, by key, newest first."""
-    liked = {image.key: image.liked for image in person.images}
-    shown = tuple(RatedThumbnail(picture, liked[key]) for key, picture in looks.items())
-    return PanelUser(person.name, person.liked, person.disliked, shown)
+def panel_content(view: ProfileView, thumbnails: dict[str, Image]) -> PanelContent:
+    """Convert to the content of a panel.
+
+    Args:
+        thumbnails: The images to show by key, newest first.
+    """
+    liked = {image.key: image.liked for image in view.images}
+    rated = tuple(RatedThumbnail(thumbnail, liked[key]) for key, thumbnail in thumbnails.items())
+    return PanelContent(view.name, view.liked, view.disliked, rated)
 
 
-def load_profile_view(name: str, profiles: Profiles, selection: SelectionConfig) -> ProfileView:
-    """One person, the history read. Raises ProfileMissing where nothing was ever rated under the name, ImageError as
-    `read_history`."""
-    return _of_pack(name, selection) if name in bundled_users() else _of_profile(profiles.existing(name), selection)
+def load_profile_view(name: str, profiles: Profiles, config: SelectionConfig) -> ProfileView:
+    """Load a profile or a bundled user with its history.
+
+    Raises:
+        ProfileNotFoundError: There is no such profile.
+        ImageError: An image of the history cannot be read.
+    """
+    return (
+        _view_bundled_user(name, config) if name in bundled_users() else _view_profile(profiles.existing(name), config)
+    )
 
 
-def _of_pack(name: str, selection: SelectionConfig) -> ProfileView:
-    whole = UserHistory.from_folder(BUNDLED_USERS_FOLDER / name)
-    history = UserHistory(whole.pairs[-selection.most :], whole.name)
-    images, keys = [], []
-    for place, pair in reversed(list(enumerate(whole.pairs))):
-        sides = {f"{name} liked {place}": pair.liked, f"{name} disliked {place}": pair.disliked}
+def _view_bundled_user(name: str, config: SelectionConfig) -> ProfileView:
+    complete = UserHistory.from_folder(BUNDLED_USERS_FOLDER / name)
+    history = UserHistory(complete.pairs[-config.max_pairs :], complete.name)
+    images, pair_keys = [], []
+    for index, pair in reversed(list(enumerate(complete.pairs))):
+        sides = {f"{name} liked {index}": pair.liked, f"{name} disliked {index}": pair.disliked}
         for (key, image), liked in zip(sides.items(), (True, False), strict=True):
-            images.append(ProfileImage(key, liked, partial(_same, (image, pair.prompt))))
-        keys.append(tuple(sides))
-    return ProfileView(name, len(whole), len(whole), images, history, keys[: len(history)][::-1])
+            images.append(ProfileImage(key, liked, partial(_return_image, (image, pair.prompt))))
+        pair_keys.append(tuple(sides))
+    return ProfileView(name, len(complete), len(complete), images, history, pair_keys[: len(history)][::-1])
 
 
-def _of_profile(profile: Profile, selection: SelectionConfig) -> ProfileView:
-    history, keys = None, []
+def _view_profile(profile: Profile, config: SelectionConfig) -> ProfileView:
+    view = view_without_history(profile)
     try:
-        choice = select_history(profile, selection)
+        selection = select_history(profile, config)
     except ProfileUnavailableError:
         raise
-    except ProfileError:  # nothing liked; nothing rated any more
-        choice = None
-    if choice and choice.has_pairs:
-        history, keys = read_history(profile, choice), [shown.images for shown in choice.shown]
-    return replace(view_without_history(profile), history=history, keys=keys)
+    except ProfileError:  # nothing is liked, or all ratings were taken back
+        return view
+    if not selection.has_pairs:
+        return view
+    history, pair_keys = read_history(profile, selection), [item.images for item in selection.items]
+    return replace(view, history=history, pair_keys=pair_keys)
 
 
 def view_without_history(profile: Profile) -> ProfileView:
-    """What a profile holds; its history is not read."""
-    ratings, kept = profile.ratings, profile.image_digests()
+    """Load a profile, but not its history."""
+    ratings, stored = profile.ratings, profile.image_digests()
     images = [
-        ProfileImage(rating.image, rating.liked, partial(_read, profile, rating.image, rating.prompt))
+        ProfileImage(rating.image, rating.liked, partial(_read_image, profile, rating.image, rating.prompt))
         for rating in reversed(ratings)
-        if rating.image in kept
+        if rating.image in stored
     ]
     liked = sum(rating.liked for rating in ratings)
     return ProfileView(profile.name, liked, len(ratings) - liked, images)
 
 
-def _same(target: Target) -> Target:
-    return target
+def _return_image(image: PromptedImage) -> PromptedImage:
+    return image
 
 
-def _read(profile: Profile, digest: str, prompt: str) -> Target:
+def _read_image(profile: Profile, digest: str, prompt: str) -> PromptedImage:
     return read_image(profile.image_path(digest)), prompt

@@ -1,9 +1,10 @@
-"""Whose profiles: with `--multi-user` ComfyUI keeps its users apart by a header of their requests; so does the pack.
+"""Maps a prompt to the ComfyUI user who queued it, so that `--multi-user` servers keep profiles apart.
 
-A node runs long after its request, and is told nothing of it. So the request's user is noted where the prompt comes in,
-and each of the pack's nodes in it that opens profiles is given a word that only this process can turn back into a user:
-no user's id gets into the images that ComfyUI saves with the prompt inside. Being an input, it also keeps cached
-results apart. Without `--multi-user` there is one user, and nothing of this is set up.
+ComfyUI tells users apart by a header of their requests, but does not tell a node whose prompt it runs. So the user is
+noted when a prompt arrives, and the nodes in it that use profiles get a hidden input: an opaque token, which only this
+process can map back to the user. User ids therefore do not end up in saved images, which contain the prompt. As an
+input, the token also keeps the users' cached results apart. Without `--multi-user` there is one user, and none of this
+is installed.
 """
 
 from __future__ import annotations
@@ -22,49 +23,64 @@ from ...prefgen.pocket.users import bundled_users
 from ...prefgen.profile import Profiles
 
 USER_TOKEN = "prefgen_user_token"
-"""The input that a prompt's nodes are given."""
+"""Name of the hidden input."""
 
 NODES_WITH_PROFILES = ("LoadUserHistory", "RecordPreference", "ShowUserProfile")
 DEFAULT_USER = "default"
 
-_asking: ContextVar[str | None] = ContextVar("prefgen_user", default=None)
-_words: dict[str, str] = {}
+_request_user: ContextVar[str | None] = ContextVar("prefgen_request_user", default=None)
+_tokens: dict[str, str] = {}
+"""The token of each user."""
 
 
 def profiles_of_user(user: str) -> Profiles:
-    """One ComfyUI user's profiles, in their own part of ComfyUI's user directory. Raises ProfileError for a user who
-    has none."""
+    """Return the profiles in a ComfyUI user's folder.
+
+    Raises:
+        ProfileError: ComfyUI has no folder for this user.
+    """
     folder = folder_paths.get_public_user_directory(user)
     if folder is None:
-        raise ProfileError(f"{user[:64]!r} is no user who can have profiles: choose a user of this ComfyUI.")
-    return _profiles(Path(folder) / "prefgen" / "profiles")
+        raise ProfileError(f"{user[:64]!r} cannot have profiles. Choose a user of this ComfyUI.")
+    return _profiles_in(Path(folder) / "prefgen" / "profiles")
 
 
 @lru_cache(maxsize=256)
-def _profiles(root: Path) -> Profiles:
-    return Profiles(root, taken=bundled_users())
+def _profiles_in(root: Path) -> Profiles:
+    return Profiles(root, reserved_names=bundled_users())
 
 
 def profiles_of_request() -> Profiles | None:
-    """The profiles of whoever made the request that is being answered; None where it names no user."""
-    user = _asking.get() if args.multi_user else DEFAULT_USER
+    """Return the profiles of the user whose request is being answered, or None for an unknown user."""
+    user = _request_user.get() if args.multi_user else DEFAULT_USER
     return None if user is None else profiles_of_user(user)
 
 
-def profiles_for_node(inputs: dict) -> Profiles:
-    """The profiles of whoever queued a node. inputs: what it was given beside its schema's inputs. Raises ProfileError
-    where users are kept apart and the prompt came from none."""
-    user = _words.get(inputs.get(USER_TOKEN, "")) if args.multi_user else DEFAULT_USER
+def profiles_for_node(hidden_inputs: dict[str, str]) -> Profiles:
+    """Return the profiles of the user who queued a node.
+
+    Args:
+        hidden_inputs: The node's inputs that are not in its schema.
+
+    Raises:
+        ProfileError: The server has several users, and none of them queued the prompt.
+    """
+    token = hidden_inputs.get(USER_TOKEN)
+    user = next((user for user, known in _tokens.items() if known == token), None) if args.multi_user else DEFAULT_USER
     if user is None:
         raise ProfileError(
-            "This ComfyUI keeps its users apart (--multi-user), and the prompt came from none of them: send it with "
-            "the header Comfy-User, a user's id of GET /users."
+            "This ComfyUI separates its users (--multi-user), and the prompt came from none of them. Send it with the "
+            "header Comfy-User and an id from GET /users."
         )
     return profiles_of_user(user)
 
 
-def note_users(server) -> None:
-    """Set up, once, at start, what keeps users apart. server: ComfyUI's PromptServer."""
+def install_user_tracking(server) -> None:
+    """Install the middleware and the prompt handler that track users. Called once, at startup.
+
+    Args:
+        server: ComfyUI's PromptServer.
+    """
     if not args.multi_user:
         return
 
@@ -74,31 +90,24 @@ def note_users(server) -> None:
             user = server.user_manager.get_request_user_id(request)
         except KeyError:
             user = None
-        noted = _asking.set(user)
+        reset_token = _request_user.set(user)
         try:
             return await handler(request)
         finally:
-            _asking.reset(noted)
+            _request_user.reset(reset_token)
 
     server.app.middlewares.append(note_user)
-    server.add_on_prompt_handler(_mark)
+    server.add_on_prompt_handler(_add_user_token)
 
 
-def _mark(queued: dict) -> dict:
-    """Tell the prompt's nodes whose they are, whatever they say themselves."""
+def _add_user_token(queued: dict) -> dict:
+    """Set the hidden input of a prompt's nodes, and overwrite any value that the prompt contains."""
     graph = queued.get("prompt")
     for node in graph.values() if isinstance(graph, dict) else ():
         if isinstance(node, dict) and node.get("class_type") in NODES_WITH_PROFILES:
-            node.setdefault("inputs", {})[USER_TOKEN] = _word_for(_asking.get())
+            node.setdefault("inputs", {})[USER_TOKEN] = _token_of(_request_user.get())
     return queued
 
 
-def _word_for(user: str | None) -> str:
-    if user is None:
-        return ""
-    for word, known in _words.items():
-        if known == user:
-            return word
-    word = secrets.token_hex(8)
-    _words[word] = user
-    return word
+def _token_of(user: str | None) -> str:
+    return "" if user is None else _tokens.setdefault(user, secrets.token_hex(8))

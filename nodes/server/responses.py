@@ -1,12 +1,13 @@
-"""How the pack's routes answer: whose request it is, what was wrong with it in one sentence, bodies of bounded size."""
+"""Reads requests and builds responses: the user of a request, size-limited bodies, and errors as JSON."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
+from typing import Any
 
 from aiohttp import web
 from comfy.cli_args import args
@@ -23,23 +24,26 @@ from ...prefgen.profile import Profiles
 from .request_user import profiles_of_user
 from .temp_images import OutsideFolderError
 
-MOST_JSON = 64 * 1024
-"""Bytes of a JSON body (default ours)."""
+MAX_JSON_BYTES = 64 * 1024
+"""Maximum size of a JSON body (our default)."""
+
+CHUNK_BYTES = 2**20
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[web.Request, Profiles], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ProfilesHandler = Callable[[web.Request, Profiles], Awaitable[web.StreamResponse]]
 
 
 class RequestError(Exception):
-    """A request that is answered with this status and sentence."""
+    """A request that is answered with an HTTP status and a sentence."""
 
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
-STATUS = {
+STATUS_BY_ERROR = {
     OutsideFolderError: 403,
     ProfileNotFoundError: 404,
     ProfileUnavailableError: 503,
@@ -47,119 +51,137 @@ STATUS = {
     ImageError: 415,
     ProfileError: 400,
 }
-"""What a request is told that led to one of these; the first that fits."""
+"""The HTTP status of each error. The first class that matches counts."""
 
 
-def answering(server) -> Callable[[Answer], Callable[[web.Request], Awaitable[web.StreamResponse]]]:
-    """A decorator: the handler gets the profiles of the request's user; what it raises becomes `{"error": sentence}`.
+def profiles_handler(server) -> Callable[[ProfilesHandler], Handler]:
+    """Return a decorator for route handlers, which adds the profiles of the request's user as an argument.
 
-    403 for a page of another origin, 401 for a user whom ComfyUI does not know; see `STATUS` for the rest.
+    Errors become the body `{"error": sentence}` with a status: 403 for pages of another origin, 401 for unknown users,
+    and otherwise the one of `STATUS_BY_ERROR`.
+
+    Args:
+        server: ComfyUI's PromptServer.
     """
 
-    def decorate(handler: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def decorate(handler: ProfilesHandler) -> Handler:
         @wraps(handler)
-        async def answer(request: web.Request) -> web.StreamResponse:
+        async def handle(request: web.Request) -> web.StreamResponse:
             try:
-                require_own_origin(request)
-                return await handler(request, profiles_of_user(user_of(server, request)))
-            except RequestError as refused:
-                return problem(refused.status, str(refused))
-            except tuple(STATUS) as error:
-                status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
-                return problem(status, str(error))
+                require_same_origin(request)
+                return await handler(request, profiles_of_user(request_user(server, request)))
+            except RequestError as error:
+                return error_response(error.status, str(error))
+            except tuple(STATUS_BY_ERROR) as error:
+                status = next(status for kind, status in STATUS_BY_ERROR.items() if isinstance(error, kind))
+                return error_response(status, str(error))
             except OSError as error:
                 log.warning("%s %s: %s", request.method, request.path, error)
-                return problem(503, f"The server cannot read or write a file now ({error.strerror}): try again.")
+                return error_response(503, f"The server could not read or write a file ({error.strerror}). Try again.")
 
-        return answer
+        return handle
 
     return decorate
 
 
-def problem(status: int, sentence: str) -> web.Response:
-    """An answer that says what was wrong."""
-    return web.json_response({"error": sentence}, status=status)
+def error_response(status: int, message: str) -> web.Response:
+    """Build the response for an error."""
+    return web.json_response({"error": message}, status=status)
 
 
-def user_of(server, request: web.Request) -> str:
-    """The ComfyUI user of a request. Raises Refused, 401."""
+def request_user(server, request: web.Request) -> str:
+    """Return the ComfyUI user of a request. Raises RequestError (401) for an unknown one."""
     try:
         return server.user_manager.get_request_user_id(request)
     except KeyError as error:
         raise RequestError(
-            401, "ComfyUI knows no such user: send the header Comfy-User, an id of GET /users."
+            401, "The user is unknown. Send the header Comfy-User with an id from GET /users."
         ) from error
 
 
-def require_own_origin(request: web.Request) -> None:
-    """Raises Refused, 403, for a page of another site. ComfyUI itself looks only where it is asked for as localhost."""
+def require_same_origin(request: web.Request) -> None:
+    """Raise RequestError (403) for pages of other sites. ComfyUI itself checks only requests to localhost."""
     origin, allowed = request.headers.get("Origin"), args.enable_cors_header
     if origin is None or allowed in ("*", origin):
         return
-    if not _same_place(origin, request.host) or request.headers.get("Sec-Fetch-Site") == "cross-site":
-        raise RequestError(
-            403,
-            f"A page of {origin[:100]} may not use this ComfyUI: open ComfyUI itself, or start it with "
-            "--enable-cors-header.",
-        )
+    if not _is_same_host(origin, request.host) or request.headers.get("Sec-Fetch-Site") == "cross-site":
+        raise RequestError(403, f"Pages of {origin[:100]} may not use this ComfyUI without --enable-cors-header.")
 
 
-def _same_place(origin: str, host: str) -> bool:
-    """The same name and port, where the scheme's own port may be left out."""
+def _is_same_host(origin: str, host: str) -> bool:
+    """Return whether an Origin header names a host and its port. The scheme's default port may be missing."""
     try:
-        asked = URL(origin)
-        own = URL(f"{asked.scheme}://{host}")
-        return (asked.host, asked.port) == (own.host, own.port) != (None, None)
+        page = URL(origin)
+        server = URL(f"{page.scheme}://{host}")
+        return (page.host, page.port) == (server.host, server.port) != (None, None)
     except ValueError:
         return False
 
 
-async def body(request: web.Request, most: int) -> bytes:
-    """The whole body. Raises Refused, 413, as soon as it is seen to be larger than `most` bytes."""
-    if (request.content_length or 0) > most:
-        raise RequestError(413, f"The body is {request.content_length:,} bytes, expected at most {most:,}.")
-    parts, size = [], 0
-    async for part in request.content.iter_any():
-        size += len(part)
-        if size > most:
-            raise RequestError(413, f"The body is larger than {most:,} bytes.")
-        parts.append(part)
-    return b"".join(parts)
+async def body_chunks(request: web.Request, max_bytes: int, advice: str = "") -> AsyncIterator[bytes]:
+    """Yield the body. Raises RequestError (413) as soon as it is known to be larger than `max_bytes`."""
+    size = request.content_length or 0
+    too_large = RequestError(413, f"The body is too large; expected at most {max_bytes:,} bytes{advice}.")
+    if size > max_bytes:
+        raise too_large
+    size = 0
+    async for chunk in request.content.iter_chunked(CHUNK_BYTES):
+        size += len(chunk)
+        if size > max_bytes:
+            raise too_large
+        yield chunk
 
 
-async def json_body(request: web.Request) -> dict:
-    """The body's JSON object; {} where there is no body. Raises Refused: 415, 413, 400."""
-    data = await body(request, MOST_JSON)
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """Return the whole body. See `body_chunks`."""
+    return b"".join([chunk async for chunk in body_chunks(request, max_bytes)])
+
+
+async def read_json(request: web.Request) -> dict[str, Any]:
+    """Return the JSON object in the body, or {} for an empty body. Raises RequestError (415, 413, 400)."""
+    data = await read_body(request, MAX_JSON_BYTES)
     if not data:
         return {}
-    if request.content_type != "application/json":
-        raise RequestError(415, f"The body is {request.content_type}, expected application/json.")
+    require_content_type(request, "application/json")
     try:
-        told = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(400, "The body is no JSON.") from error
-    if not isinstance(told, dict):
-        raise RequestError(400, "The body is no JSON object.")
-    return told
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise RequestError(400, "The body is not a JSON object.")
+    return content
 
 
-def field(told: dict, name: str, kind: type, default: object = None) -> object:
-    """A field of a JSON object. Raises Refused, 400, where it is missing without a default, or of another type."""
-    value = told.get(name, default)
+def require_content_type(request: web.Request, *expected: str) -> None:
+    """Raise RequestError (415) for a body of another content type."""
+    if request.content_type not in expected:
+        raise RequestError(415, f"The body is {request.content_type}; expected {expected[0]}.")
+
+
+def json_field(content: dict[str, Any], name: str, kind: type, default: object = None) -> Any:
+    """Return a field of a JSON object. Raises RequestError (400) where it has another type, or no value and default."""
+    value = content.get(name, default)
     if not isinstance(value, kind):
-        names = {str: "text", bool: "true or false"}
-        raise RequestError(400, f"{name!r} is {value!r:.60}, expected {names[kind]}.")
+        raise RequestError(400, f"{name!r} is {value!r:.60}; expected {'text' if kind is str else 'true or false'}.")
     return value
 
 
-def number(request: web.Request, name: str, default: int, most: int) -> int:
-    """A whole number from 0 to `most` of the query. Raises Refused, 400."""
+def query_number(request: web.Request, name: str, default: int, maximum: int) -> int:
+    """Return a whole number of the query, from 0 to `maximum`. Raises RequestError (400)."""
     text = request.query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= most):
-        raise RequestError(400, f"{name!r} is {text[:40]!r}, expected a whole number from 0 to {most}.")
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= maximum):
+        raise RequestError(400, f"{name!r} is {text[:40]!r}; expected a whole number from 0 to {maximum}.")
     return int(text)
 
 
-async def aside(work: Callable, *given: object) -> object:
-    """Do blocking work where it holds up no other request."""
-    return await asyncio.to_thread(work, *given)
+def query_liked(request: web.Request) -> bool:
+    """Return `liked` of the query. Raises RequestError (400)."""
+    text = request.query.get("liked", "")
+    if text not in ("true", "false"):
+        raise RequestError(400, f"'liked' is {text[:40]!r}; expected true or false.")
+    return text == "true"
+
+
+async def run_in_thread(function: Callable, *arguments: object) -> Any:
+    """Call a blocking function in a thread, so that other requests can go on."""
+    return await asyncio.to_thread(function, *arguments)

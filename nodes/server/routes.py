@@ -1,10 +1,9 @@
-"""The pack's HTTP routes: rate, undo, list, look, forget, export, import. docs/routes.md describes them."""
+"""The HTTP routes of the pack: rate, undo, list, view, forget, export, import. See docs/routes.md."""
 
 from __future__ import annotations
 
 import io
 import tempfile
-from typing import BinaryIO
 
 from aiohttp import web
 from yarl import URL
@@ -17,222 +16,225 @@ from ...prefgen.profile import (
     export_profile,
     import_profile,
 )
-from ...prefgen.profile.images import MOST_BYTES, thumbnail
+from ...prefgen.profile.images import MAX_BYTES, encode_thumbnail
 from ..drawing.profile_panel import draw_panel
-from ..drawing.profile_view import panel_user, view_without_history
+from ..drawing.profile_view import panel_content, view_without_history
 from . import temp_images
 from .responses import (
-    RequestError,
-    answering,
-    aside,
-    body,
-    field,
-    json_body,
-    number,
+    body_chunks,
+    json_field,
+    profiles_handler,
+    query_liked,
+    query_number,
+    read_body,
+    read_json,
+    require_content_type,
+    run_in_thread,
 )
 
 PREFIX = "/prefgen/profiles"
-ONE = PREFIX + "/{profile}"
-IMAGE = ONE + "/images/{image}"
-PAGE, MOST_A_PAGE = 100, 10_000
-SIZE, MOST_SIZE = 256, 1024
+PROFILE = PREFIX + "/{profile}"
+IMAGE = PROFILE + "/images/{image}"
+PAGE_SIZE, MAX_PAGE_SIZE = 100, 10_000
+THUMBNAIL_SIZE, MAX_THUMBNAIL_SIZE = 256, 1024
 """Pixels of a thumbnail's longest edge."""
 
-WALL, MOST_WALL = 16, 60
-"""Images a side of the picture of a profile."""
+PANEL_IMAGES, MAX_PANEL_IMAGES = 16, 60
+"""Liked and disliked images in the picture of a profile, of each."""
 
-CHUNK = 2**20
+CHUNK_BYTES = 2**20
+ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 
 
 def add_routes(server) -> None:
-    """Put the routes into ComfyUI's table, which also serves them below /api. server: ComfyUI's PromptServer."""
-    routes, answers = server.routes, answering(server)
-    routes.get(PREFIX)(answers(profiles))
-    routes.get(ONE)(answers(profile))
-    routes.delete(ONE)(answers(forget_profile))
-    routes.get(f"{ONE}/ratings")(answers(ratings))
-    routes.post(f"{ONE}/ratings")(answers(rate))
-    routes.post(f"{ONE}/undo")(answers(undo))
-    routes.get(f"{ONE}/picture")(answers(picture))
-    routes.get(IMAGE)(answers(image))
-    routes.delete(IMAGE)(answers(forget_image))
-    routes.get(f"{ONE}/export")(answers(export))
-    routes.post(f"{ONE}/import")(answers(import_))
+    """Add the routes to ComfyUI's table, which also serves them below /api.
+
+    Args:
+        server: ComfyUI's PromptServer.
+    """
+    routes, handler = server.routes, profiles_handler(server)
+    routes.get(PREFIX)(handler(get_profiles))
+    routes.get(PROFILE)(handler(get_profile))
+    routes.delete(PROFILE)(handler(delete_profile))
+    routes.get(f"{PROFILE}/ratings")(handler(get_ratings))
+    routes.post(f"{PROFILE}/ratings")(handler(rate))
+    routes.post(f"{PROFILE}/undo")(handler(undo))
+    routes.get(f"{PROFILE}/picture")(handler(get_picture))
+    routes.get(IMAGE)(handler(get_image))
+    routes.delete(IMAGE)(handler(delete_image))
+    routes.get(f"{PROFILE}/export")(handler(export))
+    routes.post(f"{PROFILE}/import")(handler(import_archive))
 
 
-async def profiles(request: web.Request, mine: Profiles) -> web.Response:
-    """All profiles of the user."""
-    return web.json_response({"profiles": await aside(lambda: [about(mine.profile(name)) for name in mine.names()])})
+async def get_profiles(request: web.Request, profiles: Profiles) -> web.Response:
+    """List the summaries of all profiles of the user."""
+
+    def summaries() -> list[dict]:
+        return [profile_summary(profiles.profile(name)) for name in profiles.names()]
+
+    return web.json_response({"profiles": await run_in_thread(summaries)})
 
 
-async def profile(request: web.Request, mine: Profiles) -> web.Response:
-    """One profile, in numbers."""
-    return web.json_response(await aside(lambda: about(named(request, mine))))
+async def get_profile(request: web.Request, profiles: Profiles) -> web.Response:
+    """Return the summary of one profile."""
+    return web.json_response(await run_in_thread(lambda: profile_summary(requested_profile(request, profiles))))
 
 
-async def ratings(request: web.Request, mine: Profiles) -> web.Response:
-    """The ratings that count, newest first, a page of them; or those of some images; or likes, or dislikes, alone."""
-    limit, offset = number(request, "limit", PAGE, MOST_A_PAGE), number(request, "offset", 0, 10**9)
-    side = liked_of(request) if "liked" in request.query else None
-    asked = [image for image in request.query.get("images", "").split(",") if image]
+async def get_ratings(request: web.Request, profiles: Profiles) -> web.Response:
+    """List ratings that count, newest first: a page of them, those of some images, or only likes or dislikes."""
+    limit = query_number(request, "limit", PAGE_SIZE, MAX_PAGE_SIZE)
+    offset = query_number(request, "offset", 0, 10**9)
+    liked = query_liked(request) if "liked" in request.query else None
+    images = [image for image in request.query.get("images", "").split(",") if image]
 
-    def found() -> dict:
-        person = named(request, mine)
-        chosen = person.ratings[::-1]
-        if asked:
-            chosen = [rating for rating in map(person.rating, asked) if rating]
-        if side is not None:
-            chosen = [rating for rating in chosen if rating.liked is side]
-        return about(person) | {"ratings": [told(rating) for rating in chosen[offset : offset + limit]]}
+    def page() -> dict:
+        profile = requested_profile(request, profiles)
+        ratings = [rating for rating in map(profile.rating, images) if rating] if images else profile.ratings[::-1]
+        if liked is not None:
+            ratings = [rating for rating in ratings if rating.liked is liked]
+        return profile_summary(profile) | {"ratings": list(map(rating_json, ratings[offset : offset + limit]))}
 
-    return web.json_response(await aside(found))
+    return web.json_response(await run_in_thread(page))
 
 
-async def rate(request: web.Request, mine: Profiles) -> web.Response:
-    """Like or dislike one image: one that is known by its digest, one that ComfyUI saved, or the body itself."""
-    person = mine.profile(request.match_info["profile"])
+async def rate(request: web.Request, profiles: Profiles) -> web.Response:
+    """Like or dislike one image: by its digest, by the names of a file that ComfyUI saved, or sent as the body."""
+    profile = profiles.profile(request.match_info["profile"])
     if request.content_type.startswith("image/"):
-        liked = liked_of(request)
-        data, prompt = await body(request, MOST_BYTES), request.query.get("prompt", "")
-        rating = await aside(lambda: person.rate(StoredImage.decode(data, "The body"), liked, prompt))
+        liked, prompt = query_liked(request), request.query.get("prompt", "")
+        data = await read_body(request, MAX_BYTES)
+        rating = await run_in_thread(lambda: profile.rate(StoredImage.decode(data, "The body"), liked, prompt))
     else:
-        asked = await json_body(request)
-        liked, prompt = field(asked, "liked", bool), field(asked, "prompt", str, "")
-        rating = await aside(lambda: person.rate(_known(person, asked), liked, prompt))
-    return web.json_response({"rating": told(rating)} | await aside(about, person))
+        content = await read_json(request)
+        liked, prompt = json_field(content, "liked", bool), json_field(content, "prompt", str, "")
+        rating = await run_in_thread(lambda: profile.rate(_find_image(profile, content), liked, prompt))
+    return web.json_response({"rating": rating_json(rating)} | await run_in_thread(profile_summary, profile))
 
 
-def _known(person: Profile, asked: dict) -> StoredImage | str:
-    """An image by its digest, of the profile or shown by Record Preference; or by filename, subfolder and type."""
-    if "image" in asked:
-        digest = field(asked, "image", str)
-        return digest if digest in person.image_digests() else temp_images.shown(digest) or digest
-    return temp_images.saved(
-        field(asked, "filename", str), field(asked, "subfolder", str, ""), field(asked, "type", str, "output")
+def _find_image(profile: Profile, content: dict) -> StoredImage | str:
+    """Return the image that a JSON body names by its digest, or by filename, subfolder and type."""
+    if "image" in content:
+        digest = json_field(content, "image", str)
+        return digest if digest in profile.image_digests() else temp_images.load_temp(digest) or digest
+    return temp_images.load_comfyui_image(
+        json_field(content, "filename", str),
+        json_field(content, "subfolder", str, ""),
+        json_field(content, "type", str, "output"),
     )
 
 
-async def undo(request: web.Request, mine: Profiles) -> web.Response:
-    """Take back the last rating: of the profile, or of one image."""
-    asked = await json_body(request)
-    image = field(asked, "image", str) if "image" in asked else None
+async def undo(request: web.Request, profiles: Profiles) -> web.Response:
+    """Take back the last rating of the profile, or of one image."""
+    content = await read_json(request)
+    image = json_field(content, "image", str) if "image" in content else None
 
-    def undone() -> dict:
-        person = named(request, mine)
-        taken, now = person.undo(image)
-        return {"undone": told(taken), "rating": now and told(now)} | about(person)
+    def undo_rating() -> dict:
+        profile = requested_profile(request, profiles)
+        undone, current = profile.undo(image)
+        ratings = {"undone": rating_json(undone), "rating": current and rating_json(current)}
+        return ratings | profile_summary(profile)
 
-    return web.json_response(await aside(undone))
+    return web.json_response(await run_in_thread(undo_rating))
 
 
-async def picture(request: web.Request, mine: Profiles) -> web.Response:
-    """Counts and walls as one picture: what Show User Profile shows without a model."""
-    most = max(1, number(request, "images", WALL, MOST_WALL))
+async def get_picture(request: web.Request, profiles: Profiles) -> web.Response:
+    """Return the picture that Show User Profile draws without a model."""
+    count = max(1, query_number(request, "images", PANEL_IMAGES, MAX_PANEL_IMAGES))
 
-    def drawn() -> bytes:
-        person = view_without_history(named(request, mine))
-        looks = {image.key: image.small() for image in person.newest(most)}
+    def draw() -> bytes:
+        view = view_without_history(requested_profile(request, profiles))
+        thumbnails = {image.key: image.thumbnail() for image in view.newest(count)}
         file = io.BytesIO()
-        draw_panel(panel_user(person, looks)).save(file, "WEBP", quality=90)
+        draw_panel(panel_content(view, thumbnails)).save(file, "WEBP", quality=90)
         return file.getvalue()
 
-    return _webp(await aside(drawn), "no-store")
+    return _webp_response(await run_in_thread(draw), "no-store")
 
 
-async def image(request: web.Request, mine: Profiles) -> web.Response:
-    """An image of the profile, small."""
-    size = max(1, number(request, "size", SIZE, MOST_SIZE))
-    data = await aside(lambda: thumbnail(named(request, mine).image_path(request.match_info["image"]), size))
-    # Private: it may be forgotten, and belongs to one of several users.
-    return _webp(data, "private, max-age=3600")
+async def get_image(request: web.Request, profiles: Profiles) -> web.Response:
+    """Return a thumbnail of an image."""
+    size = max(1, query_number(request, "size", THUMBNAIL_SIZE, MAX_THUMBNAIL_SIZE))
+
+    def encode() -> bytes:
+        return encode_thumbnail(requested_profile(request, profiles).image_path(request.match_info["image"]), size)
+
+    # Private, because it belongs to one of several users. Not for long, because it may be deleted.
+    return _webp_response(await run_in_thread(encode), "private, max-age=3600")
 
 
-def _webp(data: bytes, keep: str) -> web.Response:
-    headers = {"Cache-Control": keep, "X-Content-Type-Options": "nosniff", "Vary": "Comfy-User"}
+def _webp_response(data: bytes, cache_control: str) -> web.Response:
+    headers = {"Cache-Control": cache_control, "X-Content-Type-Options": "nosniff", "Vary": "Comfy-User"}
     return web.Response(body=data, content_type="image/webp", headers=headers)
 
 
-async def forget_image(request: web.Request, mine: Profiles) -> web.Response:
-    """Remove an image and its ratings for good."""
+async def delete_image(request: web.Request, profiles: Profiles) -> web.Response:
+    """Delete an image and its ratings."""
 
-    def forget() -> dict:
-        person, digest = named(request, mine), request.match_info["image"]
-        person.forget_image(digest)
-        temp_images.forget(digest)
-        return about(person)
+    def delete() -> dict:
+        profile, digest = requested_profile(request, profiles), request.match_info["image"]
+        profile.forget_image(digest)
+        temp_images.delete_temp(digest)
+        return profile_summary(profile)
 
-    return web.json_response(await aside(forget))
+    return web.json_response(await run_in_thread(delete))
 
 
-async def forget_profile(request: web.Request, mine: Profiles) -> web.Response:
-    """Remove a profile for good."""
-    await aside(mine.forget, request.match_info["profile"])
+async def delete_profile(request: web.Request, profiles: Profiles) -> web.Response:
+    """Delete a profile."""
+    await run_in_thread(profiles.forget, request.match_info["profile"])
     return web.json_response({"forgotten": request.match_info["profile"]})
 
 
-async def export(request: web.Request, mine: Profiles) -> web.StreamResponse:
-    """The profile as one .zip."""
+async def export(request: web.Request, profiles: Profiles) -> web.StreamResponse:
+    """Return the profile as one .zip."""
     with tempfile.TemporaryFile() as file:
-        await aside(lambda: export_profile(named(request, mine), file))
+        await run_in_thread(lambda: export_profile(requested_profile(request, profiles), file))
         size = file.tell()
         name = URL.build(path=f"/{request.match_info['profile']}.prefgen.zip").raw_name  # percent-encoded
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Content-Length": str(size)}
         response = web.StreamResponse(headers=headers | {"Content-Type": "application/zip"})
         await response.prepare(request)
         file.seek(0)
-        while part := await aside(file.read, CHUNK):
-            await response.write(part)
+        while chunk := await run_in_thread(file.read, CHUNK_BYTES):
+            await response.write(chunk)
         await response.write_eof()
         return response
 
 
-async def import_(request: web.Request, mine: Profiles) -> web.Response:
-    """Add an exported .zip, which is the body, to a profile. It may be as large as --max-upload-size allows."""
+async def import_archive(request: web.Request, profiles: Profiles) -> web.Response:
+    """Add an exported .zip, sent as the body, to a profile. ComfyUI's --max-upload-size limits its size."""
     name = request.match_info["profile"]
-    mine.profile(name)
-    if request.content_type not in ("application/zip", "application/x-zip-compressed", "application/octet-stream"):
-        raise RequestError(415, f"The body is {request.content_type}, expected application/zip.")
+    profiles.profile(name)
+    require_content_type(request, *ZIP_TYPES)
     with tempfile.TemporaryFile() as file:
-        await _receive(request, file, request.client_max_size)
-        done = await aside(import_profile, mine, name, file)
-    counts = {"ratings": done.ratings, "known": done.known, "images": done.images}
-    return web.json_response({"imported": counts} | await aside(lambda: about(mine.profile(name))))
+        async for chunk in body_chunks(request, request.client_max_size, " (--max-upload-size)"):
+            await run_in_thread(file.write, chunk)
+        file.seek(0)
+        result = await run_in_thread(import_profile, profiles, name, file)
+    counts = {"ratings": result.ratings, "known": result.known, "images": result.images}
+    summary = await run_in_thread(lambda: profile_summary(profiles.profile(name)))
+    return web.json_response({"imported": counts} | summary)
 
 
-async def _receive(request: web.Request, file: BinaryIO, most: int) -> None:
-    """Put the body into a file, no more than `most` bytes of it."""
-    if (request.content_length or 0) > most:
-        raise RequestError(
-            413, f"The body is {request.content_length:,} bytes, expected at most {most:,} (--max-upload-size)."
-        )
-    async for part in request.content.iter_chunked(CHUNK):
-        if file.tell() + len(part) > most:
-            raise RequestError(413, f"The body is larger than {most:,} bytes (--max-upload-size).")
-        await aside(file.write, part)
-    file.seek(0)
+def requested_profile(request: web.Request, profiles: Profiles) -> Profile:
+    """Return the profile in the request's path. Raises ProfileError, or ProfileNotFoundError."""
+    return profiles.existing(request.match_info["profile"])
 
 
-def liked_of(request: web.Request) -> bool:
-    """`liked` of the query. Raises Refused, 400."""
-    liked = {"true": True, "false": False}.get(request.query.get("liked", ""))
-    if liked is None:
-        raise RequestError(400, "The query has no liked=true or liked=false.")
-    return liked
+def profile_summary(profile: Profile) -> dict:
+    """Return a profile's numbers as JSON. `updated` is the time of the newest rating, in seconds since 1970."""
+    ratings = profile.ratings
+    liked = sum(rating.liked for rating in ratings)
+    return {
+        "name": profile.name,
+        "version": profile.version,
+        "updated": ratings[-1].time if ratings else None,
+        "liked": liked,
+        "disliked": len(ratings) - liked,
+        "skipped": profile.skipped,
+    }
 
 
-def named(request: web.Request, mine: Profiles) -> Profile:
-    """The profile of the path. Raises ProfileMissing, ProfileError."""
-    return mine.existing(request.match_info["profile"])
-
-
-def about(person: Profile) -> dict:
-    """A profile in numbers. `updated`: when the newest rating was made, seconds since 1970."""
-    found = person.ratings
-    liked = sum(rating.liked for rating in found)
-    counts = {"liked": liked, "disliked": len(found) - liked, "skipped": person.skipped}
-    return {"name": person.name, "version": person.version, "updated": found[-1].time if found else None, **counts}
-
-
-def told(rating: Rating) -> dict:
-    """A rating as JSON."""
+def rating_json(rating: Rating) -> dict:
+    """Return a rating as JSON."""
     return {"image": rating.image, "liked": rating.liked, "prompt": rating.prompt, "time": rating.time}

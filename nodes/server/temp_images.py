@@ -1,4 +1,4 @@
-"""Images that were shown and may be rated later: in ComfyUI's temporary folder, named by their digests."""
+"""Stores images in ComfyUI's temporary folder under their digests, so that they can be rated later."""
 
 from __future__ import annotations
 
@@ -7,64 +7,70 @@ from pathlib import Path
 
 import folder_paths
 
-from ...prefgen.errors import ImageError, ProfileError, ProfileNotFoundError
+from ...prefgen.errors import ProfileError, ProfileNotFoundError
 from ...prefgen.profile import StoredImage
-from ...prefgen.profile.images import DIGEST, MOST_BYTES
+from ...prefgen.profile.images import DIGEST
 
 SUBFOLDER = "prefgen"
+TYPES = ("output", "input", "temp")
 
 
 class OutsideFolderError(ProfileError):
-    """A name that leads out of ComfyUI's folders."""
+    """A file name that leaves ComfyUI's folders."""
 
 
-def folder() -> Path:
-    """Where they lie. ComfyUI empties its temporary folder at every start."""
+def temp_folder() -> Path:
+    """Return the folder of the images. ComfyUI empties its temporary folder at every start."""
     return Path(folder_paths.get_temp_directory()) / SUBFOLDER
 
 
-def show(picture: StoredImage) -> dict[str, str]:
-    """Write an image where the browser can see it; returns how ComfyUI names it."""
-    path = folder() / f"{picture.digest}.png"
+def save_temp(image: StoredImage) -> dict[str, str]:
+    """Write an image to where the browser can load it, and return its filename, subfolder and type."""
+    path = temp_folder() / f"{image.digest}.png"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}")
-        picture.pixels.save(part, "PNG", compress_level=1)
+        image.image.save(part, "PNG", compress_level=1)
         os.replace(part, path)
     return {"filename": path.name, "subfolder": SUBFOLDER, "type": "temp"}
 
 
-def shown(digest: str) -> StoredImage | None:
-    """The image of a digest, if it was shown since ComfyUI started."""
-    path = folder() / f"{digest}.png"
+def load_temp(digest: str) -> StoredImage | None:
+    """Return an image that was saved since ComfyUI started, or None."""
+    path = temp_folder() / f"{digest}.png"
     if not DIGEST.fullmatch(digest) or not path.is_file():
         return None
-    return StoredImage.decode(path.read_bytes(), path.name)
+    return StoredImage.read(path)
 
 
-def forget(digest: str) -> None:
-    """Remove an image that was shown."""
+def delete_temp(digest: str) -> None:
+    """Delete an image that was saved."""
     if DIGEST.fullmatch(digest):
-        (folder() / f"{digest}.png").unlink(missing_ok=True)
+        (temp_folder() / f"{digest}.png").unlink(missing_ok=True)
 
 
-def saved(filename: str, subfolder: str, kind: str) -> StoredImage:
-    """An image that ComfyUI names by filename, subfolder and type (output, input or temp), as in a node's `ui`.
+def load_comfyui_image(filename: str, subfolder: str, folder_type: str) -> StoredImage:
+    """Load an image by the names that ComfyUI gives in a node's `ui` output.
 
-    Raises ImageError where it is none, Outside where the name leads out of that folder, ProfileMissing where nowhere.
+    Args:
+        folder_type: One of `TYPES`.
+
+    Raises:
+        OutsideFolderError: The name leaves the folder.
+        ProfileNotFoundError: There is no such folder or file.
+        ImageError: The file cannot be decoded, or is too large.
     """
-    base = folder_paths.get_directory_by_type(kind)
+    base = folder_paths.get_directory_by_type(folder_type)
     if base is None:
-        raise ProfileNotFoundError(f"{kind[:40]!r} is none of output, input, temp: name one of these.")
+        raise ProfileNotFoundError(f"'type' is {folder_type[:40]!r}; expected one of {', '.join(TYPES)}.")
     root = Path(base).resolve()
     try:
         path = (root / subfolder / filename).resolve()
-    except ValueError as error:  # a NUL in the name
-        raise OutsideFolderError(f"{filename[:100]!r} is no file name.") from error
-    if not path.is_relative_to(root):
-        raise OutsideFolderError(f"{subfolder[:100]!r}, {filename[:100]!r} lies outside the {kind} folder.")
+        inside = path.is_relative_to(root)
+    except ValueError:  # a NUL character
+        inside = False
+    if not inside:
+        raise OutsideFolderError(f"{'/'.join((subfolder, filename))!r:.200} is outside the {folder_type} folder.")
     if not path.is_file():
-        raise ProfileNotFoundError(f"There is no {filename[:100]!r} in the {kind} folder.")
-    if path.stat().st_size > MOST_BYTES:
-        raise ImageError(f"{filename[:100]!r} is larger than {MOST_BYTES:,} bytes: save it smaller.")
-    return StoredImage.decode(path.read_bytes(), path.name)
+        raise ProfileNotFoundError(f"There is no {filename[:100]!r} in the {folder_type} folder.")
+    return StoredImage.read(path)

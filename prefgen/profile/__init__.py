@@ -1,13 +1,17 @@
-"""A person's ratings on disk, and the history that they make.
+"""Stores a person's ratings on disk, and turns them into a history.
 
-A profile is a folder: `ratings.jsonl`, to which every like, dislike and undo appends one line, and `images/`, each
-image under the digest of its pixels. `ratings.py` reads and writes the lines, `store.py` is the door to profiles,
-`lock.py` keeps writers apart, `pictures.py` turns what people send into what is kept, `pairing.py` derives and chooses
-pairs, `taste.py` reads them as a history, `archive.py` packs a profile into one file. Nothing here imports torch before
-an image is read.
+A profile is a folder: `ratings.jsonl`, to which every like, dislike and undo appends a line, and `images/`, with each
+image under the digest of its pixels. No module here imports torch before an image is read.
+
+- `store.py`: opens, rates and deletes profiles
+- `ratings.py`: reads and writes the lines
+- `images.py`: converts rated images into their stored form
+- `durable_files.py`, `lock.py`: protect against crashes and concurrent writers
+- `pairing.py`, `pair_selection.py`: derive pairs, and select and read those of a history
+- `archive.py`: exports and imports a profile as one file
 """
 
-from .archive import Imported, export_profile, import_profile
+from .archive import ImportResult, export_profile, import_profile
 from .images import StoredImage
 from .pair_selection import HistorySelection, read_history, select_history
 from .pairing import SELECTION_RULES, RatedPair, SelectionConfig
@@ -17,7 +21,7 @@ from .store import Profile, Profiles
 __all__ = [
     "SELECTION_RULES",
     "HistorySelection",
-    "Imported",
+    "ImportResult",
     "Profile",
     "Profiles",
     "RatedPair",

@@ -1,12 +1,11 @@
-"""A profile as one .zip, to keep, move or share. What comes back in is trusted in nothing.
+"""Exports a profile to one .zip, and imports such a file. Imported files are not trusted.
 
-The archive holds `ratings.jsonl`, the ratings that count (nothing that was undone), and `images/<digest>.webp|png`.
-Files are read by name out of the archive and never unpacked to where it says.
+The archive holds `ratings.jsonl` with the ratings that count (nothing that was undone), and `images/<digest>.webp|png`.
+Members are read by name, and never extracted to the paths that the archive gives.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -19,35 +18,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ImageError, ProfileError, ProfileUnavailableError
-from .images import DIGEST, MOST_BYTES, kept_ending
-from .ratings import (
-    Rating,
-    RatingLog,
-    as_line,
-    header,
-    make_folder,
-    sync_folder,
-)
+from ..errors import PrefGenError, ProfileError, ProfileUnavailableError
+from ..validation import os_errors_as
+from .durable_files import FREE_SPACE, make_folder, sync_folder, write_synced
+from .images import DIGEST, MAX_BYTES, verify_stored_file
+from .ratings import Rating, RatingLog, encode_line, new_header, rating_to_json
 from .store import IMAGES, RATINGS, STAGING, Profile, Profiles
 
 MEMBER = re.compile(rf"{IMAGES}/({DIGEST.pattern})\.(webp|png)")
-MOST_RATINGS = 64 * 2**20
-"""Bytes of ratings.jsonl that are taken: about 200,000 ratings (default ours)."""
+MAX_RATINGS_BYTES = 64 * 2**20
+"""Maximum size of ratings.jsonl: about 200,000 ratings (our default)."""
 
-MOST_TOTAL = 8 * 2**30
-"""Bytes that an archive may unpack to (default ours)."""
+MAX_TOTAL_BYTES = 8 * 2**30
+"""Maximum size of all members together (our default)."""
 
-MOST_SQUEEZE = 64
-"""How many times its size in the archive ratings.jsonl may unpack to; images do not get smaller (default ours)."""
+MAX_COMPRESSION = 64
+"""Maximum ratio of ratings.jsonl's size to its size in the archive. Images do not compress (our default)."""
+
+UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
+"""Exceptions that a damaged archive can cause."""
+
+EXPORT_AGAIN = "Export the profile again."
 
 Progress = Callable[[int, int], object]
-"""Called with images done and images in all."""
+"""Called with the number of finished images and of all images."""
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What an import did: ratings that are new, ratings that were there already or newer, images that are new."""
+class ImportResult:
+    """Counts of an import.
+
+    Attributes:
+        ratings: Ratings that were added.
+        known: Ratings that the profile had already, or had in a newer version.
+        images: Images that were added.
+    """
 
     ratings: int
     known: int
@@ -55,151 +60,158 @@ class Imported:
 
 
 def export_profile(profile: Profile, file: BinaryIO, progress: Progress | None = None) -> int:
-    """Write the archive to an open file and return how many ratings it holds. Ratings whose image is gone are left out.
-    Raises ProfileError where there are none, or an image cannot be read."""
+    """Write a profile to an open file. Ratings whose image is missing are skipped.
+
+    Returns:
+        The number of exported ratings.
+
+    Raises:
+        ProfileError: There is nothing to export.
+        ProfileUnavailableError: An image cannot be read, or the file cannot be written.
+    """
     ratings = profile.ratings
-    written = []
-    try:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            kept = profile.image_digests()
-            for done, rating in enumerate(ratings):
-                if rating.image in kept:
-                    path = profile.image_path(rating.image)
-                    archive.write(path, f"{IMAGES}/{path.name}")
-                    written.append(rating)
-                if progress:
-                    progress(done + 1, len(ratings))
-            lines = "".join(json.dumps(as_line(rating)) + "\n" for rating in written)
-            archive.writestr(RATINGS, header() + lines.encode(), zipfile.ZIP_DEFLATED)
-    except OSError as error:
-        raise ProfileUnavailableError(
-            f"{profile.name!r} could not be exported ({error.strerror}): try again."
-        ) from error
-    if not written:
-        raise ProfileError(f"There is nothing to export in the profile {profile.name!r}: rate an image first.")
-    return len(written)
+    exported = []
+    with (
+        os_errors_as(ProfileUnavailableError, f"Profile {profile.name!r} could not be exported", "Try again."),
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        stored = profile.image_digests()
+        for index, rating in enumerate(ratings):
+            if rating.image in stored:
+                path = profile.image_path(rating.image)
+                archive.write(path, f"{IMAGES}/{path.name}")
+                exported.append(rating)
+            if progress:
+                progress(index + 1, len(ratings))
+        lines = b"".join(encode_line(rating_to_json(rating)) for rating in exported)
+        archive.writestr(RATINGS, new_header() + lines, zipfile.ZIP_DEFLATED)
+    if not exported:
+        raise ProfileError(f"Profile {profile.name!r} has nothing to export. Rate an image first.")
+    return len(exported)
 
 
-def import_profile(profiles: Profiles, name: str, file: BinaryIO, progress: Progress | None = None) -> Imported:
-    """Add an archive's ratings to the profile of this name, made where it is not there. Of an image that both rate the
-    newer rating counts. All of the archive is checked before anything of it is kept.
+def import_profile(profiles: Profiles, name: str, file: BinaryIO, progress: Progress | None = None) -> ImportResult:
+    """Add the ratings of an archive to a profile, which is created where it is missing.
 
-    Raises ProfileError: no zip, another file in it than a profile has, one twice, encrypted or larger than allowed, a
-    rating without its image; ImageError for an image that is none, or is not what its name says.
+    Where both have a rating of an image, the newer one counts. The whole archive is checked before anything is added.
+
+    Raises:
+        ProfileError: The file is not a .zip, has unexpected, duplicate, encrypted or too large members, or has a rating
+            without its image.
+        ImageError: An image cannot be decoded, or does not match its digest.
+        ProfileUnavailableError: The profile cannot be written.
     """
     profile = profiles.profile(name)
     profiles.root.mkdir(parents=True, exist_ok=True)
     staging = profiles.root / f"{STAGING}{secrets.token_hex(8)}"
     try:
-        staging.mkdir()
-        with zipfile.ZipFile(file) as archive:
-            images = _members(archive)
-            ratings = _ratings(archive, staging)
-            _require_images(ratings, images)
-            looks = {}
-            for done, rating in enumerate(ratings):
-                data = _read(archive, images[rating.image], MOST_BYTES)
-                ending, looks[rating.image] = kept_ending(data, rating.image, images[rating.image].filename)
-                _keep(staging / f"{rating.image}{ending}", data)
-                if progress:
-                    progress(done + 1, len(ratings))
-        return _merge(profile, [rating._replace(look=looks[rating.image]) for rating in ratings], staging)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        if isinstance(error, ProfileError | ImageError):
+        with os_errors_as(ProfileUnavailableError, "The profile could not be written", FREE_SPACE):
+            staging.mkdir()
+            return _merge(profile, _unpack(file, staging, progress), staging)
+    except UNREADABLE as error:
+        if isinstance(error, PrefGenError):
             raise
-        raise ProfileError(f"The file is no .zip that can be read ({error}): export the profile again.") from error
-    except OSError as error:
-        raise ProfileUnavailableError(
-            f"The profile could not be written ({error.strerror}): make room, or free it."
-        ) from error
+        raise ProfileError(f"The file is not a readable .zip ({error}). {EXPORT_AGAIN}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The images by digest. Raises ProfileError for any member that a profile does not have."""
+def _unpack(file: BinaryIO, staging: Path, progress: Progress | None) -> list[Rating]:
+    """Check an archive, write its images into `staging`, and return its ratings."""
+    with zipfile.ZipFile(file) as archive:
+        images = _image_members(archive)
+        ratings = _read_ratings(archive, staging)
+        _require_images(ratings, images)
+        complete = []
+        for index, rating in enumerate(ratings):
+            member = images[rating.image]
+            data = _read_member(archive, member, MAX_BYTES)
+            suffix, color_grid = verify_stored_file(data, rating.image, member.filename)
+            write_synced(staging / f"{rating.image}{suffix}", data)
+            complete.append(rating._replace(color_grid=color_grid))
+            if progress:
+                progress(index + 1, len(ratings))
+    return complete
+
+
+def _image_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the images by digest. Raises ProfileError for members that an export does not have."""
+    members = archive.infolist()
     images: dict[str, zipfile.ZipInfo] = {}
     names = set()
-    for member in archive.infolist():
-        found = MEMBER.fullmatch(member.filename)
-        digest = found and found[1]
-        if not (digest or member.filename in (RATINGS, f"{IMAGES}/")) or digest in images or member.filename in names:
-            raise ProfileError(
-                f"The archive holds {member.filename[:100]!r}, which no profile has (or has twice), expected "
-                f"{RATINGS} and {IMAGES}/<digest>.webp: import a file that PrefGen exported."
-            )
+    for member in members:
+        match = MEMBER.fullmatch(member.filename)
+        digest = match and match[1]
+        expected = digest or member.filename in (RATINGS, f"{IMAGES}/")
+        if not expected or digest in images or member.filename in names:
+            raise ProfileError(f"Unexpected or duplicate file in the archive: {member.filename[:99]!r}. {EXPORT_AGAIN}")
         if member.flag_bits & 0x1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ProfileError(
-                "The archive is encrypted or packed in an unusual way: import a file that PrefGen exported."
-            )
+            raise ProfileError(f"The archive is encrypted, or compressed by an unsupported method. {EXPORT_AGAIN}")
         names.add(member.filename)
         if digest:
             images[digest] = member
-    total = sum(member.file_size for member in archive.infolist())
-    if total > MOST_TOTAL:
-        raise ProfileError(f"The archive unpacks to {total:,} bytes, expected at most {MOST_TOTAL:,}: import less.")
+    _require_size("The archive", sum(member.file_size for member in members), MAX_TOTAL_BYTES)
     return images
 
 
-def _ratings(archive: zipfile.ZipFile, staging: Path) -> list[Rating]:
-    """The ratings that count, by the rules of a profile's own file; none may be unreadable."""
-    try:
-        member = archive.getinfo(RATINGS)
-    except KeyError as error:
-        raise ProfileError(f"The archive has no {RATINGS}: import a file that PrefGen exported.") from error
-    if member.file_size > MOST_SQUEEZE * max(member.compress_size, 1):
-        raise ProfileError(f"{RATINGS} unpacks to {member.file_size:,} bytes out of {member.compress_size:,}: refused.")
-    data = _read(archive, member, MOST_RATINGS)
-    _keep(staging / RATINGS, data if data.endswith(b"\n") else data + b"\n")
-    log = RatingLog(staging / RATINGS).refresh()
+def _read_ratings(archive: zipfile.ZipFile, staging: Path) -> list[Rating]:
+    """Return the ratings that count. Unlike a profile's own file, no line may be malformed."""
+    if RATINGS not in archive.namelist():
+        raise ProfileError(f"The archive has no {RATINGS}. {EXPORT_AGAIN}")
+    member = archive.getinfo(RATINGS)
+    _require_size(RATINGS, member.file_size, MAX_COMPRESSION * max(member.compress_size, 1))
+    data = _read_member(archive, member, MAX_RATINGS_BYTES)
+    path = staging / RATINGS
+    write_synced(path, data if data.endswith(b"\n") else data + b"\n")
+    log = RatingLog(path).refresh()
     if log.skipped:
-        raise ProfileError(f"{log.skipped} lines of {RATINGS} are no ratings: export the profile again.")
-    (staging / RATINGS).unlink()
+        raise ProfileError(f"{RATINGS} has {log.skipped} malformed lines. {EXPORT_AGAIN}")
+    path.unlink()
     return log.ratings
 
 
 def _require_images(ratings: list[Rating], images: dict[str, zipfile.ZipInfo]) -> None:
-    missing = [rating.image for rating in ratings if rating.image not in images]
-    extra = len(images.keys() - {rating.image for rating in ratings})
-    if missing or extra or not ratings:
-        raise ProfileError(
-            f"The archive has {len(ratings)} ratings, {len(missing)} of them without their image, and {extra} images "
-            "without a rating, expected an image for each: export the profile again."
-        )
+    missing = sum(rating.image not in images for rating in ratings)
+    unrated = len(images.keys() - {rating.image for rating in ratings})
+    if missing or unrated or not ratings:
+        counts = f"{len(ratings)} ratings ({missing} without an image) and {unrated} unrated images"
+        raise ProfileError(f"The archive has {counts}. {EXPORT_AGAIN}")
 
 
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
-    """A member's bytes; what it says of its own size is not believed."""
+def _require_size(name: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise ProfileError(f"{name} unpacks to {size:,} bytes; expected at most {limit:,}.")
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
+    """Read a member, and count its bytes: the size in the archive's directory may be wrong."""
     with archive.open(member) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise ProfileError(f"{member.filename} is larger than {most:,} bytes: refused.")
+        data = file.read(limit + 1)
+    _require_size(member.filename, len(data), limit)
     return data
 
 
-def _keep(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _merge(profile: Profile, ratings: list[Rating], staging: Path) -> ImportResult:
+    """Move the images into the profile, then append all lines at once.
 
-
-def _merge(profile: Profile, ratings: list[Rating], staging: Path) -> Imported:
-    """Images first, then all lines in one go: a kill in between leaves images that nobody has rated, and no more."""
-    with profile.profiles.locked():
-        standing = profile.log.refresh()
+    A crash in between leaves unrated images, which do no harm.
+    """
+    with profile.profiles.lock():
+        log = profile.log.refresh()
+        now = time.time()
         new = []
-        for rating in (rating._replace(time=min(rating.time, time.time())) for rating in ratings):
-            ours = standing.rating(rating.image)
-            if ours is None or (rating.time > ours.time and (rating.liked, rating.prompt) != (ours.liked, ours.prompt)):
+        for rating in (rating._replace(time=min(rating.time, now)) for rating in ratings):
+            current = log.rating(rating.image)
+            changed = current is None or (rating.liked, rating.prompt) != (current.liked, current.prompt)
+            if changed and (current is None or rating.time > current.time):
                 new.append(rating)
         make_folder(profile.images)
-        kept, images = profile.image_digests(), 0
+        stored, added = profile.image_digests(), 0
         for path in staging.iterdir():
-            if path.stem not in kept:
+            if path.stem not in stored:
                 os.replace(path, profile.images / path.name)
-                images += 1
+                added += 1
         sync_folder(profile.images)
         if new:
-            profile.log.append(map(as_line, new))
-        return Imported(len(new), len(ratings) - len(new), images)
+            profile.log.append(map(rating_to_json, new))
+        return ImportResult(len(new), len(ratings) - len(new), added)

@@ -1,4 +1,4 @@
-"""What people rate, as it is kept: 8-bit RGB, upright, without metadata, named by the digest of its pixels."""
+"""Rated images as a profile stores them: 8-bit RGB, upright, without metadata, named by a digest of their pixels."""
 
 from __future__ import annotations
 
@@ -16,109 +16,134 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_EDGE = 1024
-"""Pixels of the longest edge that are kept: no tower sees more than 980 (default ours)."""
+"""Pixels of the longest edge of a stored image. No image encoder sees more than 980 (our default)."""
 
-MOST_PIXELS = 2**26
-"""An image of more (8192 x 8192) is refused before it is unpacked (default ours)."""
+MAX_PIXELS = 2**26
+"""Maximum number of pixels of an image file (8192 x 8192). It is checked before decoding (our default)."""
 
-MOST_BYTES = 32 * 2**20
-"""A file of more is refused unread (default ours)."""
+MAX_BYTES = 32 * 2**20
+"""Maximum size of an image file in bytes (our default)."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""What is taken from people. Pillow knows more formats, some of which run other programs."""
+INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""Accepted formats. Pillow knows more, some of which start other programs."""
 
-ENDINGS = {"WEBP": ".webp", "PNG": ".png"}
-"""What is kept, and how the files end: lossless, so that a digest can be checked."""
+SUFFIXES = {"WEBP": ".webp", "PNG": ".png"}
+"""File names of the formats that a profile may hold. They are lossless, so that a digest can be verified."""
 
-LOOK_CELLS = 4
-"""A look is a picture of so many cells a side, each red, green, blue in 16 steps: a hexadecimal digit each."""
+GRID_SIZE = 4
+"""Width and height of a color grid in cells."""
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, eq=False)
 class StoredImage:
-    """One image ready to be kept. pixels: PIL, RGB, its longest edge at most `LONGEST`."""
+    """An image in the form in which a profile stores it.
 
-    pixels: Image
+    Attributes:
+        image: RGB, with no edge above `MAX_EDGE`.
+    """
+
+    image: Image
 
     @classmethod
-    def of(cls, image: Image) -> StoredImage:
-        """Any RGB image, made smaller where it is larger than what is kept."""
+    def from_pil(cls, image: Image) -> StoredImage:
+        """Build from an RGB image of any size, which is scaled down to `MAX_EDGE` where it is larger."""
         from PIL import Image as Images
 
-        kept = image.copy() if max(image.size) > MAX_EDGE else image
-        kept.thumbnail((MAX_EDGE, MAX_EDGE), Images.Resampling.LANCZOS, reducing_gap=3.0)
-        return cls(kept)
+        resized = image.copy() if max(image.size) > MAX_EDGE else image
+        resized.thumbnail((MAX_EDGE, MAX_EDGE), Images.Resampling.LANCZOS, reducing_gap=3.0)
+        return cls(resized)
 
     @classmethod
-    def decode(cls, data: bytes, what: str = "The image") -> StoredImage:
-        """A file's bytes. Raises ImageError where they are too many, no image of `FORMATS`, cut short, or unpack to
-        more than `MOST_PIXELS`; `what` names it in the message."""
-        return cls.of(_decoded(data, what, FORMATS)[0])
+    def decode(cls, data: bytes, name: str = "The image") -> StoredImage:
+        """Decode the bytes of an image file in one of `INPUT_FORMATS`.
+
+        Args:
+            name: What error messages call the image.
+
+        Raises:
+            ImageError: The file is larger than `MAX_BYTES` or `MAX_PIXELS`, or cannot be decoded.
+        """
+        return cls.from_pil(_decode(data, name, INPUT_FORMATS)[0])
+
+    @classmethod
+    def read(cls, path: Path) -> StoredImage:
+        """Read and decode an image file. See `decode`."""
+        with path.open("rb") as file:
+            return cls.decode(file.read(MAX_BYTES + 1), path.name)
 
     @cached_property
     def digest(self) -> str:
-        """sha256 (hex) of size and pixels: the same for the same picture in any lossless file."""
-        size = "x".join(map(str, self.pixels.size))
-        return hashlib.sha256(f"{size}:".encode() + self.pixels.tobytes()).hexdigest()
+        """The sha256 of size and pixels (hex). It is the same for every lossless file of one image."""
+        size = "x".join(map(str, self.image.size))
+        return hashlib.sha256(f"{size}:".encode() + self.image.tobytes()).hexdigest()
 
     @cached_property
-    def look(self) -> str:
-        """The picture's colours and where they are, in `3 * LOOK_CELLS ** 2` hexadecimal digits: what diverse choices
-        compare without opening an image (default ours)."""
+    def color_grid(self) -> str:
+        """A thumbnail of `GRID_SIZE` x `GRID_SIZE` cells, as one hexadecimal digit per cell and color channel.
+
+        The "diverse" rule compares these, so that no image has to be opened (our default).
+        """
         from PIL import Image as Images
 
-        small = self.pixels.resize((LOOK_CELLS, LOOK_CELLS), Images.Resampling.BOX)
-        return "".join(f"{value >> 4:x}" for value in small.tobytes())
+        cells = self.image.resize((GRID_SIZE, GRID_SIZE), Images.Resampling.BOX)
+        return "".join(f"{value >> 4:x}" for value in cells.tobytes())
 
     def encode(self) -> bytes:
-        """As lossless WebP: a third of a second at most for what is kept, and smaller than PNG."""
+        """Encode as lossless WebP. This takes at most a third of a second, and the file is smaller than a PNG."""
         file = io.BytesIO()
-        self.pixels.save(file, "WEBP", lossless=True, method=1, quality=25, exact=True)
+        self.image.save(file, "WEBP", lossless=True, method=1, quality=25, exact=True)
         return file.getvalue()
 
 
-def kept_ending(data: bytes, digest: str, what: str) -> tuple[str, str]:
-    """The file ending and the look of a file that was kept elsewhere, as it came. Raises ImageError as `Picture.decode`
-    does, for a format that is not kept, and where the pixels are not what the digest was taken of."""
-    image, kind = _decoded(data, what, tuple(ENDINGS))
-    picture = StoredImage(image)
-    if picture.digest != digest:
-        raise ImageError(
-            f"{what} does not match its name: the image is damaged or was edited, export the profile again."
-        )
-    return ENDINGS[kind], picture.look
+def verify_stored_file(data: bytes, digest: str, name: str) -> tuple[str, str]:
+    """Check the bytes of a file from another profile against its digest.
+
+    Returns:
+        The suffix of the file and the color grid of the image.
+
+    Raises:
+        ImageError: The file cannot be decoded, has another format than `SUFFIXES`, or does not match the digest.
+    """
+    image, image_format = _decode(data, name, tuple(SUFFIXES))
+    stored = StoredImage(image)
+    if stored.digest != digest:
+        raise ImageError(f"{name} does not match its digest. Export the profile again.")
+    return SUFFIXES[image_format], stored.color_grid
 
 
-def thumbnail(path: Path, size: int) -> bytes:
-    """A kept image as WebP with no edge above `size` pixels. Raises ImageError where it cannot be read."""
+def encode_thumbnail(path: Path, size: int) -> bytes:
+    """Read a stored image and encode it as WebP with no edge above `size` pixels.
+
+    Raises:
+        ImageError: The file cannot be decoded.
+    """
     from PIL import Image as Images
 
-    image, _ = _decoded(path.read_bytes(), path.name, tuple(ENDINGS))
+    image, _ = _decode(path.read_bytes(), path.name, tuple(SUFFIXES))
     image.thumbnail((size, size), Images.Resampling.LANCZOS, reducing_gap=2.0)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=85, method=1)
     return file.getvalue()
 
 
-def _decoded(data: bytes, what: str, formats: tuple[str, ...]) -> tuple[Image, str]:
+def _decode(data: bytes, name: str, formats: tuple[str, ...]) -> tuple[Image, str]:
+    """Return an upright RGB image and its format."""
     from PIL import Image as Images
 
-    from ..images import DECODE_ERRORS, upright_rgb
+    from ..images import DECODE_ERRORS, to_upright_rgb
 
-    if len(data) > MOST_BYTES:
-        raise ImageError(f"{what} is {len(data):,} bytes, expected at most {MOST_BYTES:,}: save it smaller.")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{name} is larger than {MAX_BYTES:,} bytes. Save it smaller.")
     try:
         with Images.open(io.BytesIO(data), formats=formats) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
+            if opened.width * opened.height > MAX_PIXELS:
                 raise Images.DecompressionBombError
             opened.draft("RGB", (MAX_EDGE, MAX_EDGE))
             opened.load()
-            return upright_rgb(opened), opened.format
+            return to_upright_rgb(opened), opened.format
     except Images.DecompressionBombError as error:
-        raise ImageError(f"{what} unpacks to more than {MOST_PIXELS:,} pixels: scale it down.") from error
+        raise ImageError(f"{name} has more than {MAX_PIXELS:,} pixels. Scale it down.") from error
     except DECODE_ERRORS as error:
-        raise ImageError(
-            f"{what} is no image that can be read, expected {', '.join(formats)}: choose another."
-        ) from error
+        raise ImageError(f"{name} could not be read as an image; expected {', '.join(formats)}.") from error

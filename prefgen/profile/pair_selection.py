@@ -1,4 +1,4 @@
-"""A profile as a history: which images are chosen, and only those are read."""
+"""Selects the images of a profile that make its history, and reads only those."""
 
 from __future__ import annotations
 
@@ -10,14 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..errors import ProfileError, ProfileNotFoundError
-from .pairing import (
-    LikedImage,
-    RatedPair,
-    SelectionConfig,
-    derive_pairs,
-    liked_images,
-    select,
-)
+from .pairing import LikedImage, RatedPair, SelectionConfig, derive_pairs, liked_images, select_pairs
 from .store import Profile
 
 if TYPE_CHECKING:
@@ -28,53 +21,58 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HistorySelection:
-    """What of a profile makes its history, oldest first: pairs, or liked images where nothing is disliked."""
+    """The selected part of a profile, oldest first: pairs, or liked images where nothing is disliked."""
 
     name: str
-    shown: tuple[RatedPair, ...] | tuple[LikedImage, ...]
+    items: tuple[RatedPair, ...] | tuple[LikedImage, ...]
 
     @property
     def has_pairs(self) -> bool:
-        """Something liked and something disliked."""
-        return isinstance(self.shown[0], RatedPair)
+        """Whether the items are pairs."""
+        return isinstance(self.items[0], RatedPair)
 
     @cached_property
     def digest(self) -> str:
-        """sha256 (hex) of the images' digests and prompts, in order: the same as long as the history is, whatever else
-        was rated."""
-        told = [self.name, [[*shown.images, shown.prompt] for shown in self.shown]]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        """The sha256 (hex) of the images' digests and prompts in order. Other ratings do not change it."""
+        content = [self.name, [[*item.images, item.prompt] for item in self.items]]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def select_history(profile: Profile, selection: SelectionConfig) -> HistorySelection:
-    """Choose without opening an image. Ratings whose image is gone are left out, and logged.
+def select_history(profile: Profile, config: SelectionConfig) -> HistorySelection:
+    """Select pairs without opening an image. Ratings whose image is missing are skipped with a warning.
 
-    Raises ProfileMissing where nothing is rated, ProfileError where nothing is liked.
+    Raises:
+        ProfileNotFoundError: Nothing is rated.
+        ProfileError: Nothing is liked.
     """
     ratings = profile.ratings
     if not ratings:
-        raise ProfileNotFoundError(f"Nothing is rated in the profile {profile.name!r}: like or dislike an image first.")
-    kept = profile.image_digests()
-    there = [rating for rating in ratings if rating.image in kept]
-    if len(there) < len(ratings):
-        log.warning("%s: %d rated images are gone and left out.", profile.folder, len(ratings) - len(there))
-    found = derive_pairs(there) or liked_images(there)
-    if not found:
+        raise ProfileNotFoundError(f"Profile {profile.name!r} has no ratings. Like or dislike an image first.")
+    stored = profile.image_digests()
+    usable = [rating for rating in ratings if rating.image in stored]
+    if len(usable) < len(ratings):
+        log.warning("%s: skipped %d ratings whose image is missing.", profile.folder, len(ratings) - len(usable))
+    candidates = derive_pairs(usable) or liked_images(usable)
+    if not candidates:
         raise ProfileError(
-            f"Nothing is liked in the profile {profile.name!r} ({len(there)} disliked): like an image as well."
+            f"Profile {profile.name!r} has {len(usable)} dislikes and no likes. Like at least one image."
         )
-    return HistorySelection(profile.name, tuple(select(found, selection)))
+    return HistorySelection(profile.name, tuple(select_pairs(candidates, config)))
 
 
-def read_history(profile: Profile, choice: HistorySelection) -> UserHistory | LikedImages:
-    """Read the chosen images. An image in several pairs is read once. Raises ImageError where one is broken, and
-    ProfileMissing where it was forgotten in the meantime."""
+def read_history(profile: Profile, selection: HistorySelection) -> UserHistory | LikedImages:
+    """Read the selected images, each one once.
+
+    Raises:
+        ImageError: An image cannot be decoded.
+        ProfileNotFoundError: An image was removed in the meantime.
+    """
     from ..history import LikedImages, PreferencePair, UserHistory
     from ..images import read_image
 
-    digests = {digest for shown in choice.shown for digest in shown.images}
-    read = {digest: read_image(profile.image_path(digest)) for digest in digests}
-    if choice.has_pairs:
-        pairs = (PreferencePair(*(read[digest] for digest in shown.images), shown.prompt) for shown in choice.shown)
-        return UserHistory(tuple(pairs), choice.name)
-    return LikedImages(tuple(read[shown.images[0]] for shown in choice.shown), choice.name)
+    digests = {digest for item in selection.items for digest in item.images}
+    images = {digest: read_image(profile.image_path(digest)) for digest in digests}
+    if selection.has_pairs:
+        pairs = (PreferencePair(*(images[digest] for digest in item.images), item.prompt) for item in selection.items)
+        return UserHistory(tuple(pairs), selection.name)
+    return LikedImages(tuple(images[item.images[0]] for item in selection.items), selection.name)

@@ -1,4 +1,4 @@
-"""From ratings to pairs, and which of them make the history: pure functions over what the ratings say."""
+"""Derives pairs from ratings, and selects which pairs make a history. Pure functions; no image is opened."""
 
 from __future__ import annotations
 
@@ -11,56 +11,55 @@ from typing import TypeVar
 import numpy as np
 
 from ..errors import ProfileError
-from .images import LOOK_CELLS
+from ..validation import require_choice, require_number
+from .images import GRID_SIZE
 from .ratings import Rating
 
-DAY = 24 * 3600.0
+SECONDS_PER_DAY = 24 * 3600.0
 SELECTION_RULES = ("latest", "diverse", "same prompt")
-"""How pairs are chosen where there are more than asked for: the newest; those that look least alike; those whose two
-images were made for one prompt before others."""
 
 
 @dataclass(frozen=True)
 class RatedPair:
-    """A liked and a disliked image that are shown together."""
+    """A liked and a disliked image, as their ratings."""
 
     liked: Rating
     disliked: Rating
 
     @property
     def prompt(self) -> str:
-        """What they were made for; the liked image's where they differ and it has one."""
+        """The prompt of the liked image, or of the disliked one where the liked one has none."""
         return self.liked.prompt or self.disliked.prompt
 
     @property
     def shares_prompt(self) -> bool:
-        """Both images were made for the same words: what is liked is then not the subject (default ours)."""
+        """Whether both images were made for the same prompt, so that the subject cannot explain the choice."""
         return bool(self.liked.prompt) and self.liked.prompt == self.disliked.prompt
 
     @property
     def time(self) -> float:
-        """When the choice was made: with the later rating of the two."""
+        """Time of the later rating."""
         return max(self.liked.time, self.disliked.time)
 
     @property
     def line(self) -> int:
-        """The later line of the two, for pairs of the same time."""
+        """Line of the later rating, which orders pairs of the same time."""
         return max(self.liked.line, self.disliked.line)
 
     @property
-    def looks(self) -> tuple[str, str]:
-        """Both images' looks."""
-        return self.liked.look, self.disliked.look
+    def color_grids(self) -> tuple[str, str]:
+        """The color grids of both images."""
+        return self.liked.color_grid, self.disliked.color_grid
 
     @property
     def images(self) -> tuple[str, str]:
-        """Both images' digests."""
+        """The digests of both images."""
         return self.liked.image, self.disliked.image
 
 
 @dataclass(frozen=True)
 class LikedImage:
-    """A liked image where nothing is disliked yet: chosen as pairs are."""
+    """A liked image of a profile without dislikes. It has the properties of a pair that selection uses."""
 
     liked: Rating
     shares_prompt = False
@@ -68,116 +67,122 @@ class LikedImage:
     prompt = property(lambda self: self.liked.prompt)
     time = property(lambda self: self.liked.time)
     line = property(lambda self: self.liked.line)
-    looks = property(lambda self: (self.liked.look,))
+    color_grids = property(lambda self: (self.liked.color_grid,))
     images = property(lambda self: (self.liked.image,))
 
 
-Shown = TypeVar("Shown", RatedPair, LikedImage)
+Candidate = TypeVar("Candidate", RatedPair, LikedImage)
 
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """Which pairs make a history. Raises ProfileError for values that choose nothing.
+    """How to select the pairs of a history.
 
-    most: pairs at most (method.md section 1: 8). rule: one of `RULES`. half_life: days after which a rating counts half
-    when pairs are chosen, counted from the newest rating, so that a history does not change while nobody rates; 0: age
-    does not count (defaults ours; the papers take all pairs of a user).
+    Attributes:
+        max_pairs: Maximum number of pairs (8: docs/method.md, section 1).
+        rule: "latest" selects the newest pairs, "diverse" the pairs that look least alike, and "same prompt" prefers
+            pairs whose two images were made for the same prompt.
+        half_life_days: Days after which a rating has half the weight under "diverse" and "same prompt". Age is counted
+            from the newest rating, so that a history only changes with a rating. 0 ignores age (our default; the papers
+            use all pairs of a user).
+
+    Raises:
+        ProfileError: A value is out of range.
     """
 
-    most: int = 8
+    max_pairs: int = 8
     rule: str = SELECTION_RULES[0]
-    half_life: float = 0.0
+    half_life_days: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.most < 1 or self.rule not in SELECTION_RULES or not 0 <= self.half_life < float("inf"):
-            raise ProfileError(
-                f"Pairs were to be chosen by {self.rule!r}, {self.most} at most, half-life {self.half_life:g} days; "
-                f"expected one of {', '.join(SELECTION_RULES)}, 1 or more, and no days below 0: correct the choice."
-            )
+        require_number("max_pairs", self.max_pairs, 1, integer=True, error=ProfileError)
+        require_choice("select", self.rule, SELECTION_RULES, ProfileError)
+        require_number("half_life_days", self.half_life_days, 0, error=ProfileError)
 
 
 def derive_pairs(ratings: Iterable[Rating]) -> list[RatedPair]:
-    """Pairs that use every rating, oldest first; none where nothing is liked, or nothing disliked.
+    """Combine ratings into pairs, oldest first. Every rating is used, unless all are likes or all are dislikes.
 
-    The newest like comes first and takes the dislike nearest in time of those with its prompt; likes that are left take
-    the nearest of any. Each dislike is taken once. Then what is left on one side shares what the other has, as near as
-    can be: three likes and one dislike make three pairs.
+    1. From the newest like to the oldest, each takes the dislike of the same prompt that is nearest in time.
+    2. The remaining likes take the nearest remaining dislike of any prompt.
+    3. Ratings that remain on one side share the nearest rating of the other side. Three likes and one dislike make
+       three pairs.
     """
     liked, disliked = [], []
     for rating in ratings:
         (liked if rating.liked else disliked).append(rating)
     if not liked or not disliked:
         return []
-    pairs, likes = _matched(liked, disliked, by_prompt=True)
-    taken = {pair.disliked.image for pair in pairs}
-    more, likes = _matched(likes, [rating for rating in disliked if rating.image not in taken], by_prompt=False)
+    pairs, likes = _match(liked, disliked, by_prompt=True)
+    used = {pair.disliked.image for pair in pairs}
+    more, likes = _match(likes, [rating for rating in disliked if rating.image not in used], by_prompt=False)
     pairs += more
-    taken |= {pair.disliked.image for pair in more}
-    pairs += [RatedPair(like, other) for like, other in _shared(likes, disliked)]
-    spare = [rating for rating in disliked if rating.image not in taken]
-    pairs += [RatedPair(other, dislike) for dislike, other in _shared(spare, liked)]
-    return sorted(pairs, key=_age)
+    used |= {pair.disliked.image for pair in more}
+    pairs += [RatedPair(like, partner) for like, partner in _share(likes, disliked)]
+    unused = [rating for rating in disliked if rating.image not in used]
+    pairs += [RatedPair(partner, dislike) for dislike, partner in _share(unused, liked)]
+    return sorted(pairs, key=_order)
 
 
 def liked_images(ratings: Iterable[Rating]) -> list[LikedImage]:
-    """The liked images, oldest first."""
-    return sorted((LikedImage(rating) for rating in ratings if rating.liked), key=_age)
+    """Return the liked images, oldest first."""
+    return sorted((LikedImage(rating) for rating in ratings if rating.liked), key=_order)
 
 
-def select(found: Sequence[Shown], selection: SelectionConfig) -> list[Shown]:
-    """At most `selection.most` of what was found, oldest first, as PrefDisc reads them.
+def select_pairs(candidates: Sequence[Candidate], config: SelectionConfig) -> list[Candidate]:
+    """Select at most `config.max_pairs` candidates, oldest first (the order in which PrefDisc reads them).
 
-    `latest` takes the newest. `same prompt` takes pairs of one prompt before others, or, where age counts, as if they
-    were a half-life younger. `diverse` starts with the newest, and then always takes the one whose look is farthest
-    from all that are taken, times its weight by age.
+    "same prompt" counts other pairs as one half-life older. "diverse" starts with the newest candidate, then repeatedly
+    adds the one whose color grid is farthest from all selected ones, multiplied by its age weight.
     """
-    newest_first = sorted(found, key=_age, reverse=True)
-    if len(found) <= selection.most:
+    newest_first = sorted(candidates, key=_order, reverse=True)
+    if len(candidates) <= config.max_pairs:
         return newest_first[::-1]
-    if selection.rule == "latest":
-        return newest_first[: selection.most][::-1]
-    weights = _weights(newest_first, selection.half_life)
-    if selection.rule == "same prompt":
-        counted = weights * np.array([1.0 if shown.shares_prompt else 0.5 for shown in newest_first])
-        order = np.argsort(-counted, kind="stable")[: selection.most]
+    if config.rule == "latest":
+        return newest_first[: config.max_pairs][::-1]
+    weights = _age_weights(newest_first, config.half_life_days)
+    if config.rule == "same prompt":
+        weights = weights * np.array([1.0 if candidate.shares_prompt else 0.5 for candidate in newest_first])
+        order = np.argsort(-weights, kind="stable")[: config.max_pairs]
     else:
-        order = _spread(np.array([_vector(shown.looks) for shown in newest_first]), weights, selection.most)
-    return [newest_first[place] for place in sorted(order, reverse=True)]
+        vectors = np.array([_color_vector(candidate.color_grids) for candidate in newest_first])
+        order = _farthest_points(vectors, weights, config.max_pairs)
+    return [newest_first[index] for index in sorted(order, reverse=True)]
 
 
-def _age(shown: RatedPair | LikedImage) -> tuple[float, int]:
-    return shown.time, shown.line
+def _order(candidate: RatedPair | LikedImage | Rating) -> tuple[float, int]:
+    return candidate.time, candidate.line
 
 
-def _weights(newest_first: Sequence[Shown], half_life: float) -> np.ndarray:
-    times = np.array([shown.time for shown in newest_first])
-    return np.exp2((times - times[0]) / (half_life * DAY)) if half_life else np.ones(len(times))
+def _age_weights(newest_first: Sequence[Candidate], half_life_days: float) -> np.ndarray:
+    times = np.array([candidate.time for candidate in newest_first])
+    return np.exp2((times - times[0]) / (half_life_days * SECONDS_PER_DAY)) if half_life_days else np.ones(len(times))
 
 
-def _spread(vectors: np.ndarray, weights: np.ndarray, most: int) -> list[int]:
-    """Farthest-point selection (Gonzalez 1985), weighted; of equals the first."""
-    chosen = [0]
-    nearest = np.linalg.norm(vectors - vectors[0], axis=1)
+def _farthest_points(vectors: np.ndarray, weights: np.ndarray, count: int) -> list[int]:
+    """Return indices by weighted farthest-point selection (Gonzalez 1985). The first of equal points wins."""
+    selected = [0]
+    distances = np.linalg.norm(vectors - vectors[0], axis=1)
     free = np.ones(len(vectors), bool)
-    while len(chosen) < most:
-        free[chosen[-1]] = False
-        chosen.append(int(np.argmax(np.where(free, nearest * weights, -1.0))))
-        nearest = np.minimum(nearest, np.linalg.norm(vectors - vectors[chosen[-1]], axis=1))
-    return chosen
+    while len(selected) < count:
+        free[selected[-1]] = False
+        selected.append(int(np.argmax(np.where(free, distances * weights, -1.0))))
+        distances = np.minimum(distances, np.linalg.norm(vectors - vectors[selected[-1]], axis=1))
+    return selected
 
 
-def _vector(looks: tuple[str, ...]) -> np.ndarray:
-    """Looks as one vector; zeros for one that is missing or broken."""
-    width = 3 * LOOK_CELLS**2
+def _color_vector(color_grids: tuple[str, ...]) -> np.ndarray:
+    """Return the digits of all color grids as one vector. A missing or malformed grid counts as zeros."""
+    width = 3 * GRID_SIZE**2
     parts = []
-    for look in looks:
-        known = len(look) == width and set(look) <= set("0123456789abcdef")
-        parts.append([int(digit, 16) for digit in look] if known else [0] * width)
+    for grid in color_grids:
+        valid = len(grid) == width and set(grid) <= set("0123456789abcdef")
+        parts.append([int(digit, 16) for digit in grid] if valid else [0] * width)
     return np.array(parts, dtype=np.float32).reshape(-1)
 
 
-class _Nearest:
-    """Ratings by time, to find and take the one nearest to another."""
+class _Timeline:
+    """Ratings sorted by time, for finding the one nearest to a time. Of two equally near ones it is the later."""
 
     def __init__(self, ratings: Iterable[Rating] = ()) -> None:
         self._sorted: list[tuple[float, int, Rating]] = []
@@ -187,44 +192,43 @@ class _Nearest:
     def add(self, rating: Rating) -> None:
         insort(self._sorted, (rating.time, rating.line, rating))
 
-    def place(self, time: float) -> int | None:
-        """Where the nearest is; the later of two that are as near."""
+    def nearest(self, time: float) -> Rating | None:
+        index = self._nearest_index(time)
+        return None if index is None else self._sorted[index][2]
+
+    def pop_nearest(self, time: float) -> Rating | None:
+        index = self._nearest_index(time)
+        return None if index is None else self._sorted.pop(index)[2]
+
+    def _nearest_index(self, time: float) -> int | None:
         if not self._sorted:
             return None
         right = bisect_left(self._sorted, (time,))
-        around = [place for place in (right, right - 1) if 0 <= place < len(self._sorted)]
-        return min(around, key=lambda place: abs(self._sorted[place][0] - time))
-
-    def take(self, time: float) -> Rating | None:
-        place = self.place(time)
-        return None if place is None else self._sorted.pop(place)[2]
-
-    def see(self, time: float) -> Rating | None:
-        place = self.place(time)
-        return None if place is None else self._sorted[place][2]
+        neighbors = [index for index in (right, right - 1) if 0 <= index < len(self._sorted)]
+        return min(neighbors, key=lambda index: abs(self._sorted[index][0] - time))
 
 
-def _matched(likes: list[Rating], dislikes: list[Rating], by_prompt: bool) -> tuple[list[RatedPair], list[Rating]]:
-    """Pairs in which each rating is once, and the likes that are left."""
-    waiting = _by_prompt(dislikes, by_prompt)
-    pairs, left = [], []
-    for like in sorted(likes, key=lambda rating: (rating.time, rating.line), reverse=True):
-        other = waiting[like.prompt if by_prompt else ""].take(like.time)
-        if other is None:
-            left.append(like)
+def _match(likes: list[Rating], dislikes: list[Rating], by_prompt: bool) -> tuple[list[RatedPair], list[Rating]]:
+    """Return pairs in which each rating occurs once, and the likes without a partner."""
+    free = _timelines(dislikes, by_prompt)
+    pairs, unmatched = [], []
+    for like in sorted(likes, key=_order, reverse=True):
+        partner = free[like.prompt if by_prompt else ""].pop_nearest(like.time)
+        if partner is None:
+            unmatched.append(like)
         else:
-            pairs.append(RatedPair(like, other))
-    return pairs, left
+            pairs.append(RatedPair(like, partner))
+    return pairs, unmatched
 
 
-def _shared(alone: list[Rating], others: list[Rating]) -> list[tuple[Rating, Rating]]:
-    """For each rating that is left alone the nearest of the others, of its prompt where there is one."""
-    same, every = _by_prompt(others, True), _Nearest(others)
-    return [(rating, same[rating.prompt].see(rating.time) or every.see(rating.time)) for rating in alone]
+def _share(ratings: list[Rating], others: list[Rating]) -> list[tuple[Rating, Rating]]:
+    """Return each rating with the nearest of the others, of the same prompt where there is one."""
+    by_prompt, all_others = _timelines(others, by_prompt=True), _Timeline(others)
+    return [(one, by_prompt[one.prompt].nearest(one.time) or all_others.nearest(one.time)) for one in ratings]
 
 
-def _by_prompt(ratings: list[Rating], apart: bool) -> dict[str, _Nearest]:
-    found: dict[str, _Nearest] = defaultdict(_Nearest)
+def _timelines(ratings: list[Rating], by_prompt: bool) -> dict[str, _Timeline]:
+    timelines: dict[str, _Timeline] = defaultdict(_Timeline)
     for rating in ratings:
-        found[rating.prompt if apart else ""].add(rating)
-    return found
+        timelines[rating.prompt if by_prompt else ""].add(rating)
+    return timelines

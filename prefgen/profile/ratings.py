@@ -1,9 +1,9 @@
-"""The ratings of one profile: an append-only file of JSON lines, and what they come to.
+"""The ratings of one profile: an append-only file of JSON lines, and the state to which its lines add up.
 
-The first line is the file's own: `{"prefgen_profile": 1, "id": random}`. Every other one is a rating, `{"time",
-"image", "liked", "prompt", "look"}`, or, with `"liked": null`, the taking back of the image's rating before. A line
-counts once its line feed is there, so that whoever reads needs no lock, and a crash at any byte costs the line being
-written and no other.
+The first line identifies the file: `{"prefgen_profile": 1, "id": random}`. Every other line is a rating, `{"time",
+"image", "liked", "prompt", "look"}`, where "look" holds the color grid. A line with `"liked": null` takes back the last
+rating of its image. A line counts once it ends in a line feed. So readers need no lock, and a crash at any byte loses
+only the line being written.
 """
 
 from __future__ import annotations
@@ -20,228 +20,198 @@ from threading import RLock
 from typing import NamedTuple
 
 from ..errors import ProfileError, ProfileUnavailableError
+from ..validation import os_errors_as
+from .durable_files import append_synced, sync_folder, write_atomic
 from .images import DIGEST
 
-FORMAT = 1
-HEADER = "prefgen_profile"
-HEAD = 64
-"""Bytes at a file's beginning by which another file of the same name is noticed: they hold its random id."""
+FORMAT_VERSION = 1
+FORMAT_KEY = "prefgen_profile"
+HEAD_BYTES = 64
+"""Bytes at the start of a file that tell it from another file of the same name: they contain its random id."""
 
 MAX_PROMPT_LENGTH = 4000
-"""Characters of a prompt that are kept: PrefDisc reads 100 tokens of them (default ours)."""
+"""Maximum characters of a stored prompt. PrefDisc reads 100 tokens of it (our default)."""
 
-UNFINISHED = ".part"
-"""What a file is called until it is whole."""
-
-SYNC = getattr(os, "fdatasync", os.fsync)
+MALFORMED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""Exceptions that a malformed line can cause."""
 
 log = logging.getLogger(__name__)
 
 
 class Rating(NamedTuple):
-    """One image liked or disliked. image: its digest. time: seconds since 1970. look: see `Picture.look`, or "".
-    line: which line of the file it is, which tells apart what was rated at the same time."""
+    """One liked or disliked image.
+
+    Attributes:
+        image: Digest of the image.
+        time: Seconds since 1970.
+        color_grid: See `StoredImage.color_grid`. "" where it is unknown.
+        line: Number of the line in the file, which orders ratings of the same time.
+    """
 
     image: str
     liked: bool
     prompt: str = ""
     time: float = 0.0
-    look: str = ""
+    color_grid: str = ""
     line: int = 0
 
 
 class RatingLog:
-    """The file, read as far as it has grown: asking again costs what was added since. For any number of threads;
-    whoever appends holds the profile's lock."""
+    """The file of ratings. It is read incrementally, and can be used by several threads.
+
+    Callers of `append` and `remove_image` must hold the profile's write lock.
+
+    Attributes:
+        skipped: Number of lines that could not be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._guard = RLock()
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._head = b""
-        self._read = 0
-        self._line = 0
-        self._standing: dict[str, list[Rating]] = {}
+        self._bytes_read = 0
+        self._lines_read = 0
+        self._history: dict[str, list[Rating]] = {}
         self._sorted: list[Rating] | None = None
         self.skipped = 0
 
     def refresh(self) -> RatingLog:
-        """Take in what others have written; returns itself. A file that is not there is one without ratings. Raises
-        ProfileUnwritable where it cannot be read, ProfileError where it is of a newer format."""
+        """Read what was appended since the last call, and return self. A missing file has no ratings.
+
+        Raises:
+            ProfileUnavailableError: The file cannot be read.
+            ProfileError: The file has a newer format.
+        """
         with self._guard:
-            try:
-                with self.path.open("rb") as file:
-                    size = os.fstat(file.fileno()).st_size
-                    head = file.read(HEAD)
-                    if size < self._read or head[: len(self._head)] != self._head:
-                        self._forget()  # forgotten and begun anew
-                    if size > self._read:
-                        file.seek(self._read)
-                        self._take(file.read())
-                        self._head = head[: self._read]
-            except FileNotFoundError:
-                self._forget()
-            except OSError as error:
-                raise ProfileUnavailableError(
-                    f"{self.path} could not be read ({error.strerror}): check that file."
-                ) from error
+            with os_errors_as(ProfileUnavailableError, f"{self.path} could not be read", "Check the file."):
+                try:
+                    self._read_new_lines()
+                except FileNotFoundError:
+                    self._reset()
             return self
+
+    def _read_new_lines(self) -> None:
+        with self.path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(HEAD_BYTES)
+            if size < self._bytes_read or head[: len(self._head)] != self._head:
+                self._reset()  # another file has taken its place
+            if size > self._bytes_read:
+                file.seek(self._bytes_read)
+                self._apply(file.read())
+                self._head = head[: self._bytes_read]
 
     @property
     def version(self) -> str:
-        """A word that is another after every rating, undo or forgetting."""
+        """A string that changes with every rating, undo and removal."""
         with self._guard:
-            return f"{hashlib.sha256(self._head).hexdigest()[:12]}-{self._read}"
+            return f"{hashlib.sha256(self._head).hexdigest()[:12]}-{self._bytes_read}"
 
     @property
-    def standing(self) -> dict[str, list[Rating]]:
-        """Each rated image's ratings that were not taken back, oldest first: the last one counts. For the lock's
-        holder: others may see it change."""
-        return self._standing
+    def ratings_by_image(self) -> dict[str, list[Rating]]:
+        """The ratings of each image that were not taken back, oldest first; the last one counts.
+
+        Only for the holder of the write lock, because another thread's refresh changes it.
+        """
+        return self._history
 
     def rating(self, image: str) -> Rating | None:
-        """The rating of an image that counts."""
+        """Return the rating of an image that counts, or None."""
         with self._guard:
-            ratings = self._standing.get(image)
+            ratings = self._history.get(image)
             return ratings[-1] if ratings else None
 
     @property
     def ratings(self) -> list[Rating]:
-        """The ratings that count, oldest first."""
+        """The ratings that count, one per image, oldest first."""
         with self._guard:
             if self._sorted is None:
-                counting = (ratings[-1] for ratings in self._standing.values())
-                self._sorted = sorted(counting, key=lambda rating: (rating.time, rating.line))
+                current = (ratings[-1] for ratings in self._history.values())
+                self._sorted = sorted(current, key=lambda rating: (rating.time, rating.line))
             return self._sorted
 
-    def _take(self, data: bytes) -> None:
-        """Read whole lines; what is behind the last line feed is still being written, or never will be."""
-        whole = data.rfind(b"\n") + 1
-        before = self.skipped
-        for text in data[:whole].split(b"\n")[:-1]:
-            self._line += 1
-            self._replay(text)
-        self._read += whole
+    def _apply(self, data: bytes) -> None:
+        """Apply all complete lines. What follows the last line feed is incomplete, and may stay so."""
+        complete = data.rfind(b"\n") + 1
+        skipped_before = self.skipped
+        for line in data[:complete].split(b"\n")[:-1]:
+            self._lines_read += 1
+            self._apply_line(line)
+        self._bytes_read += complete
         self._sorted = None
-        if self.skipped > before:
-            log.warning("%s: %d lines cannot be read and are left out.", self.path, self.skipped - before)
+        if self.skipped > skipped_before:
+            log.warning("%s: skipped %d malformed lines.", self.path, self.skipped - skipped_before)
 
-    def _replay(self, text: bytes) -> None:
+    def _apply_line(self, line: bytes) -> None:
         try:
-            told = json.loads(text)
-            if HEADER in told:
-                self._require_format(told[HEADER])
-                return
-            image, liked, time = told["image"], told["liked"], float(told["time"])
-            prompt, look = told.get("prompt", ""), told.get("look", "")
-            words = isinstance(prompt, str) and isinstance(look, str)
-            if liked not in (True, False, None) or not DIGEST.fullmatch(image) or not math.isfinite(time) or not words:
-                raise ValueError
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            if isinstance(error, ProfileError):
-                raise
-            self.skipped += bool(text)
+            entry = json.loads(line)
+            version = entry.get(FORMAT_KEY, FORMAT_VERSION)
+            rating = None if FORMAT_KEY in entry else _parse_rating(entry, self._lines_read)
+        except (*MALFORMED, AttributeError):
+            self.skipped += bool(line)
             return
-        if liked is not None:
-            self._standing.setdefault(image, []).append(Rating(image, bool(liked), prompt, time, look, self._line))
-        elif image in self._standing:
-            self._standing[image].pop()
-            if not self._standing[image]:
-                del self._standing[image]
-
-    def _require_format(self, found: object) -> None:
-        if found != FORMAT:
-            raise ProfileError(
-                f"{self.path} is a profile of format {found!r}, expected {FORMAT}: update PrefGen to read it."
-            )
+        if version != FORMAT_VERSION:
+            raise ProfileError(f"{self.path} has format {version!r}; expected {FORMAT_VERSION}. Update PrefGen.")
+        if rating is None:
+            return
+        if rating.liked is not None:
+            self._history.setdefault(rating.image, []).append(rating._replace(liked=bool(rating.liked)))
+        elif rating.image in self._history:
+            self._history[rating.image].pop()
+            if not self._history[rating.image]:
+                del self._history[rating.image]
 
     def append(self, lines: Iterable[dict]) -> None:
-        """Write lines, and return when they are on the disk. Raises ProfileUnwritable where they cannot be; what of
-        them was written is taken back."""
-        text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        """Append lines, and return when they are on the disk.
+
+        Raises:
+            ProfileUnavailableError: They could not be written. The file then stays as it was.
+        """
+        data = b"".join(map(encode_line, lines))
         if not self.path.exists():
-            write_whole(self.path, header() + text)
+            write_atomic(self.path, new_header() + data)
             sync_folder(self.path.parent)
             self.refresh()
             return
-        if self.path.stat().st_size > self.refresh()._read:
-            text = b"\n" + text  # behind half a line that a crash has left
-        try:
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
-            size = os.fstat(file).st_size
-            try:
-                left = memoryview(text)
-                while left:
-                    left = left[os.write(file, left) :]
-                SYNC(file)
-            except OSError:
-                os.ftruncate(file, size)
-                raise
-            finally:
-                os.close(file)
-        except OSError as error:
-            raise ProfileUnavailableError(
-                f"{self.path} could not be written ({error.strerror}): make room, or free it."
-            ) from error
+        if self.path.stat().st_size > self.refresh()._bytes_read:
+            data = b"\n" + data  # ends the incomplete line that a crash has left
+        append_synced(self.path, data)
         self.refresh()
 
-    def leave_out(self, image: str) -> None:
-        """Write the file anew without an image: the one thing that takes lines away. They are gone for good."""
-        kept = [rating for ratings in self.refresh().standing.values() for rating in ratings if rating.image != image]
-        kept.sort(key=lambda rating: rating.line)
-        write_whole(self.path, header() + "".join(json.dumps(as_line(rating)) + "\n" for rating in kept).encode())
+    def remove_image(self, image: str) -> None:
+        """Rewrite the file without an image. This is the only operation that removes lines."""
+        ratings_by_image = self.refresh().ratings_by_image
+        remaining = [rating for ratings in ratings_by_image.values() for rating in ratings if rating.image != image]
+        remaining.sort(key=lambda rating: rating.line)
+        write_atomic(self.path, new_header() + b"".join(encode_line(rating_to_json(rating)) for rating in remaining))
         sync_folder(self.path.parent)
         self.refresh()
 
 
-def as_line(rating: Rating) -> dict:
-    """A rating as its line of the file."""
-    told = {"time": round(rating.time, 3), "image": rating.image, "liked": rating.liked, "prompt": rating.prompt}
-    return told | ({"look": rating.look} if rating.look else {})
+def _parse_rating(entry: dict, line: int) -> Rating:
+    """Return the rating of a line, whose `liked` is None for an undo. Raises one of `MALFORMED`."""
+    image, liked, time = entry["image"], entry["liked"], float(entry["time"])
+    prompt, color_grid = entry.get("prompt", ""), entry.get("look", "")
+    texts = isinstance(prompt, str) and isinstance(color_grid, str)
+    if liked not in (True, False, None) or not DIGEST.fullmatch(image) or not math.isfinite(time) or not texts:
+        raise ValueError
+    return Rating(image, liked, prompt, time, color_grid, line)
 
 
-def header() -> bytes:
-    """A first line, with a new id."""
-    return (json.dumps({HEADER: FORMAT, "id": secrets.token_hex(12)}) + "\n").encode()
+def rating_to_json(rating: Rating) -> dict:
+    """Return the JSON object of a rating's line."""
+    entry = {"time": round(rating.time, 3), "image": rating.image, "liked": rating.liked, "prompt": rating.prompt}
+    return entry | ({"look": rating.color_grid} if rating.color_grid else {})
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all; once its folder is synced it is on the disk. For the
-    lock's holder: a folder has one unfinished file at most, which the next one replaces. Raises ProfileUnwritable
-    where it cannot be written."""
-    part = path.with_name(UNFINISHED)
-    try:
-        make_folder(path.parent)
-        try:
-            with part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ProfileUnavailableError(
-            f"{path} could not be written ({error.strerror}): make room, or free it."
-        ) from error
+def encode_line(entry: dict) -> bytes:
+    """Encode a JSON object as a line of the file."""
+    return (json.dumps(entry) + "\n").encode()
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, on the disk. Raises OSError where it cannot be made."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Names made in a folder are on the disk (Windows has no such call, and needs none)."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def new_header() -> bytes:
+    """Return a first line with a new id."""
+    return encode_line({FORMAT_KEY: FORMAT_VERSION, "id": secrets.token_hex(12)})

@@ -1,4 +1,7 @@
-"""Profiles: the door to people's ratings on disk. What has returned is there, whatever is killed afterwards."""
+"""Profiles on disk: one folder per profile, with its ratings and its images.
+
+What a method has written when it returns survives any crash afterwards.
+"""
 
 from __future__ import annotations
 
@@ -13,119 +16,125 @@ from pathlib import Path
 from threading import Lock
 
 from ..errors import NothingToUndoError, ProfileError, ProfileNotFoundError, ProfileUnavailableError
-from .images import DIGEST, ENDINGS, StoredImage
-from .lock import PATIENCE, locked
-from .ratings import (
-    MAX_PROMPT_LENGTH,
-    UNFINISHED,
-    Rating,
-    RatingLog,
-    as_line,
-    sync_folder,
-    write_whole,
-)
+from ..validation import os_errors_as
+from .durable_files import UNFINISHED, sync_folder, write_atomic
+from .images import DIGEST, SUFFIXES, StoredImage
+from .lock import TIMEOUT, write_lock
+from .ratings import MAX_PROMPT_LENGTH, Rating, RatingLog, rating_to_json
 
 RATINGS, IMAGES, LOCK = "ratings.jsonl", "images", ".lock"
-GONE, STAGING = ".gone-", ".import-"
-"""How folders are called that are being removed, and put together: no profile's name begins with a dot."""
+DELETED, STAGING = ".gone-", ".import-"
+"""Prefixes of folders that are being deleted and imported. A profile's name never starts with a dot."""
 
-STALE = 24 * 3600.0
-"""Seconds after which an import that did not end was killed."""
+STALE_SECONDS = 24 * 3600.0
+"""Age at which an unfinished import counts as abandoned."""
 
-LONGEST_NAME = 64
+MAX_NAME_LENGTH = 64
 PUNCTUATION = " -_."
-RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{i}" for name in ("com", "lpt") for i in range(10))}
-"""What Windows takes for devices, in any case and whatever ending follows."""
+VALID_NAMES = "up to 64 letters, digits, spaces, '-', '_' and '.', without '.' at either end"
+WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{i}" for name in ("com", "lpt") for i in range(10))}
 
 
 def is_windows_device_name(name: str) -> bool:
-    """Whether no file or folder may be called so on Windows."""
-    return name.split(".")[0].casefold().strip() in RESERVED
+    """Return whether Windows takes a file name for a device: in any case, and with any suffix."""
+    return name.split(".")[0].casefold().strip() in WINDOWS_DEVICES
+
+
+def normalize_name(name: str) -> str:
+    """Return a name in the form in which it names a folder. Anything that is not text becomes ""."""
+    return unicodedata.normalize("NFC", name.strip(" ")) if isinstance(name, str) else ""
+
+
+def is_valid_name(name: str) -> bool:
+    """Return whether a normalized name can name a folder on every system, below the root."""
+    return (
+        0 < len(name) <= MAX_NAME_LENGTH
+        and all(character.isalnum() or character in PUNCTUATION for character in name)
+        and not (name.startswith(".") or name.endswith(".") or is_windows_device_name(name))
+    )
 
 
 class Profiles:
-    """All profiles below one folder; for several people on one ComfyUI, one such folder each.
+    """All profiles in one folder. On a server with several users, each user has such a folder.
 
-    root: made with the first rating. taken: names that mean something else to the caller and are refused.
+    Args:
+        root: The folder. It is created with the first rating.
+        reserved_names: Names that no profile may have.
+        lock_timeout: Seconds to wait for another writer.
     """
 
-    def __init__(self, root: Path, taken: Sequence[str] = (), patience: float = PATIENCE) -> None:
+    def __init__(self, root: Path, reserved_names: Sequence[str] = (), lock_timeout: float = TIMEOUT) -> None:
         self.root = Path(root)
-        self.taken = frozenset(name.casefold() for name in taken)
-        self.patience = patience
+        self.reserved_names = frozenset(name.casefold() for name in reserved_names)
+        self.lock_timeout = lock_timeout
         self._open: dict[str, Profile] = {}
         self._guard = Lock()
 
     def names(self) -> list[str]:
-        """The profiles that are there, sorted."""
-        found = self.root.iterdir() if self.root.is_dir() else ()
-        return sorted(
-            (path.name for path in found if path.name[0] != "." and (path / RATINGS).is_file()), key=str.casefold
-        )
+        """Return the names of the existing profiles, sorted."""
+        folders = self.root.iterdir() if self.root.is_dir() else ()
+        names = (path.name for path in folders if path.name[0] != "." and (path / RATINGS).is_file())
+        return sorted(names, key=str.casefold)
 
     def profile(self, name: str) -> Profile:
-        """One person's profile; nothing is written before the first rating. Raises ProfileError for a name that cannot
-        be a folder's everywhere, would leave the root, or is taken."""
-        name = self._checked(name)
+        """Return a profile. Nothing is written before its first rating.
+
+        Raises:
+            ProfileError: The name is reserved, or no folder can have it on every system.
+        """
+        name = normalize_name(name)
+        if not is_valid_name(name):
+            raise ProfileError(f"{name[:64]!r} cannot be the name of a profile; expected {VALID_NAMES}.")
+        if name.casefold() in self.reserved_names:
+            raise ProfileError(f"{name!r} is the name of a bundled user. Choose another name.")
         with self._guard:
             profile = self._open.get(name) or Profile(self, name)
-            if (profile.folder / RATINGS).is_file():  # else any name that is asked for would be remembered
+            if profile.exists():  # otherwise requests for random names would fill the memory
                 self._open[name] = profile
             return profile
 
     def existing(self, name: str) -> Profile:
-        """The same. Raises ProfileMissing where nothing was ever rated in it."""
+        """Return a profile that has been rated.
+
+        Raises:
+            ProfileNotFoundError: There is no such profile.
+        """
         profile = self.profile(name)
-        if not (profile.folder / RATINGS).is_file():
-            raise ProfileNotFoundError(
-                f"There is no profile {profile.name!r}: rate an image first, or choose another name."
-            )
+        if not profile.exists():
+            raise ProfileNotFoundError(f"There is no profile {profile.name!r}. Rate an image first, or check the name.")
         return profile
 
     def forget(self, name: str) -> None:
-        """Remove a profile, images and all, for good. Raises ProfileMissing where it is not there."""
+        """Delete a profile with its images.
+
+        Raises:
+            ProfileNotFoundError: There is no such profile.
+        """
         profile = self.existing(name)
-        with self.locked():
-            going = self.root / f"{GONE}{secrets.token_hex(8)}"
+        with self.lock(), os_errors_as(ProfileUnavailableError, f"{profile.folder} could not be deleted", "Try again."):
             try:
-                os.rename(profile.folder, going)
+                os.rename(profile.folder, self.root / f"{DELETED}{secrets.token_hex(8)}")
             except FileNotFoundError as error:
                 raise ProfileNotFoundError(f"There is no profile {name!r} any more.") from error
-            except OSError as error:
-                raise ProfileUnavailableError(
-                    f"{profile.folder} could not be removed ({error.strerror}): try again."
-                ) from error
-            self._sweep()
+            self._delete_leftovers()
         profile.log.refresh()
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only one to write below the root. Raises ProfileError as `lock.locked` does."""
-        with locked(self.root / LOCK, self.patience):
+    def lock(self) -> Iterator[None]:
+        """Be the only writer in this folder while the block runs. See `write_lock`."""
+        with write_lock(self.root / LOCK, self.lock_timeout):
             yield
 
-    def _sweep(self) -> None:
-        """Remove what is on its way out; also what killed servers left."""
-        old = [path for path in self.root.glob(f"{STAGING}*") if time.time() - path.stat().st_mtime > STALE]
-        for path in (*self.root.glob(f"{GONE}*"), *old):
+    def _delete_leftovers(self) -> None:
+        """Delete the folders of deleted profiles and of abandoned imports."""
+        imports = self.root.glob(f"{STAGING}*")
+        abandoned = [path for path in imports if time.time() - path.stat().st_mtime > STALE_SECONDS]
+        for path in (*self.root.glob(f"{DELETED}*"), *abandoned):
             shutil.rmtree(path, ignore_errors=True)
-
-    def _checked(self, name: str) -> str:
-        name = unicodedata.normalize("NFC", name.strip(" ")) if isinstance(name, str) else ""
-        plain = all(letter.isalnum() or letter in PUNCTUATION for letter in name)
-        ends = name[:1] == "." or name[-1:] == "."
-        if not 0 < len(name) <= LONGEST_NAME or not plain or ends or is_windows_device_name(name):
-            raise ProfileError(
-                f"{name[:LONGEST_NAME]!r} cannot be the name of a profile, expected up to {LONGEST_NAME} letters, "
-                "digits, spaces, '-', '_' and '.', and no '.' at either end: choose another name."
-            )
-        if name.casefold() in self.taken:
-            raise ProfileError(f"{name!r} is one of the people who come with the pack: choose another name.")
-        return name
 
 
 class Profile:
-    """One person's ratings and the images they rated. Open it through `Profiles`."""
+    """One person's ratings, and the images that they rated. Create it through `Profiles`."""
 
     def __init__(self, profiles: Profiles, name: str) -> None:
         self.profiles = profiles
@@ -134,113 +143,132 @@ class Profile:
         self.images = self.folder / IMAGES
         self.log = RatingLog(self.folder / RATINGS)
 
+    def exists(self) -> bool:
+        """Return whether the profile has ever been rated."""
+        return (self.folder / RATINGS).is_file()
+
     @property
     def ratings(self) -> list[Rating]:
-        """The ratings that count, oldest first; one an image. Not to be changed."""
+        """The ratings that count, one per image, oldest first. Callers must not change the list."""
         return self.log.refresh().ratings
 
     @property
     def version(self) -> str:
-        """A word that is another after every change of the ratings, by whatever program."""
+        """A string that changes with every change of the ratings, by any program."""
         return self.log.refresh().version
 
     @property
     def skipped(self) -> int:
-        """Lines of the file that could not be read: what a crash cut short, or somebody edited."""
+        """Number of lines that could not be read, because of a crash or a manual edit."""
         return self.log.refresh().skipped
 
     def rating(self, image: str) -> Rating | None:
-        """The rating of an image that counts."""
+        """Return the rating of an image that counts, or None."""
         return self.log.refresh().rating(image)
 
     def rate(self, image: StoredImage | str, liked: bool, prompt: str = "") -> Rating:
-        """Like or dislike an image; see `rate_all`."""
+        """Like or dislike an image. See `rate_all`."""
         return self.rate_all([(image, liked)], prompt)[0]
 
     def rate_all(self, rated: Sequence[tuple[StoredImage | str, bool]], prompt: str = "") -> list[Rating]:
-        """Like or dislike images that were made for `prompt`: all of them or none, and on the disk when it returns.
+        """Like or dislike images: either all of them, or none.
 
-        An image is a picture, or the digest of one that the profile holds. To rate one again as it is rated already
-        changes nothing, so that whoever had no answer may ask again; to rate it otherwise counts from now on. Raises
-        ProfileMissing for the digest of no image here, ProfileError where nothing can be written.
+        A repeated rating changes nothing, so that a client without an answer can try again.
+
+        Args:
+            rated: Images, or digests of images that the profile has, each with whether it is liked.
+            prompt: The prompt of all images.
+
+        Raises:
+            ProfileNotFoundError: The profile has no image with a digest.
+            ProfileUnavailableError: The ratings could not be written.
         """
         prompt = prompt.strip()[:MAX_PROMPT_LENGTH].encode(errors="replace").decode()
         files = {image.digest: image.encode() for image, _ in rated if isinstance(image, StoredImage)}
-        looks = {image.digest: image.look for image, _ in rated if isinstance(image, StoredImage)}
-        with self.profiles.locked():
-            new = {digest: data for digest, data in files.items() if not self._file(digest)}
+        color_grids = {image.digest: image.color_grid for image, _ in rated if isinstance(image, StoredImage)}
+        with self.profiles.lock():
+            new = {digest: data for digest, data in files.items() if not self._image_file(digest)}
             for digest, data in new.items():
-                write_whole(self.images / f"{digest}{ENDINGS['WEBP']}", data)
+                write_atomic(self.images / f"{digest}{SUFFIXES['WEBP']}", data)
             if new:
                 sync_folder(self.images)
-            for image, _ in rated:
-                if isinstance(image, str):
-                    looks[image] = self._look(image)
-            return self._append(
-                [Rating(image if isinstance(image, str) else image.digest, liked, prompt) for image, liked in rated],
-                looks,
-            )
+            digests = [(image if isinstance(image, str) else image.digest, liked) for image, liked in rated]
+            for digest, _ in digests:
+                if digest not in files:
+                    color_grids[digest] = self._color_grid(digest)
+            return self._append([Rating(digest, liked, prompt) for digest, liked in digests], color_grids)
 
-    def _append(self, wanted: Sequence[Rating], looks: dict[str, str]) -> list[Rating]:
-        standing = self.log.refresh().standing
-        # Never before what is there: a clock that was set back would otherwise turn the order of ratings.
-        now = max([time.time(), *(ratings[-1].time for ratings in standing.values())])
+    def _append(self, ratings: Sequence[Rating], color_grids: dict[str, str]) -> list[Rating]:
+        """Append the ratings that differ from the current ones, and return what counts afterwards."""
+        ratings_by_image = self.log.refresh().ratings_by_image
+        # Never earlier than existing ratings: a clock that was set back would otherwise change their order.
+        now = max([time.time(), *(history[-1].time for history in ratings_by_image.values())])
         new = {}
-        for rating in wanted:
-            before = new.get(rating.image) or (standing.get(rating.image) or [None])[-1]
-            if before is None or (before.liked, before.prompt) != (rating.liked, rating.prompt):
-                new[rating.image] = rating._replace(time=now, look=looks[rating.image])
+        for rating in ratings:
+            current = new.get(rating.image) or (ratings_by_image.get(rating.image) or [None])[-1]
+            if current is None or (current.liked, current.prompt) != (rating.liked, rating.prompt):
+                new[rating.image] = rating._replace(time=now, color_grid=color_grids[rating.image])
         if new:
-            self.log.append(map(as_line, new.values()))
-        return [self.log.rating(rating.image) for rating in wanted]
+            self.log.append(map(rating_to_json, new.values()))
+        return [self.log.rating(rating.image) for rating in ratings]
 
     def undo(self, image: str | None = None) -> tuple[Rating, Rating | None]:
-        """Take back an image's last rating, or the profile's; again, and the one before goes. Returns what was taken
-        back, and what counts for that image now. Raises NothingToUndo where there is none."""
-        with self.profiles.locked():
-            standing = self.log.refresh().standing
-            newest = standing.get(image, []) if image else max(standing.values(), key=lambda r: r[-1].line, default=[])
-            if not newest:
-                raise NothingToUndoError(
-                    f"There is no rating {'of this image ' if image else ''}to undo in {self.name!r}."
-                )
-            taken = newest[-1]
-            self.log.append([{"time": round(max(time.time(), taken.time), 3), "image": taken.image, "liked": None}])
-            return taken, self.rating(taken.image)
+        """Take back the last rating of an image, or of the profile. Further calls go further back.
+
+        Returns:
+            The rating that was taken back, and the one that counts for its image now.
+
+        Raises:
+            NothingToUndoError: There is no rating.
+        """
+        with self.profiles.lock():
+            ratings_by_image = self.log.refresh().ratings_by_image
+            if image:
+                history = ratings_by_image.get(image, [])
+            else:
+                history = max(ratings_by_image.values(), key=lambda ratings: ratings[-1].line, default=[])
+            if not history:
+                raise NothingToUndoError(f"Profile {self.name!r} has no rating to undo.")
+            undone = history[-1]
+            self.log.append([{"time": round(max(time.time(), undone.time), 3), "image": undone.image, "liked": None}])
+            return undone, self.rating(undone.image)
 
     def forget_image(self, image: str) -> None:
-        """Remove an image and every rating of it, for good. Raises ProfileMissing where neither is there."""
-        with self.profiles.locked():
-            file = self._file(image)
+        """Delete an image and all its ratings.
+
+        Raises:
+            ProfileNotFoundError: The profile has neither.
+        """
+        with self.profiles.lock():
+            file = self._image_file(image)
             if file is None and self.rating(image) is None:
-                raise ProfileNotFoundError(
-                    f"The profile {self.name!r} has no image {image[:12]!r}: it may be forgotten already."
-                )
-            (self.images / UNFINISHED).unlink(missing_ok=True)  # what a killed writer left may be of this image
+                raise ProfileNotFoundError(f"Profile {self.name!r} has no image {image[:12]!r} any more.")
+            (self.images / UNFINISHED).unlink(missing_ok=True)  # a killed writer may have left this image in it
             if file is not None:
-                file.unlink()  # first of all: a rating without its image is left out, an image without a rating stays
-            if (self.folder / RATINGS).exists():
-                self.log.leave_out(image)
+                file.unlink()  # first, because a rating without an image is ignored, but an image stays
+            if self.exists():
+                self.log.remove_image(image)
 
     def image_path(self, image: str) -> Path:
-        """Where an image lies. Raises ProfileMissing where it does not."""
-        found = self._file(image)
-        if found is None:
-            raise ProfileNotFoundError(f"The profile {self.name!r} has no image {image[:12]!r}: rate it first.")
-        return found
+        """Return the path of an image.
+
+        Raises:
+            ProfileNotFoundError: The profile has no such image.
+        """
+        path = self._image_file(image)
+        if path is None:
+            raise ProfileNotFoundError(f"Profile {self.name!r} has no image {image[:12]!r}. Rate it first.")
+        return path
 
     def image_digests(self) -> set[str]:
-        """The digests of all images that are there."""
-        found = os.scandir(self.images) if self.images.is_dir() else ()
-        return {entry.name.split(".")[0] for entry in found if entry.name.endswith(tuple(ENDINGS.values()))}
+        """Return the digests of all images in the profile."""
+        entries = os.scandir(self.images) if self.images.is_dir() else ()
+        return {entry.name.split(".")[0] for entry in entries if entry.name.endswith(tuple(SUFFIXES.values()))}
 
-    def _file(self, image: str) -> Path | None:
-        if not DIGEST.fullmatch(image):
-            return None
-        found = (self.images / f"{image}{ending}" for ending in ENDINGS.values())
-        return next((path for path in found if path.is_file()), None)
+    def _image_file(self, image: str) -> Path | None:
+        paths = (self.images / f"{image}{suffix}" for suffix in SUFFIXES.values())
+        return next((path for path in paths if path.is_file()), None) if DIGEST.fullmatch(image) else None
 
-    def _look(self, image: str) -> str:
-        rating = self.rating(image)
-        path = self.image_path(image)
-        return rating.look if rating and rating.look else StoredImage.decode(path.read_bytes(), path.name).look
+    def _color_grid(self, image: str) -> str:
+        rating, path = self.rating(image), self.image_path(image)
+        return rating.color_grid if rating and rating.color_grid else StoredImage.read(path).color_grid

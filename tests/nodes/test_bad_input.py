@@ -30,7 +30,7 @@ def bad(server, revision):
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        ("nan", ["has NaN or infinite pixels", "expected finite values"]),
+        ("nan", ["has NaN or infinite pixels", "Check the node that made it"]),
         ("inf", ["has NaN or infinite pixels"]),
         ("rank 3", ["has shape (24, 24, 3)", "expected an IMAGE of shape (batch, height, width, 3)"]),
         ("rank 5", ["has shape (1, 2, 24, 24, 3)", "expected an IMAGE"]),
@@ -41,7 +41,8 @@ def test_images_of_a_history(comfy, revision, side, fault, expected):
     graph = Graph()
     built = taste.history(graph, **{side: taste.noise(graph, fault)})
     taste.scored(graph, history=built)
-    taste.refused(comfy, graph, "BuildUserHistory", f"The input {side}", *expected)
+    name = f"The {side} image of a pair" if fault in ("nan", "inf") else f"The input {side}"
+    taste.refused(comfy, graph, "BuildUserHistory", name, *expected)
 
 
 @pytest.mark.parametrize(("given", "called"), [("name", "The name of a history"), ("prompts", "The prompt of a pair")])
@@ -61,27 +62,27 @@ def test_an_empty_history(comfy, revision):
     graph = Graph()
     built = taste.history(graph, liked=taste.noise(graph, "empty"), disliked=taste.noise(graph, "empty"))
     taste.scored(graph, history=built)
-    taste.refused(comfy, graph, "BuildUserHistory", "history of 'ada' is empty", "expected at least one pair")
+    taste.refused(comfy, graph, "BuildUserHistory", "history of 'ada' has no pairs", "expected at least one")
 
 
 def test_batches_of_unequal_length(comfy, revision):
     graph = Graph()
     taste.scored(graph, history=taste.history(graph, disliked=taste.noise(graph, batch=5)))
-    taste.refused(comfy, graph, "BuildUserHistory", "Found 2 liked and 5 disliked images", "expected as many of each")
+    taste.refused(comfy, graph, "BuildUserHistory", "There are 2 liked and 5 disliked images", "expected as many")
 
 
 def test_too_few_prompts(comfy, revision):
     graph = Graph()
     images = {side: taste.noise(graph, batch=3) for side in ("liked", "disliked")}
     taste.scored(graph, history=taste.history(graph, prompts="a cat\na dog", **images))
-    taste.refused(comfy, graph, "BuildUserHistory", "Found 2 prompts for 3 pairs")
+    taste.refused(comfy, graph, "BuildUserHistory", "There are 2 prompts for 3 pairs")
 
 
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
         ("nan", "has NaN or infinite pixels"),
-        ("rank 3", "has shape (24, 24, 3), expected an IMAGE"),
+        ("rank 3", "has shape (24, 24, 3); expected an IMAGE"),
         ("empty", "has shape (0, 3, 24, 24)"),
     ],
 )

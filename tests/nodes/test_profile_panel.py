@@ -23,7 +23,7 @@ def colours(picture):
 def wall(panel, liked, disliked, more=0):
     shown = [panel.RatedThumbnail(image, True) for image in images(liked)]
     shown += [panel.RatedThumbnail(image, False) for image in images(disliked)]
-    return panel.PanelUser("ana", liked + more, disliked, tuple(shown))
+    return panel.PanelContent("ana", liked + more, disliked, tuple(shown))
 
 
 def test_every_image_is_on_the_wall(panel):
@@ -35,13 +35,13 @@ def test_every_image_is_on_the_wall(panel):
 def test_a_side_without_images_says_so_and_older_ones_are_counted(panel):
     lonely, fuller = panel.draw_panel(wall(panel, 2, 0)), panel.draw_panel(wall(panel, 2, 0, more=5))
     assert fuller.height > lonely.height, "a line says how many are older"
-    assert panel.draw_panel(panel.PanelUser("nobody", 0, 0)).height > 100
+    assert panel.draw_panel(panel.PanelContent("nobody", 0, 0)).height > 100
 
 
 def test_images_lie_where_their_score_is_and_cover_nothing(panel, pack):
     scores = pack("nodes.drawing.profile_panel.score_axis")
     xs = [0, 10, 20, 60, 61, 300]
-    levels = scores.stacked(xs, 40)
+    levels = scores.stack_levels(xs, 40)
     places = list(zip(xs, levels, strict=True))
     assert not [
         (one, other)
@@ -53,8 +53,8 @@ def test_images_lie_where_their_score_is_and_cover_nothing(panel, pack):
     assert max(levels) == 2
     scored = [panel.RatedThumbnail(image, place % 2 == 0, 0.3 + 0.05 * place) for place, image in enumerate(images(8))]
     drawn = panel.draw_panel(wall(panel, 1, 1), scored)
-    assert {shown.picture.getpixel((0, 0)) for shown in scored} <= colours(drawn)
-    middles = [middle_of(drawn, shown.picture.getpixel((0, 0))) for shown in scored[2:]]
+    assert {shown.image.getpixel((0, 0)) for shown in scored} <= colours(drawn)
+    middles = [middle_of(drawn, shown.image.getpixel((0, 0))) for shown in scored[2:]]
     assert middles == sorted(middles), "the higher the score, the farther right"
 
 
@@ -76,25 +76,28 @@ def middle_of(picture, colour):
     ],
 )
 def test_the_axis_shows_all_scores_in_whole_tenths(pack, scores, expected):
-    low, high = pack("nodes.drawing.profile_panel.score_axis").span(scores)
+    low, high = pack("nodes.drawing.profile_panel.score_axis").axis_range(scores)
     assert low <= min(scores) <= max(scores) <= high
     assert high - low >= 0.2 - 1e-9
     assert (low, high) == expected
 
 
 def test_others_are_rows_with_or_without_tokens(panel):
-    kin = [panel.SimilarUser("bo", tuple(images(2)), 0.5, (0.3, -0.1)), panel.SimilarUser("cy", (), -0.5, (-0.2, 0.0))]
-    whole = panel.draw_panel(wall(panel, 1, 1), kin=kin)
-    one = panel.draw_panel(wall(panel, 1, 1), kin=kin[:1])
+    users = [
+        panel.SimilarUser("bo", tuple(images(2)), 0.5, (0.3, -0.1)),
+        panel.SimilarUser("cy", (), -0.5, (-0.2, 0.0)),
+    ]
+    whole = panel.draw_panel(wall(panel, 1, 1), similar=users)
+    one = panel.draw_panel(wall(panel, 1, 1), similar=users[:1])
     assert whole.height > one.height
-    bare = panel.draw_panel(wall(panel, 1, 1), kin=[panel.SimilarUser("bo", (), 0.5)])
+    bare = panel.draw_panel(wall(panel, 1, 1), similar=[panel.SimilarUser("bo", (), 0.5)])
     assert bare.width == whole.width
 
 
 @pytest.mark.parametrize("name", ["ana", "猫の目", "x" * 64, "Zoë Ångström", "اسم"])
 def test_any_name_is_drawn(panel, pack, name):
-    person = panel.PanelUser(name, 1, 0, (panel.RatedThumbnail(images(1)[0], True),))
-    panel.draw_panel(person, kin=[panel.SimilarUser(name, (), 0.0, (0.0,))])
+    person = panel.PanelContent(name, 1, 0, (panel.RatedThumbnail(images(1)[0], True),))
+    panel.draw_panel(person, similar=[panel.SimilarUser(name, (), 0.0, (0.0,))])
     font, text = pack("nodes.drawing.profile_panel.fonts").font_for(name, 20)
     assert len(text) == len(name)
     assert font.getlength(text) > 0

@@ -106,9 +106,7 @@ def test_likes_alone_give_img_and_say_so(comfy):
     assert not result.of(waiting), "there are no disliked images to look at"
     graph = Graph()
     taste.scored(graph, history=loaded(graph, "liker")[0])
-    taste.refused(
-        comfy, graph, "PreferenceScore", "'liker' has 2 liked images and has disliked none", "dislike an image"
-    )
+    taste.refused(comfy, graph, "PreferenceScore", "'liker' has 2 likes and no dislikes", "Dislike at least one image")
 
 
 def test_the_adapter_paints_with_likes_alone(comfy):
@@ -157,7 +155,7 @@ def test_a_profile_of_which_nothing_is_liked_may_be_painted_plainly(comfy, disli
 def test_nothing_liked_stops_by_default_and_can_be_neither_scored_for_nor_kept(comfy):
     graph = Graph()
     taste.scored(graph, history=loaded(graph, "blank", when_unrated="paint plainly")[0])
-    taste.refused(comfy, graph, "PreferenceScore", "no profile 'blank'", "rate an image first")
+    taste.refused(comfy, graph, "PreferenceScore", "no profile 'blank'", "Rate an image first")
     graph = Graph()
     model = graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT)
     history = loaded(graph, "blank", when_unrated="paint plainly")
@@ -187,11 +185,11 @@ def png(width, height):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"liked": "4"}, r"liked names '4', expected places of the 4 images, from 0 to 3"),
-        ({"disliked": "-1"}, "disliked names '-1'"),
-        ({"liked": "all"}, "liked names 'all'"),
-        ({"liked": "٣"}, "liked names"),
-        ({"liked": "1 2", "disliked": "2"}, "Image 2 is in liked and in disliked"),
+        ({"liked": "4"}, r"liked contains '4'; expected numbers from 0 to 3"),
+        ({"disliked": "-1"}, "disliked contains '-1'"),
+        ({"liked": "all"}, "liked contains 'all'"),
+        ({"liked": "٣"}, "liked contains"),
+        ({"liked": "1 2", "disliked": "2"}, "Image 2 is in both liked and disliked"),
     ],
 )
 def test_places_that_are_none_are_refused_and_nothing_is_rated(comfy, inputs, message):
@@ -206,14 +204,14 @@ def test_places_that_are_none_are_refused_and_nothing_is_rated(comfy, inputs, me
 def test_names_that_cannot_be_profiles_are_refused_before_anything_runs(comfy, name):
     graph = Graph()
     recorded(graph, name)
-    with pytest.raises(PromptRefused, match=r"RecordPreference.*(cannot be the name|who come with the pack)"):
+    with pytest.raises(PromptRefused, match=r"RecordPreference.*(cannot be the name|the name of a bundled user)"):
         comfy.run(graph)
 
 
 def test_a_profile_that_is_not_there_is_named(comfy):
     graph = Graph()
     taste.scored(graph, history=loaded(graph, "nobody")[0])
-    taste.refused(comfy, graph, "LoadUserHistory", "There is no profile 'nobody'", "rate an image first")
+    taste.refused(comfy, graph, "LoadUserHistory", "There is no profile 'nobody'", "Rate an image first")
 
 
 @pytest.mark.parametrize("fault", ["nan", "rank 5", "one channel"])

@@ -99,4 +99,4 @@ def test_whoever_is_nobody_is_refused(shared, users):
     assert status["status_str"] == "error"
     failed = dict(status["messages"])["execution_error"]
     assert failed["node_id"] == node.id
-    assert "keeps its users apart" in failed["exception_message"]
+    assert "separates its users" in failed["exception_message"]

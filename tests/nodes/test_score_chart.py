@@ -11,8 +11,8 @@ def chart(pack):
 
 def bar(chart, picture, row):
     """How much of a row's track is filled, from 0 to 1, and the colour of its beginning (0 to 255)."""
-    y = 28 + row * (chart.THUMB + chart.GAP) + chart.THUMB // 2
-    left = chart.THUMB + 2 * chart.GAP
+    y = 28 + row * (chart.THUMBNAIL + chart.GAP) + chart.THUMBNAIL // 2
+    left = chart.THUMBNAIL + 2 * chart.GAP
     line = (picture[0, y, left + 1 : left + chart.BAR] * 255).round()
     return (line != torch.tensor(chart.TRACK)).any(-1).float().mean().item(), tuple(line[0].int().tolist())
 
@@ -33,13 +33,13 @@ def test_thumbnails_are_the_images(chart):
     images = torch.zeros(2, 64, 64, 3)
     images[0, ..., 0] = images[1, ..., 2] = 1
     picture = chart.chart_image(images, torch.tensor([0.9, 0.1]), "ada")
-    x = chart.GAP + chart.THUMB // 2
-    rows = [picture[0, 28 + row * (chart.THUMB + chart.GAP) + chart.THUMB // 2, x].tolist() for row in range(2)]
+    x = chart.GAP + chart.THUMBNAIL // 2
+    rows = [picture[0, 28 + row * (chart.THUMBNAIL + chart.GAP) + chart.THUMBNAIL // 2, x].tolist() for row in range(2)]
     assert rows == [[1, 0, 0], [0, 0, 1]]
 
 
 def test_of_many_images_the_best_are_shown(chart):
-    few, many = (chart.chart_image(torch.rand(n, 8, 8, 3), torch.rand(n), "ada") for n in (chart.MOST, 300))
+    few, many = (chart.chart_image(torch.rand(n, 8, 8, 3), torch.rand(n), "ada") for n in (chart.MAX_ROWS, 300))
     assert few.shape == many.shape
     assert not torch.equal(few[:, :28], many[:, :28]), "the title says that there are more"
 

@@ -116,7 +116,7 @@ def test_it_runs_again_when_somebody_who_is_shown_was_rated(comfy):
 def test_what_is_not_there_is_named(comfy):
     graph = Graph()
     shown(graph, "nobody here", model=False)
-    taste.refused(comfy, graph, "ShowUserProfile", "There is no profile 'nobody here'", "rate an image first")
+    taste.refused(comfy, graph, "ShowUserProfile", "There is no profile 'nobody here'", "Rate an image first")
     graph = Graph()
     shown(graph, "ada", compare_with="bo, nobody else")
     taste.refused(comfy, graph, "ShowUserProfile", "There is no profile 'nobody else'")

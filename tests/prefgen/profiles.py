@@ -13,8 +13,8 @@ from prefgen.profile import Profile, StoredImage
 DAY = 24 * 3600.0
 
 
-def picture(number: int, size: tuple[int, int] = (12, 8)) -> StoredImage:
-    """A picture that no other number has."""
+def stored_image(number: int, size: tuple[int, int] = (12, 8)) -> StoredImage:
+    """Return an image that no other number has."""
     return StoredImage(Image.new("RGB", size, (number % 256, number // 256, 77)))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prefgen.errors import LONGEST, PrefGenError
+from prefgen.errors import MAX_LENGTH, PrefGenError
 
 
 def test_half_a_character_out_of_a_file_is_shown_as_an_escape():
@@ -13,8 +13,8 @@ def test_what_would_move_a_terminals_cursor_is_shown_as_an_escape():
     assert str(PrefGenError("named \x1b[2K\rfine, in café 猫:\nchoose")) == "named \\x1b[2K\\rfine, in café 猫:\nchoose"
 
 
-@pytest.mark.parametrize("length", [LONGEST, LONGEST + 1, 10**6])
+@pytest.mark.parametrize("length", [MAX_LENGTH, MAX_LENGTH + 1, 10**6])
 def test_a_name_as_long_as_a_file_is_cut_and_the_remedy_kept(length):
     message = str(PrefGenError("k" * (length - 10) + " choose it"))
-    assert len(message) <= LONGEST + 5
+    assert len(message) <= MAX_LENGTH + 5
     assert message.endswith("choose it")

@@ -118,7 +118,7 @@ def test_no_image_at_all(tmp_path):
 @pytest.mark.timeout(60)
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ImageError, match=r"pipe\.png could not be read as an image .it is no regular file"):
+    with pytest.raises(ImageError, match=r"pipe\.png could not be read as an image .it is not a regular file"):
         read_image(tmp_path / "pipe.png")
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from prefgen.errors import NothingToUndoError, ProfileError, ProfileNotFoundError, ProfileUnavailableError
 from prefgen.profile import Profiles
-from prefgen.profile.lock import locked
-from tests.prefgen.profiles import lines, picture, ratings_file
+from prefgen.profile.lock import write_lock
+from tests.prefgen.profiles import lines, ratings_file, stored_image
 
 
 @pytest.fixture
@@ -28,68 +28,71 @@ def reopened(profile):
 
 
 def test_ratings_are_on_disk_one_a_line(me):
-    me.rate(picture(1), True, "a cat")
-    me.rate(picture(2), False)
+    me.rate(stored_image(1), True, "a cat")
+    me.rate(stored_image(2), False)
     assert [(line["liked"], line["prompt"]) for line in lines(me)] == [(True, "a cat"), (False, "")]
     found = reopened(me).ratings
-    assert [(rating.image, rating.liked) for rating in found] == [(picture(1).digest, True), (picture(2).digest, False)]
+    assert [(rating.image, rating.liked) for rating in found] == [
+        (stored_image(1).digest, True),
+        (stored_image(2).digest, False),
+    ]
     assert abs(found[0].time - time.time()) < 60
-    assert me.image_path(picture(1).digest).read_bytes()[8:12] == b"WEBP"
+    assert me.image_path(stored_image(1).digest).read_bytes()[8:12] == b"WEBP"
 
 
 def test_to_rate_again_changes_nothing_and_to_rate_otherwise_counts(me):
-    first = me.rate(picture(1), True, "a cat")
+    first = me.rate(stored_image(1), True, "a cat")
     version = me.version
-    assert me.rate(picture(1), True, "a cat") == first
+    assert me.rate(stored_image(1), True, "a cat") == first
     assert (len(lines(me)), me.version) == (1, version), "whoever had no answer may ask again"
-    me.rate(picture(1).digest, False, "a cat")
+    me.rate(stored_image(1).digest, False, "a cat")
     assert [rating.liked for rating in me.ratings] == [False]
     assert me.version != version
 
 
 def test_undo_goes_back_step_by_step(me):
-    me.rate(picture(1), True)
-    me.rate(picture(2), True)
-    me.rate(picture(1), False)
+    me.rate(stored_image(1), True)
+    me.rate(stored_image(2), True)
+    me.rate(stored_image(1), False)
     taken, now = me.undo()
-    assert (taken.image, taken.liked, now.liked) == (picture(1).digest, False, True)
-    assert me.undo()[0].image == picture(2).digest
-    assert me.undo(picture(1).digest)[1] is None
+    assert (taken.image, taken.liked, now.liked) == (stored_image(1).digest, False, True)
+    assert me.undo()[0].image == stored_image(2).digest
+    assert me.undo(stored_image(1).digest)[1] is None
     assert reopened(me).ratings == me.ratings == []
-    with pytest.raises(NothingToUndoError, match="no rating to undo in 'me'"):
+    with pytest.raises(NothingToUndoError, match="'me' has no rating to undo"):
         me.undo()
-    me.rate(picture(2).digest, False)  # the image is kept, for whoever thinks again
+    me.rate(stored_image(2).digest, False)  # the image is kept, for whoever thinks again
     assert [rating.liked for rating in me.ratings] == [False]
 
 
 def test_a_batch_is_rated_as_one(me):
     with pytest.raises(ProfileNotFoundError, match=r"no image 'ffffff"):
-        me.rate_all([(picture(1), True), ("f" * 64, False)])
+        me.rate_all([(stored_image(1), True), ("f" * 64, False)])
     assert not me.ratings
-    me.rate_all([(picture(1), True), (picture(2), False)], " a cat \n")
+    me.rate_all([(stored_image(1), True), (stored_image(2), False)], " a cat \n")
     assert [rating.prompt for rating in me.ratings] == ["a cat", "a cat"]
 
 
 def test_two_stores_see_each_others_ratings(me):
     other = reopened(me)
-    me.rate(picture(1), True)
+    me.rate(stored_image(1), True)
     assert len(other.ratings) == 1
-    other.rate(picture(2), True)
-    other.undo(picture(1).digest)
-    assert [rating.image for rating in me.ratings] == [picture(2).digest]
+    other.rate(stored_image(2), True)
+    other.undo(stored_image(1).digest)
+    assert [rating.image for rating in me.ratings] == [stored_image(2).digest]
 
 
 @pytest.mark.parametrize("cut", [1, 20, 100])
 def test_half_a_line_costs_that_line(me, cut):
     """A crash at any byte: what was acknowledged before it is there, and what comes after it too."""
     for number in range(3):
-        me.rate(picture(number), True)
+        me.rate(stored_image(number), True)
     data = ratings_file(me).read_bytes()
     ratings_file(me).write_bytes(data[:-cut])
     again = reopened(me)
-    assert [rating.image for rating in again.ratings] == [picture(0).digest, picture(1).digest]
-    again.rate(picture(2), False)
-    again.rate(picture(3), True)
+    assert [rating.image for rating in again.ratings] == [stored_image(0).digest, stored_image(1).digest]
+    again.rate(stored_image(2), False)
+    again.rate(stored_image(3), True)
     assert [rating.liked for rating in reopened(me).ratings] == [True, True, False, True]
     assert again.skipped == (cut > 1)  # with the line feed alone missing the line itself is whole
 
@@ -100,17 +103,17 @@ def test_half_a_line_costs_that_line(me, cut):
     + [b'{"image": "' + b"a" * 64 + b'", "liked": ' + rest for rest in (b'3, "time": 1}', b'true, "time": 1e999}')],
 )
 def test_lines_that_cannot_be_read_are_left_out_and_counted(me, bad):
-    me.rate(picture(1), True)
+    me.rate(stored_image(1), True)
     with ratings_file(me).open("ab") as file:
         file.write(bad + b"\n")
-    me.rate(picture(2), False)
+    me.rate(stored_image(2), False)
     assert (len(reopened(me).ratings), reopened(me).skipped) == (2, 1)
 
 
 def test_a_newer_format_is_refused_by_name(me):
-    me.rate(picture(1), True)
+    me.rate(stored_image(1), True)
     ratings_file(me).write_text('{"prefgen_profile": 9}\n')
-    with pytest.raises(ProfileError, match="is a profile of format 9, expected 1: update PrefGen"):
+    with pytest.raises(ProfileError, match=r"has format 9; expected 1\. Update PrefGen"):
         _ = reopened(me).ratings
 
 
@@ -122,77 +125,77 @@ def test_a_newer_format_is_refused_by_name(me):
     ],
 )
 def test_names_that_could_leave_the_folder_are_refused(profiles, name):
-    with pytest.raises(ProfileError, match="cannot be the name of a profile, expected up to 64 letters"):
+    with pytest.raises(ProfileError, match="cannot be the name of a profile; expected up to 64 letters"):
         profiles.profile(name)
 
 
 @pytest.mark.parametrize("name", ["me", "Ада", "花子 2", "v1.5", "a-b_c"])
 def test_names_of_any_language_are_folders(profiles, name):
-    profiles.profile(name).rate(picture(1), True)
+    profiles.profile(name).rate(stored_image(1), True)
     assert profiles.names() == [name]
     assert (profiles.root / name / "ratings.jsonl").is_file()
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path):
-    with pytest.raises(ProfileError, match="'ADA' is one of the people who come with the pack"):
-        Profiles(tmp_path, taken=["ada"]).profile("ADA")
+    with pytest.raises(ProfileError, match="'ADA' is the name of a bundled user"):
+        Profiles(tmp_path, reserved_names=["ada"]).profile("ADA")
 
 
 def test_a_forgotten_image_leaves_no_trace(me):
-    me.rate(picture(1), True, "a secret")
-    me.rate(picture(2), True)
-    me.rate(picture(1), False, "a secret")
+    me.rate(stored_image(1), True, "a secret")
+    me.rate(stored_image(2), True)
+    me.rate(stored_image(1), False, "a secret")
     other = reopened(me)
     assert len(other.ratings) == 2
-    (me.images / ".part").write_bytes(picture(1).digest.encode())  # as a writer leaves it that was killed
-    me.forget_image(picture(1).digest)
+    (me.images / ".part").write_bytes(stored_image(1).digest.encode())  # as a writer leaves it that was killed
+    me.forget_image(stored_image(1).digest)
     everything = b"".join(path.read_bytes() for path in me.folder.rglob("*") if path.is_file())
-    assert picture(1).digest.encode() not in everything
+    assert stored_image(1).digest.encode() not in everything
     assert b"a secret" not in everything
-    assert not [path for path in me.folder.rglob("*") if picture(1).digest in path.name]
-    assert [rating.image for rating in other.ratings] == [picture(2).digest], "others notice that the file is new"
-    with pytest.raises(ProfileNotFoundError, match="may be forgotten already"):
-        me.forget_image(picture(1).digest)
+    assert not [path for path in me.folder.rglob("*") if stored_image(1).digest in path.name]
+    assert [rating.image for rating in other.ratings] == [stored_image(2).digest], "others notice that the file is new"
+    with pytest.raises(ProfileNotFoundError, match="any more"):
+        me.forget_image(stored_image(1).digest)
 
 
 def test_a_forgotten_profile_is_gone_and_may_begin_anew(profiles, me):
-    me.rate(picture(1), True)
+    me.rate(stored_image(1), True)
     version = me.version
     profiles.forget("me")
     assert (profiles.names(), me.ratings) == ([], [])
     assert [path.name for path in profiles.root.iterdir()] == [".lock"]
     with pytest.raises(ProfileNotFoundError, match="There is no profile 'me'"):
         profiles.forget("me")
-    me.rate(picture(2), True)
-    assert [rating.image for rating in reopened(me).ratings] == [picture(2).digest]
+    me.rate(stored_image(2), True)
+    assert [rating.image for rating in reopened(me).ratings] == [stored_image(2).digest]
     assert me.version != version
 
 
 def test_a_clock_that_is_set_back_does_not_turn_the_order(me, monkeypatch):
-    me.rate(picture(1), True)
+    me.rate(stored_image(1), True)
     monkeypatch.setattr(time, "time", lambda: 1000.0)
-    me.rate(picture(2), True)
-    assert [rating.image for rating in me.ratings] == [picture(1).digest, picture(2).digest]
+    me.rate(stored_image(2), True)
+    assert [rating.image for rating in me.ratings] == [stored_image(1).digest, stored_image(2).digest]
 
 
 def test_a_writer_that_does_not_let_go_is_named(tmp_path):
-    me = Profiles(tmp_path, patience=0.05).profile("me")
+    me = Profiles(tmp_path, lock_timeout=0.05).profile("me")
     with (
-        locked(tmp_path / ".lock"),
+        write_lock(tmp_path / ".lock"),
         pytest.raises(ProfileUnavailableError, match=r"has been writing to .* for 0\.05 seconds"),
     ):
-        me.rate(picture(1), True)
-    me.rate(picture(1), True)
+        me.rate(stored_image(1), True)
+    me.rate(stored_image(1), True)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ProfileUnavailableError, match=r"could not be made .*: let ComfyUI write to that folder"):
-        Profiles(tmp_path / "file" / "profiles").profile("me").rate(picture(1), True)
+    with pytest.raises(ProfileUnavailableError, match=r"could not be created .* Allow ComfyUI to write to its folder"):
+        Profiles(tmp_path / "file" / "profiles").profile("me").rate(stored_image(1), True)
 
 
 def test_a_full_disk_leaves_what_was_there(me, monkeypatch):
-    me.rate(picture(1), True)
+    me.rate(stored_image(1), True)
     before = ratings_file(me).read_bytes()
     write = os.write
 
@@ -202,14 +205,14 @@ def test_a_full_disk_leaves_what_was_there(me, monkeypatch):
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(ProfileUnavailableError, match="No space left on device"):
-        me.rate(picture(1).digest, False)
+        me.rate(stored_image(1).digest, False)
     assert ratings_file(me).read_bytes() == before
 
 
 def rate_many(root, first, count):
     me = Profiles(root).profile("me")
     for number in range(first, first + count):
-        me.rate(picture(number), number % 2 == 0)
+        me.rate(stored_image(number), number % 2 == 0)
 
 
 def test_two_writers_lose_and_double_nothing(profiles, me):
@@ -221,5 +224,5 @@ def test_two_writers_lose_and_double_nothing(profiles, me):
     for writer in writers:
         writer.join(60)
         assert writer.exitcode == 0
-    assert sorted(line["image"] for line in lines(me)) == sorted(picture(number).digest for number in range(40))
+    assert sorted(line["image"] for line in lines(me)) == sorted(stored_image(number).digest for number in range(40))
     assert me.skipped == 0

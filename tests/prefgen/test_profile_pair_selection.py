@@ -11,7 +11,7 @@ import torch
 from prefgen.errors import HistoryError, ImageError, ProfileError, ProfileNotFoundError
 from prefgen.history import LikedImages
 from prefgen.profile import Profiles, SelectionConfig, read_history, select_history
-from tests.prefgen.profiles import digest, picture, ratings_file
+from tests.prefgen.profiles import digest, ratings_file, stored_image
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def me(tmp_path):
 
 
 def pixels(number):
-    return picture(number).pixels.getpixel((0, 0))
+    return stored_image(number).image.getpixel((0, 0))
 
 
 def colour(image):
@@ -28,8 +28,8 @@ def colour(image):
 
 
 def test_ratings_become_a_history_of_the_images_themselves(me):
-    me.rate_all([(picture(1), True), (picture(2), False)], "a cat")
-    me.rate_all([(picture(3), True), (picture(4), False)], "a dog")
+    me.rate_all([(stored_image(1), True), (stored_image(2), False)], "a cat")
+    me.rate_all([(stored_image(3), True), (stored_image(4), False)], "a dog")
     history = read_history(me, select_history(me, SelectionConfig()))
     assert (history.name, [pair.prompt for pair in history.pairs]) == ("me", ["a cat", "a dog"])
     assert [(colour(pair.liked), colour(pair.disliked)) for pair in history.pairs] == [
@@ -40,51 +40,51 @@ def test_ratings_become_a_history_of_the_images_themselves(me):
 
 
 def test_likes_alone_are_liked_images_and_no_history(me):
-    me.rate_all([(picture(1), True), (picture(2), True)])
+    me.rate_all([(stored_image(1), True), (stored_image(2), True)])
     found = read_history(me, select_history(me, SelectionConfig()))
     assert isinstance(found, LikedImages)
     assert [colour(image) for image in found.liked] == [pixels(1), pixels(2)]
-    with pytest.raises(HistoryError, match=r"'me' has 2 liked images and has disliked none.*dislike an image"):
+    with pytest.raises(HistoryError, match=r"'me' has 2 likes and no dislikes.*Dislike at least one image"):
         _ = found.pairs
     with pytest.raises(HistoryError):
         bool(found)  # never mistaken for no history at all
-    me.rate(picture(3), False)
+    me.rate(stored_image(3), False)
     history = read_history(me, select_history(me, SelectionConfig()))
     assert [colour(pair.disliked) for pair in history.pairs] == [pixels(3)] * 2
 
 
 def test_dislikes_alone_say_what_is_missing(me):
-    with pytest.raises(ProfileNotFoundError, match="Nothing is rated in the profile 'me'"):
+    with pytest.raises(ProfileNotFoundError, match="'me' has no ratings"):
         select_history(me, SelectionConfig())
-    me.rate(picture(1), False)
-    with pytest.raises(ProfileError, match=r"Nothing is liked in the profile 'me' \(1 disliked\)"):
+    me.rate(stored_image(1), False)
+    with pytest.raises(ProfileError, match=r"'me' has 1 dislikes and no likes"):
         select_history(me, SelectionConfig())
 
 
 def test_the_choice_changes_only_when_the_history_does(me):
-    me.rate_all([(picture(1), True), (picture(2), False)], "a cat")
-    me.rate_all([(picture(3), True), (picture(4), False)], "a dog")
+    me.rate_all([(stored_image(1), True), (stored_image(2), False)], "a cat")
+    me.rate_all([(stored_image(3), True), (stored_image(4), False)], "a dog")
     latest = select_history(me, SelectionConfig(1)).digest
-    me.undo(picture(1).digest)
+    me.undo(stored_image(1).digest)
     assert select_history(me, SelectionConfig(1)).digest == latest, "an old pair that is not among the latest"
-    me.rate(picture(5), True, "a dog")
+    me.rate(stored_image(5), True, "a dog")
     assert select_history(me, SelectionConfig(1)).digest != latest
     me.undo()
     assert select_history(me, SelectionConfig(1)).digest == latest, "and back again"
 
 
 def test_an_image_that_is_gone_is_left_out(me):
-    me.rate_all([(picture(number), number < 2) for number in range(4)])
-    me.image_path(picture(3).digest).unlink()
-    assert {image for pair in select_history(me, SelectionConfig()).shown for image in pair.images} == {
-        picture(number).digest for number in range(3)
+    me.rate_all([(stored_image(number), number < 2) for number in range(4)])
+    me.image_path(stored_image(3).digest).unlink()
+    assert {image for pair in select_history(me, SelectionConfig()).items for image in pair.images} == {
+        stored_image(number).digest for number in range(3)
     }
 
 
 def test_a_broken_image_is_named(me):
-    me.rate_all([(picture(1), True), (picture(2), False)])
-    me.image_path(picture(2).digest).write_bytes(b"RIFF")
-    with pytest.raises(ImageError, match=picture(2).digest):
+    me.rate_all([(stored_image(1), True), (stored_image(2), False)])
+    me.image_path(stored_image(2).digest).write_bytes(b"RIFF")
+    with pytest.raises(ImageError, match=stored_image(2).digest):
         read_history(me, select_history(me, SelectionConfig()))
 
 
@@ -117,13 +117,13 @@ def test_ten_thousand_ratings_load_at_once(large):
 
 @pytest.mark.parametrize("rule", ["latest", "diverse", "same prompt"])
 def test_eight_of_ten_thousand_are_chosen_without_opening_an_image(large, rule):
-    assert len(select_history(large, SelectionConfig(8, rule, 1.0)).shown) == 8
+    assert len(select_history(large, SelectionConfig(8, rule, 1.0)).items) == 8
 
 
 def test_memory_follows_the_pairs_and_not_the_images(me):
     """40 images of 3 MB as tensors; a history of one pair holds two of them."""
     for number in range(20):
-        me.rate_all([(picture(2 * number, (512, 512)), True), (picture(2 * number + 1, (512, 512)), False)])
+        me.rate_all([(stored_image(2 * number, (512, 512)), True), (stored_image(2 * number + 1, (512, 512)), False)])
     fresh = Profiles(me.profiles.root).profile("me")
     tracemalloc.start()
     history = read_history(fresh, select_history(fresh, SelectionConfig(1)))

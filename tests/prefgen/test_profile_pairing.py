@@ -3,7 +3,7 @@
 import pytest
 
 from prefgen.errors import ProfileError
-from prefgen.profile.pairing import RatedPair, SelectionConfig, derive_pairs, liked_images, select
+from prefgen.profile.pairing import RatedPair, SelectionConfig, derive_pairs, liked_images, select_pairs
 from prefgen.profile.ratings import Rating
 from tests.prefgen.profiles import DAY
 
@@ -59,7 +59,7 @@ def spaced(count, looks=None, prompts=None, days=1.0):
 
 
 def chosen(found, most, rule, half_life=0.0):
-    return [int(pair.liked.image[1:]) for pair in select(found, SelectionConfig(most, rule, half_life))]
+    return [int(pair.liked.image[1:]) for pair in select_pairs(found, SelectionConfig(most, rule, half_life))]
 
 
 def test_the_latest_are_the_newest_in_their_order():
@@ -104,11 +104,13 @@ def test_age_is_counted_from_the_newest_rating():
 
 def test_liked_images_alone_are_chosen_alike():
     found = liked_images(rated("a+1 b+2 c+3"))
-    assert [shown.images for shown in select(found, SelectionConfig(2))] == [("b",), ("c",)]
-    assert len(select(found, SelectionConfig(2, "diverse"))) == 2
+    assert [shown.images for shown in select_pairs(found, SelectionConfig(2))] == [("b",), ("c",)]
+    assert len(select_pairs(found, SelectionConfig(2, "diverse"))) == 2
 
 
-@pytest.mark.parametrize("change", [{"most": 0}, {"rule": "best"}, {"half_life": -1.0}, {"half_life": float("nan")}])
+@pytest.mark.parametrize(
+    "change", [{"max_pairs": 0}, {"rule": "best"}, {"half_life_days": -1.0}, {"half_life_days": float("nan")}]
+)
 def test_a_choice_of_nothing_is_refused(change):
-    with pytest.raises(ProfileError, match="correct the choice"):
+    with pytest.raises(ProfileError, match="; expected "):
         SelectionConfig(**change)

@@ -70,5 +70,5 @@ def test_without_targets_there_are_no_tokens_to_share(model):
 
 def test_liked_images_alone_are_no_choice(model, targets):
     alone = LikedImages(tuple(pair.liked for pair in tiny.history().pairs), "ada")
-    with pytest.raises(HistoryError, match="dislike an image at least"):
+    with pytest.raises(HistoryError, match="Dislike at least one image"):
         compute_preference_direction(model, alone, targets)

@@ -1,7 +1,7 @@
-"""Draws a person's profile as one picture: rated images, held-out scores, and similar users.
+"""Draws the picture of a profile: rated images, cross-validated scores, and similar users.
 
 `content.py` holds what is drawn, `canvas.py` and `fonts.py` do the drawing, and each section has a file of its own:
-`image_wall.py`, `score_axis.py`, `similar_users.py`. Nothing here depends on ComfyUI, and the wall needs no model.
+`image_wall.py`, `score_axis.py`, `similar_users.py`. Nothing here depends on ComfyUI.
 """
 
 from __future__ import annotations
@@ -11,26 +11,37 @@ from typing import TYPE_CHECKING
 
 from . import image_wall, score_axis, similar_users
 from .canvas import Sheet
-from .content import PanelUser, RatedThumbnail, SimilarUser
+from .content import PanelContent, RatedThumbnail, SimilarUser
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Kin", "Person", "Shown", "draw_panel"]
+__all__ = ["PanelContent", "RatedThumbnail", "SimilarUser", "draw_panel"]
 
 
 def draw_panel(
-    person: PanelUser, scored: Sequence[RatedThumbnail] = (), kin: Sequence[SimilarUser] = (), notes: Sequence[str] = ()
+    content: PanelContent,
+    scored: Sequence[RatedThumbnail] = (),
+    similar: Sequence[SimilarUser] = (),
+    notes: Sequence[str] = (),
 ) -> Image:
-    """The picture, RGB. scored: images with their score; kin: others, the most alike first; each section is left out
-    where it is empty. notes: sentences that stand at the end."""
+    """Draw the picture of a profile. Empty sections are left out.
+
+    Args:
+        scored: Images with their scores.
+        similar: Other users, the most similar first.
+        notes: Sentences at the end.
+
+    Returns:
+        An RGB image.
+    """
     sheet = Sheet()
-    image_wall.draw(sheet, person)
+    image_wall.draw(sheet, content)
     if scored:
         score_axis.draw(sheet, scored)
-    if kin:
-        similar_users.draw(sheet, kin)
+    if similar:
+        similar_users.draw(sheet, similar)
     for note in notes:
-        sheet.gap(14)
+        sheet.skip(14)
         sheet.paragraph(note)
     return sheet.image()

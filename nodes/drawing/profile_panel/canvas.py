@@ -1,4 +1,4 @@
-"""Paper to draw on, which grows downwards. Lengths are pixels of the finished picture."""
+"""A sheet to draw on, which grows downwards. Lengths are pixels of the finished picture."""
 
 from __future__ import annotations
 
@@ -7,102 +7,109 @@ from PIL import Image, ImageDraw, ImageOps
 from .fonts import font_for
 
 WIDTH, MARGIN = 760, 26
-FINE = 2
-"""Everything is drawn so many times larger, and scaled down in the end: edges come out smooth."""
+SUPERSAMPLING = 2
+"""The sheet is drawn larger by this factor and scaled down at the end, for smooth edges."""
 
 PAPER, INK, SOFT, FAINT = (250, 248, 244), (52, 48, 44), (128, 122, 114), (228, 223, 214)
 LIKED, DISLIKED = (46, 139, 87), (201, 74, 62)
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 class Sheet:
-    """y: where the next thing goes."""
+    """A sheet of fixed width.
+
+    Attributes:
+        left, right: Horizontal positions of the margins.
+        y: Vertical position of the next element.
+    """
 
     left, right = MARGIN, WIDTH - MARGIN
 
     def __init__(self) -> None:
         self.y = float(MARGIN)
-        self._image = Image.new("RGB", (WIDTH * FINE, 400 * FINE), PAPER)
+        self._image = Image.new("RGB", (WIDTH * SUPERSAMPLING, 400 * SUPERSAMPLING), PAPER)
         self._draw = ImageDraw.Draw(self._image)
 
     @property
-    def across(self) -> int:
+    def width(self) -> int:
         """The width between the margins."""
         return self.right - self.left
 
-    def gap(self, height: float) -> None:
-        """Go down, making room."""
+    def skip(self, height: float) -> None:
+        """Move the next element down."""
         self.y += height
-        self._reach(self.y)
+        self._grow_to(self.y)
 
-    def _reach(self, y: float) -> None:
-        if y * FINE > self._image.height:
-            taller = Image.new("RGB", (self._image.width, round(y * FINE * 1.5)), PAPER)
+    def _grow_to(self, y: float) -> None:
+        if y * SUPERSAMPLING > self._image.height:
+            taller = Image.new("RGB", (self._image.width, round(y * SUPERSAMPLING * 1.5)), PAPER)
             taller.paste(self._image, (0, 0))
             self._image, self._draw = taller, ImageDraw.Draw(taller)
 
     def image(self) -> Image.Image:
-        """What was drawn, as high as it is, with a margin below."""
+        """Return the picture, with a margin below the last element."""
         height = round(self.y + MARGIN)
-        self._reach(height)
-        whole = self._image.crop((0, 0, WIDTH * FINE, height * FINE))
-        return whole.resize((WIDTH, height), Image.Resampling.LANCZOS)
+        self._grow_to(height)
+        cropped = self._image.crop((0, 0, WIDTH * SUPERSAMPLING, height * SUPERSAMPLING))
+        return cropped.resize((WIDTH, height), Image.Resampling.LANCZOS)
 
-    def text(self, x: float, y: float, text: str, size: int = 16, colour: Colour = INK, anchor: str = "la") -> float:
-        """Write one line; returns its width. anchor: Pillow's."""
-        self._reach(y + 2 * size)
-        font, text = font_for(text.replace("\n", " "), size * FINE)
-        self._draw.text((x * FINE, y * FINE), text, colour, font, anchor=anchor)
-        return font.getlength(text) / FINE
+    def text(self, x: float, y: float, text: str, size: int = 16, color: Color = INK, anchor: str = "la") -> float:
+        """Write one line, and return its width. For `anchor` see Pillow."""
+        self._grow_to(y + 2 * size)
+        font, text = font_for(text.replace("\n", " "), size * SUPERSAMPLING)
+        self._draw.text((x * SUPERSAMPLING, y * SUPERSAMPLING), text, color, font, anchor=anchor)
+        return font.getlength(text) / SUPERSAMPLING
 
-    def fitted(self, text: str, size: int, width: float) -> str:
-        """A text cut, with dots, so that it is no wider."""
-        font, text = font_for(text.replace("\n", " "), size * FINE)
-        if font.getlength(text) <= width * FINE:
+    def truncated(self, text: str, size: int, width: float) -> str:
+        """Shorten a text to a width, with an ellipsis."""
+        font, text = font_for(text.replace("\n", " "), size * SUPERSAMPLING)
+        if font.getlength(text) <= width * SUPERSAMPLING:
             return text
-        while text and font.getlength(text + "...") > width * FINE:
+        while text and font.getlength(text + "...") > width * SUPERSAMPLING:
             text = text[:-1]
         return text + "..."
 
-    def paragraph(self, text: str, size: int = 15, colour: Colour = SOFT) -> None:
-        """Write over the whole width, in as many lines as it takes, and go below."""
+    def paragraph(self, text: str, size: int = 15, color: Color = SOFT) -> None:
+        """Write a text over the whole width in as many lines as needed, and move below it."""
         line = ""
         for word in [*text.split(), None]:
             longer = f"{line} {word}".strip()
-            if word is None or (line and font_for(longer, size * FINE)[0].getlength(longer) > self.across * FINE):
-                self.text(self.left, self.y, line, size, colour)
-                self.gap(size * 1.4)
+            too_long = font_for(longer, size * SUPERSAMPLING)[0].getlength(longer) > self.width * SUPERSAMPLING
+            if word is None or (line and too_long):
+                self.text(self.left, self.y, line, size, color)
+                self.skip(size * 1.4)
                 longer = word
             line = longer
 
-    def box(self, x: float, y: float, width: float, height: float, colour: Colour, radius: float = 0) -> None:
-        """A filled rectangle, with round corners."""
-        self._reach(y + height)
+    def box(self, x: float, y: float, width: float, height: float, color: Color, radius: float = 0) -> None:
+        """Draw a filled rectangle with rounded corners."""
+        self._grow_to(y + height)
         if width > 0 and height > 0:
-            sides = [x * FINE, y * FINE, (x + width) * FINE - 1, (y + height) * FINE - 1]
-            self._draw.rounded_rectangle(sides, radius * FINE, colour)
+            corners = [x, y, x + width, y + height]
+            left, top, right, bottom = (value * SUPERSAMPLING for value in corners)
+            self._draw.rounded_rectangle([left, top, right - 1, bottom - 1], radius * SUPERSAMPLING, color)
 
-    def disc(self, x: float, y: float, radius: float, colour: Colour, filled: bool) -> None:
-        """A circle around a point, filled or a ring."""
-        sides = [(x - radius) * FINE, (y - radius) * FINE, (x + radius) * FINE, (y + radius) * FINE]
+    def circle(self, x: float, y: float, radius: float, color: Color, filled: bool) -> None:
+        """Draw a disc or a ring around a point."""
+        corners = [value * SUPERSAMPLING for value in (x - radius, y - radius, x + radius, y + radius)]
         if filled:
-            self._draw.ellipse(sides, fill=colour)
+            self._draw.ellipse(corners, fill=color)
         else:
-            self._draw.ellipse(sides, outline=colour, width=round(2.5 * FINE))
+            self._draw.ellipse(corners, outline=color, width=round(2.5 * SUPERSAMPLING))
 
-    def marker(self, x: float, y: float, colour: Colour, down: bool) -> None:
-        """A small triangle whose tip is at a point."""
-        side, height = 7 * FINE, (-10 if down else 10) * FINE
-        x, y = x * FINE, y * FINE
-        self._draw.polygon([(x, y), (x - side, y + height), (x + side, y + height)], fill=colour)
+    def marker(self, x: float, y: float, color: Color, down: bool) -> None:
+        """Draw a small triangle with its tip at a point."""
+        side, height = 7 * SUPERSAMPLING, (-10 if down else 10) * SUPERSAMPLING
+        x, y = x * SUPERSAMPLING, y * SUPERSAMPLING
+        self._draw.polygon([(x, y), (x - side, y + height), (x + side, y + height)], fill=color)
 
-    def picture(self, image: Image.Image, x: float, y: float, side: float, frame: Colour | None = None) -> None:
-        """An image as a square, what is longer cut off, in a frame of a colour."""
-        line = min(4, max(2, side // 24)) if frame else 0
+    def picture(self, image: Image.Image, x: float, y: float, side: float, frame: Color | None = None) -> None:
+        """Draw an image cropped to a square, with an optional frame."""
+        border = min(4, max(2, side // 24)) if frame else 0
         if frame:
-            self.box(x, y, side, side, frame, radius=line + 1)
-        inner = round((side - 2 * line) * FINE)
-        self._reach(y + side)
-        fitted = ImageOps.fit(image.convert("RGB"), (inner, inner), Image.Resampling.LANCZOS)
-        self._image.paste(fitted, (round((x + line) * FINE), round((y + line) * FINE)))
+            self.box(x, y, side, side, frame, radius=border + 1)
+        inner = round((side - 2 * border) * SUPERSAMPLING)
+        self._grow_to(y + side)
+        square = ImageOps.fit(image.convert("RGB"), (inner, inner), Image.Resampling.LANCZOS)
+        self._image.paste(square, (round((x + border) * SUPERSAMPLING), round((y + border) * SUPERSAMPLING)))

@@ -1,4 +1,4 @@
-"""What a panel shows."""
+"""The content of a panel, as dataclasses."""
 
 from __future__ import annotations
 
@@ -11,29 +11,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RatedThumbnail:
-    """One rated image. picture: RGB, of any size. score: Q, where it is known."""
+    """One rated image.
 
-    picture: Image
+    Attributes:
+        image: RGB, of any size.
+        score: The score (Q, 0 to 1), where it is known.
+    """
+
+    image: Image
     liked: bool
     score: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class PanelUser:
-    """Whose profile it is. liked, disliked: how many in all. shown: the newest of them, newest first."""
+class PanelContent:
+    """The user, and the images on the wall.
+
+    Attributes:
+        liked, disliked: Number of ratings.
+        rated: The newest rated images, newest first.
+    """
 
     name: str
     liked: int
     disliked: int
-    shown: tuple[RatedThumbnail, ...] = ()
+    rated: tuple[RatedThumbnail, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class SimilarUser:
-    """Somebody whom the person is compared with. faces: a few images they liked. likeness: -1 to 1. tokens: what each
-    preference token brings to the likeness of attention."""
+    """Another user, and how similar their taste is.
+
+    Attributes:
+        thumbnails: A few images that this user liked.
+        similarity: -1 to 1, see `prefgen.user_similarity.user_similarity`.
+        tokens: Each preference token's contribution to the similarity of attention.
+    """
 
     name: str
-    faces: tuple[Image, ...]
-    likeness: float
+    thumbnails: tuple[Image, ...]
+    similarity: float
     tokens: tuple[float, ...] = ()

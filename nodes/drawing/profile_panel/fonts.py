@@ -1,4 +1,4 @@
-"""Letters in any size. Pillow's own font knows Latin; for other names one of the system's is looked for."""
+"""Finds a font for a text. Pillow's own font has Latin letters only, so system fonts are tried for others."""
 
 from __future__ import annotations
 
@@ -6,36 +6,39 @@ from functools import lru_cache
 
 from PIL import ImageFont
 
-OTHERS = (
+SYSTEM_FONTS = (
     *("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "SourceHanSans-Regular.ttc", "wqy-microhei.ttc"),
     *("msyh.ttc", "YuGothM.ttc", "meiryo.ttc", "malgun.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc"),
     *("Arial Unicode.ttf", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "segoeui.ttf", "arial.ttf"),
 )
-"""Fonts of Linux, Windows and macOS that know more letters, by file name."""
+"""File names of fonts on Linux, Windows and macOS."""
 
-NO_LETTER = "\uffff"
+UNASSIGNED = "\uffff"
+"""A character that no font has."""
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @lru_cache(maxsize=64)
-def _opened(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont | None:
+def _load(name: str, size: int) -> Font | None:
     try:
         return ImageFont.truetype(name, size) if name else ImageFont.load_default(size)
     except OSError:
         return None
 
 
-def _knows(font: ImageFont.FreeTypeFont, text: str) -> bool:
-    """Whether there is a letter for each; a font draws one and the same box for those that it lacks."""
-    box = bytes(font.getmask(NO_LETTER))
-    return not any(bytes(font.getmask(letter)) == box for letter in set(text) if not letter.isspace())
+def _has_characters(font: ImageFont.FreeTypeFont, text: str) -> bool:
+    """Return whether a font has all characters of a text. It draws the same box for each that it lacks."""
+    box = bytes(font.getmask(UNASSIGNED))
+    return not any(bytes(font.getmask(character)) == box for character in set(text) if not character.isspace())
 
 
-def font_for(text: str, size: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, str]:
-    """A font in which to write a text, and the text as it can be written: "?" for letters that no font here has."""
-    usual = _opened("", size)
+def font_for(text: str, size: int) -> tuple[Font, str]:
+    """Return a font, and the text with "?" in place of characters that no font here has."""
+    default = _load("", size)
     if text.isascii():
-        return usual, text
-    for font in (usual, *(_opened(name, size) for name in OTHERS)):
-        if font is not None and _knows(font, text):
+        return default, text
+    for font in (default, *(_load(name, size) for name in SYSTEM_FONTS)):
+        if font is not None and _has_characters(font, text):
             return font, text
-    return usual, "".join(letter if letter.isspace() or _knows(usual, letter) else "?" for letter in text)
+    return default, "".join(one if one.isspace() or _has_characters(default, one) else "?" for one in text)

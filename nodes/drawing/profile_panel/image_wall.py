@@ -1,80 +1,77 @@
-"""Who it is, how much they rated, and the newest of what they liked and disliked, side by side."""
+"""Draws the user's name, the number of ratings, and the newest liked and disliked images side by side."""
 
 from __future__ import annotations
 
-from .canvas import (
-    DISLIKED,
-    FAINT,
-    INK,
-    LIKED,
-    SOFT,
-    Colour,
-    Sheet,
-)
-from .content import PanelUser
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-GAP, BETWEEN = 7, 26
+from .canvas import DISLIKED, FAINT, INK, LIKED, SOFT, Color, Sheet
+from .content import PanelContent
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+GAP, SIDE_GAP = 7, 26
+"""Pixels between images, and between the two sides."""
+
 COLUMNS = ((4, 2), (9, 3), (20, 4), (40, 5))
-"""Images on the fuller side, and in how many columns both are shown; more have six."""
+"""Maximum number of images on a side, and the number of columns for it."""
+
+MAX_COLUMNS = 6
+SPLIT_GAP = 4
+"""Pixels between the two parts of the bar."""
 
 
-def draw(sheet: Sheet, person: PanelUser) -> None:
-    """The section."""
-    rated = person.liked + person.disliked
-    sheet.text(sheet.left, sheet.y, sheet.fitted(person.name, 36, sheet.across * 0.6), 36, INK)
-    sheet.text(sheet.right, sheet.y + 16, f"{rated} rated", 18, SOFT, "ra")
-    sheet.gap(60)
-    _balance(sheet, person)
-    sides = [[shown for shown in person.shown if shown.liked is liked] for liked in (True, False)]
+def draw(sheet: Sheet, content: PanelContent) -> None:
+    """Draw the section."""
+    total = content.liked + content.disliked
+    sheet.text(sheet.left, sheet.y, sheet.truncated(content.name, 36, sheet.width * 0.6), 36, INK)
+    sheet.text(sheet.right, sheet.y + 16, f"{total} rated", 18, SOFT, "ra")
+    sheet.skip(60)
+    _draw_bar(sheet, content)
+    sides = [[rated.image for rated in content.rated if rated.liked is liked] for liked in (True, False)]
     most = max(map(len, sides))
-    columns = next((across for up_to, across in COLUMNS if most <= up_to), 6)
-    width = (sheet.across - BETWEEN) / 2
-    top, ends = sheet.y, []
-    for place, (shown, count, colour, word) in enumerate(
-        zip(sides, (person.liked, person.disliked), (LIKED, DISLIKED), ("liked", "disliked"), strict=True)
-    ):
-        x = sheet.left + place * (width + BETWEEN)
-        ends.append(_side(sheet, [one.picture for one in shown], count, word, colour, x, top, width, columns))
-    sheet.gap(max(ends) - top)
+    columns = next((columns for count, columns in COLUMNS if most <= count), MAX_COLUMNS)
+    width = (sheet.width - SIDE_GAP) / 2
+    right_x = sheet.left + width + SIDE_GAP
+    bottoms = [
+        _draw_side(sheet, sides[0], content.liked, "liked", LIKED, sheet.left, width, columns),
+        _draw_side(sheet, sides[1], content.disliked, "disliked", DISLIKED, right_x, width, columns),
+    ]
+    sheet.skip(max(bottoms) - sheet.y)
 
 
-def _balance(sheet: Sheet, person: PanelUser) -> None:
-    """How liked and disliked divide what was rated."""
-    rated = person.liked + person.disliked
-    sheet.box(sheet.left, sheet.y, sheet.across, 10, FAINT, 5)
-    if rated:
-        split = (sheet.across - 4 * bool(person.liked and person.disliked)) * person.liked / rated
-        sheet.box(sheet.left, sheet.y, split, 10, LIKED, min(5, split / 2))
-        rest = sheet.across - split - 4 * bool(person.liked and person.disliked)
-        sheet.box(sheet.right - rest, sheet.y, rest, 10, DISLIKED, min(5, rest / 2))
-    sheet.gap(26)
+def _draw_bar(sheet: Sheet, content: PanelContent) -> None:
+    """Draw the shares of likes and dislikes."""
+    total = content.liked + content.disliked
+    sheet.box(sheet.left, sheet.y, sheet.width, 10, FAINT, 5)
+    if total:
+        gap = SPLIT_GAP * bool(content.liked and content.disliked)
+        liked_width = (sheet.width - gap) * content.liked / total
+        sheet.box(sheet.left, sheet.y, liked_width, 10, LIKED, min(5, liked_width / 2))
+        disliked_width = sheet.width - liked_width - gap
+        sheet.box(sheet.right - disliked_width, sheet.y, disliked_width, 10, DISLIKED, min(5, disliked_width / 2))
+    sheet.skip(26)
 
 
-def _side(
-    sheet: Sheet,
-    pictures: list,
-    count: int,
-    word: str,
-    colour: Colour,
-    x: float,
-    top: float,
-    width: float,
-    columns: int,
+def _draw_side(
+    sheet: Sheet, images: Sequence[Image], count: int, word: str, color: Color, x: float, width: float, columns: int
 ) -> float:
-    """One half of the wall; returns where it ends."""
-    wide = sheet.text(x, top, str(count), 26, colour)
-    sheet.text(x + wide + 8, top + 8, word, 18, colour)
+    """Draw one side of the wall, and return the position of its bottom edge."""
+    top = sheet.y
+    count_width = sheet.text(x, top, str(count), 26, color)
+    sheet.text(x + count_width + 8, top + 8, word, 18, color)
     top += 42
-    side = (width - GAP * (columns - 1)) / columns
-    if not pictures:
+    if not images:
         sheet.box(x, top, width, 72, FAINT, 8)
         sheet.text(x + width / 2, top + 36, f"nothing {word} yet", 17, SOFT, "mm")
         return top + 72
-    for place, picture in enumerate(pictures):
-        across, down = place % columns, place // columns
-        sheet.picture(picture, x + across * (side + GAP), top + down * (side + GAP), side, colour)
-    end = top + (len(pictures) - 1) // columns * (side + GAP) + side
-    if count > len(pictures):
-        sheet.text(x + width, end + 6, f"and {count - len(pictures)} older", 15, SOFT, "ra")
-        end += 24
-    return end
+    size = (width - GAP * (columns - 1)) / columns
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        sheet.picture(image, x + column * (size + GAP), top + row * (size + GAP), size, color)
+    bottom = top + (len(images) - 1) // columns * (size + GAP) + size
+    if count > len(images):
+        sheet.text(x + width, bottom + 6, f"and {count - len(images)} older", 15, SOFT, "ra")
+        bottom += 24
+    return bottom

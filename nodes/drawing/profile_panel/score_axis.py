@@ -1,4 +1,4 @@
-"""Rated images along their scores: liked ones above the axis, disliked ones below."""
+"""Draws rated images along an axis of their scores: liked ones above it, disliked ones below."""
 
 from __future__ import annotations
 
@@ -7,93 +7,89 @@ from collections.abc import Sequence
 from statistics import median
 
 from ....prefgen.cross_validation import roc_auc
-from .canvas import (
-    DISLIKED,
-    FAINT,
-    INK,
-    LIKED,
-    PAPER,
-    SOFT,
-    Sheet,
-)
+from .canvas import DISLIKED, FAINT, INK, LIKED, PAPER, SOFT, Sheet
 from .content import RatedThumbnail
 
-SIDES, HIGHEST = (46, 40, 34, 28, 24, 20), 5
-"""How large images are shown: the largest size of which no more than so many lie above each other."""
+IMAGE_SIZES, MAX_LEVELS = (46, 40, 34, 28, 24, 20), 5
+"""Sizes of the images in pixels. The largest that needs at most `MAX_LEVELS` rows on each side is used."""
 
-LEAST_SPAN, STEPS = 0.2, 10
-AXIS = 34
+GAP = 3
+"""Pixels between images."""
+
+MIN_RANGE, STEPS = 0.2, 10
+"""Smallest range of the axis, and steps per unit."""
+
+AXIS_HEIGHT = 34
 
 
 def draw(sheet: Sheet, scored: Sequence[RatedThumbnail]) -> None:
-    """The section."""
-    sheet.gap(36)
+    """Draw the section."""
+    sheet.skip(36)
     sheet.text(sheet.left, sheet.y, "The model's guess for each image", 24, INK)
-    sheet.gap(36)
-    sheet.paragraph(f"Scored as if it had not been rated: 0 would be disliked, 1 liked. {_told(scored)}")
-    sheet.gap(10)
-    low, high = span([shown.score for shown in scored])
-    groups = [[shown for shown in scored if shown.liked is liked] for liked in (True, False)]
-    for side in SIDES:
-        width = sheet.across - side
-        places = [[width * (shown.score - low) / (high - low) for shown in group] for group in groups]
-        levels = [stacked(xs, side + 3) for xs in places]
-        heights = [max(found, default=-1) + 1 for found in levels]
-        if max(heights) <= HIGHEST:
+    sheet.skip(36)
+    sheet.paragraph(f"Scored as if it had not been rated: 0 would be disliked, 1 liked. {_summary(scored)}")
+    sheet.skip(10)
+    low, high = axis_range([rated.score for rated in scored])
+    sides = [[rated for rated in scored if rated.liked is liked] for liked in (True, False)]
+    for size in IMAGE_SIZES:
+        width = sheet.width - size
+        positions = [[width * (rated.score - low) / (high - low) for rated in side] for side in sides]
+        levels = [stack_levels(xs, size + GAP) for xs in positions]
+        heights = [max(side_levels, default=-1) + 1 for side_levels in levels]
+        if max(heights) <= MAX_LEVELS:
             break
-    axis = sheet.y + heights[0] * (side + 3)
-    _axis(sheet, axis, low, high, side)
-    for group, xs, found, above in zip(groups, places, levels, (True, False), strict=True):
-        for shown, x, level in zip(group, xs, found, strict=True):
-            y = axis - (level + 1) * (side + 3) if above else axis + AXIS + level * (side + 3)
-            sheet.picture(shown.picture, sheet.left + x, y, side, LIKED if above else DISLIKED)
-        if group:
-            x = sheet.left + side / 2 + width * (median(shown.score for shown in group) - low) / (high - low)
-            sheet.marker(x, axis + (11 if above else AXIS - 11), LIKED if above else DISLIKED, down=above)
-    sheet.gap((heights[0] + heights[1]) * (side + 3) + AXIS)
+    axis_y = sheet.y + heights[0] * (size + GAP)
+    _draw_axis(sheet, axis_y, low, high, size)
+    for side, xs, side_levels, above in zip(sides, positions, levels, (True, False), strict=True):
+        color = LIKED if above else DISLIKED
+        for rated, x, level in zip(side, xs, side_levels, strict=True):
+            y = axis_y - (level + 1) * (size + GAP) if above else axis_y + AXIS_HEIGHT + level * (size + GAP)
+            sheet.picture(rated.image, sheet.left + x, y, size, color)
+        if side:
+            x = sheet.left + size / 2 + width * (median(rated.score for rated in side) - low) / (high - low)
+            sheet.marker(x, axis_y + (11 if above else AXIS_HEIGHT - 11), color, down=above)
+    sheet.skip((heights[0] + heights[1]) * (size + GAP) + AXIS_HEIGHT)
 
 
-def _told(scored: Sequence[RatedThumbnail]) -> str:
-    liked, disliked = ([shown.score for shown in scored if shown.liked is side] for side in (True, False))
-    apart = roc_auc(liked, disliked)
-    if apart is None:
+def _summary(scored: Sequence[RatedThumbnail]) -> str:
+    """Describe how well the scores separate liked from disliked images."""
+    liked, disliked = ([rated.score for rated in scored if rated.liked is side] for side in (True, False))
+    auc = roc_auc(liked, disliked)
+    if auc is None:
         return "The triangle: the middle one."
     count = len(liked) * len(disliked)
     return (
-        f"Of a liked and a disliked one, the liked one is put first in {apart * count:.0f} of {count} cases (guessing: "
+        f"Of a liked and a disliked one, the liked one is put first in {auc * count:.0f} of {count} cases (guessing: "
         "half of them). Triangles: the middle ones."
     )
 
 
-def span(scores: Sequence[float]) -> tuple[float, float]:
-    """What part of [0, 1] the axis shows: all scores, in whole tenths, two of them at least."""
+def axis_range(scores: Sequence[float]) -> tuple[float, float]:
+    """Return the part of [0, 1] that the axis shows: all scores, in whole steps, at least `MIN_RANGE`."""
     low, high = math.floor(min(scores) * STEPS) / STEPS, math.ceil(max(scores) * STEPS) / STEPS
-    if high - low < LEAST_SPAN - 1e-9:
+    if high - low < MIN_RANGE - 1e-9:
         low = max(0.0, low - 1 / STEPS)
-        high = min(1.0, low + LEAST_SPAN)
-        low = min(low, high - LEAST_SPAN)
+        high = min(1.0, low + MIN_RANGE)
+        low = min(low, high - MIN_RANGE)
     return round(low, 1), round(high, 1)
 
 
-def stacked(xs: Sequence[float], side: float) -> list[int]:
-    """How high each lies so that none covers another; each as low as can be."""
+def stack_levels(xs: Sequence[float], size: float) -> list[int]:
+    """Return the lowest free level for each image, so that none covers another."""
     levels = [0] * len(xs)
-    rows: list[list[float]] = []
-    for place in sorted(range(len(xs)), key=lambda i: xs[i]):
-        level = next((i for i, row in enumerate(rows) if xs[place] - row[-1] >= side), len(rows))
-        if level == len(rows):
-            rows.append([])
-        rows[level].append(xs[place])
-        levels[place] = level
+    last_x: list[float] = []
+    for index in sorted(range(len(xs)), key=lambda i: xs[i]):
+        level = next((i for i, last in enumerate(last_x) if xs[index] - last >= size), len(last_x))
+        last_x[level : level + 1] = [xs[index]]
+        levels[index] = level
     return levels
 
 
-def _axis(sheet: Sheet, y: float, low: float, high: float, side: int) -> None:
-    middle = y + AXIS / 2
-    sheet.box(sheet.left, middle - 1, sheet.across, 2, FAINT)
+def _draw_axis(sheet: Sheet, y: float, low: float, high: float, size: int) -> None:
+    middle = y + AXIS_HEIGHT / 2
+    sheet.box(sheet.left, middle - 1, sheet.width, 2, FAINT)
     ticks = round((high - low) * STEPS)
     for tick in range(ticks + 1):
-        value = low + tick / STEPS
-        x = sheet.left + side / 2 + (sheet.across - side) * tick / ticks
+        x = sheet.left + size / 2 + (sheet.width - size) * tick / ticks
         sheet.box(x - 18, middle - 9, 36, 18, PAPER)
-        sheet.text(x, middle, f"{value:.1f}", 13, SOFT, "mm")
+        sheet.text(x, middle, f"{low + tick / STEPS:.1f}", 13, SOFT, "mm")

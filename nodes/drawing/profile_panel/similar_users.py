@@ -1,67 +1,72 @@
-"""Whom a person is like, and which preference tokens they share: a row for each of the others."""
+"""Draws one row for each compared user: how similar their taste is, and which preference tokens they share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from .canvas import (
-    DISLIKED,
-    FAINT,
-    INK,
-    LIKED,
-    SOFT,
-    Sheet,
-)
+from .canvas import DISLIKED, FAINT, INK, LIKED, SOFT, Sheet
 from .content import SimilarUser
 
-ROW, FACE, FACES = 58, 44, 3
-NAMES, TOKENS, BAR, NUMBER = 280, 224, 128, 62
-"""Pixels across for faces and name, the tokens, the bar of likeness, and its number."""
+ROW_HEIGHT, THUMBNAIL_SIZE, MAX_THUMBNAILS = 58, 44, 3
+NAMES_WIDTH, TOKENS_WIDTH, BAR_WIDTH, NUMBER_WIDTH = 280, 224, 128, 62
 
 
-def draw(sheet: Sheet, kin: Sequence[SimilarUser]) -> None:
-    """The section."""
-    tokens = max(len(other.tokens) for other in kin)
-    sheet.gap(36)
+def draw(sheet: Sheet, users: Sequence[SimilarUser]) -> None:
+    """Draw the section."""
+    token_count = max(len(user.tokens) for user in users)
+    sheet.skip(36)
     sheet.text(sheet.left, sheet.y, "Who chooses alike", 24, INK)
-    sheet.gap(36)
-    about = "Bars: how alike the model reads two people's choices, from opposite to the same."
-    if tokens:
-        about += (
+    sheet.skip(36)
+    legend = "Bars: how alike the model reads two people's choices, from opposite to the same."
+    if token_count:
+        legend += (
             " Circles: the preference tokens by which attention is alike (filled) or opposed (rings); larger is more."
         )
-    sheet.paragraph(about)
-    sheet.gap(8)
-    start, middle = sheet.left + NAMES, sheet.right - NUMBER - BAR / 2
-    step = TOKENS / max(tokens, 1)
-    for token in range(tokens):
-        sheet.text(start + step * (token + 0.5), sheet.y, str(token + 1), 13, SOFT, "ma")
-    sheet.text(middle - BAR / 2, sheet.y, "opposite", 13, SOFT, "la")
-    sheet.text(middle + BAR / 2, sheet.y, "same", 13, SOFT, "ra")
-    sheet.gap(24)
-    most = max((abs(part) for other in kin for part in other.tokens), default=0) or 1.0
-    largest = min(ROW / 2 - 4, step / 2 - 2)
-    for other in kin:
-        _row(sheet, other, start, step, largest / math.sqrt(most), middle)
+    sheet.paragraph(legend)
+    sheet.skip(8)
+    tokens_x, bar_x = sheet.left + NAMES_WIDTH, sheet.right - NUMBER_WIDTH - BAR_WIDTH / 2
+    token_width = TOKENS_WIDTH / max(token_count, 1)
+    for token in range(token_count):
+        sheet.text(tokens_x + token_width * (token + 0.5), sheet.y, str(token + 1), 13, SOFT, "ma")
+    sheet.text(bar_x - BAR_WIDTH / 2, sheet.y, "opposite", 13, SOFT, "la")
+    sheet.text(bar_x + BAR_WIDTH / 2, sheet.y, "same", 13, SOFT, "ra")
+    sheet.skip(24)
+    largest_value = max((abs(value) for user in users for value in user.tokens), default=0) or 1.0
+    largest_radius = min(ROW_HEIGHT / 2 - 4, token_width / 2 - 2)
+    for user in users:
+        sheet.skip(ROW_HEIGHT)
+        sheet.box(sheet.left, sheet.y - ROW_HEIGHT, sheet.width, 1, FAINT)
+        _draw_name(sheet, user, tokens_x)
+        _draw_tokens(sheet, user, tokens_x, token_width, largest_radius / math.sqrt(largest_value))
+        _draw_similarity(sheet, user, bar_x)
 
 
-def _row(sheet: Sheet, other: SimilarUser, start: float, step: float, scale: float, middle: float) -> None:
-    sheet.gap(ROW)
-    top, y = sheet.y - ROW, sheet.y - ROW / 2
-    sheet.box(sheet.left, top, sheet.across, 1, FAINT)
-    for place, face in enumerate(other.faces[:FACES]):
-        sheet.picture(face, sheet.left + place * (FACE + 4), top + (ROW - FACE) / 2, FACE)
-    beside = sheet.left + FACES * (FACE + 4) + 8
-    sheet.text(beside, y, sheet.fitted(other.name, 20, start - beside - 12), 20, INK, "lm")
-    for place, part in enumerate(other.tokens):
-        radius = scale * math.sqrt(abs(part))
-        x = start + step * (place + 0.5)
-        sheet.disc(x, y, 1.5, FAINT, filled=True)
+def _draw_name(sheet: Sheet, user: SimilarUser, end: float) -> None:
+    top, middle = sheet.y - ROW_HEIGHT, sheet.y - ROW_HEIGHT / 2
+    for index, thumbnail in enumerate(user.thumbnails[:MAX_THUMBNAILS]):
+        x = sheet.left + index * (THUMBNAIL_SIZE + 4)
+        sheet.picture(thumbnail, x, top + (ROW_HEIGHT - THUMBNAIL_SIZE) / 2, THUMBNAIL_SIZE)
+    x = sheet.left + MAX_THUMBNAILS * (THUMBNAIL_SIZE + 4) + 8
+    sheet.text(x, middle, sheet.truncated(user.name, 20, end - x - 12), 20, INK, "lm")
+
+
+def _draw_tokens(sheet: Sheet, user: SimilarUser, start: float, token_width: float, scale: float) -> None:
+    """Draw a circle for each token, whose area is proportional to its contribution."""
+    middle = sheet.y - ROW_HEIGHT / 2
+    for index, value in enumerate(user.tokens):
+        radius = scale * math.sqrt(abs(value))
+        x = start + token_width * (index + 0.5)
+        sheet.circle(x, middle, 1.5, FAINT, filled=True)
         if radius >= 1.5:
-            sheet.disc(x, y, radius, LIKED if part > 0 else DISLIKED, filled=part > 0)
-    length = BAR / 2 * max(-1.0, min(1.0, other.likeness))
-    sheet.box(middle - BAR / 2, y - 8, BAR, 16, FAINT, 8)
-    sheet.box(middle + min(0.0, length), y - 8, abs(length), 16, LIKED if length > 0 else DISLIKED, 3)
-    sheet.box(middle - 1, y - 12, 2, 24, INK)
-    sheet.text(sheet.right, y, f"{other.likeness:+.2f}", 18, INK, "rm")
+            sheet.circle(x, middle, radius, LIKED if value > 0 else DISLIKED, filled=value > 0)
+
+
+def _draw_similarity(sheet: Sheet, user: SimilarUser, x: float) -> None:
+    """Draw the bar and the number."""
+    middle = sheet.y - ROW_HEIGHT / 2
+    length = BAR_WIDTH / 2 * max(-1.0, min(1.0, user.similarity))
+    sheet.box(x - BAR_WIDTH / 2, middle - 8, BAR_WIDTH, 16, FAINT, 8)
+    sheet.box(x + min(0.0, length), middle - 8, abs(length), 16, LIKED if length > 0 else DISLIKED, 3)
+    sheet.box(x - 1, middle - 12, 2, 24, INK)
+    sheet.text(sheet.right, middle, f"{user.similarity:+.2f}", 18, INK, "rm")
