@@ -56,7 +56,7 @@ def refused(comfy: Client, graph: Graph, node: str, *expected: str) -> None:
     for text in expected:
         assert text in caught.value.message
     assert len(caught.value.message) < 400
-    assert re.search(r"[.:] ?\w.*\.$", caught.value.message, re.DOTALL), "it says what to do, in a sentence"
+    assert re.search(r"[.:;] ?\w.*\.$", caught.value.message, re.DOTALL), "it says what is expected, or what to do"
     healthy = Graph()
     node = scored(healthy)
     assert len(comfy.run(healthy).of(node)["scores"]) == 3

@@ -49,13 +49,13 @@ def test_images_of_a_history(comfy, revision, side, fault, expected):
 def test_half_a_character_in_a_history(comfy, revision, given, called):
     graph = Graph()
     taste.scored(graph, history=taste.history(graph, **{given: "\ud800"}))
-    taste.refused(comfy, graph, "BuildUserHistory", rf"{called} is '\ud800', which has half a character")
+    taste.refused(comfy, graph, "BuildUserHistory", rf"{called} is '\ud800', which contains an unpaired surrogate")
 
 
 def test_half_a_character_in_a_prompt_to_score_for(comfy, revision):
     graph = Graph()
     taste.scored(graph, prompt="\ud800")
-    taste.refused(comfy, graph, "PreferenceScore", r"The prompt is '\ud800', which has half a character")
+    taste.refused(comfy, graph, "PreferenceScore", r"The prompt is '\ud800', which contains an unpaired surrogate")
 
 
 def test_an_empty_history(comfy, revision):

@@ -155,7 +155,7 @@ FILE = {"filename": "x.png", "subfolder": "", "type": "output", "liked": True}
             hostile_zip(),
             ZIP,
             400,
-            "Unexpected or duplicate file in the archive: '../../../evil.py'",
+            "Unexpected or duplicate file in the archive: '../..",
         ),
         ("POST", f"{ROOT}/x1/import", b"x", PNG, 415, "expected application/zip"),
         ("POST", f"{ROOT}/..%2fx/import", b"x", ZIP, 400, "cannot be the name of a profile"),

@@ -101,11 +101,11 @@ def doubled():
         (lambda: packed({NAME: GOOD[NAME]}), "has no ratings.jsonl"),
         (
             lambda: packed(GOOD | {"../../evil.py": b"x"}),
-            r"Unexpected or duplicate file in the archive: '../../evil.py'",
+            "file in the archive: '../../evil.py'",
         ),
         (
             lambda: packed(GOOD | {"/etc/cron.d/x": b"x"}),
-            "Unexpected or duplicate file in the archive: '/etc/cron.d/x'",
+            "file in the archive: '/etc/cron.d/x'",
         ),
         (lambda: packed(GOOD | {f"images/../{digest(1)}.webp": b"x"}), "Unexpected or duplicate file"),
         (lambda: packed(GOOD | {f"images\\{digest(1)}.webp": b"x"}), "Unexpected or duplicate|1 unrated images"),
