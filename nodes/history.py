@@ -9,7 +9,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..prefgen.errors import HistoryError, ProfileError, ProfileUnavailableError
 from ..prefgen.history import LikedImages, NothingLiked, UserHistory
-from ..prefgen.pocket.users import BUNDLED_USERS_FOLDER, bundled_users
+from ..prefgen.pocket.users import bundled_history, bundled_users
 from ..prefgen.profile import (
     SELECTION_RULES,
     HistorySelection,
@@ -192,7 +192,7 @@ class LoadUserHistory(io.ComfyNode):
     ) -> io.NodeOutput:
         config = SelectionConfig(max_pairs, select, half_life_days)
         if user in bundled_users():
-            complete = UserHistory.from_folder(BUNDLED_USERS_FOLDER / user)
+            complete = bundled_history(user)
             history = UserHistory(complete.pairs[-config.max_pairs :], complete.name)
             return io.NodeOutput(history, *_preview_images(history))
         profile = profiles_for_node(hidden_inputs).profile(user)

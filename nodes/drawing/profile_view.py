@@ -11,7 +11,7 @@ from PIL.Image import Image
 from ...prefgen.errors import ProfileError, ProfileUnavailableError
 from ...prefgen.history import UserHistory
 from ...prefgen.images import read_image
-from ...prefgen.pocket.users import BUNDLED_USERS_FOLDER, bundled_users
+from ...prefgen.pocket.users import bundled_history, bundled_users
 from ...prefgen.profile import Profile, Profiles, SelectionConfig, read_history, select_history
 from ...prefgen.user_similarity import PromptedImage
 from ..images import to_pil
@@ -89,7 +89,7 @@ def load_profile_view(name: str, profiles: Profiles, config: SelectionConfig) ->
 
 
 def _view_bundled_user(name: str, config: SelectionConfig) -> ProfileView:
-    complete = UserHistory.from_folder(BUNDLED_USERS_FOLDER / name)
+    complete = bundled_history(name)
     history = UserHistory(complete.pairs[-config.max_pairs :], complete.name)
     images, pair_keys = [], []
     for index, pair in reversed(list(enumerate(complete.pairs))):

@@ -57,7 +57,7 @@ def test_pipes_are_no_images(tmp_path):
     material.write_rows(tmp_path / "a.parquet", [{"image": "images/pipe.png"}, {"image": "images/01.png"}])
     assert main(["score", str(tmp_path / "a.parquet"), str(tmp_path / "b.jsonl"), *OPTIONS]) == 0
     errors = [row["error"] for row in material.rows(tmp_path / "b.jsonl")]
-    assert ["it is no regular file" in (error or "") for error in errors] == [True, True, False, False]
+    assert ["it is not a regular file" in (error or "") for error in errors] == [True, True, False, False]
 
 
 def test_cells_of_parquet_that_are_no_text(images, tmp_path):
