@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .errors import HistoryError
 from .images import check_images, read_image
-from .validation import os_errors_as, require_text
+from .validation import errors_as, require_text
 
 PAIRS_FILE = "pairs.json"
 EXPECTED_LISTING = '{"name": ..., "pairs": [{"liked": file, "disliked": file, "prompt": text}]}'
@@ -108,7 +108,7 @@ class UserHistory:
         """
         folder = Path(path).resolve()
         listing = folder / PAIRS_FILE
-        with os_errors_as(HistoryError, f"{listing} could not be read", f"Choose a folder with {PAIRS_FILE}."):
+        with errors_as(HistoryError, f"{listing} could not be read", f"Choose a folder with {PAIRS_FILE}."):
             text = listing.read_bytes()
         try:
             content = json.loads(text.decode())

@@ -115,12 +115,24 @@ def require_text(text: object, name: str, error: type[PrefGenError] = PrefGenErr
 
 
 @contextmanager
-def os_errors_as(error: type[PrefGenError], what: str, advice: str = "") -> Iterator[None]:
-    """Raise `error` in place of an OSError of the block, with the message "<what> (<reason>). <advice>"."""
+def errors_as(
+    error: type[PrefGenError], what: str, advice: str = "", kinds: type[Exception] | tuple = OSError
+) -> Iterator[None]:
+    """Raise `error` in place of exceptions of some kinds, with the message "<what> (<reason>). <advice>"."""
     try:
         yield
-    except OSError as fault:
-        raise error(f"{what} ({fault.strerror or fault}).{advice and ' ' + advice}") from fault
+    except kinds as fault:
+        reason = " ".join(str(getattr(fault, "strerror", None) or fault or type(fault).__name__).split()[:40])
+        raise error(f"{what} ({reason}).{advice and ' ' + advice}") from fault
+
+
+@contextmanager
+def requiring_package(name: str, purpose: str, error: type[PrefGenError] = PrefGenError) -> Iterator[None]:
+    """Raise `error` in place of an ImportError of the block. The message names the package to install."""
+    try:
+        yield
+    except ImportError as fault:
+        raise error(f"{purpose} needs the package {name}. Run pip install {name}.") from fault
 
 
 def read_config(cls: type[Config], values: Mapping[str, Any]) -> Config:

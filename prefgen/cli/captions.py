@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
+from ..validation import errors_as
 from .errors import CommandError
 
 # UTF-32 comes first: its little-endian mark begins with that of UTF-16.
@@ -22,10 +23,8 @@ def read_caption(path: Path) -> str:
     Raises:
         CommandError: The file cannot be read or decoded.
     """
-    try:
+    problem = f"The caption {path.name} cannot be read"
+    with errors_as(CommandError, problem, "Save it as UTF-8.", (OSError, UnicodeDecodeError)):
         data = path.read_bytes()
         encoding = next((name for mark, name in BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8-sig")
         return data.decode(encoding).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CommandError(f"The caption {path.name} cannot be read ({reason}). Save it as UTF-8.") from error

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..validation import errors_as
 from .errors import CommandError
 
 
@@ -21,13 +22,11 @@ def list_files(folder: Path) -> Iterator[str]:
     pending = [""]
     while pending:
         prefix = pending.pop()
-        try:
-            with os.scandir(folder / prefix) as entries:
-                visible = [entry for entry in entries if not entry.name.startswith(".")]
-        except OSError as error:
-            raise CommandError(
-                f"{folder / prefix} cannot be read ({error.strerror}). Make it readable, or move it elsewhere."
-            ) from error
+        with (
+            errors_as(CommandError, f"{folder / prefix} cannot be read", "Make it readable, or move it elsewhere."),
+            os.scandir(folder / prefix) as entries,
+        ):
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
         for entry in visible:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(f"{prefix}{entry.name}/")

@@ -16,6 +16,7 @@ from ..errors import HistoryError
 from ..history import PAIRS_FILE, LikedImages, PreferencePair, UserHistory
 from ..images import read_image
 from ..profile.store import RATINGS
+from ..validation import errors_as
 from .errors import CommandError
 from .files import file_stamp
 from .parquet import SUFFIX, ImageBytes, ParquetTable, cell_image, cell_text, parquet_files
@@ -134,16 +135,13 @@ def _users_in_set(folder: Path, max_pairs: int, split: str) -> list[User]:
     pairs: dict[str, list[dict[str, str]]] = defaultdict(list)
     users_file = folder / USERS_FILE
     for number, line in enumerate(_read_lines(users_file), 1):
-        try:
+        invalid = (ValueError, KeyError, TypeError, RecursionError)
+        with errors_as(CommandError, f"{users_file}, line {number}, is not a user", "Create the set again.", invalid):
             row = json.loads(line)
             if not split or row["split"] == split:
                 if row["user"] is None:
                     raise TypeError("it has no name")
                 pairs[str(row["user"])] += [dict(pair) for pair in row["pairs"]]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise CommandError(
-                f"{users_file}, line {number}, is not a user ({error!r}). Create the set again."
-            ) from error
     return [_user_with_pairs(name, user_pairs[-max_pairs:], folder) for name, user_pairs in pairs.items()]
 
 
@@ -173,7 +171,7 @@ def _user_name(value: Any, table: ParquetTable, index: int) -> str:
     try:
         name = cell_text(value)
     except CommandError as error:
-        raise CommandError(f"Row {table.keys()[index]} has as its {COLUMNS[0]} {error}. Correct the table.") from error
+        raise CommandError(f"Row {table.keys()[index]} has as its {COLUMNS[0]} {error} Correct the table.") from error
     if name is None:
         raise CommandError(f"Row {table.keys()[index]} has no {COLUMNS[0]}. Complete the table, or remove such rows.")
     return name
@@ -230,7 +228,7 @@ def _read_pair(label: str, row: dict[str, Any], folder: Path) -> PreferencePair:
         liked, disliked = (cell_image(row.get(side), folder) for side in COLUMNS[1:])
         prompt = cell_text(row.get(PROMPT)) or ""
     except CommandError as error:
-        raise HistoryError(f"There is {error} in {label}. Correct the set.") from error
+        raise HistoryError(f"In {label} there is {error} Correct the set.") from error
     return PreferencePair(
         _read_pair_image(f"liked in {label}", liked, folder),
         _read_pair_image(f"disliked in {label}", disliked, folder),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..validation import errors_as
 from .errors import CommandError
 from .files import file_stamp, list_files
 from .row_files import require_pyarrow
@@ -141,11 +142,9 @@ def cell_text(value: Any) -> str | None:
         CommandError: The cell cannot be read as text.
     """
     if isinstance(value, UnreadableCell):
-        raise CommandError(f"an unreadable cell ({value.reason})")
-    try:
+        raise CommandError(f"an unreadable cell ({value.reason}).")
+    with errors_as(CommandError, "a cell that is not text", kinds=UnicodeDecodeError):
         return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
-    except UnicodeDecodeError as error:
-        raise CommandError(f"a cell that is not text ({error})") from error
 
 
 def cell_image(value: Any, folder: Path) -> bytes | Path | None:
@@ -163,7 +162,7 @@ def cell_image(value: Any, folder: Path) -> bytes | Path | None:
         CommandError: The cell cannot be read.
     """
     if isinstance(value, UnreadableCell):
-        raise CommandError(f"an unreadable cell ({value.reason})")
+        raise CommandError(f"an unreadable cell ({value.reason}).")
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, str):
@@ -182,14 +181,10 @@ class ImageBytes(BytesIO):
         return self._name
 
 
-@contextmanager
-def _reporting_read_errors(file: Path, problem: str) -> Iterator[None]:
+def _reporting_read_errors(file: Path, problem: str) -> AbstractContextManager:
     import pyarrow as pa
 
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise CommandError(f"{file} {problem} ({' '.join(str(error).split())}). Get the file again.") from error
+    return errors_as(CommandError, f"{file} {problem}", "Get the file again.", (OSError, pa.ArrowException))
 
 
 def _python_values(column: pa.ChunkedArray) -> list[Any]:

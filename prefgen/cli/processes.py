@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from ..validation import errors_as, requiring_package
 from .errors import CommandError
 
 if TYPE_CHECKING:
@@ -54,13 +55,10 @@ class Processes:
         Raises:
             CommandError: Another process has ended. Finished work is kept.
         """
-        try:
+        problem = f"Process {self.rank} of {self.state.num_processes} lost another process"
+        advice = "Finished work is kept. Run the same command again."
+        with errors_as(CommandError, problem, advice, RuntimeError):  # the type that both gloo and NCCL raise
             self.state.wait_for_everyone()
-        except RuntimeError as error:  # the type that both gloo and NCCL raise
-            raise CommandError(
-                f"Process {self.rank} of {self.state.num_processes} lost another process "
-                f"({' '.join(str(error).split()[:20])}). Finished work is kept. Run the same command again."
-            ) from error
 
 
 def join_processes(device: str | None = None) -> Processes:
@@ -69,9 +67,7 @@ def join_processes(device: str | None = None) -> Processes:
     Args:
         device: "cpu" to keep off accelerators.
     """
-    try:
+    with requiring_package("accelerate", "This command", CommandError):
         from accelerate import PartialState
-    except ImportError as error:
-        raise CommandError("score and encode need the package accelerate. Run pip install accelerate.") from error
 
     return Processes(PartialState(cpu=device == "cpu", timeout=TIMEOUT))

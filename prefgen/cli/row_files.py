@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..validation import requiring_package
 from .errors import CommandError
 
 SUFFIXES = (".jsonl", ".parquet")
@@ -73,12 +74,8 @@ def reporting_write_errors(path: Path) -> Iterator[None]:
 
 def require_pyarrow() -> None:
     """Raise CommandError if Parquet files cannot be read or written."""
-    try:
+    with requiring_package("pyarrow", "Parquet", CommandError):
         import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise CommandError(
-            "Parquet needs the package pyarrow. Run pip install pyarrow, or use JSONL and folders."
-        ) from error
 
 
 def _write_parquet(path: Path, columns: Mapping[str, str], rows: Iterator[Row]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import PrefGenError, ProfileError, ProfileUnavailableError
-from ..validation import os_errors_as
+from ..validation import errors_as
 from .durable_files import FREE_SPACE, make_folder, sync_folder, write_synced
 from .images import DIGEST, MAX_BYTES, verify_stored_file
 from .ratings import Rating, RatingLog, encode_line, new_header, rating_to_json
@@ -72,7 +72,7 @@ def export_profile(profile: Profile, file: BinaryIO, progress: Progress | None =
     ratings = profile.ratings
     exported = []
     with (
-        os_errors_as(ProfileUnavailableError, f"Profile {profile.name!r} could not be exported", "Try again."),
+        errors_as(ProfileUnavailableError, f"Profile {profile.name!r} could not be exported", "Try again."),
         zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
     ):
         stored = profile.image_digests()
@@ -105,7 +105,7 @@ def import_profile(profiles: Profiles, name: str, file: BinaryIO, progress: Prog
     profiles.root.mkdir(parents=True, exist_ok=True)
     staging = profiles.root / f"{STAGING}{secrets.token_hex(8)}"
     try:
-        with os_errors_as(ProfileUnavailableError, "The profile could not be written", FREE_SPACE):
+        with errors_as(ProfileUnavailableError, "The profile could not be written", FREE_SPACE):
             staging.mkdir()
             return _merge(profile, _unpack(file, staging, progress), staging)
     except UNREADABLE as error:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import ProfileUnavailableError
-from ..validation import os_errors_as
+from ..validation import errors_as
 
 UNFINISHED = ".part"
 """Name of a file until it is complete."""
@@ -20,7 +20,7 @@ def append_synced(path: Path, data: bytes) -> None:
     Raises:
         ProfileUnavailableError: They could not be written. The file then stays as it was.
     """
-    with os_errors_as(ProfileUnavailableError, f"{path} could not be written", FREE_SPACE):
+    with errors_as(ProfileUnavailableError, f"{path} could not be written", FREE_SPACE):
         file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
         size = os.fstat(file).st_size
         try:
@@ -52,7 +52,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         ProfileUnavailableError: The file could not be written.
     """
     part = path.with_name(UNFINISHED)
-    with os_errors_as(ProfileUnavailableError, f"{path} could not be written", FREE_SPACE):
+    with errors_as(ProfileUnavailableError, f"{path} could not be written", FREE_SPACE):
         make_folder(path.parent)
         try:
             write_synced(part, data)

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import ProfileUnavailableError
-from ..validation import os_errors_as
+from ..validation import errors_as
 
 TIMEOUT = 20.0
 """Seconds to wait for another writer. A rating takes hundredths of a second, a large import a few (our default)."""
@@ -29,7 +29,7 @@ def write_lock(path: Path, timeout: float = TIMEOUT) -> Iterator[None]:
         ProfileUnavailableError: Another writer holds the lock for longer than `timeout` seconds, or the file cannot be
             created.
     """
-    with os_errors_as(ProfileUnavailableError, f"{path} could not be created", "Allow ComfyUI to write to its folder."):
+    with errors_as(ProfileUnavailableError, f"{path} could not be created", "Allow ComfyUI to write to its folder."):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, mode=0o600)
         try:

@@ -20,7 +20,7 @@ from threading import RLock
 from typing import NamedTuple
 
 from ..errors import ProfileError, ProfileUnavailableError
-from ..validation import os_errors_as
+from ..validation import errors_as
 from .durable_files import append_synced, sync_folder, write_atomic
 from .images import DIGEST
 
@@ -86,7 +86,7 @@ class RatingLog:
             ProfileError: The file has a newer format.
         """
         with self._guard:
-            with os_errors_as(ProfileUnavailableError, f"{self.path} could not be read", "Check the file."):
+            with errors_as(ProfileUnavailableError, f"{self.path} could not be read", "Check the file."):
                 try:
                     self._read_new_lines()
                 except FileNotFoundError:

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from ..errors import NothingToUndoError, ProfileError, ProfileNotFoundError, ProfileUnavailableError
-from ..validation import os_errors_as
+from ..validation import errors_as
 from .durable_files import UNFINISHED, sync_folder, write_atomic
 from .images import DIGEST, SUFFIXES, StoredImage
 from .lock import TIMEOUT, write_lock
@@ -111,7 +111,7 @@ class Profiles:
             ProfileNotFoundError: There is no such profile.
         """
         profile = self.existing(name)
-        with self.lock(), os_errors_as(ProfileUnavailableError, f"{profile.folder} could not be deleted", "Try again."):
+        with self.lock(), errors_as(ProfileUnavailableError, f"{profile.folder} could not be deleted", "Try again."):
             try:
                 os.rename(profile.folder, self.root / f"{DELETED}{secrets.token_hex(8)}")
             except FileNotFoundError as error:
