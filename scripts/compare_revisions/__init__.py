@@ -1,0 +1,1 @@
+"""Compares what two revisions of the pack compute, bit for bit: see `__main__.py`."""

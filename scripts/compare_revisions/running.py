@@ -1,0 +1,112 @@
+"""Runs the cases on a ComfyUI server whose only pack is one checkout."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tests.comfyui import Client, Interrupted, NodeError, PromptRefused, Result, running_server
+from tests.comfyui.server import PROBES
+
+from .cases import Case
+from .outputs import Outputs, failed, tensor_file, value_text
+from .renames import PACK_MODULE, translate
+from .stand_ins import use_pocket_models, write_stand_ins
+
+USER_FOLDERS = ("user/prefgen", "user/default/prefgen")
+"""Where embeddings and profiles lie in a server's base folder."""
+EMBEDDINGS = "user/prefgen/embeddings"
+TEXTS = ("text", "notice", "title")
+"""Outputs of the pack's nodes that are texts for people."""
+RANDOM = ("version",)
+"""Outputs of the pack's nodes that differ at every run."""
+PICTURES_WITH_TEXT = ("ShowUserProfile",)
+"""Nodes whose picture shows sentences. Such a picture is compared only where a case saves it."""
+TIMEOUT = 1200.0
+"""Seconds for one graph."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where the cases of one revision run.
+
+    Attributes:
+        checkout: The revision's files.
+        before: Files of the revision before, from which models and images are taken.
+        user_files: Folder through which the revision before hands its profiles and embeddings to the one after.
+        writes: Whether this is the revision before, which writes `user_files`.
+    """
+
+    checkout: Path
+    before: Path
+    user_files: Path
+    writes: bool
+
+
+def run_cases(stage: Stage, cases: list[Case], report: Callable[[str], None]) -> dict[str, Outputs]:
+    """Start a server, run every case and return the outputs by case name.
+
+    Cases that read user files run twice: on the files that this revision wrote, and on those of the revision before.
+    """
+    outputs = {}
+    with running_server({"prefgen": stage.checkout, "probes": PROBES}) as server:
+        write_stand_ins(stage.before, server.base)
+        client = Client(server)
+        for case in sorted(cases, key=lambda case: case.reads_user_files):
+            report(case.name)
+            outputs[case.name] = run_case(client, case, stage.checkout)
+        exchange_user_files(server.base, stage)
+        for case in (case for case in cases if case.reads_user_files):
+            again = replace(case, name=f"{case.name} (files of before)")
+            report(again.name)
+            outputs[again.name] = run_case(client, again, stage.checkout)
+    return outputs
+
+
+def exchange_user_files(base: Path, stage: Stage) -> None:
+    """Keep the user files of the revision before, or put them in place of those of the revision after."""
+    for name in USER_FOLDERS:
+        source, target = (base, stage.user_files) if stage.writes else (stage.user_files, base)
+        shutil.rmtree(target / name, ignore_errors=True)
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name)
+
+
+def run_case(client: Client, case: Case, checkout: Path) -> Outputs:
+    """Run one case and return its outputs, or the error that ended it."""
+    object_info = client.object_info()
+    try:
+        graph = translate(case.graph, object_info)
+        result = client.run(graph, timeout=TIMEOUT)
+    except (ValueError, NodeError, PromptRefused, Interrupted, TimeoutError) as error:
+        return failed(error)
+    outputs = {}
+    for node_id, node in sorted(graph.items()):
+        ours = object_info[node["class_type"]]["python_module"] == PACK_MODULE
+        outputs |= node_outputs(result, node_id, node["class_type"], ours)
+    for name in case.embedding_files:
+        outputs |= tensor_file(client.server.base / EMBEDDINGS / f"{name}.safetensors", f"{name}.safetensors")
+    if case.workflow:
+        shipped = shipped_graph(checkout / "workflows" / "api" / case.workflow)
+        outputs["the workflow file has this graph"] = value_text(shipped == graph)
+    return outputs
+
+
+def shipped_graph(path: Path) -> dict | None:
+    """Return the workflow that a revision ships, with pocket models; None if the file is gone."""
+    return use_pocket_models(json.loads(path.read_text())) if path.is_file() else None
+
+
+def node_outputs(result: Result, node_id: str, class_type: str, ours: bool) -> Outputs:
+    """Return what one node showed: pixels, tensors at full precision, and JSON values without texts for people."""
+    shown = result.of(node_id)
+    name = f"{class_type} {node_id}"
+    if class_type == "ProbeSave":
+        return {f"{name}: tensor": result.tensor(node_id)} if shown else {}
+    pictures = [] if class_type in PICTURES_WITH_TEXT else result.pictures(node_id)
+    outputs: Outputs = {f"{name}: image {index}": np.asarray(picture) for index, picture in enumerate(pictures)}
+    left_out = {"images", "animated", *(TEXTS + RANDOM if ours else ())}
+    return outputs | {f"{name}: {key}": value_text(value) for key, value in shown.items() if key not in left_out}
