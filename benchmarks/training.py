@@ -25,8 +25,8 @@ from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.prefdisc.packing import Target, pack
 from train.prefdisc.config import LoraConfig
-from train.prefdisc.learner import Learner, trainable
-from train.prefdisc.lora import lay_lora
+from train.prefdisc.learner import Learner, trainable_parameters
+from train.prefdisc.lora import inject_lora
 
 OUT = Path(__file__).resolve().parents[1] / "out" / "benchmarks" / "training.json"
 HISTORY_PAIRS = 8
@@ -87,7 +87,7 @@ def measure(name: str, cached: bool, repeats: int) -> dict:
     geometry, batch = GEOMETRIES[name](), BATCHES[name]
     prefdisc, lora = geometry.prefdisc, LoraConfig()
     torch.manual_seed(0)
-    lay_lora(prefdisc.base, LoraSpec(lora.r, lora.alpha, lora.targets), lora.dropout)
+    inject_lora(prefdisc.base, LoraSpec(lora.r, lora.alpha, lora.targets), lora.dropout)
     prefdisc.tokens.requires_grad_(True)
     images = torch.rand(batch, 2 * HISTORY_PAIRS + 2, 3, geometry.size, geometry.size)
     inputs = {"images": images}
@@ -99,7 +99,7 @@ def measure(name: str, cached: bool, repeats: int) -> dict:
         "twice": TwoPasses(prefdisc, batch, PROMPTS[name]),
     }
     labels, logits_by_kind = prefdisc.turns.label_ids, {}
-    optimiser = torch.optim.AdamW(trainable(prefdisc).values(), lr=1e-5, weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(trainable_parameters(prefdisc).values(), lr=1e-5, weight_decay=1e-2)
     durations: dict[str, list[tuple[float, float]]] = {kind: [] for kind in procedures}
     for turn in range(repeats + 1):
         prefdisc.train(turn > 0)

@@ -58,11 +58,11 @@ def random_lora(unet, file: Path, rank: int = 4, seed: int = 3):
     from train.pocket import lora
 
     torch.manual_seed(seed)
-    grown = lora.grow(unet, rank)
+    grown = lora.add_lora(unet, rank)
     for name, parameter in grown.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(std=0.04)
         if "lora_" in name:
             parameter.data.copy_(parameter.data.half())
-    save_file(lora.written(grown), file)
+    save_file(lora.lora_state_dict(grown), file)
     return grown, file

@@ -1,1 +1,1 @@
-"""Makes the checkpoints that `prefgen` reads. Imports `prefgen`, never ComfyUI."""
+"""Trains the checkpoints that `prefgen` loads. Imports `prefgen`, never ComfyUI."""

@@ -1,7 +1,7 @@
-"""The diffusion loss, for any SDXL UNet of diffusers and any of its two predictions; and a UNet that teaches itself.
+"""Diffusion loss for SDXL UNets of diffusers, with images or with the UNet's own predictions as targets.
 
-Context distillation (Askell et al. 2021, arXiv 2112.00861, of language models): the frozen UNet's prediction with a
-full caption becomes the target for the same UNet with a shorter prompt and a user's tokens.
+The second is context distillation (Askell et al. 2021, arXiv 2112.00861, there for language models): the frozen UNet's
+prediction for a full caption is the target of the same UNet with a shorter prompt and user tokens.
 """
 
 from __future__ import annotations
@@ -20,88 +20,116 @@ if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel
 
 
-Captions = tuple[Tensor, Tensor]
-"""Context (B, 77, C) and pooled (B, D)."""
+TextConditioning = tuple[Tensor, Tensor]
+"""Context (B, 77, C) and pooled text (B, D) of B captions."""
 
 
 @dataclass(frozen=True)
-class Painted:
-    """What is to be painted: latents (B, 4, h, w), as the UNet sees them; context (B, 77, C) and pooled (B, D): the
-    captions; sizes (B, 6): SDXL's size condition. fuller: context and pooled of captions that say more of the same
-    pictures, where the UNet is to be its own teacher."""
+class DiffusionBatch:
+    """Images as latents, with their conditioning.
+
+    Attributes:
+        latents: Scaled latents (B, 4, h, w).
+        context: Token states of the captions (B, 77, C).
+        pooled: Pooled text of the captions (B, D).
+        sizes: SDXL's size conditioning (B, 6).
+        teacher_captions: Conditioning of captions that say more about the same images, for context distillation.
+    """
 
     latents: Tensor
     context: Tensor
     pooled: Tensor
     sizes: Tensor
-    fuller: Captions | None = None
+    teacher_captions: TextConditioning | None = None
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Painted:
-        """The same on another device and in another precision."""
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> DiffusionBatch:
+        """Return a copy on a device and in a precision."""
         parts = [part.to(device, dtype) for part in (self.latents, self.context, self.pooled, self.sizes)]
-        return Painted(*parts, self.fuller and tuple(part.to(device, dtype) for part in self.fuller))
+        teacher = self.teacher_captions and tuple(part.to(device, dtype) for part in self.teacher_captions)
+        return DiffusionBatch(*parts, teacher)
 
 
 @dataclass(frozen=True)
-class Noised:
-    """A batch with noise in it: noisy (B, 4, h, w), steps (B,) int64, and the target of its prediction."""
+class NoisyBatch:
+    """Noisy latents (B, 4, h, w), their timesteps (B,) int64, and the target of the prediction (B, 4, h, w)."""
 
-    noisy: Tensor
-    steps: Tensor
+    latents: Tensor
+    timesteps: Tensor
     target: Tensor
 
 
-def timesteps(scheduler: DDPMScheduler, count: int, generator: torch.Generator, shift: float = 1.0) -> Tensor:
-    """Times (count,) int64 of the schedule, drawn. shift: towards noise (Esser et al. 2024, equation 23): a small
-    picture is decided early."""
+def sample_timesteps(scheduler: DDPMScheduler, count: int, generator: torch.Generator, shift: float = 1.0) -> Tensor:
+    """Sample timesteps of the schedule, (count,) int64.
+
+    Args:
+        scheduler: Defines the number of timesteps.
+        count: Number of timesteps.
+        generator: Random generator on the CPU.
+        shift: Shift towards noise (Esser et al. 2024, equation 23). 1 samples uniformly. The composition of small
+            images is decided early, so their training needs a larger shift.
+    """
     u = torch.rand(count, generator=generator)
     return (scheduler.config.num_train_timesteps * shift * u / (1 + (shift - 1) * u)).long()
 
 
-def noised(scheduler: DDPMScheduler, painted: Painted, generator: torch.Generator, shift: float = 1.0) -> Noised:
-    """Noise the latents; the target is the noise (Ho et al. 2020), or the velocity (Salimans & Ho 2022).
+def add_noise(
+    scheduler: DDPMScheduler, batch: DiffusionBatch, generator: torch.Generator, shift: float = 1.0
+) -> NoisyBatch:
+    """Add noise to the latents. The target is the noise (Ho et al. 2020) or the velocity (Salimans & Ho 2022).
 
-    generator: on the CPU, so that every machine draws the same. shift: as in `timesteps`. Raises ModelError for a
-    scheduler of another prediction.
+    Args:
+        scheduler: Noise schedule and prediction type.
+        batch: The images.
+        generator: Random generator on the CPU, so that all machines draw the same noise.
+        shift: Timestep shift, see `sample_timesteps`.
+
+    Raises:
+        ModelError: The scheduler has another prediction type.
     """
-    latents = painted.latents
+    latents = batch.latents
     noise = torch.randn(latents.shape, generator=generator).to(latents)
-    steps = timesteps(scheduler, len(latents), generator, shift).to(latents.device)
-    kind = scheduler.config.prediction_type
-    if kind not in ("epsilon", "v_prediction"):
-        raise ModelError(f"The scheduler predicts {kind!r}, expected 'epsilon' or 'v_prediction': name an SDXL's.")
-    target = noise if kind == "epsilon" else scheduler.get_velocity(latents, noise, steps)
-    return Noised(scheduler.add_noise(latents, noise, steps), steps, target)
+    timesteps = sample_timesteps(scheduler, len(latents), generator, shift).to(latents.device)
+    prediction = scheduler.config.prediction_type
+    if prediction not in ("epsilon", "v_prediction"):
+        raise ModelError(f"The scheduler's prediction_type is {prediction!r}; expected 'epsilon' or 'v_prediction'.")
+    target = noise if prediction == "epsilon" else scheduler.get_velocity(latents, noise, timesteps)
+    return NoisyBatch(scheduler.add_noise(latents, noise, timesteps), timesteps, target)
 
 
-def predicted(unet: UNet2DConditionModel, noisy: Tensor, steps: Tensor, captions: Captions, sizes: Tensor) -> Tensor:
-    """What the UNet predicts (B, 4, h, w) of noisy latents at `steps` with these captions, in single precision."""
+def predict(
+    unet: UNet2DConditionModel, latents: Tensor, timesteps: Tensor, captions: TextConditioning, sizes: Tensor
+) -> Tensor:
+    """Return the UNet's float32 prediction (B, 4, h, w) for noisy latents and captions."""
     context, pooled = captions
     added = {"text_embeds": pooled, "time_ids": sizes}
-    return unet(noisy, steps, context, added_cond_kwargs=added, return_dict=False)[0].float()
+    return unet(latents, timesteps, context, added_cond_kwargs=added, return_dict=False)[0].float()
 
 
 @torch.no_grad()
-def taught(unet: UNet2DConditionModel, given: Noised, painted: Painted) -> Noised:
-    """The same noise with another target: what the UNet predicts with the fuller captions. Raises SettingsError where
-    there are none."""
-    if painted.fuller is None:
-        raise SettingsError("The target is a caption's and the batch has no fuller captions: set target=image.")
-    return replace(given, target=predicted(unet, given.noisy, given.steps, painted.fuller, painted.sizes))
+def distillation_target(unet: UNet2DConditionModel, noisy: NoisyBatch, batch: DiffusionBatch) -> NoisyBatch:
+    """Replace the target by the UNet's prediction for the teacher captions.
+
+    Raises:
+        SettingsError: The batch has no teacher captions.
+    """
+    if batch.teacher_captions is None:
+        raise SettingsError("target is 'caption', but the batch has no teacher captions. Set target=image.")
+    target = predict(unet, noisy.latents, noisy.timesteps, batch.teacher_captions, batch.sizes)
+    return replace(noisy, target=target)
 
 
-def prediction_loss(unet: UNet2DConditionModel, given: Noised, painted: Painted) -> Tensor:
-    """Mean squared error of the prediction from its target."""
-    made = predicted(unet, given.noisy, given.steps, (painted.context, painted.pooled), painted.sizes)
-    return F.mse_loss(made, given.target.float())
+def prediction_loss(unet: UNet2DConditionModel, noisy: NoisyBatch, batch: DiffusionBatch) -> Tensor:
+    """Return the mean squared error between the UNet's prediction and its target."""
+    prediction = predict(unet, noisy.latents, noisy.timesteps, (batch.context, batch.pooled), batch.sizes)
+    return F.mse_loss(prediction, noisy.target.float())
 
 
 def diffusion_loss(
     unet: UNet2DConditionModel,
     scheduler: DDPMScheduler,
-    painted: Painted,
+    batch: DiffusionBatch,
     generator: torch.Generator,
     shift: float = 1.0,
 ) -> Tensor:
-    """The loss of one batch; the arguments are those of `noised`."""
-    return prediction_loss(unet, noised(scheduler, painted, generator, shift), painted)
+    """Add noise to a batch and return its prediction loss. See `add_noise` for the arguments."""
+    return prediction_loss(unet, add_noise(scheduler, batch, generator, shift), batch)

@@ -1,6 +1,6 @@
-"""One resumable training loop for every small model: AdamW, cosine schedule, clipping, EMA, progress.
+"""Resumable training loop for small models: AdamW, cosine schedule, gradient clipping, EMA and progress logs.
 
-Batches are drawn by step number, so that a run that was killed and resumed sees what an unbroken one sees.
+Batches are drawn by step number, so a run that was killed and resumed sees the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long and how fast. Defaults ours.
+    """Length, optimiser and checkpointing of a training. The defaults are ours.
 
     Attributes:
-        steps: optimiser steps in all; the cosine schedule ends there.
-        learning_rate: the peak, reached after `warmup` steps.
-        ema: decay of the weights' moving average, which is what `fit` returns; it ramps up over the first steps.
-        save_every: steps between two saved states; a killed run loses at most as many.
-        bfloat16: compute under autocast to it. The weights, their average and the optimiser stay in full precision.
+        steps: Number of optimiser steps. The cosine schedule ends with the last one.
+        learning_rate: Peak learning rate, reached after `warmup` steps.
+        weight_decay: Weight decay of AdamW.
+        warmup: Number of steps of linear warm-up.
+        clip: Maximum gradient norm.
+        ema: Decay of the exponential moving average of the weights, which `fit` returns.
+        save_every: Steps between two saved states. A killed run loses at most this many steps.
+        log_every: Steps between two rows of the log.
+        bfloat16: Whether to compute under bfloat16 autocast. Weights, average and optimiser stay in full precision.
     """
 
     steps: int
@@ -45,43 +49,48 @@ class LoopConfig:
 
 
 def generator_of(seed: int, step: int) -> torch.Generator:
-    """The random stream of one step, the same however often the run was interrupted."""
+    """Return the random generator of a step. It does not depend on how often the run was interrupted."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model in training lies, for its batches to be moved to."""
+    """Return the device of a model's parameters."""
     return next(model.parameters()).device
 
 
 def fit(
     model: nn.Module, loss_of: Callable[[nn.Module, int], dict[str, Tensor]], config: LoopConfig, folder: Path
 ) -> nn.Module:
-    """Train `model` in place, resuming from `folder` where a state lies there.
+    """Train a model in place, or resume from the state in `folder`.
 
     Args:
-        loss_of: (model, step) -> scalars by name; "loss" is minimised, the others are logged.
-        folder: where `state.pt` and `log.jsonl` are kept.
+        model: The model. Parameters with `requires_grad` are trained.
+        loss_of: Function (model, step) -> scalars by name. "loss" is minimised; all of them are logged.
+        config: Length, optimiser and checkpointing.
+        folder: Folder of `state.pt` and `log.jsonl`.
+
     Returns:
-        the moving average of the weights, on the CPU, in eval mode.
+        A copy of the model with the moving average of the weights, on the CPU, in eval mode.
     """
     accelerator = Accelerator()
     folder.mkdir(parents=True, exist_ok=True)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config))
+    params = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(params, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step, config))
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
-    start = _resume(folder / "state.pt", model, average, optimiser, schedule)
+    first_step = _resume(folder / "state.pt", model, average, optimiser, schedule)
     average.to(accelerator.device)
     model, optimiser, schedule = accelerator.prepare(model, optimiser, schedule)
     model.train()
-    began, sums = time.monotonic(), {}
-    for step in trange(start, config.steps, initial=start, total=config.steps, desc=folder.name, mininterval=10):
-        # Not accelerate's own autocast, which has one precision for all trainings of a process.
+    start_time, sums = time.monotonic(), {}
+    for step in trange(
+        first_step, config.steps, initial=first_step, total=config.steps, desc=folder.name, mininterval=10
+    ):
+        # accelerate's autocast has one precision for all trainings of a process, so it is not used.
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.bfloat16):
             losses = loss_of(model, step)
         accelerator.backward(losses["loss"])
-        accelerator.clip_grad_norm_(trained, config.clip)
+        accelerator.clip_grad_norm_(params, config.clip)
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
@@ -91,7 +100,7 @@ def fit(
             sums[name] = sums.get(name, 0.0) + value.detach()
         if (step + 1) % config.log_every == 0:
             row = {name: round(float(v) / config.log_every, 5) for name, v in sums.items()}
-            row = {"step": step + 1, "seconds": round(time.monotonic() - began, 1), **row}
+            row = {"step": step + 1, "seconds": round(time.monotonic() - start_time, 1), **row}
             with (folder / "log.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
             sums = {}
@@ -100,18 +109,18 @@ def fit(
     return average.module.cpu().eval()
 
 
-def _rate(step: int, config: LoopConfig) -> float:
+def _learning_rate_factor(step: int, config: LoopConfig) -> float:
     if step < config.warmup:
         return (step + 1) / config.warmup
-    done = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
-    return 0.02 + 0.98 * 0.5 * (1 + torch.cos(torch.tensor(done * torch.pi)).item())
+    progress = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
+    return 0.02 + 0.98 * 0.5 * (1 + torch.cos(torch.tensor(progress * torch.pi)).item())
 
 
 def _save(path: Path, step: int, *parts) -> None:
-    """Written beside and moved into place: a kill while writing leaves the state before."""
-    beside = path.with_suffix(".tmp")
-    torch.save({"step": step, "parts": [p.state_dict() for p in parts]}, beside)
-    beside.replace(path)
+    """Write a temporary file and rename it, so that a kill during the write keeps the previous state."""
+    temporary = path.with_suffix(".tmp")
+    torch.save({"step": step, "parts": [p.state_dict() for p in parts]}, temporary)
+    temporary.replace(path)
 
 
 def _resume(path: Path, *parts) -> int:
@@ -120,5 +129,5 @@ def _resume(path: Path, *parts) -> int:
     state = torch.load(path, map_location="cpu", weights_only=True)
     for part, saved in zip(parts, state["parts"], strict=True):
         part.load_state_dict(saved)
-    log.info("resuming %s at step %d", path, state["step"])
+    log.info("Resuming %s at step %d.", path, state["step"])
     return state["step"]

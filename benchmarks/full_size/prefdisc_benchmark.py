@@ -20,8 +20,8 @@ from prefgen.prefdisc.packing import Target, pack
 from prefgen.prefdisc.prefix import HistoryPrefix
 from prefgen.prefdisc.template import Turns
 from train.prefdisc.config import LoraConfig
-from train.prefdisc.learner import Learner, trainable
-from train.prefdisc.lora import lay_lora
+from train.prefdisc.learner import Learner, trainable_parameters
+from train.prefdisc.lora import inject_lora
 
 SIZE = 512
 """Image size in pixels, as in the paper; PrefDisc resizes images to the size in its spec."""
@@ -168,13 +168,13 @@ class PrefDiscBenchmark:
 def training_step(prefdisc: PrefDisc, pairs: int, rows: int) -> Callable[[], None]:
     """Return a training step on random images, as train.prefdisc runs it with gradient checkpointing."""
     recipe = LoraConfig(vision=True)
-    lay_lora(prefdisc.base, LoraSpec(recipe.r, recipe.alpha, recipe.targets), recipe.dropout, recipe.init)
+    inject_lora(prefdisc.base, LoraSpec(recipe.r, recipe.alpha, recipe.targets), recipe.dropout, recipe.init)
     prefdisc.tokens.data = prefdisc.tokens.data.float()
     prefdisc.tokens.requires_grad_(True)
     prefdisc.base.gradient_checkpointing_enable({"use_reentrant": False})
     prefdisc.train()
-    learner = Learner(prefdisc, apart=False)
-    optimiser = torch.optim.AdamW(trainable(prefdisc).values(), lr=1e-5, weight_decay=1e-2)
+    learner = Learner(prefdisc, split_long=False)
+    optimiser = torch.optim.AdamW(trainable_parameters(prefdisc).values(), lr=1e-5, weight_decay=1e-2)
     packed = pack(prefdisc.turns, [[PROMPT] * pairs] * rows, [[Target(pairs, PROMPT)]] * rows)
     count = 2 * pairs + 2
     images = Geometry("", prefdisc, SIZE).images(count * rows, seed=3).to(prefdisc.device)

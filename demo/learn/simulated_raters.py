@@ -9,7 +9,7 @@ from PIL import Image
 
 from demo.learn.config import LearnConfig
 from train.data.agents import Agent, World
-from train.data.profiles import named, profiles
+from train.data.profiles import profiles, value_names
 from train.evaluate.choice_trials import RNG_STREAM
 from train.evaluate.judge import Judge
 
@@ -60,6 +60,8 @@ def sample_raters(config: LearnConfig, judge: Judge) -> list[SimulatedRater]:
     tastes, _ = world.sample(config.agents, np.random.default_rng([RNG_STREAM, 9, 1 + config.seed]))
     liked, disliked = profiles(tastes)
     return [
-        SimulatedRater(world.agent(taste, config.profile(i)), judge, tuple(named(liked[i])), tuple(named(disliked[i])))
+        SimulatedRater(
+            world.agent(taste, config.profile(i)), judge, tuple(value_names(liked[i])), tuple(value_names(disliked[i]))
+        )
         for i, taste in enumerate(tastes)
     ]

@@ -37,14 +37,14 @@ def with_lora(graph: Pocket, name: str = RANDOM, strength: float = 1.0) -> Node:
 @pytest.mark.server
 @pytest.mark.parametrize("steps", [1, 4])
 def test_core_paints_with_it_what_peft_does(comfy, server, random_file, steps):
-    from train.pocket.sampling import FewSteps, PocketGenerator, seed_noise
+    from train.pocket.sampling import FewStepSampling, PocketGenerator, seed_noise
 
     graph, before = Pocket(), len(server.log.read_text())
     save = graph.save(graph.paint(with_lora(graph), seed=5, steps=steps, cfg=1.0))
     theirs = torch.from_numpy(comfy.run(graph.graph).tensor(save))[0].permute(2, 0, 1)
     prompts, noise = [graph.prompt], seed_noise([5])
-    ours = random_file.paint(prompts, noise, FewSteps(steps))[0]
-    plain = PocketGenerator.load().paint(prompts, noise, FewSteps(steps))[0]
+    ours = random_file.paint(prompts, noise, FewStepSampling(steps))[0]
+    plain = PocketGenerator.load().paint(prompts, noise, FewStepSampling(steps))[0]
     # A grey level: peft adds the LoRA's output and core its weights, in float32; and two implementations of the UNet.
     assert (theirs - ours).abs().max() < 1 / 255
     assert (plain - ours).abs().max() > 5 / 255, "the LoRA shows"
@@ -75,11 +75,11 @@ def test_it_is_trained_where_cores_samplers_stand(pack, pocket, steps):
     """The noise levels and their times, of the `simple` scheduler; in one step `sgm_uniform` begins there too."""
     import comfy.samplers
 
-    from train.pocket.sampling import FewSteps, timestep
+    from train.pocket.sampling import FewStepSampling, timestep
 
     sampling = pocket.load_model().get_model_object("model_sampling")
     theirs = comfy.samplers.calculate_sigmas(sampling, "simple", steps)
-    ours = FewSteps(steps).sigmas()
+    ours = FewStepSampling(steps).sigmas()
     assert torch.allclose(ours, theirs, rtol=1e-5)
     assert [timestep(sigma) for sigma in ours[:-1].tolist()] == sampling.timestep(theirs[:-1]).tolist()
     if steps == 1:

@@ -26,14 +26,14 @@ def test_the_painter_paints_what_ksampler_paints(for_user, few, changes, pack):
     """The user of two pictures, who with words draws others for each, by its seed."""
     import comfy.sample
 
-    from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise, seed_words
+    from train.pocket.sampling import FewStepSampling, PocketGenerator, Sampling, codebook_noise, seed_noise
 
     prompts, seeds = ["a lighthouse", "a cactus, neon colours"], [7, 8]
-    settings, scheduler = (FewSteps(3), "simple") if few else (Sampling(3, 2.5), "normal")
+    settings, scheduler = (FewStepSampling(3), "simple") if few else (Sampling(3, 2.5), "normal")
     painter, adapter = PocketGenerator.load(), adapter_of(PreferenceAdapter, **changes)
     branch = install_in_diffusers(painter.unet, adapter)
     users = UserParts(*(part.expand(2, -1) for part in USER))
-    both = adapter.for_users(users, noise=seed_words(adapter, seeds)) if for_user else None
+    both = adapter.for_users(users, noise=codebook_noise(adapter, seeds)) if for_user else None
     ours = painter.paint(prompts, seed_noise(seeds), settings, branch, both)
     with torch.inference_mode():
         generator = pack("nodes.pocket_generator")

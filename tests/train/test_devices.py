@@ -16,31 +16,34 @@ from train.pocket import (
     latents,
     vae,
 )
-from train.pocket.prefdisc import painted, sight, taste, worded
-from train.pocket.prefdisc.shapes import new_prefdisc
+from train.pocket.prefdisc import decoder_training as taste
+from train.pocket.prefdisc import generated_posters as painted
+from train.pocket.prefdisc import prompt_wordings as worded
+from train.pocket.prefdisc import vision_training as sight
+from train.pocket.prefdisc.architecture import new_prefdisc
 
 
 def _table(prefdisc):
-    return sight.look(prefdisc, *sight.draw_posters(24, 5, "train"), views=1)
+    return sight.encode_posters(prefdisc, *sight.draw_posters(24, 5, "train"), views=1)
 
 
 def _taste(folder):
     prefdisc = new_prefdisc()
-    taste.train_taste(prefdisc, _table(prefdisc), World.load(), folder, taste.TasteConfig(users=2))
+    taste.train_decoder(prefdisc, _table(prefdisc), World.load(), folder, taste.DecoderConfig(users=2))
 
 
 def _worded(folder):
     prefdisc = new_prefdisc()
-    worded.adapt_wording(prefdisc, _table(prefdisc), World.load(), folder, worded.WordedConfig(users=2))
+    worded.adapt_to_wordings(prefdisc, _table(prefdisc), World.load(), folder, worded.PromptWordingsConfig(users=2))
 
 
 def _painted(folder):
-    config = painted.PaintedConfig(drawn=24, twins=1, batch=6)
+    config = painted.GeneratedPostersConfig(drawn=24, twins=1, batch=6)
     with pytest.MonkeyPatch.context() as patch:
         posters = torch.zeros(12, 3, 96, 96, dtype=torch.uint8)
-        patch.setattr(painted, "paint_posters", lambda *_: posters)
+        patch.setattr(painted, "generate_posters", lambda *_: posters)
         patch.setattr(painted, "train_reader", lambda _, shape, seed: judge.Judge(**shape))
-        painted.adapt_sight(load_preference_model("pocket").require("prefdisc"), folder, config)
+        painted.adapt_vision(load_preference_model("pocket").require("prefdisc"), folder, config)
 
 
 def _generator(folder):
@@ -55,7 +58,7 @@ TRAININGS = {
     clip: clip.train,
     generator: _generator,
     judge: lambda folder: judge.train_reader(folder, {"width": 8, "depth": 2}, 1),
-    sight: lambda folder: sight.train_sight(folder, sight.SightConfig(posters=24, batch=4)),
+    sight: lambda folder: sight.train_vision(folder, sight.VisionConfig(posters=24, batch=4)),
     taste: _taste,
     worded: _worded,
     painted: _painted,

@@ -9,12 +9,13 @@ import torch
 
 from prefgen.pocket import shapes
 from train.data.posters import ATTRIBUTES
-from train.pocket import few_step, pairs
+from train.pocket import distillation_pairs as pairs
+from train.pocket import few_step
 from train.pocket.__main__ import PARTS, trainer
-from train.pocket.few_step import FewStepConfig, further_levels, huber, sharpness
+from train.pocket.distillation_pairs import SHARD, teacher_pairs
+from train.pocket.few_step import FewStepConfig, pseudo_huber, sample_later_sigmas, sharpness
 from train.pocket.lora import merge_lora
-from train.pocket.pairs import SHARD, teacher_pairs
-from train.pocket.sampling import FewSteps, PocketGenerator, Sampling
+from train.pocket.sampling import FewStepSampling, PocketGenerator, Sampling
 
 SMALL = FewStepConfig(
     pairs=SHARD,
@@ -103,15 +104,15 @@ def test_other_weights_are_distilled_anew(tmp_path, monkeypatch):
 
 def test_further_levels_are_those_that_a_few_step_sampler_stands_at():
     rng = np.random.default_rng(0)
-    drawn = {round(float(sigma), 4) for sigma in further_levels(300, rng)}
-    every = {round(float(s), 4) for steps in (2, 3, 4) for s in FewSteps(steps).sigmas()[1:-1]}
+    drawn = {round(float(sigma), 4) for sigma in sample_later_sigmas(300, rng)}
+    every = {round(float(s), 4) for steps in (2, 3, 4) for s in FewStepSampling(steps).sigmas()[1:-1]}
     assert drawn == every
 
 
 def test_the_loss_is_the_absolute_difference_from_afar_and_square_nearby():
     zero = torch.zeros(1)
-    assert huber(torch.tensor([2.0]), zero, 0.001).item() == pytest.approx(2.0, abs=1e-3)
-    assert huber(torch.tensor([1e-5]), zero, 0.001).item() == pytest.approx(1e-10 / 0.002, rel=1e-2)
+    assert pseudo_huber(torch.tensor([2.0]), zero, 0.001).item() == pytest.approx(2.0, abs=1e-3)
+    assert pseudo_huber(torch.tensor([1e-5]), zero, 0.001).item() == pytest.approx(1e-10 / 0.002, rel=1e-2)
 
 
 def test_a_blurred_picture_is_less_sharp():
@@ -127,7 +128,7 @@ def test_the_shipped_lora_comes_nearer_to_the_teacher_in_one_step():
     prompts = ["a lighthouse, neon colours, framed", "a cactus, grey colours, striped background"]
     noise = torch.randn(2, 4, 12, 12, generator=torch.Generator().manual_seed(5))
     wanted = teacher.paint(prompts, noise)
-    one, plain = (generator.paint(prompts, noise, FewSteps(1)) for generator in (student, teacher))
+    one, plain = (generator.paint(prompts, noise, FewStepSampling(1)) for generator in (student, teacher))
     assert (one - wanted).abs().mean() < 0.7 * (plain - wanted).abs().mean()
     assert sharpness(one) > 0.6 * sharpness(wanted)
     assert shapes.FEW_STEP_LORA.stat().st_size <= 2_000_000

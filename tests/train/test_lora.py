@@ -9,7 +9,7 @@ from prefgen.errors import ModelError
 from prefgen.pocket.shapes import UNET
 from tests.pocket_files import random_lora
 from train.pocket.few_step import CONFIG
-from train.pocket.lora import TARGETS, grow, merge_lora, written
+from train.pocket.lora import TARGETS, add_lora, lora_state_dict, merge_lora
 
 SIZE_LIMIT = 2_000_000  # of the shipped file
 
@@ -29,7 +29,7 @@ def predict(unet):
 
 def test_a_new_lora_changes_nothing_and_learns_alone():
     plain = predict(new_unet())
-    grown = grow(new_unet(), 2)
+    grown = add_lora(new_unet(), 2)
     assert torch.equal(predict(grown), plain)
     learns = [name for name, parameter in grown.named_parameters() if parameter.requires_grad]
     assert learns
@@ -48,7 +48,7 @@ def test_the_file_merged_is_what_peft_runs(tmp_path):
 
 def test_the_shipped_size_holds_every_layer_of_the_blocks(tmp_path):
     file = tmp_path / "lora.safetensors"
-    save_file(written(grow(new_unet(), CONFIG.rank)), file)
+    save_file(lora_state_dict(add_lora(new_unet(), CONFIG.rank)), file)
     assert file.stat().st_size <= SIZE_LIMIT
     names = {name for name in load_file(file) if name.endswith(".lora_down.weight")}
     for target in TARGETS:

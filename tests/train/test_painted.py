@@ -12,13 +12,13 @@ from train.evaluate.judge import SHAPES, Judge, load_judge
 from train.loop import LoopConfig
 from train.pocket import judge
 from train.pocket.__main__ import PARTS, trainer
-from train.pocket.encoded import draw_history
+from train.pocket.agent_embeddings import draw_history
 from train.pocket.lora import merge_lora
-from train.pocket.prefdisc import painted
-from train.pocket.prefdisc.sight import draw_posters
-from train.pocket.sampling import FewSteps, PocketGenerator, seed_noise
+from train.pocket.prefdisc import generated_posters as painted
+from train.pocket.prefdisc.vision_training import draw_posters
+from train.pocket.sampling import FewStepSampling, PocketGenerator, seed_noise
 
-SMALL = painted.PaintedConfig(
+SMALL = painted.GeneratedPostersConfig(
     painted=2 * painted.SHARD, drawn=120, twins=1, loop=LoopConfig(steps=40, learning_rate=1e-3, warmup=5, ema=0.5)
 )
 
@@ -34,8 +34,8 @@ def adapted(tmp_path_factory):
     folder, quick = tmp_path_factory.mktemp("painted"), LoopConfig(steps=3, learning_rate=1e-3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge.train_reader, "__defaults__", (quick,))
-        prefdisc = painted.adapt_sight(load_preference_model("pocket").require("prefdisc"), folder, SMALL)
-    return prefdisc, painted.paint_posters(folder / "painted", SMALL.painted, SMALL.each, SMALL.slowly)
+        prefdisc = painted.adapt_vision(load_preference_model("pocket").require("prefdisc"), folder, SMALL)
+    return prefdisc, painted.generate_posters(folder / "painted", SMALL.painted, SMALL.each, SMALL.slowly)
 
 
 def test_the_part_is_trained_after_what_paints_and_before_what_reads_its_layers():
@@ -67,7 +67,7 @@ def test_paintings_differ(adapted):
 def test_most_shards_are_painted_in_one_step(tmp_path, monkeypatch):
     steps = []
     monkeypatch.setattr(painted, "_paint", lambda _, sampling, *rest: steps.append(sampling.steps) or torch.zeros(1))
-    painted.paint_posters(tmp_path, 4 * painted.SHARD, 0.3, slowly=3)
+    painted.generate_posters(tmp_path, 4 * painted.SHARD, 0.3, slowly=3)
     assert steps == [12, 1, 1, 12]
 
 
@@ -79,7 +79,7 @@ def test_eyes_see_together_what_their_logarithms_say_on_average():
             torch.nn.init.zeros_(head.weight)
             torch.nn.init.normal_(head.bias)
     with torch.no_grad():
-        seen = painted.seen_by(eyes, torch.zeros(3, 3, 96, 96, dtype=torch.uint8))
+        seen = painted.ensemble_probabilities(eyes, torch.zeros(3, 3, 96, 96, dtype=torch.uint8))
         biases = [torch.stack([eye.heads[name].bias for eye in eyes]) for name in ATTRIBUTES]
         means = [both.softmax(-1).log().mean(0).exp() for both in biases]
     torch.testing.assert_close(seen, torch.cat([mean / mean.sum() for mean in means]).expand(3, -1))
@@ -87,8 +87,8 @@ def test_eyes_see_together_what_their_logarithms_say_on_average():
 
 def test_no_reader_has_a_judges_shape_or_seed():
     shapes = {(shape["width"], shape["depth"]) for shape in SHAPES.values()}
-    assert not shapes & {(width, depth) for width, depth, _ in painted.EYES}
-    assert not set(judge.SEEDS.values()) & {seed for *_, seed in painted.EYES}
+    assert not shapes & {(width, depth) for width, depth, _ in painted.READERS}
+    assert not set(judge.SEEDS.values()) & {seed for *_, seed in painted.READERS}
 
 
 def test_the_shipped_one_tells_which_paintings_an_agent_likes(shipped):
@@ -105,7 +105,7 @@ def test_the_shipped_one_tells_which_paintings_an_agent_likes(shipped):
         for i in range(len(utilities)):
             prefix = shipped.encode(draw_history(pairs[i], rng, f"agent {i}"))
             prompts = [subjects[i % len(subjects)]] * 12
-            images = generator.paint(prompts, seed_noise(list(range(12 * i, 12 * i + 12))), FewSteps(1, 1.0))
+            images = generator.paint(prompts, seed_noise(list(range(12 * i, 12 * i + 12))), FewStepSampling(1, 1.0))
             liked, disliked = shipped.logits(prefix, images, prompts).float().unbind(-1)
             read = np.array([a.indices for a in eyes.predict((images * 255).round().byte())])
             true = utility_of(utilities[i][None], read)

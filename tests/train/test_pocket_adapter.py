@@ -12,7 +12,7 @@ from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig
 from train.pocket import adapter, generator, latents, text
 from train.pocket.__main__ import trainer
-from train.pocket.people import FOR_CHOOSING, HELD_BACK
+from train.pocket.people import HELD_OUT_SUBJECTS, VALIDATION_SUBJECTS
 
 STILL = LoopConfig(steps=2, learning_rate=1e-9, weight_decay=0.0, warmup=1, ema=0.0)
 
@@ -31,7 +31,7 @@ def test_a_training_ends_in_the_checkpoint_that_it_was_given(tmp_path, monkeypat
     adapter.train(tmp_path, STILL, out=out, strength=0.5)
     made = load_preference_model(out)
     assert made.adapter.config.words == (3, 8, 5, 4, 4)
-    assert made.header["training"]["adapter"]["held_back"] == list(HELD_BACK)
+    assert made.header["training"]["adapter"]["held_back"] == list(HELD_OUT_SUBJECTS)
     assert made.reading == load_preference_model("pocket").reading
     # So slow that nothing moved: keys and values are the text's, values at the strength that was asked for.
     block, attention = "input_4_0", "down_blocks.1.attentions.0.transformer_blocks.0.attn2"
@@ -45,7 +45,7 @@ def test_what_settings_are_chosen_with_has_seen_no_thing_of_the_choice(tmp_path,
     monkeypatch.setattr(adapter, "train", lambda folder, **how: asked.update(how))
     file = trainer("adapter_for_choosing")(tmp_path)
     assert load_preference_model(file).reading == load_preference_model("pocket").reading
-    assert set(asked["held_back"]) == {*HELD_BACK, *FOR_CHOOSING}
+    assert set(asked["held_back"]) == {*HELD_OUT_SUBJECTS, *VALIDATION_SUBJECTS}
     assert (str(asked["out"]), asked["strength"]) == (file, 1.0), "the strength is what is to be chosen"
 
 
@@ -57,14 +57,14 @@ def test_words_are_learnt_for_the_values_of_posters_and_not_with_things_held_bac
         seen["users"], seen["painted"] = batches(0)
         return learner
 
-    named = adapter.captions_for
-    monkeypatch.setattr(adapter, "captions_for", lambda rows, *rest: seen.update(rows=rows) or named(rows, *rest))
+    named = adapter.sample_captions
+    monkeypatch.setattr(adapter, "sample_captions", lambda rows, *rest: seen.update(rows=rows) or named(rows, *rest))
     monkeypatch.setattr(adapter, "train_adapter", look)
-    held_back = (*HELD_BACK, *FOR_CHOOSING)
-    learnt = adapter.learn_words(tmp_path, STILL, 1, held_back)
+    held_back = (*HELD_OUT_SUBJECTS, *VALIDATION_SUBJECTS)
+    learnt = adapter.train_codebook(tmp_path, STILL, 1, held_back)
     names = np.array(list(ATTRIBUTES["subject"]))
     assert not set(names[seen["rows"][:, 0]]) & set(held_back)
-    assert seen["painted"].fuller is not None, "fuller captions are the teacher's"
+    assert seen["painted"].teacher_captions is not None, "fuller captions are the teacher's"
     # The "embedding" is the choice, and the adapter takes exactly it.
     chosen = choose(learnt.choice.counted({"core": seen["users"].core}, {"core": 1.0}), adapter.SIZES)
     offsets = np.cumsum([0, *adapter.SIZES[:-1]])
@@ -77,7 +77,7 @@ def test_words_are_learnt_for_the_values_of_posters_and_not_with_things_held_bac
 def test_words_begin_as_what_the_unet_reads_for_their_values():
     torch.manual_seed(0)
     encode = text.load()
-    words = adapter.begin_with_values(generator.load(), encode).choice.words()
+    words = adapter.initialise_codebook(generator.load(), encode).choice.words()
     states = torch.cat([adapter.value_states(encode, name) for name in list(ATTRIBUTES)[1:]])
     alike = torch.nn.functional.cosine_similarity(words[:, None], states[None], dim=-1)
     assert (alike.argmax(1) == torch.arange(24)).all()

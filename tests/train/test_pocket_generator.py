@@ -9,7 +9,7 @@ from torch import nn
 from prefgen.pocket.shapes import UNET
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig, fit
-from train.pocket.bfloat16 import FullPrecisionGroupNorm, quicken
+from train.pocket.bfloat16 import FullPrecisionGroupNorm, speed_up_bfloat16
 from train.pocket.generator import training_caption
 from train.pocket.latents import LatentPool
 from train.pocket.taesd import ThinTAESD
@@ -30,7 +30,7 @@ def predict(unet: UNet2DConditionModel) -> torch.Tensor:
 
 def test_a_quickened_unet_predicts_the_same_and_keeps_its_weights(unet):
     before, names = predict(unet), list(unet.state_dict())
-    assert quicken(unet) is unet
+    assert speed_up_bfloat16(unet) is unet
     # another order of sums in attention: a few ulps of values around 1
     torch.testing.assert_close(predict(unet), before, atol=2e-5, rtol=1e-4)
     assert list(unet.state_dict()) == names
@@ -38,7 +38,7 @@ def test_a_quickened_unet_predicts_the_same_and_keeps_its_weights(unet):
 
 def test_normalisation_stays_in_full_precision_under_autocast(unet):
     seen = set()
-    for module in quicken(unet).modules():
+    for module in speed_up_bfloat16(unet).modules():
         if isinstance(module, nn.GroupNorm):
             assert isinstance(module, FullPrecisionGroupNorm)
             module.register_forward_hook(lambda _, __, out: seen.add(out.dtype))

@@ -10,8 +10,9 @@ from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.pocket.shapes import weights_path
 from train.data.posters import ATTRIBUTES
 from train.loop import LoopConfig
-from train.pocket import captions, generator, latents, projected, text
-from train.pocket.people import FOR_CHOOSING, HELD_BACK
+from train.pocket import captions, generator, latents, text
+from train.pocket import projected_adapter as projected
+from train.pocket.people import HELD_OUT_SUBJECTS, VALIDATION_SUBJECTS
 
 
 def test_it_begins_where_the_unet_understands_it(tmp_path, monkeypatch):
@@ -44,16 +45,16 @@ def test_no_thing_that_an_evaluation_asks_for_is_trained_on(tmp_path, monkeypatc
         seen.append(batches(0)[1])
         return adapter
 
-    named = captions.captions_for
-    monkeypatch.setattr(projected, "captions_for", lambda rows, *rest: seen.append(rows) or named(rows, *rest))
+    named = captions.sample_captions
+    monkeypatch.setattr(projected, "sample_captions", lambda rows, *rest: seen.append(rows) or named(rows, *rest))
     monkeypatch.setattr(projected, "train_adapter", look)
     out = tmp_path / "checkpoint.safetensors"
     shutil.copyfile(weights_path("preference"), out)
     projected.train(tmp_path, out=out)
     indices, painted = seen
     names = np.array(list(ATTRIBUTES["subject"]))
-    assert not set(names[indices[:, 0]]) & {*HELD_BACK, *FOR_CHOOSING}
-    assert painted.fuller is not None, "and fuller captions are the teacher's"
+    assert not set(names[indices[:, 0]]) & {*HELD_OUT_SUBJECTS, *VALIDATION_SUBJECTS}
+    assert painted.teacher_captions is not None, "and fuller captions are the teacher's"
 
 
 def test_captions_say_everything_and_prompts_little(monkeypatch):
@@ -61,16 +62,16 @@ def test_captions_say_everything_and_prompts_little(monkeypatch):
     rows = np.array([[0, 1, 2, 3, 1, 2], [1, 0, 3, 2, 1, 0]])
     full = ["a sun over the sea, sunset colours, checked sky, set aside, glowing"]
     full += ["a moon over hills, retro colours, dotted sky, set aside, flat"]
-    monkeypatch.setattr(captions, "WORDY", 0.0)
-    monkeypatch.setattr(captions, "STRANGE", 0.0)
-    prompt, fuller = captions.captions_for(rows, rng, text.Remembered(encode))
+    monkeypatch.setattr(captions, "NAMES_MORE_SHARE", 0.0)
+    monkeypatch.setattr(captions, "BLENDED_SUBJECT_SHARE", 0.0)
+    prompt, fuller = captions.sample_captions(rows, rng, text.CachedTextEncoders(encode))
     for found, wanted in ((prompt, ["a sun", "a moon"]), (fuller, full)):
         for part, own in zip(found, encode(wanted), strict=True):
             torch.testing.assert_close(part, own, atol=0.02, rtol=0.01)  # kept in bfloat16
     # A thing between the two, in prompt and caption alike.
-    monkeypatch.setattr(captions, "STRANGE", 1.0)
+    monkeypatch.setattr(captions, "BLENDED_SUBJECT_SHARE", 1.0)
     suns = np.concatenate([rows[:1]] * 8 + [[[1, *rows[0, 1:]]]] * 8)
-    between, fully = captions.captions_for(suns, rng, text.Remembered(encode))
+    between, fully = captions.sample_captions(suns, rng, text.CachedTextEncoders(encode))
 
     def share(found, sun, moon):
         return (found[:8] - sun) @ (moon - sun) / (moon - sun).square().sum()
@@ -84,7 +85,7 @@ def test_captions_say_everything_and_prompts_little(monkeypatch):
 
 def test_a_share_of_the_prompts_names_more_than_the_thing():
     rng = np.random.default_rng(0)
-    told = [captions.names_told(rng) for _ in range(400)]
+    told = [captions.sample_named_attributes(rng) for _ in range(400)]
     assert all(names[0] == "subject" for names in told)
     # A quarter, each with one of five named half the time: three standard errors are .065.
     assert np.mean([len(names) > 1 for names in told]) == pytest.approx(0.25 * (1 - 0.5**5), abs=0.065)

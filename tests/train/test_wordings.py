@@ -13,12 +13,13 @@ from train.data.agents import World
 from train.data.posters import ATTRIBUTES, UNSEEN, Wordings
 from train.evaluate.judge import load_judge
 from train.loop import LoopConfig
-from train.pocket import latents, text, wordings
+from train.pocket import latents, text
+from train.pocket import prompt_wordings as wordings
 from train.pocket.__main__ import PARTS, trainer
 from train.pocket.lora import merge_lora
-from train.pocket.prefdisc import worded
-from train.pocket.prefdisc.sight import draw_posters, look
-from train.pocket.sampling import FewSteps, PocketGenerator, seed_noise
+from train.pocket.prefdisc import prompt_wordings as worded
+from train.pocket.prefdisc.vision_training import draw_posters, encode_posters
+from train.pocket.sampling import FewStepSampling, PocketGenerator, seed_noise
 
 SUBJECTS = list(ATTRIBUTES["subject"].values())
 POSTER_OF = "a poster of {}"
@@ -47,11 +48,11 @@ def test_the_text_encoders_alone_learn(tmp_path, monkeypatch):
     monkeypatch.setattr(wordings, "measure", dict)
     monkeypatch.setattr(text, "FILE", tmp_path / "text_encoders.safetensors")
     monkeypatch.setattr(wordings.text, "load", lambda: copy.deepcopy(shipped))
-    wordings.train(tmp_path, wordings.WordingsConfig(batch=4, loop=FEW))
+    wordings.train(tmp_path, wordings.PromptWordingsConfig(batch=4, loop=FEW))
     monkeypatch.undo()
     monkeypatch.setattr(text, "FILE", tmp_path / "text_encoders.safetensors")
     learnt = text.load()
-    unread = {id(p) for part in text.unread(shipped.clip_l) for p in part.parameters()}
+    unread = {id(p) for part in text.unused_modules(shipped.clip_l) for p in part.parameters()}
     for name in ("clip_l", "clip_g"):
         before, after = getattr(shipped, name), dict(getattr(learnt, name).named_parameters())
         moved = {key: not torch.equal(p.half(), after[key].half()) for key, p in before.named_parameters()}
@@ -62,9 +63,11 @@ def test_the_text_encoders_alone_learn(tmp_path, monkeypatch):
 def test_prefdiscs_decoder_alone_learns(tmp_path):
     shipped = load_preference_model("pocket").require("prefdisc")
     before = {name: p.detach().clone() for name, p in shipped.named_parameters()}
-    table = look(shipped, *draw_posters(48, 5, "train"), views=1)
-    small = worded.WordedConfig(users=2, loop=FEW)
-    after = dict(worded.adapt_wording(copy.deepcopy(shipped), table, World.load(), tmp_path, small).named_parameters())
+    table = encode_posters(shipped, *draw_posters(48, 5, "train"), views=1)
+    small = worded.PromptWordingsConfig(users=2, loop=FEW)
+    after = dict(
+        worded.adapt_to_wordings(copy.deepcopy(shipped), table, World.load(), tmp_path, small).named_parameters()
+    )
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert all("text_model" in name for name in moved)
@@ -77,7 +80,7 @@ def test_the_shipped_generator_paints_the_named_thing_in_any_wording(wording):
     merge_lora(generator.unet, FEW_STEP_LORA)
     for how in ("{}", wording):
         prompts = [how.format(phrase) for phrase in SUBJECTS for _ in range(8)]
-        images = generator.paint(prompts, seed_noise(range(len(prompts))), FewSteps(1))
+        images = generator.paint(prompts, seed_noise(range(len(prompts))), FewStepSampling(1))
         read = judge.predict((images * 255).round().byte())
         right[how] = np.mean([found.indices[0] == i // 8 for i, found in enumerate(read)])
     assert right[wording] > right["{}"] - 0.12

@@ -1,6 +1,9 @@
-"""Trains the adapter (method.md section 3) through diffusers' UNet, which stays frozen.
+"""Trains the preference adapter (method.md section 3) through a frozen diffusers UNet.
 
-`learner.py` makes keys and values of a batch of users, some of whom are dropped, `diffusion.py` is the loss, `start.py`
-where the weights begin, `fit.py` the training. `sdxl.py` and `dataset.py` bring SDXL from a local folder and users from
-a set on disk; the pocket's are in `train.pocket.projected`.
+- `learner.py`: computes keys and values for a batch of users, with user dropout.
+- `initialisation.py`: initialises the adapter from the UNet's text projections.
+- `fit.py`: trains the adapter with the diffusion loss of `train/diffusion.py`.
+- `sdxl.py`, `dataset.py`: load SDXL from a local folder, and users and images from a dataset on disk.
+
+`train.pocket.projected_adapter` trains the same adapter for the pocket models.
 """

@@ -1,7 +1,10 @@
-"""`python -m train.adapter --checkpoint FILE --users SET --sdxl FOLDER`: train the adapter on a set, into a checkpoint.
+"""Trains the adapter on a dataset and writes it into a checkpoint.
 
-The checkpoint has PrefDisc and, unless sem_tokens is 0, the alignment (train.align). On several GPUs:
-`accelerate launch --multi_gpu -m train.adapter ...`; half precision: ACCELERATE_MIXED_PRECISION=bf16.
+    python -m train.adapter --checkpoint FILE --users DATASET --sdxl FOLDER
+
+The checkpoint needs PrefDisc and, unless sem_tokens is 0, an alignment (`train.align`). Use
+`accelerate launch --multi_gpu -m train.adapter ...` for several GPUs, and ACCELERATE_MIXED_PRECISION=bf16 for half
+precision.
 """
 
 from __future__ import annotations
@@ -19,62 +22,68 @@ from prefgen.alignment import AlignmentConfig
 from prefgen.checkpoint.file import read_checkpoint
 from prefgen.checkpoint.preference_model import POCKET, PreferenceModel, load_preference_model
 from prefgen.errors import ModelError
-from train.adapter.config import AdapterTraining
+from train.adapter.config import AdapterTrainingConfig
 from train.adapter.dataset import EncodedUsers, SetBatches, check_captions, encode_users
 from train.adapter.fit import train_adapter, write_adapter
+from train.adapter.initialisation import initialise_from_text
 from train.adapter.sdxl import load_sdxl
-from train.adapter.start import start_from_text
-from train.align.sources import PAIRS
+from train.align.dataset import PAIRS
 from train.prefdisc.dataset import read_users
 from train.settings import SettingsError, read_settings
 
 
 def main(argv: list[str] | None = None) -> dict:
-    """Read the command line, train, write the part."""
+    """Run the command and return what it prints."""
     parser = argparse.ArgumentParser(prog="python -m train.adapter", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="sdxl", help="a YAML file, or a name in train/configs/adapter")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the preference checkpoint that gets the part")
-    parser.add_argument("--users", type=Path, required=True, help="a set made by train.data: users.jsonl and images")
-    parser.add_argument("--sdxl", type=Path, required=True, help="a folder of SDXL in diffusers' layout")
-    parser.add_argument("--core-alignment", type=Path, help="with core_aligned: what `train.align part=core` wrote")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the frozen UNet")
-    parser.add_argument("--folder", type=Path, default=Path("out/adapter"), help="where states and embeddings are kept")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="over the file, such as fusion=attention")
-    given = parser.parse_intermixed_args(argv)
-    if str(given.checkpoint) == POCKET:
-        parser.error("the bundled checkpoint is trained by train.pocket: name another --checkpoint")
-    config = read_settings(AdapterTraining, "adapter", given.config, given.overrides)
-    if config.core_aligned != bool(given.core_alignment):
-        raise SettingsError("core_aligned and --core-alignment go together: give both, or neither.")
+    parser.add_argument("--config", default="sdxl", help="YAML file, or a name in train/configs/adapter")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="preference checkpoint to extend")
+    parser.add_argument("--users", type=Path, required=True, help="dataset of train.data (users.jsonl and images)")
+    parser.add_argument("--sdxl", type=Path, required=True, help="SDXL folder in diffusers' layout")
+    parser.add_argument("--core-alignment", type=Path, help="for core_aligned=true: file of `train.align part=core`")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="precision of the UNet")
+    parser.add_argument("--folder", type=Path, default=Path("out/adapter"), help="folder of states and embeddings")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, for example fusion=attention")
+    args = parser.parse_intermixed_args(argv)
+    if str(args.checkpoint) == POCKET:
+        parser.error("the bundled checkpoint is trained by train.pocket; pass another --checkpoint")
+    config = read_settings(AdapterTrainingConfig, "adapter", args.config, args.overrides)
+    if config.core_aligned != bool(args.core_alignment):
+        raise SettingsError("core_aligned=true and --core-alignment need each other. Pass both, or neither.")
     if config.target == "caption":
-        check_captions(read_users(given.users, "train", PAIRS + 1))
+        check_captions(read_users(args.users, "train", PAIRS + 1))
     state = PartialState()
-    model = load_preference_model(given.checkpoint, state.device)
+    model = load_preference_model(args.checkpoint, state.device)
     with state.main_process_first():
-        encoded = encode_users(model, given.users, given.folder / f"users-{model.reading[:12]}.safetensors")
-    sdxl = load_sdxl(given.sdxl, getattr(torch, given.dtype)).to(state.device)
+        encoded = encode_users(model, args.users, args.folder / f"users-{model.reading[:12]}.safetensors")
+    sdxl = load_sdxl(args.sdxl, getattr(torch, args.dtype)).to(state.device)
     adapter = build_adapter(model, encoded, sdxl.unet, config)
-    if given.core_alignment:
-        adapter.core_alignment.load_state_dict(read_checkpoint(given.core_alignment).part("alignment"))
+    if args.core_alignment:
+        adapter.core_alignment.load_state_dict(read_checkpoint(args.core_alignment).part("alignment"))
     if config.start == "text":
-        start_from_text(adapter, sdxl.unet)
+        initialise_from_text(adapter, sdxl.unet)
     batches = SetBatches(encoded, sdxl, config)
-    adapter = train_adapter(adapter, sdxl.unet, sdxl.scheduler, batches, config, given.folder / config.fusion)
-    about = {
+    adapter = train_adapter(adapter, sdxl.unet, sdxl.scheduler, batches, config, args.folder / config.fusion)
+    summary = {
         "steps": config.loop.steps,
         "batch": config.batch * state.num_processes,
         "seed": config.seed,
         "target": config.target,
     }
     if state.is_main_process:
-        write_adapter(given.checkpoint, adapter, users=len(encoded.liked), **about)
-        print(json.dumps({"checkpoint": str(given.checkpoint), "users": len(encoded.liked), **about}))
-    return about
+        write_adapter(args.checkpoint, adapter, users=len(encoded.liked), **summary)
+        print(json.dumps({"checkpoint": str(args.checkpoint), "users": len(encoded.liked), **summary}))
+    return summary
 
 
-def build_adapter(model: PreferenceModel, encoded: EncodedUsers, unet, config: AdapterTraining) -> PreferenceAdapter:
-    """A new adapter for this UNet and these embeddings. Raises CheckpointError where the alignment is missing, and
-    ModelError where it leads into another text space than the UNet's pooled text."""
+def build_adapter(
+    model: PreferenceModel, encoded: EncodedUsers, unet, config: AdapterTrainingConfig
+) -> PreferenceAdapter:
+    """Build a new adapter for a UNet and user embeddings.
+
+    Raises:
+        CheckpointError: The checkpoint has no alignment.
+        ModelError: The alignment's text space has another width than the UNet's pooled text.
+    """
     names = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
     widths = {name: unet.get_submodule(name.removesuffix(".processor")).to_k.out_features for name in names}
     layers = unet.config.layers_per_block
@@ -85,8 +94,8 @@ def build_adapter(model: PreferenceModel, encoded: EncodedUsers, unet, config: A
     pooled = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
     if alignment and text_dim != pooled:
         raise ModelError(
-            f"The alignment leads into a text space {text_dim} wide, and the UNet's pooled text is {pooled} wide: "
-            "train it with the text encoders of this SDXL (train.align --text)."
+            f"The alignment's text width is {text_dim}; expected {pooled}, the width of the UNet's pooled text. Train "
+            "the alignment with the text encoders of this SDXL (train.align --text)."
         )
     shapes = AdapterConfig(
         **dims,

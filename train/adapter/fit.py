@@ -1,4 +1,4 @@
-"""The training itself: an adapter, a frozen UNet and batches in, the trained adapter out."""
+"""Trains the adapter with the diffusion loss of a frozen UNet, and writes it into a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 
 from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
 from prefgen.checkpoint.file import Checkpoint, write_part
-from train.adapter.config import AdapterTraining
+from train.adapter.config import AdapterTrainingConfig
 from train.adapter.learner import AdapterLearner
-from train.diffusion import Painted, noised, prediction_loss, taught
+from train.diffusion import DiffusionBatch, add_noise, distillation_target, prediction_loss
 from train.loop import fit, generator_of
-from train.settings import key_of
+from train.settings import settings_digest
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel
 
-Batches = Callable[[int], tuple[UserParts, Painted]]
-"""The number of a step -> its users, and what each of them likes to see painted."""
+Batches = Callable[[int], tuple[UserParts, DiffusionBatch]]
+"""Function batch index -> users, and for each user an image they like."""
 
 
 def train_adapter(
@@ -31,46 +31,64 @@ def train_adapter(
     unet: UNet2DConditionModel,
     scheduler: DDPMScheduler,
     batches: Batches,
-    config: AdapterTraining,
+    config: AdapterTrainingConfig,
     folder: Path,
 ) -> PreferenceAdapter:
-    """Train, resuming where a state of the same settings lies in `folder`; returns the averaged weights, on the CPU.
+    """Train the adapter, or resume a training with the same settings.
 
-    The UNet is moved to the device, frozen, and given the branch, all in place. batches: in several processes each has
-    to give others, by `stream`. Raises ModelError where the adapter was not made for this UNet.
+    Args:
+        adapter: The adapter, initialised.
+        unet: Moved to the training device, frozen, and given the adapter branch, all in place.
+        scheduler: Noise schedule and prediction type of the UNet.
+        batches: Returns a batch for an index. Processes of one run ask for different indices.
+        config: Settings of the training.
+        folder: Parent folder of the run's states. The run's own folder is named after a digest of the settings.
+
+    Returns:
+        The adapter with averaged weights, on the CPU.
+
+    Raises:
+        ModelError: The adapter does not fit the UNet.
     """
-    state, folder = PartialState(), folder / key_of(asdict(config))
+    state, folder = PartialState(), folder / settings_digest(asdict(config))
     unet.requires_grad_(False).to(state.device)
     branch = install_in_diffusers(unet, adapter)
     if state.num_processes > 1:
-        # Every process keeps its own state, all of them alike: two cannot write one file.
+        # All processes hold the same state, but two of them cannot write one file.
         folder = folder / f"process{state.process_index}"
 
     def loss_of(model: torch.nn.Module, step: int) -> dict[str, Tensor]:
-        generator = generator_of(config.seed, stream(step))
-        users, painted = batches(stream(step))
-        painted = painted.to(state.device, unet.dtype)
-        present = torch.rand(len(painted.latents), generator=generator) >= config.no_user
+        generator = generator_of(config.seed, unique_batch_index(step))
+        users, batch = batches(unique_batch_index(step))
+        batch = batch.to(state.device, unet.dtype)
+        keep = torch.rand(len(batch.latents), generator=generator) >= config.user_dropout
         users = UserParts(*(part if part is None else part.to(state.device) for part in users))
-        pairs = model(users, present.to(state.device))
-        pairs = {name: (k.to(unet.dtype), v.to(unet.dtype)) for name, (k, v) in pairs.items()}
-        given = noised(scheduler, painted, generator, config.shift)
+        keys_values = model(users, keep.to(state.device))
+        keys_values = {name: (k.to(unet.dtype), v.to(unet.dtype)) for name, (k, v) in keys_values.items()}
+        noisy = add_noise(scheduler, batch, generator, config.shift)
         if config.target == "caption":
-            given = taught(unet, given, painted)
-        with branch.keys_values(pairs):
-            return {"loss": prediction_loss(unet, given, painted)}
+            noisy = distillation_target(unet, noisy, batch)
+        with branch.keys_values(keys_values):
+            return {"loss": prediction_loss(unet, noisy, batch)}
 
     return fit(AdapterLearner(adapter), loss_of, config.loop, folder).adapter.cpu()
 
 
-def stream(step: int) -> int:
-    """A number for this step of this process, and of no other."""
+def unique_batch_index(step: int) -> int:
+    """Return a batch index that no other step and no other process uses."""
     state = PartialState()
     return step * state.num_processes + state.process_index
 
 
-def write_adapter(path: Path, adapter: PreferenceAdapter, **about: object) -> Checkpoint:
-    """Put the adapter into a checkpoint, in half precision. The alignment of `sem` has a part of its own; that of
-    `core`, where there is one, lies with the adapter. about: of the training, for the header."""
+def write_adapter(path: Path, adapter: PreferenceAdapter, **training: object) -> Checkpoint:
+    """Write the adapter part of a checkpoint, in half precision.
+
+    The alignment of `sem` is a checkpoint part of its own. An alignment of `core` is stored with the adapter.
+
+    Args:
+        path: The checkpoint. Other parts of it are kept.
+        adapter: The trained adapter.
+        training: Facts about the training, for the header.
+    """
     tensors = {k: v.half() for k, v in adapter.state_dict().items() if not k.startswith("alignment.")}
-    return write_part(path, "adapter", adapter.config.to_dict(), tensors, training={"adapter": about})
+    return write_part(path, "adapter", adapter.config.to_dict(), tensors, training={"adapter": training})

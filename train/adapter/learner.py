@@ -1,4 +1,4 @@
-"""What learns: the adapter, from a batch of users to keys and values, apart from the alignments, which stay."""
+"""Wraps the adapter as a trainable module that maps a batch of users to keys and values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from prefgen.adapter.model import KeysValues
 
 
 class AdapterLearner(nn.Module):
-    """The adapter's trained weights. The UNet is not in here: it is neither trained, nor averaged, nor saved.
+    """The adapter with frozen alignments.
 
-    Its forward ends at keys and values, through which the gradient comes back from the UNet: accelerate may wrap it for
-    several devices, and gathers gradients as it should.
+    The UNet is not part of the module, because it is neither trained, averaged nor saved. The forward pass ends at the
+    keys and values, through which the UNet's gradient flows back. So accelerate can wrap the module for several
+    devices and still reduce its gradients correctly.
     """
 
     def __init__(self, adapter: PreferenceAdapter) -> None:
@@ -22,10 +23,12 @@ class AdapterLearner(nn.Module):
             if alignment is not None:
                 alignment.requires_grad_(False)
 
-    def forward(self, users: UserParts, present: Tensor) -> KeysValues:
-        """Keys and values (B, T, width) of every block, for users (B) of whom some are dropped.
+    def forward(self, users: UserParts, keep: Tensor) -> KeysValues:
+        """Compute the keys and values of every block, each (B, T, width).
 
-        present (B,): where False, all tokens of a row are zeroed. Keys and values without a bias then add nothing to
-        the image, whatever they have learnt, and get no gradient.
+        Args:
+            users: Embeddings of B users.
+            keep: Boolean mask (B,). The tokens of rows with False are set to zero (user dropout). The projections have
+                no bias, so such rows add nothing to the image and get no gradient.
         """
-        return self.adapter.keys_values(self.adapter.user_tokens(users) * present[:, None, None])
+        return self.adapter.keys_values(self.adapter.user_tokens(users) * keep[:, None, None])

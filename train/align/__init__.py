@@ -1,6 +1,9 @@
-"""Trains the alignment (method.md section 3): the MLP that takes a part of the user embedding into CLIP text space.
+"""Trains the alignment (method.md section 3): an MLP that maps a part of the user embedding into CLIP text space.
 
-`table.py` holds users with their texts, `crowds.py` says who is compared with whom, `objectives.py` has MMD and the two
-point-wise losses of the ablation, `collapse.py` notices early where everybody is mapped to one place, `fit.py` trains
-and `measure.py` measures. The pocket's table is made in `train.pocket.align`, a set's on disk in `sources.py`.
+- `user_table.py`: users with their embeddings and texts.
+- `dataset.py`: builds the table from a dataset on disk. `train.pocket.align` builds it from simulated users.
+- `similar_users.py`: samples the groups of users that MMD compares.
+- `objectives.py`: MMD, and the two pointwise losses of the ablation.
+- `collapse.py`: detects early when all users are mapped to nearly one point.
+- `fit.py`, `metrics.py`: train and evaluate.
 """

@@ -1,8 +1,7 @@
-"""Early notice of a collapse: everybody mapped to nearly one place, or along nearly one line.
+"""Detects a collapsed alignment, which maps all users to nearly one point or onto nearly one line.
 
-It is how point-wise losses fail on little data (method.md section 3): the loss still falls
-while what tells users apart is lost. So it is looked for where it shows: in how far apart users stay whom the training
-does not see.
+Pointwise losses fail in this way when there is little data (method.md section 3): the loss still falls, but the
+differences between users are lost. The collapse is visible in the dispersion of held-out users.
 """
 
 from __future__ import annotations
@@ -12,45 +11,53 @@ from torch import Tensor, nn
 
 from prefgen.errors import PrefGenError
 from train.align.config import CollapseConfig
-from train.align.measure import apartness
+from train.align.metrics import dispersion
 
 
 class AlignmentCollapse(PrefGenError):
-    """The alignment maps everybody to nearly one place; training it longer does not help."""
+    """The alignment maps all users to nearly one point. Longer training does not help."""
 
 
-class CollapseWatch:
-    """Looks at held-out users every few steps.
+class CollapseDetector:
+    """Checks the dispersion of held-out users every few steps.
 
-    vectors (N, D), texts (N, D_text): users that are not trained on. `found` is the step at which a collapse was
-    found, or None; `last` is what the last look saw.
+    Args:
+        config: Thresholds and schedule.
+        vectors: Embedding part of the held-out users, (N, D).
+        texts: Text embeddings of the held-out users, (N, D_text).
+
+    Attributes:
+        collapse_step: The step at which a collapse was detected, or None.
+        metrics: Dispersion at the last check.
     """
 
     def __init__(self, config: CollapseConfig, vectors: Tensor, texts: Tensor) -> None:
         self._config = config
         self._vectors, self._texts = vectors, texts
-        self._in_a_row = 0
-        self.found: int | None = None
-        self.last: dict[str, float] = {}
+        self._failed_checks = 0
+        self.collapse_step: int | None = None
+        self.metrics: dict[str, float] = {}
 
     @torch.no_grad()
-    def look(self, model: nn.Module, step: int) -> None:
-        """Look at what `model` makes of the held-out users, where `step` is due.
+    def check(self, model: nn.Module, step: int) -> None:
+        """Check the held-out users, if a check is due at this step.
 
-        Raises AlignmentCollapse at a collapse, where the configuration says to stop.
+        Raises:
+            AlignmentCollapse: The alignment has collapsed, and `config.stop` is set.
         """
         config = self._config
         if step < config.grace or (step - config.grace) % config.every:
             return
-        self.last = apartness(model(self._vectors), self._texts)
-        bad = self.last["spread"] < config.spread or self.last["directions"] < config.directions
-        self._in_a_row = self._in_a_row + 1 if bad else 0
-        if self._in_a_row < config.patience or self.found is not None:
+        self.metrics = dispersion(model(self._vectors), self._texts)
+        failed = self.metrics["spread"] < config.spread or self.metrics["directions"] < config.directions
+        self._failed_checks = self._failed_checks + 1 if failed else 0
+        if self._failed_checks < config.patience or self.collapse_step is not None:
             return
-        self.found = step
+        self.collapse_step = step
         if config.stop:
             raise AlignmentCollapse(
-                f"At step {step} mapped users keep {self.last['spread']:.1%} of their texts' spread and "
-                f"{self.last['directions']:.1%} of its directions, expected {config.spread:.0%} and "
-                f"{config.directions:.0%} at least: train by MMD, with more users, or turn collapse.stop off."
+                f"At step {step} mapped users have {self.metrics['spread']:.1%} of the spread and "
+                f"{self.metrics['directions']:.1%} of the directions of their texts; expected at least "
+                f"{config.spread:.0%} and {config.directions:.0%}. Use objective=mmd, more users, or "
+                "collapse.stop=false."
             )

@@ -1,25 +1,24 @@
-"""What a training of the alignment is told."""
+"""Settings of an alignment training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from train.loop import LoopConfig
-from train.settings import one_of
-
-OBJECTIVES = ("mmd", "mse", "cosine")
-KERNELS = ("rbf", "imq")
-PARTS = ("sem", "core")
 
 
 @dataclass(frozen=True)
 class CollapseConfig:
-    """When mapped users count as collapsed (see collapse.py). Defaults ours.
+    """Thresholds of the collapse detector (see collapse.py). The defaults are ours.
 
-    spread: the least share of the texts' spread that the mapped users' may have. directions: the least share of the
-    texts' directions. grace: steps before the first look, since a fresh MLP maps everybody to one place anyway. every:
-    steps between two looks. patience: looks in a row that must find a collapse. stop: end the training there; else it
-    goes on, and the result says at which step it was found.
+    Attributes:
+        spread: Minimum spread of the mapped users, as a share of the spread of their texts.
+        directions: Minimum effective number of dimensions, as a share of that of the texts.
+        grace: Steps before the first check. A new MLP maps all users to nearly one point.
+        every: Steps between two checks.
+        patience: Number of consecutive failed checks that count as a collapse.
+        stop: Whether to stop the training at a collapse. Otherwise only its step is reported.
     """
 
     spread: float = 0.1
@@ -32,26 +31,30 @@ class CollapseConfig:
 
 @dataclass(frozen=True)
 class AlignConfig:
-    """One training. Defaults ours where method.md section 3 gives none.
+    """Settings of an alignment training. The defaults are ours where method.md section 3 gives none.
 
-    part: which part of the user embedding is mapped; `core` is the paper's third open question. objective: "mmd", and
-    "mse" or "cosine" for the ablation. kernel: of MMD. crowds: how many are compared at a step, of `batch` users each.
-    held: the share of the users that is measured on and not trained on. hidden_dim, layers: of the MLP (the paper's 6).
+    Attributes:
+        loop: Length and optimiser.
+        part: Part of the user embedding to map. Mapping `core` is an open question of the paper.
+        objective: "mmd", or "mse" or "cosine" for the ablation.
+        kernel: Kernel of MMD.
+        groups: Number of groups of similar users in a step.
+        batch: Users of a group.
+        validation_share: Share of the users that are held out for evaluation.
+        hidden_dim: Width of the MLP.
+        layers: Number of layers of the MLP (paper: 6).
+        seed: Random seed.
+        collapse: Collapse detector.
     """
 
     loop: LoopConfig
-    part: str = "sem"
-    objective: str = "mmd"
-    kernel: str = "rbf"
-    crowds: int = 4
+    part: Literal["sem", "core"] = "sem"
+    objective: Literal["mmd", "mse", "cosine"] = "mmd"
+    kernel: Literal["rbf", "imq"] = "rbf"
+    groups: int = 4
     batch: int = 96
-    held: float = 1 / 6
+    validation_share: float = 1 / 6
     hidden_dim: int = 256
     layers: int = 6
     seed: int = 51
     collapse: CollapseConfig = field(default_factory=CollapseConfig)
-
-    def __post_init__(self) -> None:
-        one_of("part", self.part, PARTS)
-        one_of("objective", self.objective, OBJECTIVES)
-        one_of("kernel", self.kernel, KERNELS)

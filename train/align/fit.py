@@ -1,4 +1,4 @@
-"""The training itself: a table of users and a configuration in, an alignment and its figures out."""
+"""Trains the alignment on a table of users and evaluates it on held-out users."""
 
 from __future__ import annotations
 
@@ -9,42 +9,47 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from prefgen.alignment import Alignment, AlignmentConfig
-from train.align.collapse import CollapseWatch
+from train.align.collapse import CollapseDetector
 from train.align.config import AlignConfig
-from train.align.crowds import draw_crowd
-from train.align.measure import apartness, retrieval
-from train.align.objectives import objective
-from train.align.table import UserTable
+from train.align.metrics import dispersion, retrieval
+from train.align.objectives import build_objective
+from train.align.similar_users import sample_similar_users
+from train.align.user_table import UserTable
 from train.loop import fit, generator_of
 
 
-def align(table: UserTable, config: AlignConfig, folder: Path) -> tuple[Alignment, dict]:
-    """Train, resuming from `folder` where a state lies there.
+def train_alignment(table: UserTable, config: AlignConfig, folder: Path) -> tuple[Alignment, dict]:
+    """Train the alignment, or resume from the state in `folder`.
 
-    Returns the alignment, on the CPU, and its figures on the held-out users (see measure.py), with the step at which a
-    collapse was found (None: there was none). Raises AlignmentCollapse where the configuration says to stop there.
+    Returns:
+        The alignment on the CPU, and the metrics of the held-out users (see metrics.py) with "collapsed_at", the step
+        at which a collapse was detected, or None.
+
+    Raises:
+        AlignmentCollapse: The alignment has collapsed, and `config.collapse.stop` is set.
     """
     torch.manual_seed(config.seed)
     table = table.to(Accelerator().device)
     vectors, texts = getattr(table, config.part), table.texts
-    # In units of the texts' own spread; MMD itself does not care, but the weights' start and decay do.
-    middle, unit = texts.mean(0), texts.std(0).mean()
-    held = max(4, int(len(table) * config.held))
-    scaled, loss = (texts - middle) / unit, objective(config)
-    watch = CollapseWatch(config.collapse, vectors[:held], texts[:held])
+    # Normalised by the spread of the texts. MMD is invariant to the scale, but initialisation and weight decay are not.
+    mean, scale = texts.mean(0), texts.std(0).mean()
+    held = max(4, int(len(table) * config.validation_share))
+    scaled, loss = (texts - mean) / scale, build_objective(config)
+    detector = CollapseDetector(config.collapse, vectors[:held], texts[:held])
 
     def loss_of(model: Alignment, step: int) -> dict[str, Tensor]:
-        watch.look(model, step)
+        detector.check(model, step)
         generator = generator_of(config.seed, step)
-        crowds = [
-            draw_crowd(table.likes[held:], scaled[held:], config.batch, generator) + held for _ in range(config.crowds)
+        groups = [
+            sample_similar_users(table.likes[held:], scaled[held:], config.batch, generator) + held
+            for _ in range(config.groups)
         ]
-        mapped = (model(vectors[torch.cat(crowds)]) - middle) / unit
-        return {"loss": loss(mapped.split([len(crowd) for crowd in crowds]), [scaled[crowd] for crowd in crowds])}
+        mapped = (model(vectors[torch.cat(groups)]) - mean) / scale
+        return {"loss": loss(mapped.split([len(group) for group in groups]), [scaled[group] for group in groups])}
 
     shapes = AlignmentConfig(vectors.shape[1], texts.shape[1], config.hidden_dim, config.layers)
     alignment = fit(Alignment(shapes), loss_of, config.loop, folder)
     with torch.no_grad():
         mapped = alignment.to(vectors.device)(vectors[:held])
-    found = {**retrieval(mapped, texts[:held]), **apartness(mapped, texts[:held]), "collapsed_at": watch.found}
-    return alignment.cpu(), found
+    metrics = {**retrieval(mapped, texts[:held]), **dispersion(mapped, texts[:held])}
+    return alignment.cpu(), {**metrics, "collapsed_at": detector.collapse_step}

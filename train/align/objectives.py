@@ -1,7 +1,7 @@
-"""The alignment's loss between mapped users and texts: MMD, and the point-wise two that the paper compares it with.
+"""Losses between mapped users and texts: MMD, and the two pointwise losses that the paper compares it with.
 
-All three see the same crowds in the same units, so that only the objective differs (default ours; the paper does not
-say how it scaled them).
+All three see the same groups in the same units, so that only the objective differs. The scaling is ours; the paper
+does not describe it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from train.align.config import AlignConfig
 Objective = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 
-def objective(config: AlignConfig) -> Objective:
-    """The loss of mapped users and of their texts, each a list of crowds (B, D_text) -> scalar."""
+def build_objective(config: AlignConfig) -> Objective:
+    """Return the loss between groups of mapped users and the groups of their texts, each (B, D_text), as a scalar."""
     if config.objective == "mmd":
 
         def distance(mapped: Tensor, texts: Tensor) -> Tensor:
@@ -29,11 +29,11 @@ def objective(config: AlignConfig) -> Objective:
         distance = {"mse": F.mse_loss, "cosine": cosine_loss}[config.objective]
 
     def loss(mapped: Sequence[Tensor], texts: Sequence[Tensor]) -> Tensor:
-        return torch.stack([distance(*crowd) for crowd in zip(mapped, texts, strict=True)]).mean()
+        return torch.stack([distance(*group) for group in zip(mapped, texts, strict=True)]).mean()
 
     return loss
 
 
 def cosine_loss(mapped: Tensor, texts: Tensor) -> Tensor:
-    """1 - cos, the mean over users. (B, D), (B, D) -> scalar."""
+    """Return 1 - cosine similarity, averaged over users. (B, D), (B, D) -> scalar."""
     return (1 - F.cosine_similarity(mapped, texts, dim=-1)).mean()

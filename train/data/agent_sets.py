@@ -34,8 +34,8 @@ from train.data.posters import (
     draw,
     subject_prompt,
 )
-from train.data.profiles import draw_apart, named, profiles
-from train.data.sets import (
+from train.data.profiles import draw_apart, profiles, value_names
+from train.data.user_sets import (
     IMAGES,
     Pair,
     SetError,
@@ -213,7 +213,7 @@ def _described(world: World, agents: list[Agents], config: AgentSetConfig) -> st
     for part in agents:
         liked, disliked = profiles(part.utilities)
         for i, user in enumerate(part.names):
-            profile = {"liked": named(liked[i]), "disliked": named(disliked[i])}
+            profile = {"liked": value_names(liked[i]), "disliked": value_names(disliked[i])}
             numbers = {"utilities": part.utilities[i].tolist(), "posters": part.pairs[i].tolist()}
             agent = {"user": user, "split": part.split, "group": int(part.groups[i]), **profile, **numbers}
             lines.append(json.dumps(agent))

@@ -6,7 +6,7 @@ import numpy as np
 
 from train.data.agents import World, by_attribute
 from train.data.posters import ATTRIBUTES, TASTE
-from train.data.sets import SetError
+from train.data.user_sets import SetError
 
 # Liked and disliked values of a profile. 001 does not say how many its agents have; with 3 of 24 values on either side
 # a crowd of 30 whose distances are 0.8 is found among agents of eight groups; with 4 there are about 12 such agents.
@@ -24,7 +24,7 @@ def profiles(utilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order[..., ::-1][..., :LENGTH], order[..., :LENGTH]
 
 
-def named(indices: np.ndarray) -> list[str]:
+def value_names(indices: np.ndarray) -> list[str]:
     """Taste values by name, "palette: neon"."""
     names = [f"{name}: {value}" for name in TASTE for value in ATTRIBUTES[name]]
     return [names[i] for i in indices]
@@ -37,7 +37,7 @@ def jaccard_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return 1 - both / np.maximum(either, 1)
 
 
-def as_rows(utilities: np.ndarray) -> np.ndarray:
+def profile_rows(utilities: np.ndarray) -> np.ndarray:
     """Profiles as boolean rows, (n, 48): the values liked, then the values disliked."""
     rows = np.zeros((2, *utilities.shape), bool)
     for side, indices in zip(rows, profiles(utilities), strict=True):
@@ -53,8 +53,8 @@ def draw_apart(world: World, count: int, distance: float, rng: np.random.Generat
     utilities, groups = np.empty((0, world.scale.size)), np.empty(0, int)
     for _ in range(_CHUNKS):
         fresh, theirs = world.sample(_CHUNK, rng)
-        rows = as_rows(fresh)
-        left = (jaccard_distance(rows, as_rows(utilities)) >= distance - 1e-6).all(1)
+        rows = profile_rows(fresh)
+        left = (jaccard_distance(rows, profile_rows(utilities)) >= distance - 1e-6).all(1)
         while left.any() and len(utilities) < count:
             taken = left.argmax()
             utilities, groups = np.append(utilities, fresh[[taken]], 0), np.append(groups, theirs[taken])

@@ -20,7 +20,7 @@ from train.evaluate.prefdisc_scoring import EncodedGallery, packed_forward
 from train.evaluate.seed_samples import sample_seeds
 from train.evaluate.similar import cosines
 from train.evaluate.statistics import mean_over_seeds
-from train.pocket.prefdisc.users import centred
+from train.pocket.prefdisc.user_batches import normalised_utilities
 
 USERS, ORDERS = 450, 5
 """Users over all seeds, and random orders of every history (five, as in the paper)."""
@@ -124,7 +124,7 @@ def measure(options: Options) -> Report:
         )
         orders = attention_patterns(attention)
         patterns = orders.mean(0)
-        taste = centred(world, sample.unseen)
+        taste = normalised_utilities(world, sample.unseen)
         tastes = cosines(taste - taste.mean(0), taste - taste.mean(0))
         similarity, upper = pattern_similarity(patterns), np.triu_indices(len(history), 1)
         same_group = (sample.groups[:, None] == sample.groups)[upper]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from prefgen.prefdisc.model import PrefDisc
 from train.data.agents import World, utility_of
 from train.data.posters import ATTRIBUTES, combinations
-from train.pocket.batches import draw_all
+from train.pocket.poster_batches import draw_all
 
 PAIRS = 8
 """Pairs in a history (N_ref in method.md, section 1)."""

@@ -21,7 +21,7 @@ from train.evaluate.prefdisc_scoring import EncodedGallery, score_targets, score
 from train.evaluate.seed_samples import SeedSample, sample_seeds
 from train.evaluate.statistics import Estimate, mean_over_seeds
 from train.pocket.prefdisc import variants as training
-from train.pocket.prefdisc.taste import TasteConfig
+from train.pocket.prefdisc.decoder_training import DecoderConfig
 from train.pocket.prefdisc.variants import VARIANTS
 
 TARGETS, CLUSTERED_USERS = 12, 250
@@ -63,7 +63,7 @@ class VariantResults:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the trainings."""
     parser.add_argument("--steps", type=int, default=STEPS, help="training steps of each variant")
-    parser.add_argument("--batch", type=int, default=TasteConfig.users, help="users in a training batch")
+    parser.add_argument("--batch", type=int, default=DecoderConfig.users, help="users in a training batch")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="train only these variants")
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/variants"), help="folder for training states and results"
@@ -83,7 +83,7 @@ def train_and_measure(options: Options, names: Sequence[str]) -> dict[str, Varia
     _check_budget(arguments.folder / "budget.json", budget)
     test_key = f"{options.users}-{options.posters}-of-{'-'.join(map(str, options.seeds))}"
     # Lazy: not needed if every variant was measured before.
-    vision = cache(lambda: training.shipped_eyes(arguments.folder, arguments.training_posters))
+    vision = cache(lambda: training.load_shipped_vision(arguments.folder, arguments.training_posters))
     rows: dict[str, list[dict]] = {name: [] for name in names}
     for sample in sample_seeds(World.load(), options.users, options.seeds, options.posters):
         for name in names:

@@ -15,7 +15,7 @@ from train.evaluate.command import SEED_NOTE, Options, Report, run_command
 from train.evaluate.prefdisc_scoring import EncodedGallery, sem_embeddings
 from train.evaluate.seed_samples import sample_seeds
 from train.evaluate.statistics import mean_over_seeds
-from train.pocket.prefdisc.users import centred
+from train.pocket.prefdisc.user_batches import normalised_utilities
 
 USERS, NEAREST = 1500, 5
 FIGURE_USERS, FIGURE_IMAGES = 4, 6
@@ -68,7 +68,7 @@ def measure(options: Options) -> Report:
         sem = sem_embeddings(encoded, trials.history)
         everyone = np.arange(len(sem))
         rows, _ = find_similar_users(sem, sem, NEAREST, exclude=everyone)
-        taste = centred(world, sample.unseen)
+        taste = normalised_utilities(world, sample.unseen)
         agreement = cosines(taste - taste.mean(0), taste - taste.mean(0))
         np.fill_diagonal(agreement, np.nan)
         values_by_seed["found"].append(np.take_along_axis(agreement, rows, axis=1).mean())

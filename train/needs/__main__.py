@@ -15,7 +15,7 @@ import math
 from pathlib import Path
 
 from train.evaluate.command import replace_section
-from train.needs.table import markdown, needs, to_json
+from train.needs.report import compute_needs, markdown, to_json
 from train.prefdisc.config import load_config
 from train.settings import SettingsError
 
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> dict:
         parser.error(
             f"--gpus {given.gpus}, expected divisors of the batch, {config.batch} pairs: it is shared out equally"
         )
-    found = needs(config, given.gpus, measured[:2] if all(measured) else None, given.card, given.reached)
+    found = compute_needs(config, given.gpus, measured[:2] if all(measured) else None, given.card, given.reached)
     text, told = markdown(found), to_json(found)
     if given.document:
         known = given.document.read_text(encoding="utf-8") if given.document.exists() else ""

@@ -9,7 +9,7 @@ from torch import nn
 
 from prefgen.prefdisc.base.base_model import with_full_attention
 from train.prefdisc.config import RunConfig
-from train.prefdisc.lora import lay_lora, lora_spec
+from train.prefdisc.lora import inject_lora, lora_spec
 
 IDEFICS2_8B: dict[str, Any] = {
     "vision_config": {
@@ -42,12 +42,12 @@ IDEFICS2_8B: dict[str, Any] = {
 """HuggingFaceM4/idefics2-8b's, as its configuration file has them."""
 
 
-def shape_of(shapes: dict[str, Any], config: RunConfig) -> nn.Module:
+def build_meta_model(shapes: dict[str, Any], config: RunConfig) -> nn.Module:
     """The base with the run's LoRA, on torch's meta device: shapes and dtypes, no numbers."""
     from transformers import Idefics2Config, Idefics2ForConditionalGeneration
 
     with torch.device("meta"):
         base = Idefics2ForConditionalGeneration(Idefics2Config(**with_full_attention(shapes)))
         base = base.to(getattr(torch, config.base.dtype))
-        lay_lora(base, lora_spec(config.lora), config.lora.dropout, config.lora.init)
+        inject_lora(base, lora_spec(config.lora), config.lora.dropout, config.lora.init)
     return base

@@ -33,8 +33,12 @@ PARTS = (
 )
 ASIDE = ("adapter_for_choosing",)
 """Parts that are trained where they are named alone: nothing that is shipped needs them."""
-OF_PREFDISC = ("painted", "worded")
-"""Parts that train the shipped PrefDisc further."""
+MODULES = {
+    "wordings": "prompt_wordings",
+    "painted": "prefdisc.generated_posters",
+    "worded": "prefdisc.prompt_wordings",
+}
+"""Modules of the parts that are not named after their module."""
 
 
 def trainer(part: str) -> Callable[[Path], object]:
@@ -53,7 +57,7 @@ def trainer(part: str) -> Callable[[Path], object]:
         return lambda folder: people.make()
     from importlib import import_module
 
-    return import_module(f"train.pocket.{'prefdisc.' if part in OF_PREFDISC else ''}{part}").train
+    return import_module(f"train.pocket.{MODULES.get(part, part)}").train
 
 
 def main() -> None:

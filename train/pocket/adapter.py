@@ -21,22 +21,22 @@ from prefgen.adapter.codebook import WordChoice
 from prefgen.adapter.fusion import WORDS
 from prefgen.checkpoint.file import read_checkpoint
 from prefgen.pocket.shapes import CLIP_G, FOLDER, UNET
-from train.adapter.config import AdapterTraining
+from train.adapter.config import AdapterTrainingConfig
 from train.adapter.fit import train_adapter, write_adapter
-from train.adapter.start import start_from_text
+from train.adapter.initialisation import initialise_from_text
 from train.data.posters import ATTRIBUTES, TASTE
-from train.diffusion import Painted
+from train.diffusion import DiffusionBatch
 from train.evaluate.pictures.tensor_cache import weights_digests
 from train.loop import LoopConfig
 from train.pocket import generator, text
-from train.pocket.bfloat16 import quicken
-from train.pocket.captions import captions_for
-from train.pocket.encoded import EncodedAgents, encoded_agents
+from train.pocket.agent_embeddings import AgentEmbeddings, load_agent_embeddings
+from train.pocket.bfloat16 import speed_up_bfloat16
+from train.pocket.captions import sample_captions
 from train.pocket.latents import latent_pool
-from train.pocket.people import FOR_CHOOSING, HELD_BACK
+from train.pocket.people import HELD_OUT_SUBJECTS, VALIDATION_SUBJECTS
 from train.pocket.ridge import ridge
 from train.pocket.warm_start import value_states
-from train.settings import key_of
+from train.settings import settings_digest
 
 FILE = FOLDER / "preference.safetensors"
 CONFIG = LoopConfig(steps=400, learning_rate=5e-3, weight_decay=0.0, warmup=20, ema=0.99, save_every=50, bfloat16=True)
@@ -59,7 +59,7 @@ def train(
     config: LoopConfig = CONFIG,
     seed: int = 66,
     out: Path = FILE,
-    held_back: tuple[str, ...] = HELD_BACK,
+    held_back: tuple[str, ...] = HELD_OUT_SUBJECTS,
     strength: float = STRENGTH,
 ) -> None:
     """Learn words and votes, and put the adapter into a checkpoint that has the alignment: the shipped one, or `out`.
@@ -68,15 +68,15 @@ def train(
     the choice as well. strength: what the written adapter's 1 is of the trained one's.
     """
     torch.manual_seed(seed)
-    agents = encoded_agents(folder, AGENTS, seed)
-    learnt = learn_words(folder, config, seed, held_back)
+    agents = load_agent_embeddings(folder, AGENTS, seed)
+    learnt = train_codebook(folder, config, seed, held_back)
     adapter = PreferenceAdapter(config_for(agents))
     adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
     adapter.blocks.load_state_dict(learnt.blocks.state_dict())
     adapter.choice.table, adapter.choice.norm = learnt.choice.table, learnt.choice.norm
-    fit_votes(adapter.choice, aligned(adapter, agents.parts), torch.from_numpy(agents.utilities).float() / ODDS)
+    fit_votes(adapter.choice, align_parts(adapter, agents.parts), torch.from_numpy(agents.utilities).float() / ODDS)
     about = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "held_back": list(held_back)}
-    write_adapter(out, strengthened(adapter, strength), **about, strength=strength)
+    write_adapter(out, scale_values(adapter, strength), **about, strength=strength)
 
 
 def train_for_choosing(folder: Path) -> str:
@@ -84,11 +84,11 @@ def train_for_choosing(folder: Path) -> str:
     and its 1 is the strength as trained. Give it to `train.evaluate.generation.strength`."""
     out = folder / "adapter_for_choosing.safetensors"
     copyfile(FILE, out)
-    train(folder, out=out, held_back=(*HELD_BACK, *FOR_CHOOSING), strength=1.0)
+    train(folder, out=out, held_back=(*HELD_OUT_SUBJECTS, *VALIDATION_SUBJECTS), strength=1.0)
     return str(out)
 
 
-def config_for(agents: EncodedAgents) -> AdapterConfig:
+def config_for(agents: AgentEmbeddings) -> AdapterConfig:
     """The pocket adapter's shapes: a place for each attribute of taste, all parts vote."""
     sem, core, img = (part.shape[-1] for part in agents.parts)
     return AdapterConfig(
@@ -100,30 +100,30 @@ def config_for(agents: EncodedAgents) -> AdapterConfig:
     )
 
 
-def learn_words(folder: Path, config: LoopConfig, seed: int, held_back: tuple[str, ...]) -> PreferenceAdapter:
+def train_codebook(folder: Path, config: LoopConfig, seed: int, held_back: tuple[str, ...]) -> PreferenceAdapter:
     """An adapter whose "embedding" is the choice itself, (B, W) ones and zeros: its table, norm, keys and values are
     learnt from posters with random values."""
     pool, encode = latent_pool(folder).without(held_back), text.load()
-    unet, known = quicken(generator.load()), text.Remembered(encode)
-    adapter = begin_with_values(unet, encode)
+    unet, known = speed_up_bfloat16(generator.load()), text.CachedTextEncoders(encode)
+    adapter = initialise_codebook(unet, encode)
     values = torch.from_numpy(pool.indices[:, 1:] + np.cumsum([0, *SIZES[:-1]]))
 
-    def batches(step: int) -> tuple[UserParts, Painted]:
+    def batches(step: int) -> tuple[UserParts, DiffusionBatch]:
         rng = np.random.default_rng([seed, step])
         rows = rng.integers(len(pool), size=BATCH)
-        prompt, fuller = captions_for(pool.indices[rows], rng, known)
+        prompt, teacher = sample_captions(pool.indices[rows], rng, known)
         chosen = torch.zeros(BATCH, sum(SIZES)).scatter_(1, values[rows], 1.0)
         latents = pool.latents[torch.from_numpy(rows)].float()
-        return UserParts(core=chosen), Painted(latents, *prompt, generator.sizes(BATCH), fuller)
+        return UserParts(core=chosen), DiffusionBatch(latents, *prompt, generator.sizes(BATCH), teacher)
 
-    training = AdapterTraining(config, BATCH, shift=generator.SHIFT, target="caption", seed=seed)
+    training = AdapterTrainingConfig(config, BATCH, shift=generator.SHIFT, target="caption", seed=seed)
     begun = {"held_back": sorted(held_back), "words": [SIZE, SPREAD], "files": weights_digests()}
-    named = folder / "words" / key_of(begun)
+    named = folder / "words" / settings_digest(begun)
     return train_adapter(adapter, unet, generator.schedule(), batches, training, named)
 
 
 @torch.no_grad()
-def begin_with_values(unet: UNet2DConditionModel, encode: text.TextEncoders) -> PreferenceAdapter:
+def initialise_codebook(unet: UNet2DConditionModel, encode: text.TextEncoders) -> PreferenceAdapter:
     """Words begin as the text states of their values, and keys and values as the text's: as what the UNet reads."""
     count = sum(SIZES)
     shapes = {"core_dim": count, "sem_tokens": 0, "core_tokens": len(SIZES), "img_tokens": 0}
@@ -133,7 +133,7 @@ def begin_with_values(unet: UNet2DConditionModel, encode: text.TextEncoders) -> 
             **{"blocks": UNET.attention_blocks(), "fusion": WORDS, "words": SIZES},
         )
     )
-    start_from_text(adapter, unet)
+    initialise_from_text(adapter, unet)
     choice, states = adapter.choice, torch.cat([value_states(encode, name) for name in TASTE])
     deviation = float(states.std(-1).mean())
     states = (states - states.mean(-1, keepdim=True)) / deviation
@@ -147,7 +147,7 @@ def begin_with_values(unet: UNet2DConditionModel, encode: text.TextEncoders) -> 
 
 
 @torch.no_grad()
-def aligned(adapter: PreferenceAdapter, parts: UserParts) -> dict[str, Tensor]:
+def align_parts(adapter: PreferenceAdapter, parts: UserParts) -> dict[str, Tensor]:
     """What votes are made of: the parts, sem in text space."""
     return {"sem": adapter.alignment(parts.sem), "core": parts.core, "img": parts.img}
 
@@ -164,7 +164,7 @@ def fit_votes(choice: WordChoice, parts: dict[str, Tensor], wanted: Tensor) -> N
 
 
 @torch.no_grad()
-def strengthened(adapter: PreferenceAdapter, strength: float) -> PreferenceAdapter:
+def scale_values(adapter: PreferenceAdapter, strength: float) -> PreferenceAdapter:
     """Itself, every value scaled: the branch is linear in its values, and its 1 is then what `strength` was."""
     for block in adapter.blocks.values():
         block.to_v.weight.mul_(strength)

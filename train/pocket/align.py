@@ -14,14 +14,14 @@ from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.pocket.shapes import FOLDER
 from prefgen.prefdisc.model import PrefDisc
 from train.align.config import AlignConfig
-from train.align.fit import align
-from train.align.table import UserTable
+from train.align.fit import train_alignment
+from train.align.user_table import UserTable
 from train.data.agents import World
 from train.data.posters import ATTRIBUTES, TASTE
 from train.loop import LoopConfig
 from train.pocket.clip import encode_text
-from train.pocket.prefdisc.sight import draw_posters, look
-from train.pocket.prefdisc.users import PAIRS, draw_users
+from train.pocket.prefdisc.user_batches import PAIRS, sample_user_batch
+from train.pocket.prefdisc.vision_training import draw_posters, encode_posters
 
 SIZES = [len(ATTRIBUTES[name]) for name in TASTE]
 FILE = FOLDER / "preference.safetensors"
@@ -41,7 +41,7 @@ def train(
     attributes. objective: another for the ablation."""
     torch.manual_seed(seed)
     table = embedded_users(load_preference_model("pocket").prefdisc, World.load(), users, seed)
-    alignment, found = align(table, AlignConfig(config, objective=objective, seed=seed), folder / "align")
+    alignment, found = train_alignment(table, AlignConfig(config, objective=objective, seed=seed), folder / "align")
     about = {"alignment": found | {"seed": seed, "steps": config.steps}}
     write_part(out, "alignment", asdict(alignment.config), alignment.state_dict(), training=about)
     return found
@@ -51,11 +51,11 @@ def train(
 def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> UserTable:
     """Fresh users after eight pairs, the text embedding of what each likes best, and what that is: the index of the
     favourite value of each taste attribute."""
-    posters = look(prefdisc, *draw_posters(POSTERS, seed, "train"), views=0)
+    posters = encode_posters(prefdisc, *draw_posters(POSTERS, seed, "train"), views=0)
     rng, sem, core, best = np.random.default_rng(seed), [], [], []
     for _ in range(0, count, AT_ONCE):
         utilities, _ = world.sample(AT_ONCE, rng)
-        users = draw_users(prefdisc.turns, posters, world, utilities, [PAIRS], rng)
+        users = sample_user_batch(prefdisc.turns, posters, world, utilities, [PAIRS], rng)
         states = torch.stack(prefdisc(users.packed, users.features, every_layer=True).layers)
         last = states[:, torch.arange(AT_ONCE), users.packed.marks[:, -1, -1]]
         sem.append(last[list(prefdisc.spec.sem_layers)].mean(0))

@@ -21,7 +21,7 @@ class FullPrecisionGroupNorm(nn.GroupNorm):
             return super().forward(x.float())
 
 
-def quicken(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+def speed_up_bfloat16(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     """Change how a UNet computes, in place, not what: its state dict and its function stay."""
     unet.set_attn_processor(AttnProcessor())
     for module in list(unet.modules()):

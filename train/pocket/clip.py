@@ -18,7 +18,7 @@ from prefgen.pocket.shapes import CLIP_G, CLIP_L, FOLDER, IMAGE_SIZE
 from train.data.posters import ATTRIBUTES, Attributes, random_caption
 from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket import text
-from train.pocket.batches import drawn_batch, soften
+from train.pocket.poster_batches import drawn_batch, soften
 
 CONFIG = LoopConfig(steps=2000, learning_rate=1.2e-3, ema=0.995, bfloat16=True)
 BATCH, LENGTH = 64, 32  # captions here are shorter than 32 tokens, and attention is causal: the rest changes nothing

@@ -25,17 +25,17 @@ from train.evaluate.pictures.contact_sheet import to_image
 from train.evaluate.pictures.tensor_cache import weights_digests
 from train.loop import LoopConfig, device_of, fit
 from train.pocket import lora, text
-from train.pocket.bfloat16 import quicken
-from train.pocket.pairs import SHARD, Pairs, teacher_pairs
+from train.pocket.bfloat16 import speed_up_bfloat16
+from train.pocket.distillation_pairs import SHARD, Pairs, teacher_pairs
 from train.pocket.sampling import (
-    FewSteps,
+    FewStepSampling,
     PocketGenerator,
     Sampling,
-    conditions,
-    denoised,
+    denoise,
     timestep,
+    unet_conditioning,
 )
-from train.settings import key_of
+from train.settings import settings_digest
 
 MOST_STEPS = 4
 LOOP = LoopConfig(
@@ -74,10 +74,10 @@ def train(folder: Path, config: FewStepConfig = CONFIG, seed: int = 71, out: Pat
     """
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    where = folder / f"few_step-{key_of({'files': weights_digests(), 'teacher': vars(config.teacher)})}"
+    where = folder / f"few_step-{settings_digest({'files': weights_digests(), 'teacher': vars(config.teacher)})}"
     teacher = PocketGenerator.load(device)
     pairs = teacher_pairs(where / "pairs", teacher, config.teacher, config.pairs, seed)
-    student = lora.grow(quicken(PocketGenerator.load(device).unet), config.rank)
+    student = lora.add_lora(speed_up_bfloat16(PocketGenerator.load(device).unet), config.rank)
 
     def loss_of(student, step):
         rng = np.random.default_rng([seed, step])
@@ -85,7 +85,7 @@ def train(folder: Path, config: FewStepConfig = CONFIG, seed: int = 71, out: Pat
 
     student = fit(student, loss_of, config.loop, where / f"rank{config.rank}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(lora.written(student), out)
+    save_file(lora.lora_state_dict(student), out)
     held_out = teacher_pairs(where / "pairs", teacher, config.teacher, config.held_out, seed + 1, whole=True)
     return measure(held_out, out, where / "sheet.png")
 
@@ -101,32 +101,32 @@ def distillation_loss(
     device, rows = device_of(student), rng.integers(len(pairs), size=config.batch)
     wanted = pairs.latents[torch.from_numpy(rows)].to(device)
     with torch.no_grad():
-        given = conditions(encode, [pairs.captions[i] for i in rows], device)
-    highest = FewSteps(1).sigmas()[0].item()
+        given = unet_conditioning(encode, [pairs.captions[i] for i in rows], device)
+    highest = FewStepSampling(1).sigmas()[0].item()
     start = pairs.noise(rows).to(device) * (1 + highest**2) ** 0.5
-    made = denoised(student, start, highest, timestep(highest), given).float()
-    losses = {"one_step": huber(made, wanted, config.huber)}
+    made = denoise(student, start, highest, timestep(highest), given).float()
+    losses = {"one_step": pseudo_huber(made, wanted, config.huber)}
     losses["loss"] = losses["one_step"]
     if more := round(config.again * len(rows)):
-        sigmas = further_levels(more, rng)
+        sigmas = sample_later_sigmas(more, rng)
         times = torch.tensor([timestep(sigma) for sigma in sigmas.tolist()], device=device)
         sigmas = sigmas.view(-1, 1, 1, 1).to(device)
         # Euler's step from the start to such a level, with what the student made of it.
         end = made[:more].detach()
         there = end + (start[:more] - end) / highest * sigmas
-        again = denoised(student, there, sigmas, times, _first(given, more)).float()
-        losses["further"] = huber(again, wanted[:more], config.huber)
+        again = denoise(student, there, sigmas, times, _first(given, more)).float()
+        losses["further"] = pseudo_huber(again, wanted[:more], config.huber)
         losses["loss"] = losses["one_step"] + config.again * losses["further"]
     return losses
 
 
-def further_levels(count: int, rng: np.random.Generator) -> Tensor:
+def sample_later_sigmas(count: int, rng: np.random.Generator) -> Tensor:
     """Noise levels that a sampler of two to four steps stands at after its first step: (count,), drawn."""
     steps = rng.integers(2, MOST_STEPS + 1, size=count)
-    return torch.stack([FewSteps(int(n)).sigmas()[rng.integers(1, n)] for n in steps])
+    return torch.stack([FewStepSampling(int(n)).sigmas()[rng.integers(1, n)] for n in steps])
 
 
-def huber(made: Tensor, wanted: Tensor, bend: float) -> Tensor:
+def pseudo_huber(made: Tensor, wanted: Tensor, bend: float) -> Tensor:
     """The mean of sqrt(d^2 + bend^2) - bend (pseudo-Huber)."""
     return ((made - wanted).square() + bend**2).sqrt().mean() - bend
 
@@ -152,13 +152,15 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
     pictures = {"teacher": torch.cat([plain.decode(part) for part in pairs.latents.split(SHARD)])}
     for name, (generator, steps) in ways.items():
         batches = zip(torch.from_numpy(np.arange(len(pairs))).split(SHARD), noise.split(SHARD), strict=True)
-        painted = [generator.paint([pairs.captions[i] for i in rows], own, FewSteps(steps)) for rows, own in batches]
+        painted = [
+            generator.paint([pairs.captions[i] for i in rows], own, FewStepSampling(steps)) for rows, own in batches
+        ]
         pictures[name] = torch.cat(painted)
     draw(pictures, sheet)
     sharp, teacher = {name: sharpness(images) for name, images in pictures.items()}, pictures["teacher"]
     figures = {
         name: {
-            **read_right(judge, images, asked),
+            **attribute_accuracy(judge, images, asked),
             "sharpness": round(sharp[name] / sharp["teacher"], 4),
             "distance": round((images - teacher).abs().mean().item(), 4),
         }
@@ -167,7 +169,7 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
     return {**figures, "held_out": len(pairs), "bytes": file.stat().st_size}
 
 
-def read_right(judge: Judge, images: Tensor, asked: Tensor) -> dict[str, float]:
+def attribute_accuracy(judge: Judge, images: Tensor, asked: Tensor) -> dict[str, float]:
     """The share of images (N, 3, 96, 96) whose attributes a judge reads as asked (N, 6), by attribute."""
     read = torch.tensor([found.indices for part in images.split(SHARD) for found in judge.predict(part)])
     return {name: round(float(r), 4) for name, r in zip(ATTRIBUTES, (read == asked).float().mean(0), strict=True)}

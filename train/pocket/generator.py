@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from prefgen.pocket.shapes import FOLDER, SIZE_CONDITION, UNET
 from train.data.posters import Attributes, random_caption
-from train.diffusion import Painted, diffusion_loss
+from train.diffusion import DiffusionBatch, diffusion_loss
 from train.loop import LoopConfig, device_of, fit, generator_of
 from train.pocket import text
-from train.pocket.bfloat16 import quicken
+from train.pocket.bfloat16 import speed_up_bfloat16
 from train.pocket.clip import LENGTH
 from train.pocket.latents import latent_pool
 
@@ -46,7 +46,7 @@ class Painter(nn.Module):
         super().__init__()
         self.unet, self.clip_l = unet.requires_grad_(True), clip_l.requires_grad_(True)
         self.clip_g = clip_g.requires_grad_(True)
-        for unread in text.unread(clip_l):
+        for unread in text.unused_modules(clip_l):
             unread.requires_grad_(False)
 
 
@@ -82,7 +82,7 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, from_shippe
     scheduler, pool, encode = schedule(), latent_pool(folder), text.load()
     unet = load() if from_shipped else UNet2DConditionModel(**UNET.diffusers_kwargs())
     clip = deepcopy(encode.clip_g)
-    painter = Painter(quicken(unet), encode.clip_l, encode.clip_g)
+    painter = Painter(speed_up_bfloat16(unet), encode.clip_l, encode.clip_g)
 
     def loss_of(painter, step):
         rng = np.random.default_rng([seed, step])
@@ -94,7 +94,7 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, from_shippe
             own = clip.to(device)(text.tokenize(captions, LENGTH).to(device)).text_embeds
         apart = 1 - F.cosine_similarity(pooled.float(), own.float()).mean()
         latents = pool.latents[torch.from_numpy(chosen)].float()
-        painted = Painted(latents, context, pooled, sizes(BATCH)).to(device, torch.float32)
+        painted = DiffusionBatch(latents, context, pooled, sizes(BATCH)).to(device, torch.float32)
         mse = diffusion_loss(painter.unet, scheduler, painted, generator_of(seed, step), SHIFT)
         return {"loss": mse + NEAR * apart, "mse": mse, "apart": apart}
 

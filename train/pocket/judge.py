@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from train.data.posters import ATTRIBUTES
 from train.evaluate.judge import SHAPES, WEIGHTS, Judge
 from train.loop import LoopConfig, device_of, fit, generator_of
-from train.pocket.batches import drawn_batch, soften
+from train.pocket.poster_batches import drawn_batch, soften
 
 CONFIG = LoopConfig(steps=500, learning_rate=2e-3, ema=0.99)
 BATCH = 64

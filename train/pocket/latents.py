@@ -14,7 +14,7 @@ from tqdm import trange
 
 from train.data.posters import ATTRIBUTES, SIZE
 from train.pocket import vae
-from train.pocket.batches import drawn_batch
+from train.pocket.poster_batches import drawn_batch
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from train.data.posters import ATTRIBUTES, TASTE, draw, random_attributes, subje
 NAMES = ("ada", "bo")
 # Subjects left to the prompts of the demo and the evaluation: no bundled person's history shows what it is asked to
 # paint, and no adapter was trained on it.
-HELD_BACK = ("lighthouse", "cactus", "boat")
+HELD_OUT_SUBJECTS = ("lighthouse", "cactus", "boat")
 # Subjects left to the prompts by which a setting is chosen: kept out of the training of the adapter that it is chosen
 # with (`train.pocket adapter_for_choosing`), which has then seen none of them, as none of the test's. Of the other nine
 # they are those that the generator paints most readably with everything written out, wherever they stand: what a
 # user's picture then loses of them is the adapter's doing.
-FOR_CHOOSING = ("moon", "mountain", "mushroom")
+VALIDATION_SUBJECTS = ("moon", "mountain", "mushroom")
 PAIRS, SHOWN = 8, 5
 
 
@@ -47,7 +47,7 @@ def make(folder: Path = FOLDER / "people", seed: int = 71) -> None:
 def write_history(world: World, person: Agent, folder: Path, rng: np.random.Generator) -> None:
     """Eight pairs, each the best and worst of a few posters in the person's own eyes: `pairs.json` and PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
-    pairs, free = [], [s for s in ATTRIBUTES["subject"] if s not in HELD_BACK]
+    pairs, free = [], [s for s in ATTRIBUTES["subject"] if s not in HELD_OUT_SUBJECTS]
     for i in range(PAIRS):
         shown = [random_attributes(rng, subject=free[i]) for _ in range(SHOWN)]
         taste = [person.utility(a) / world.temperature + rng.gumbel() for a in shown]

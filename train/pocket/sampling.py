@@ -48,7 +48,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class FewSteps(Sampling):
+class FewStepSampling(Sampling):
     """What the ReNO node samples with: few steps of core's `simple` scheduler, and no guidance."""
 
     steps: int = 4
@@ -125,7 +125,7 @@ class PocketGenerator:
         # At cfg 1 core leaves the empty prompt out, whose weight is 0.
         guided = sampling.cfg != 1
         with torch.no_grad():
-            given = conditions(self.encode, [*prompts, *[""] * len(prompts)] if guided else prompts, device)
+            given = unet_conditioning(self.encode, [*prompts, *[""] * len(prompts)] if guided else prompts, device)
         sigmas = sampling.sigmas()
         users = _prompted_rows_alone(users) if users and guided else users
 
@@ -133,7 +133,7 @@ class PocketGenerator:
             x = noise.to(device) * (1 + sigmas[0] ** 2).sqrt()
             with branch.keys_values(users) if branch and users else nullcontext():
                 for sigma, following in pairwise(sigmas.tolist()):
-                    made = denoised(self.unet, torch.cat([x, x]) if guided else x, sigma, timestep(sigma), given)
+                    made = denoise(self.unet, torch.cat([x, x]) if guided else x, sigma, timestep(sigma), given)
                     if guided:
                         prompted, empty = made.chunk(2)
                         made = empty + (prompted - empty) * sampling.cfg
@@ -143,16 +143,14 @@ class PocketGenerator:
         return sample
 
 
-def conditions(encode: text.TextEncoders, prompts: Sequence[str], device: torch.device) -> dict:
+def unet_conditioning(encode: text.TextEncoders, prompts: Sequence[str], device: torch.device) -> dict:
     """What the UNet is given beside latents and time, for B prompts."""
     context, pooled = (part.to(device) for part in encode(list(prompts)))
     added = {"text_embeds": pooled, "time_ids": generator.sizes(len(prompts)).to(device)}
     return {"encoder_hidden_states": context, "added_cond_kwargs": added}
 
 
-def denoised(
-    unet: UNet2DConditionModel, x: Tensor, sigma: float | Tensor, time: int | Tensor, given: Mapping
-) -> Tensor:
+def denoise(unet: UNet2DConditionModel, x: Tensor, sigma: float | Tensor, time: int | Tensor, given: Mapping) -> Tensor:
     """What core calls the denoised latents of x (B, 4, 12, 12), of v-prediction: Salimans & Ho 2022, in k-diffusion's
     scale. sigma and its time: one number each, or (B, 1, 1, 1) and (B,)."""
     v = unet(x / (1 + sigma**2) ** 0.5, time, **given, return_dict=False)[0]
@@ -165,7 +163,7 @@ def seed_noise(seeds: Sequence[int]) -> Tensor:
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def seed_words(adapter: PreferenceAdapter, seeds: Sequence[int]) -> Tensor | None:
+def codebook_noise(adapter: PreferenceAdapter, seeds: Sequence[int]) -> Tensor | None:
     """What the node's adapter draws its words by for each seed in a batch of one, as its `variety` of 1 says: (B, W).
     None for an adapter without words."""
     words = adapter.config.words

@@ -74,7 +74,7 @@ class TextEncoders:
         return torch.cat([low.hidden_states[-2], high.hidden_states[-2]], -1), high.text_embeds
 
 
-class Remembered:
+class CachedTextEncoders:
     """Text encoders that keep what they made: for trainings whose captions come again and again.
 
     Kept in bfloat16, 30 kB a caption, and for as long as the training: the adapter's comes to some 20,000, 0.6 GB.
@@ -93,7 +93,7 @@ class Remembered:
         return torch.stack(context).float(), torch.stack(pooled).float()
 
 
-def unread(clip_l: nn.Module) -> tuple[nn.Module, ...]:
+def unused_modules(clip_l: nn.Module) -> tuple[nn.Module, ...]:
     """What nothing reads of `clip_l`, since SDXL takes its penultimate states and no pooled text: not to be trained."""
     return clip_l.text_model.encoder.layers[-1], clip_l.text_model.final_layer_norm, clip_l.text_projection
 

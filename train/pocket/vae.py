@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from prefgen.pocket.shapes import FOLDER, SDXL_LATENT_SCALE
 from train.loop import LoopConfig, device_of, fit, generator_of
-from train.pocket.batches import drawn_batch
+from train.pocket.poster_batches import drawn_batch
 from train.pocket.taesd import ThinTAESD
 
 CONFIG = LoopConfig(steps=4500, learning_rate=2e-3, weight_decay=0.0, ema=0.995, bfloat16=True)

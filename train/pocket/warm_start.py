@@ -13,10 +13,10 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from prefgen.adapter import PreferenceAdapter
-from train.adapter.start import start_from_text
+from train.adapter.initialisation import initialise_from_text
 from train.data.agents import World, by_attribute
 from train.data.posters import ATTRIBUTES
-from train.pocket.encoded import EncodedAgents
+from train.pocket.agent_embeddings import AgentEmbeddings
 from train.pocket.ridge import ridge
 from train.pocket.text import END, TextEncoders, tokenize, vocabulary
 
@@ -27,10 +27,10 @@ PENALTY = 30.0
 
 @torch.no_grad()
 def warm_start(
-    adapter: PreferenceAdapter, unet: UNet2DConditionModel, encode: TextEncoders, agents: EncodedAgents, world: World
+    adapter: PreferenceAdapter, unet: UNet2DConditionModel, encode: TextEncoders, agents: AgentEmbeddings, world: World
 ) -> None:
     """Set the adapter's weights in place."""
-    start_from_text(adapter, unet)
+    initialise_from_text(adapter, unet)
     for part, attributes in BEGINS_WITH.items():
         x = getattr(agents.parts, part)
         x = adapter.alignment(x) if part == "sem" else x

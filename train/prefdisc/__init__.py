@@ -1,1 +1,1 @@
-"""Trains PrefDisc (method.md section 2) with transformers' Trainer, peft and accelerate, on any base model."""
+"""Trains PrefDisc (method.md section 2) on any base model, with transformers' Trainer, peft and accelerate."""

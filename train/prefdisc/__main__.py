@@ -1,5 +1,6 @@
-"""`python -m train.prefdisc --config pocket`: train PrefDisc (or go on), and print what was reached as one JSON line.
+"""Trains PrefDisc, or resumes a training, and prints its results as one JSON line.
 
+python -m train.prefdisc --config pocket --stage 1
 accelerate launch --num_processes 8 -m train.prefdisc --config idefics2_8b_8gpu --stage 1 data.folder=out/pickapic
 """
 
@@ -13,29 +14,28 @@ import sys
 from accelerate import PartialState
 
 from prefgen.errors import PrefGenError
+from train.prefdisc.ablation_modes import MODES
 from train.prefdisc.config import CONFIGS, load_config
-from train.prefdisc.modes import MODES
 from train.prefdisc.run import run
 
 
 def main() -> int:
-    """Read the command line and run one stage. Returns the exit status: 1 for what cannot be run, and where
-    another process was lost."""
+    """Run one stage and return the exit status: 1 for invalid input, and for a lost process."""
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
-    parser.add_argument("--config", required=True, help=f"a YAML file, or one of {names}")
-    parser.add_argument("--mode", choices=MODES, help="what of the method is on (the ablation's modes)")
-    parser.add_argument("--stage", type=int, choices=(1, 2), help="1: the LoRA and P_v; 2: P_v alone")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="over the file, such as data.folder=out/set")
-    given = parser.parse_intermixed_args()
+    parser.add_argument("--config", required=True, help=f"YAML file, or one of {names}")
+    parser.add_argument("--mode", choices=MODES, help="parts of the method to use (modes of the ablation)")
+    parser.add_argument("--stage", type=int, choices=(1, 2), help="1: LoRA and preference tokens; 2: tokens only")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as data.folder=out/set")
+    args = parser.parse_intermixed_args()
     try:
-        reached = run(load_config(given.config, given.overrides, mode=given.mode, stage=given.stage))
+        results = run(load_config(args.config, args.overrides, mode=args.mode, stage=args.stage))
     except PrefGenError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
     if PartialState().is_main_process:
-        print(json.dumps({key: value for key, value in reached.items() if key != "losses"}))
+        print(json.dumps({key: value for key, value in results.items() if key != "losses"}))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: each a preference checkpoint as ComfyUI loads it, with what a resumed run needs beside it."""
+"""Checkpoints of a run: a preference checkpoint for ComfyUI, next to the Trainer's state for resuming."""
 
 from __future__ import annotations
 
@@ -15,74 +15,91 @@ from prefgen.checkpoint.preference_model import POCKET_BASE
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.safefile import read_header
-from train.prefdisc.lora import load_lora, lora_tensors
-from train.prefdisc.sharded import fill, whole
+from train.prefdisc.lora import load_lora, lora_state_dict
+from train.prefdisc.sharded import copy_full_tensor, gather_full_tensors
 from train.settings import SettingsError, first_difference
 
 FILE = "preference.safetensors"
 STATE = "trainer_state.json"
 PLAIN, FSDP, DEEPSPEED = "DDP or one process", "FSDP", "DeepSpeed"
 OPTIMIZERS = {PLAIN: "optimizer.pt", FSDP: "optimizer_0/.metadata", DEEPSPEED: "latest"}
-"""What of a checkpoint holds the optimiser's state, by who keeps it."""
+"""File of a checkpoint that holds the optimiser's state, by the backend that writes it."""
 
 
-def learnt(prefdisc: PrefDisc) -> dict[str, Tensor]:
-    """P_v and the LoRA, whole, under a checkpoint's names. Every process of a run has to ask, all at once."""
+def trained_tensors(prefdisc: PrefDisc) -> dict[str, Tensor]:
+    """Gather the preference tokens and the LoRA under the names of a checkpoint. All processes must call this."""
 
     def read() -> dict[str, Tensor]:
-        lora = lora_tensors(prefdisc.base) if prefdisc.spec.lora else {}
+        lora = lora_state_dict(prefdisc.base) if prefdisc.spec.lora else {}
         return {"tokens": prefdisc.tokens.detach().float()} | lora
 
-    return whole([p for name, p in prefdisc.named_parameters() if name == "tokens" or "lora_" in name], read)
+    return gather_full_tensors(
+        [p for name, p in prefdisc.named_parameters() if name == "tokens" or "lora_" in name], read
+    )
 
 
 def save_prefdisc(
     path: Path, prefdisc: PrefDisc, summary: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
 ) -> Checkpoint:
-    """Write P_v and the LoRA as a checkpoint's prefdisc part; `summary` goes into the header's `training`. tensors:
-    what `learnt` gave, where one process writes for all."""
-    tensors = learnt(prefdisc) if tensors is None else tensors
-    # The pocket base comes with the pocket's image tower; others name theirs when one is trained for them.
+    """Write the preference tokens and the LoRA as the prefdisc part of a checkpoint.
+
+    Args:
+        path: The checkpoint.
+        prefdisc: The trained model.
+        summary: Facts about the training, for the header.
+        tensors: Result of `trained_tensors`, if one process writes for all.
+    """
+    tensors = trained_tensors(prefdisc) if tensors is None else tensors
+    # Only the pocket base has an image tower of its own at this point.
     tower = {"image_tower": POCKET_BASE} if prefdisc.spec.base == POCKET_BASE else {}
     return write_part(path, "prefdisc", prefdisc.spec.to_json(), tensors, training={"prefdisc": dict(summary)}, **tower)
 
 
 def load_prefdisc(path: Path, prefdisc: PrefDisc) -> Checkpoint:
-    """Read P_v and the LoRA into a PrefDisc of the same base and spec, in place. Raises CheckpointError."""
+    """Load the preference tokens and the LoRA into a PrefDisc with the same base and specification, in place.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read or has another specification.
+    """
     checkpoint = read_checkpoint(path)
     header, tensors = checkpoint.require("prefdisc"), checkpoint.part("prefdisc")
     ours = json.loads(json.dumps(prefdisc.spec.to_json()))
     if (key := first_difference(header, ours)) is not None:
         raise CheckpointError(
-            f"{path} has {key} {header.get(key)!r}, the run has {ours.get(key)!r}: "
-            "use the settings and the base model it was made with."
+            f"{key} of {path} is {header.get(key)!r}; the run has {ours.get(key)!r}. Use the settings and the base "
+            "model of the checkpoint."
         )
     if prefdisc.spec.lora:
         load_lora(prefdisc.base, tensors)
-    fill(prefdisc.tokens, tensors["tokens"])
+    copy_full_tensor(prefdisc.tokens, tensors["tokens"])
     return checkpoint
 
 
 def last_complete(folder: Path, processes: int, optimizer: str = PLAIN) -> Path | None:
-    """The newest checkpoint folder that was written to its end; a kill can leave one that was not.
+    """Return the newest complete checkpoint folder. A kill can leave an incomplete one.
 
-    processes: those of this run; a checkpoint of another number serves too, but that its random states (of dropout) are
-    drawn anew where they are missing. optimizer: how this run keeps the optimiser's state, of OPTIMIZERS; a newer
-    checkpoint that keeps it another way cannot be gone on with, and raises SettingsError.
+    transformers' own search returns the checkpoint with the highest number, complete or not. The Trainer writes its
+    state last, after the weights and the optimiser. But other processes may write their random states even later.
 
-    transformers' own search takes the one with the highest number. The state is what it writes last, after the weights
-    and the optimiser, except that other processes write their random states in their own time.
+    Args:
+        folder: Folder of the run.
+        processes: Number of processes of this run. A checkpoint of another number is usable, but missing random states
+            (for dropout) are then initialised again.
+        optimizer: Backend that keeps the optimiser's state in this run, one of OPTIMIZERS.
+
+    Raises:
+        SettingsError: The newest complete checkpoint was written by another backend.
     """
     steps = {path: path.name.rsplit("-", 1)[1] for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")}
-    found = [path for path, step in steps.items() if step.isdecimal()]  # a person may have kept another beside them
-    for path in sorted(found, key=lambda path: int(steps[path]), reverse=True):
-        kinds = [kind for kind, kept in OPTIMIZERS.items() if (path / kept).exists()]
-        if not (kinds and _is_complete(path, processes)):
+    numbered = [path for path, step in steps.items() if step.isdecimal()]  # people may have renamed copies
+    for path in sorted(numbered, key=lambda path: int(steps[path]), reverse=True):
+        backends = [backend for backend, file in OPTIMIZERS.items() if (path / file).exists()]
+        if not (backends and _is_complete(path, processes)):
             continue
-        if optimizer not in kinds:
+        if optimizer not in backends:
             raise SettingsError(
-                f"{path} was written under {kinds[0]}, this run is under {optimizer}, which keeps the optimiser's "
-                "state another way: launch it with the configuration it was begun with, or give another output=FOLDER."
+                f"{path} was written with {backends[0]}; this run uses {optimizer}, whose optimiser state has another "
+                "format. Launch the run with its original accelerate configuration, or set another output=FOLDER."
             )
         return path
     return None
@@ -94,6 +111,6 @@ def _is_complete(path: Path, processes: int) -> bool:
         header = read_header(path / FILE, KIND)
     except (OSError, ValueError, CheckpointError):
         return False
-    wrote = header.get("training", {}).get("prefdisc", {}).get("processes", processes)
-    states = [f"rng_state_{rank}.pth" for rank in range(wrote)] if wrote > 1 else ["rng_state.pth"]
+    writers = header.get("training", {}).get("prefdisc", {}).get("processes", processes)
+    states = [f"rng_state_{rank}.pth" for rank in range(writers)] if writers > 1 else ["rng_state.pth"]
     return all((path / name).is_file() for name in ("scheduler.pt", *states))

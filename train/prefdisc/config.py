@@ -1,43 +1,46 @@
-"""What a training run of PrefDisc is told: one YAML file, with `key=value` overrides on the command line."""
+"""Settings of a PrefDisc training: a YAML file with `key=value` overrides from the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from train.prefdisc.modes import MODES, Mode
+from train.prefdisc.ablation_modes import MODES, Mode
 from train.settings import CONFIGS as ALL_CONFIGS
-from train.settings import SettingsError, one_of, read_settings
+from train.settings import SettingsError, read_settings
 
 CONFIGS = ALL_CONFIGS / "prefdisc"
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """The base model that is adapted.
+    """The base model.
 
-    path: a folder in Hugging Face's format, a base file of ours, or "pocket". id: what a checkpoint names it by; empty
-    for a base file, which says it itself. quantize: "none", or "nf4" for 4-bit NF4 by bitsandbytes (method.md section
-    2). dtype: of the frozen weights, and of the arithmetic where they are quantised.
+    Attributes:
+        path: Folder in Hugging Face's format, a base file of PrefGen, or "pocket".
+        id: Name of the base model in checkpoints. Base files contain their own.
+        quantize: "none", or "nf4" for 4-bit NF4 by bitsandbytes (method.md section 2).
+        dtype: Precision of the frozen weights, and of computations with quantised weights.
     """
 
     path: str
     id: str = ""
-    quantize: str = "none"
-    dtype: str = "float32"
+    quantize: Literal["none", "nf4"] = "none"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is read, and how a trial is drawn from it.
+    """The dataset, and how trials are drawn from it.
 
-    folder: users.jsonl and images/ (see dataset.py). history: N_ref pairs (method.md section 1: 8). random_length: draw
-    0 to `history` pairs instead, so that short histories are learnt too (default ours: off, as the paper has it).
-    image_size: images are resized to this many pixels square (003: 512). validation: trials of validation users in one
-    evaluation, the same ones every time (default ours; the paper gives none).
+    Attributes:
+        folder: Folder of users.jsonl and images/ (see dataset.py).
+        history: Number of history pairs N_ref (method.md section 1: 8).
+        random_length: Whether to draw 0 to `history` pairs, so that short histories are trained too. Off in the paper.
+        image_size: Side of the square images in pixels (003: 512).
+        validation: Number of validation trials, the same in every evaluation. Our value; the paper gives none.
     """
 
     folder: str
@@ -49,10 +52,16 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """The low-rank adapter of stage 1, as in the authors' public code (method.md section 2).
+    """The LoRA of stage 1, with the values of the authors' public code (method.md section 2).
 
-    target_modules: a regular expression over module names. vision: 003's "vision encoder trained simultaneously"; here
-    by the same LoRA on the tower (default ours; it does not say whether whole), so that a checkpoint stays a LoRA.
+    Attributes:
+        r: Rank.
+        alpha: Scaling numerator; the update is scaled by alpha / r.
+        dropout: Dropout of the LoRA's input.
+        init: Initialisation, see peft's `init_lora_weights`.
+        target_modules: Regular expression that matches module names.
+        vision: Whether the LoRA also covers the vision tower (003: "vision encoder trained simultaneously"; it does
+            not say how). With a LoRA, checkpoints stay small.
     """
 
     r: int = 8
@@ -67,19 +76,19 @@ class LoraConfig:
 
     @property
     def targets(self) -> str:
-        """The expression that peft is given."""
+        """Regular expression for peft, with the vision tower if `vision` is set."""
         tower = r"|.*vision_model.*(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
         return self.target_modules + (tower if self.vision else "")
 
     @property
-    def sees(self) -> bool:
-        """Whether stage 1 changes what an image becomes (the connector or the tower)."""
+    def changes_image_features(self) -> bool:
+        """Whether stage 1 changes image features, because the LoRA covers the connector or the vision tower."""
         return self.vision or any(part in self.target_modules for part in ("modality_projection", "perceiver"))
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """Which weights learn, and for how long: stage 1 the LoRA and P_v, stage 2 P_v alone (method.md section 2)."""
+    """Length and learning rate of a stage. Stage 1 trains the LoRA and P_v, stage 2 only P_v (method.md section 2)."""
 
     steps: int
     learning_rate: float = 1e-5
@@ -87,15 +96,29 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run.
+    """Settings of a run.
 
-    output: the folder that gets a folder a stage. spec: PrefDiscSpec's fields, but for base, revision and lora; `turn`
-    is for turns that name their prompt, turn_without_prompt for modes without. loss: cross-entropy over the whole
-    "vocabulary" (the authors' code) or the two "labels". batch: pairs in an optimiser step, over all processes and
-    accumulation (method.md: 64); per_device: pairs in one forward of one process. start: the preference checkpoint that
-    stage 2 begins with; empty for the one stage 1 wrote. cache_features: encode every image once and keep it; only
-    where the tower and the connector stay as they are. cache_folder: where; empty for the run's folder. checkpointing:
-    recompute activations in the backward pass. training: further arguments of transformers' TrainingArguments.
+    Attributes:
+        output: Parent folder of the stages' folders.
+        base: The base model.
+        data: The dataset.
+        spec: Fields of `PrefDiscSpec`, except base, revision and lora. `turn` is the template of turns with a prompt.
+        stage_one, stage_two: Length and learning rate of the two stages.
+        turn_without_prompt: Template of turns without a prompt, for modes that use no prompts.
+        lora: The LoRA of stage 1.
+        loss: Cross-entropy over the whole "vocabulary" (the authors' code), or over the two "labels".
+        mode: Parts of the method to use, see ablation_modes.py.
+        stage: The stage to run.
+        batch: Pairs in an optimiser step, over all processes and accumulation (method.md: 64).
+        per_device: Pairs in one forward pass of one process.
+        seed: Random seed.
+        start: Preference checkpoint that stage 2 starts from. Empty: the checkpoint written by stage 1.
+        cache_features: Whether to encode every image once and cache its features. Needs a frozen vision tower and
+            connector.
+        cache_folder: Folder of the cache. Empty: the run's folder.
+        checkpointing: Whether to recompute activations in the backward pass.
+        weight_decay: Weight decay of AdamW.
+        training: Further arguments of transformers' `TrainingArguments`.
     """
 
     output: str
@@ -106,9 +129,9 @@ class RunConfig:
     stage_two: StageConfig
     turn_without_prompt: str = ""
     lora: LoraConfig = field(default_factory=LoraConfig)
-    loss: str = "vocabulary"
-    mode: str = "full"
-    stage: int = 1
+    loss: Literal["vocabulary", "labels"] = "vocabulary"
+    mode: Literal["base", "prompt", "contrastive", "full"] = "full"
+    stage: Literal[1, 2] = 1
     batch: int = 64
     per_device: int = 2
     seed: int = 0
@@ -120,56 +143,57 @@ class RunConfig:
     training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        one_of("mode", self.mode, MODES)
-        one_of("stage", self.stage, (1, 2))
-        one_of("loss", self.loss, ("vocabulary", "labels"))
-        one_of("base.quantize", self.base.quantize, ("none", "nf4"))
-        one_of("base.dtype", self.base.dtype, DTYPES)
-        if self.stage == 2 and not self.what.tokens:
+
+        if self.stage == 2 and not self.mode_flags.tokens:
             raise SettingsError(
-                f"Mode {self.mode!r} has no preference tokens, and stage 2 trains nothing else: "
-                "choose stage 1, or mode 'full'."
+                f"Mode {self.mode!r} has no preference tokens, which are all that stage 2 trains. Use mode 'full'."
             )
-        if self.cache_features and self.stage == 1 and self.lora.sees:
+        if self.cache_features and self.stage == 1 and self.lora.changes_image_features:
             raise SettingsError(
-                "cache_features keeps what the tower and the connector show, which stage 1's LoRA changes: turn it "
-                "off, or choose lora.target_modules and lora.vision so that both stay as they are."
+                "cache_features needs constant image features, which stage 1's LoRA changes. Set cache_features=false, "
+                "or exclude the connector and the vision tower with lora.target_modules and lora.vision."
             )
         if self.batch % self.per_device:
-            raise SettingsError(
-                f"batch is {self.batch}, expected a multiple of per_device, which is {self.per_device}."
-            )
+            raise SettingsError(f"batch is {self.batch}; expected a multiple of per_device ({self.per_device}).")
 
     @property
-    def what(self) -> Mode:
-        """The mode's parts of the method."""
+    def mode_flags(self) -> Mode:
+        """Parts of the method that the mode turns on."""
         return MODES[self.mode]
 
     @property
-    def now(self) -> StageConfig:
-        """The stage that is run."""
+    def current_stage(self) -> StageConfig:
+        """Settings of the stage that is run."""
         return self.stage_one if self.stage == 1 else self.stage_two
 
     @property
     def folder(self) -> Path:
-        """Where this stage's states, logs and checkpoint are kept."""
+        """Folder of the stage's states, logs and checkpoint."""
         return Path(self.output) / self.mode / f"stage{self.stage}"
 
     def accumulation(self, processes: int) -> int:
-        """Forwards of each process in one optimiser step. Raises SettingsError where `batch` cannot be shared out."""
-        together = self.per_device * processes
-        if self.batch % together:
+        """Return the number of forward passes of each process in one optimiser step.
+
+        Raises:
+            SettingsError: `batch` is not divisible among the processes.
+        """
+        pairs = self.per_device * processes
+        if self.batch % pairs:
             raise SettingsError(
-                f"batch is {self.batch}, which {processes} processes of {self.per_device} pairs cannot share: "
-                f"choose a multiple of {together}, or another number of processes."
+                f"batch is {self.batch}; expected a multiple of {pairs} ({processes} processes of {self.per_device} "
+                "pairs). Change batch, per_device or the number of processes."
             )
-        return self.batch // together
+        return self.batch // pairs
 
     def to_json(self) -> dict[str, Any]:
-        """The configuration as JSON values."""
+        """Return the settings as JSON values."""
         return asdict(self)
 
 
 def load_config(name: str, overrides: Sequence[str] = (), **chosen: Any) -> RunConfig:
-    """A run's configuration: see `read_settings`. Raises SettingsError."""
+    """Read the settings of a run, see `read_settings`.
+
+    Raises:
+        SettingsError: The settings are invalid.
+    """
     return read_settings(RunConfig, "prefdisc", name, overrides, **chosen)

@@ -1,8 +1,8 @@
-"""Users and their pairs on disk: a folder with `users.jsonl` and images. The door to every training set.
+"""Reads datasets of users: a folder with `users.jsonl` and images.
 
 A line of `users.jsonl` is one user: `{"user": str, "seen": bool, "split": "train" | "validation" | "test", "pairs":
 [{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str}]}`. A user with pairs in two splits has two
-lines. A pair may have a `"caption"`, all that its liked image shows. Images are decoded when a batch needs them.
+lines. A pair may have a `"caption"`, a full description of its liked image. Images are decoded when they are needed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class PairFiles:
-    """One choice: the files of the liked and the disliked image, the prompt, and what the liked image shows ("" for
-    none)."""
+    """Files of one preference pair, with its prompt and a caption of the liked image ("" if there is none)."""
 
     liked: Path
     disliked: Path
@@ -32,13 +31,13 @@ class PairFiles:
 
     @property
     def images(self) -> tuple[Path, Path]:
-        """Liked, then disliked."""
+        """The liked image, then the disliked image."""
         return self.liked, self.disliked
 
 
 @dataclass(frozen=True)
 class UserPairs:
-    """One user's pairs. seen: whether they are among the users trained on (method.md section 1)."""
+    """Pairs of one user. `seen` tells whether the user is part of the training users (method.md section 1)."""
 
     user: str
     split: str
@@ -47,10 +46,16 @@ class UserPairs:
 
 
 def read_users(folder: str | Path, split: str, at_least: int = 2) -> tuple[UserPairs, ...]:
-    """The users of one split with at least so many pairs: a target, and something to know them by.
+    """Read the users of one split.
 
-    Users with fewer are left out, and counted in the log. Raises HistoryError for a listing that is missing or
-    malformed (naming the line), that names a file outside the folder, or that has no such user.
+    Args:
+        folder: The dataset.
+        split: Split of the dataset.
+        at_least: Minimum number of pairs. The default leaves one target and one history pair. Users with fewer pairs
+            are skipped, and their number is logged.
+
+    Raises:
+        HistoryError: The listing is missing or malformed, names a file outside the folder, or has no such user.
     """
     folder = Path(folder).resolve()
     listing = folder / LISTING
@@ -65,30 +70,31 @@ def read_users(folder: str | Path, split: str, at_least: int = 2) -> tuple[UserP
                 users += [user] if len(user.pairs) >= at_least else []
     except OSError as error:
         raise HistoryError(
-            f"{listing} could not be read ({error.strerror}): name a folder made by train.data, or one in its format."
+            f"{listing} cannot be read ({error.strerror}). Pass a dataset of train.data, or one in its format."
         ) from error
     if short:
-        log.info("%s: left out %d users of split %r with fewer than %d pairs", folder.name, short, split, at_least)
+        log.info("%s: skipped %d users of split %r with fewer than %d pairs.", folder.name, short, split, at_least)
     if not users:
         raise HistoryError(
-            f"{listing} has no user of split {split!r} with {at_least} pairs or more: "
-            f"make the set anew with users of the splits {', '.join(SPLITS)}."
+            f"{listing} has no user in split {split!r} with {at_least} pairs or more. Create the dataset with users in "
+            f"the splits {', '.join(SPLITS)}."
         )
     return tuple(users)
 
 
 def check_disjoint(first: tuple[UserPairs, ...], second: tuple[UserPairs, ...]) -> None:
-    """Raises HistoryError where a user has an image in both: what is measured must not have been trained on.
+    """Check that no user has the same image in two splits. A user may be in both splits with different images.
 
-    A user may be in both with other images: one who is seen in training, and measured on pairs kept from it.
+    Raises:
+        HistoryError: A user has an image in both splits.
     """
-    known = {user.user: {file for pair in user.pairs for file in pair.images} for user in first}
+    images = {user.user: {file for pair in user.pairs for file in pair.images} for user in first}
     for user in second:
-        both = {file.name for pair in user.pairs for file in pair.images if file in known.get(user.user, ())}
-        if both:
+        shared = {file.name for pair in user.pairs for file in pair.images if file in images.get(user.user, ())}
+        if shared:
             raise HistoryError(
-                f"User {user.user!r} has {len(both)} images in split {first[0].split!r} and in {user.split!r} (such as "
-                f"{min(both)}), expected none in both: keep the pairs that are measured out of those trained on."
+                f"User {user.user!r} has {len(shared)} images both in split {first[0].split!r} and in {user.split!r} "
+                f"(for example {min(shared)}). Remove pairs with these images from one of the splits."
             )
 
 
@@ -98,25 +104,25 @@ def _user(folder: Path, line: str, where: str) -> UserPairs:
         pairs = tuple(
             PairFiles(
                 *(_inside(folder, p[side]) for side in ("liked", "disliked")),
-                *(str(p.get(told) or "") for told in ("prompt", "caption")),
+                *(str(p.get(text) or "") for text in ("prompt", "caption")),
             )
             for p in row["pairs"]
         )
         split = row["split"]
         if split not in SPLITS:
-            raise ValueError(f"no split {split!r}")
+            raise ValueError(f"split is {split!r}")
         return UserPairs(str(row["user"]), split, bool(row.get("seen", True)), pairs)
     except HistoryError as error:
         raise HistoryError(f"{where}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HistoryError(
-            f'{where} is not a user ({error!r}), expected {{"user": ..., "seen": ..., "split": ..., "pairs": '
-            '[{"liked": file, "disliked": file, "prompt": text}]}: make the set anew.'
+            f'{where} is not a user ({error!r}); expected {{"user": ..., "seen": ..., "split": ..., "pairs": '
+            '[{"liked": file, "disliked": file, "prompt": text}]}.'
         ) from error
 
 
 def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise HistoryError(f"it names {name!r}, which is outside the folder: keep the images beside the listing.")
+        raise HistoryError(f"The image {name!r} is outside the dataset folder. Move it there.")
     return path

@@ -1,4 +1,4 @@
-"""Parameters that lie in pieces on many processes (FSDP, ZeRO-3): read whole, and filled from whole ones."""
+"""Gathers parameters that are sharded over processes (FSDP, ZeRO-3), and writes full tensors into them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import torch
 from torch import Tensor
 
 
-def whole(parameters: Iterable[Tensor], read: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """What `read` takes of these parameters, each whole, on the CPU. Every process has to ask, all at once."""
-    with _gathered(list(parameters)):
-        return {name: _whole(tensor).detach().cpu().clone() for name, tensor in read().items()}
+def gather_full_tensors(parameters: Iterable[Tensor], read: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the tensors of `read` as full tensors on the CPU. All processes must call this.
+
+    Args:
+        parameters: The parameters that `read` accesses.
+        read: Returns tensors by name.
+    """
+    with _gather(list(parameters)):
+        return {name: _full_tensor(tensor).detach().cpu().clone() for name, tensor in read().items()}
 
 
 @torch.no_grad()
-def fill(parameter: Tensor, value: Tensor) -> None:
-    """Copy a whole value into a parameter, or into this process's piece of it. Every process has to, all at once."""
+def copy_full_tensor(parameter: Tensor, value: Tensor) -> None:
+    """Copy a full tensor into a parameter, or into this process's shard of it. All processes must call this."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     value = value.to(parameter.device, parameter.dtype)
@@ -26,15 +31,15 @@ def fill(parameter: Tensor, value: Tensor) -> None:
     parameter.copy_(value)
 
 
-def _whole(tensor: Tensor) -> Tensor:
+def _full_tensor(tensor: Tensor) -> Tensor:
     from torch.distributed.tensor import DTensor
 
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 @contextmanager
-def _gathered(parameters: list[Tensor]) -> Iterator[None]:
-    """ZeRO-3 leaves empty tensors behind, but for as long as it is asked for them."""
+def _gather(parameters: list[Tensor]) -> Iterator[None]:
+    """Gather ZeRO-3 parameters, whose tensors are empty outside this context."""
     if not any(hasattr(parameter, "ds_id") for parameter in parameters):
         yield
         return

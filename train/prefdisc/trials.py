@@ -1,7 +1,7 @@
-"""Trials: a user's history in a random order, and one of their pairs to be judged.
+"""Trials: a random history of a user, and another pair of the same user as the target.
 
-A trial is drawn from nothing but the seed and its number in the run. So a run that was killed and resumed, or that is
-shared by any number of processes, sees what an unbroken run of one process sees.
+A trial depends only on the seed and its number in the run. So a run that was killed and resumed, or that is shared by
+several processes, sees the same trials as an uninterrupted run of one process.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ from train.prefdisc.dataset import PairFiles, UserPairs
 
 @dataclass(frozen=True)
 class Trial:
-    """history: the pairs that tell the taste, in the order they are read. target: liked and disliked, to be told apart
-    by it; none of its images is in the history."""
+    """A history with a target.
+
+    Attributes:
+        user: Name of the user.
+        history: History pairs in their order.
+        target: Pair whose preference is predicted. None of its images is in the history.
+    """
 
     user: str
     history: tuple[PairFiles, ...]
@@ -28,9 +33,14 @@ class Trial:
 
 
 class Trials(Dataset):
-    """`count` trials. Every pair of every user is the target once before any is again; histories are new each time.
+    """A dataset of trials. In each epoch every pair of every user is the target once, with a new history.
 
-    users: from `read_users`. prompts: whether pairs keep theirs (else "").
+    Args:
+        users: Users of `read_users`.
+        config: How histories are drawn.
+        count: Number of trials.
+        seed: Random seed.
+        prompts: Whether pairs keep their prompts. Otherwise they are "".
     """
 
     def __init__(
@@ -41,8 +51,8 @@ class Trials(Dataset):
         self.count = count
         self.seed = seed
         self.prompts = prompts
-        self.places = [(i, j) for i, user in enumerate(users) for j in range(len(user.pairs))]
-        self._order = lru_cache(maxsize=2)(self._ordered)
+        self.targets = [(i, j) for i, user in enumerate(users) for j in range(len(user.pairs))]
+        self._order = lru_cache(maxsize=2)(self._shuffle)
 
     def __len__(self) -> int:
         return self.count
@@ -50,26 +60,27 @@ class Trials(Dataset):
     def __getitem__(self, number: int) -> Trial:
         if not 0 <= number < self.count:
             raise IndexError(number)
-        epoch, place = divmod(number, len(self.places))
-        user, pair = self.places[self._order(epoch)[place]]
-        person, rng = self.users[user], np.random.default_rng([self.seed, 1, number])
-        target = person.pairs[pair]
-        # Pairs of one prompt often share an image (the winner stays on): its label in the history would be the answer.
-        known = [p for p in person.pairs if not set(p.images) & set(target.images)]
-        wanted = rng.integers(self.config.history + 1) if self.config.random_length else self.config.history
-        chosen = rng.permutation(len(known))[:wanted]
-        return Trial(person.user, tuple(self._shown(known[i]) for i in chosen), self._shown(target))
+        epoch, position = divmod(number, len(self.targets))
+        user_index, pair_index = self.targets[self._order(epoch)[position]]
+        user, rng = self.users[user_index], np.random.default_rng([self.seed, 1, number])
+        target = user.pairs[pair_index]
+        # Pairs of one prompt often share an image. Its label in the history would reveal the answer.
+        candidates = [p for p in user.pairs if not set(p.images) & set(target.images)]
+        length = rng.integers(self.config.history + 1) if self.config.random_length else self.config.history
+        chosen = rng.permutation(len(candidates))[:length]
+        history = tuple(self._with_or_without_prompt(candidates[i]) for i in chosen)
+        return Trial(user.user, history, self._with_or_without_prompt(target))
 
-    def _shown(self, pair: PairFiles) -> PairFiles:
+    def _with_or_without_prompt(self, pair: PairFiles) -> PairFiles:
         return pair if self.prompts else PairFiles(pair.liked, pair.disliked)
 
-    def _ordered(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.places))
+    def _shuffle(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.targets))
 
     def __getstate__(self) -> dict:
-        # A cache cannot be sent to a loader's worker process.
+        # A cache cannot be sent to a data loader's worker process.
         return {name: value for name, value in self.__dict__.items() if name != "_order"}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__ |= state
-        self._order = lru_cache(maxsize=2)(self._ordered)
+        self._order = lru_cache(maxsize=2)(self._shuffle)

@@ -1,6 +1,8 @@
-"""Probes of a frozen PrefDisc (method.md section 3): which layers know whose history this is, and what is liked.
+"""Probes the layers of a frozen PrefDisc (method.md section 3): which user is it, and is the image liked?
 
-`states.py` collects last-token states of every layer, `classify.py` reads them with a linear classifier, `choose.py`
-picks the layers of `sem` and `core`, `picture.py` draws accuracy by layer, `sources.py` has the users: simulated ones,
-or a set on disk.
+- `hidden_states.py`: collects the last-token states of every layer.
+- `linear_probe.py`: classifies the states.
+- `layer_selection.py`: selects the layers of `sem` and `core`.
+- `plot.py`: plots accuracy by layer.
+- `users.py`: simulated users, or the users of a dataset on disk.
 """

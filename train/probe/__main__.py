@@ -1,7 +1,9 @@
-"""`python -m train.probe --checkpoint FILE`: which layers of PrefDisc tell users apart, and which know what is liked.
+"""Finds the layers of PrefDisc that identify users, and the layers that identify liked images.
 
-Writes a table, a picture and JSON (also the last line). With --write FILE the chosen layers go into the header of a
-copy of PrefDisc, from which an alignment and an adapter are then trained: those of other layers would not fit.
+    python -m train.probe --checkpoint FILE
+
+Writes a table, a plot and JSON, which is also the last line of the output. --write FILE writes a copy of PrefDisc with
+the selected layers in its header. An alignment and an adapter must be trained for these layers.
 """
 
 from __future__ import annotations
@@ -16,90 +18,94 @@ from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.config import PrefDiscSpec
 from train.evaluate.command import Report
-from train.probe.choose import choose_layers
-from train.probe.classify import LayerAccuracy, probe
-from train.probe.picture import draw
-from train.probe.sources import agents, from_set
-from train.probe.states import ProbeConfig, collect
+from train.probe.hidden_states import ProbeConfig, collect_states
+from train.probe.layer_selection import select_layers
+from train.probe.linear_probe import LayerAccuracy, probe_layers
+from train.probe.plot import plot_accuracy
+from train.probe.users import read_probe_users, simulated_users
 
 USERS, PAIRS = 30, 40  # 30 users: method.md section 3
 
 
 def main(argv: list[str] | None = None) -> dict:
-    """Read the command line, probe, write."""
+    """Run the command and return what it prints."""
     parser = argparse.ArgumentParser(prog="python -m train.probe", description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", default=POCKET, help="a preference checkpoint, or 'pocket' for the bundled one")
-    parser.add_argument("--set", type=Path, help="a set made by train.data; not given: simulated users and posters")
-    parser.add_argument("--split", default="test", help="of the set")
-    parser.add_argument("--users", type=int, default=USERS, help="to be told apart (PrefGen: 30)")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="of each user; half to learn from, half to be tested")
-    parser.add_argument("--histories", type=int, default=ProbeConfig.histories, help="of each user and half")
+    parser.add_argument("--checkpoint", default=POCKET, help="preference checkpoint, or 'pocket' for the bundled one")
+    parser.add_argument("--set", type=Path, help="dataset of train.data (default: simulated users with drawn posters)")
+    parser.add_argument("--split", default="test", help="split of the dataset")
+    parser.add_argument("--users", type=int, default=USERS, help="number of users to tell apart (PrefGen: 30)")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs of each user; half are used for testing")
+    parser.add_argument("--histories", type=int, default=ProbeConfig.histories, help="histories of each user and half")
     parser.add_argument("--history", type=int, default=ProbeConfig.pairs, help="pairs of a history")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("out/probe"), help="where the table and the picture go")
-    parser.add_argument("--write", type=Path, help="the checkpoint that gets PrefDisc with the chosen layers")
-    given = parser.parse_args(argv)
-    model = load_preference_model(given.checkpoint)
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
+    parser.add_argument("--out", type=Path, default=Path("out/probe"), help="folder of the table and the plot")
+    parser.add_argument("--write", type=Path, help="checkpoint to write PrefDisc with the selected layers to")
+    args = parser.parse_args(argv)
+    model = load_preference_model(args.checkpoint)
     prefdisc = model.require("prefdisc")
-    if given.set:
-        users = from_set(given.set, given.split, given.users, given.pairs)
+    if args.set:
+        users = read_probe_users(args.set, args.split, args.users, args.pairs)
     else:
-        users = agents(given.users, given.pairs, given.seed)
-    found = probe(*collect(prefdisc, users, ProbeConfig(given.history, given.histories, given.seed)))
-    sem, core = choose_layers(found)
+        users = simulated_users(args.users, args.pairs, args.seed)
+    accuracy = probe_layers(*collect_states(prefdisc, users, ProbeConfig(args.history, args.histories, args.seed)))
+    sem, core = select_layers(accuracy)
     result = {
-        "inter_user": [estimate.to_json() for estimate in found.inter],
-        "intra_user": [estimate.to_json() for estimate in found.intra],
-        "chance": round(found.chance, 4),
+        "inter_user": [estimate.to_json() for estimate in accuracy.inter],
+        "intra_user": [estimate.to_json() for estimate in accuracy.intra],
+        "chance": round(accuracy.chance, 4),
         "sem_layers": list(sem),
         "core_layers": list(core),
         "sem_layers_before": list(prefdisc.spec.sem_layers),
         "core_layers_before": list(prefdisc.spec.core_layers),
         "users": len(users),
-        "checkpoint": given.checkpoint,
+        "checkpoint": args.checkpoint,
     }
-    measured = (
-        f"Linear probes of {given.checkpoint}'s states at the last token, {len(users)} users, {given.history} pairs a "
-        f"history, {given.histories} histories a user to learn from and as many, of other images, to be tested on."
+    setup = (
+        f"Linear probes on the last-token states of {args.checkpoint}: {len(users)} users, {args.history} pairs in a "
+        f"history, {args.histories} training histories of each user, and as many test histories of other images."
     )
-    _report(given.out, measured, found, result)
-    if given.write:
-        write_layers(given.write, model.checkpoint, result)
+    _write_report(args.out, setup, accuracy, result)
+    if args.write:
+        write_layers(args.write, model.checkpoint, result)
     print(json.dumps(result))
     return result
 
 
 def write_layers(path: Path, checkpoint: Checkpoint, result: dict) -> Checkpoint:
-    """Write PrefDisc with the chosen layers. Raises CheckpointError where `path` has parts made for other layers."""
+    """Write PrefDisc with the selected layers.
+
+    Raises:
+        CheckpointError: The file contains an alignment or an adapter that was trained for other layers.
+    """
     spec = PrefDiscSpec.from_json(checkpoint.require("prefdisc"))
-    chosen = replace(spec, sem_layers=tuple(result["sem_layers"]), core_layers=tuple(result["core_layers"]))
-    there = read_checkpoint(path) if path.exists() else None
-    stale = [part for part in ("alignment", "adapter") if there and there.has(part)]
-    if stale and chosen != spec:
+    selected = replace(spec, sem_layers=tuple(result["sem_layers"]), core_layers=tuple(result["core_layers"]))
+    existing = read_checkpoint(path) if path.exists() else None
+    stale = [part for part in ("alignment", "adapter") if existing and existing.has(part)]
+    if stale and selected != spec:
         raise CheckpointError(
-            f"{path.name} has {' and '.join(stale)} made for the layers {spec.sem_layers} and {spec.core_layers}, and "
-            f"{chosen.sem_layers} and {chosen.core_layers} were chosen: write a new file, and train them for it."
+            f"The {' and '.join(stale)} of {path.name} use layers {spec.sem_layers} and {spec.core_layers}; the "
+            f"selected layers are {selected.sem_layers} and {selected.core_layers}. Write to a new file."
         )
-    about = {name: result[name] for name in ("users", "chance", "sem_layers", "core_layers")}
+    summary = {name: result[name] for name in ("users", "chance", "sem_layers", "core_layers")}
     for name in ("inter_user", "intra_user"):
-        about[name] = [round(estimate["value"], 4) for estimate in result[name]]
-    kept = {name: checkpoint.header[name] for name in ("licence", "image_tower") if name in checkpoint.header}
-    training = {**checkpoint.header.get("training", {}), "probe": about}
-    if not there:
+        summary[name] = [round(estimate["value"], 4) for estimate in result[name]]
+    metadata = {name: checkpoint.header[name] for name in ("licence", "image_tower") if name in checkpoint.header}
+    training = {**checkpoint.header.get("training", {}), "probe": summary}
+    if not existing:
         training = {name: value for name, value in training.items() if name not in ("alignment", "adapter")}
-    return write_part(path, "prefdisc", chosen.to_json(), checkpoint.part("prefdisc"), training=training, **kept)
+    return write_part(path, "prefdisc", selected.to_json(), checkpoint.part("prefdisc"), training=training, **metadata)
 
 
-def _report(out: Path, measured: str, found: LayerAccuracy, result: dict) -> None:
+def _write_report(out: Path, setup: str, accuracy: LayerAccuracy, result: dict) -> None:
     sem, core = result["sem_layers"], result["core_layers"]
     rows = [
         (str(i), inter.text(), intra.text(), " ".join([*["sem"] * (i in sem), *["core"] * (i in core)]))
-        for i, (inter, intra) in enumerate(zip(found.inter, found.intra, strict=True))
+        for i, (inter, intra) in enumerate(zip(accuracy.inter, accuracy.intra, strict=True))
     ]
-    columns = ("layer", f"which user (chance {found.chance:.3f})", "liked or disliked (chance 0.5)", "chosen for")
-    figure = draw(found, sem, core, measured)
+    columns = ("layer", f"user (chance {accuracy.chance:.3f})", "liked or disliked (chance 0.5)", "selected for")
+    figure = plot_accuracy(accuracy, sem, core, setup)
     notes = ["± is half a 95 % interval, clustered by user. Layer 0 is the embedding."]
-    report = Report("What each layer knows", measured, columns, rows, result, figure, notes)
+    report = Report("What each layer encodes", setup, columns, rows, result, figure, notes)
     out.mkdir(parents=True, exist_ok=True)
     (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     (out / "table.md").write_text(report.markdown("picture.png"))

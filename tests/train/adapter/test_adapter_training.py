@@ -11,30 +11,30 @@ from prefgen.checkpoint.file import read_checkpoint
 from prefgen.errors import ModelError
 from prefgen.pocket import shapes
 from tests.prefgen.test_adapter import CONFIG, make_unet, users
-from train.adapter.config import AdapterTraining
+from train.adapter.config import AdapterTrainingConfig
 from train.adapter.fit import train_adapter, write_adapter
+from train.adapter.initialisation import initialise_from_text
 from train.adapter.learner import AdapterLearner
-from train.adapter.start import start_from_text
 from train.diffusion import (
-    Painted,
+    DiffusionBatch,
+    add_noise,
     diffusion_loss,
-    noised,
-    predicted,
+    distillation_target,
+    predict,
     prediction_loss,
-    taught,
 )
 from train.loop import LoopConfig
 from train.pocket.generator import schedule
 from train.settings import SettingsError, read_settings
 
-TRAINING = AdapterTraining(LoopConfig(steps=3, learning_rate=1e-3, warmup=1, ema=0.5), batch=2, shift=2.0)
+TRAINING = AdapterTrainingConfig(LoopConfig(steps=3, learning_rate=1e-3, warmup=1, ema=0.5), batch=2, shift=2.0)
 SMALL = AlignmentConfig(24, 128, hidden_dim=16)
 
 
-def painted(batch: int = 2, seed: int = 3) -> Painted:
+def painted(batch: int = 2, seed: int = 3) -> DiffusionBatch:
     torch.manual_seed(seed)
     sizes = torch.tensor([shapes.SIZE_CONDITION] * batch, dtype=torch.float32)
-    return Painted(torch.randn(batch, 4, 12, 12), torch.randn(batch, 77, 192), torch.randn(batch, 128), sizes)
+    return DiffusionBatch(torch.randn(batch, 4, 12, 12), torch.randn(batch, 77, 192), torch.randn(batch, 128), sizes)
 
 
 @pytest.mark.parametrize(("fusion", "aligned"), [("concatenation", False), ("attention", True)])
@@ -42,7 +42,7 @@ def test_a_training_changes_the_adapter_and_nothing_else(fusion, aligned, tmp_pa
     adapter = PreferenceAdapter(dataclasses.replace(CONFIG, fusion=fusion, core_aligned=aligned), SMALL)
     before = {name: tensor.clone() for name, tensor in adapter.state_dict().items()}
     unet = make_unet()
-    start_from_text(adapter, unet)
+    initialise_from_text(adapter, unet)
     frozen = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
     trained = train_adapter(adapter, unet, schedule(), lambda step: (users(), painted()), TRAINING, tmp_path)
     assert all(torch.equal(tensor, frozen[name]) for name, tensor in unet.state_dict().items())
@@ -59,7 +59,7 @@ def test_a_training_changes_the_adapter_and_nothing_else(fusion, aligned, tmp_pa
 
 def test_a_dropped_user_is_the_plain_generator():
     unet, adapter = make_unet(), PreferenceAdapter(CONFIG, SMALL)
-    start_from_text(adapter, unet)
+    initialise_from_text(adapter, unet)
     branch = install_in_diffusers(unet, adapter)
     learner = AdapterLearner(adapter)
 
@@ -92,7 +92,7 @@ def test_every_user_is_dropped_where_the_share_says_so(tmp_path):
     learner = pytest.MonkeyPatch()
     learner.setattr(AdapterLearner, "forward", watch)
     try:
-        config = dataclasses.replace(TRAINING, no_user=0.5, loop=dataclasses.replace(TRAINING.loop, steps=12))
+        config = dataclasses.replace(TRAINING, user_dropout=0.5, loop=dataclasses.replace(TRAINING.loop, steps=12))
         one = UserParts(*(part.repeat(8, 1) for part in users()))
         big = painted(batch=16)
         train_adapter(PreferenceAdapter(CONFIG, SMALL), make_unet(), schedule(), lambda _: (one, big), config, tmp_path)
@@ -132,10 +132,10 @@ def test_an_adapter_learns_what_its_users_like(tmp_path):
         pooled=same.pooled[:1].expand(2, -1),
     )
     adapter = PreferenceAdapter(CONFIG, SMALL)
-    start_from_text(adapter, unet)
+    initialise_from_text(adapter, unet)
     loop = LoopConfig(steps=40, learning_rate=3e-3, warmup=2, ema=0.5)
     adapter = train_adapter(
-        adapter, unet, schedule(), lambda _: (two, liked), AdapterTraining(loop, no_user=0.0), tmp_path
+        adapter, unet, schedule(), lambda _: (two, liked), AdapterTrainingConfig(loop, user_dropout=0.0), tmp_path
     )
     branch = install_in_diffusers(unet, adapter)
 
@@ -155,14 +155,14 @@ def test_a_user_learns_to_stand_for_what_a_fuller_caption_says(tmp_path):
     latents, context, pooled = (part[:1].expand_as(part) for part in (same.latents, same.context, same.pooled))
     # Pooled text comes in beside the branch, and a UNet that knows nothing gives the branch no way to stand for it.
     fuller = (2 * same.context, pooled)
-    told = Painted(latents, context, pooled, same.sizes, fuller)
+    told = DiffusionBatch(latents, context, pooled, same.sizes, fuller)
     adapter = PreferenceAdapter(CONFIG, SMALL)
-    start_from_text(adapter, unet)
+    initialise_from_text(adapter, unet)
     loop = LoopConfig(steps=60, learning_rate=3e-3, warmup=2, ema=0.5)
-    by_caption = AdapterTraining(loop, target="caption")
+    by_caption = AdapterTrainingConfig(loop, target="caption")
     adapter = train_adapter(adapter, unet, schedule(), lambda _: (two, told), by_caption, tmp_path)
     branch = install_in_diffusers(unet, adapter)
-    given = taught(unet, noised(schedule(), told, torch.Generator().manual_seed(9)), told)
+    given = distillation_target(unet, add_noise(schedule(), told, torch.Generator().manual_seed(9)), told)
 
     @torch.no_grad()
     def loss(order: list[int]) -> float:
@@ -178,20 +178,22 @@ def test_a_user_learns_to_stand_for_what_a_fuller_caption_says(tmp_path):
 def test_the_teacher_reads_all_of_the_fuller_caption():
     unet, told = make_unet(), painted()
     fuller = (2 * told.context, told.pooled.flip(0))
-    given = noised(schedule(), told, torch.Generator().manual_seed(9))
+    given = add_noise(schedule(), told, torch.Generator().manual_seed(9))
     with torch.no_grad():
-        wanted = predicted(unet, given.noisy, given.steps, fuller, told.sizes)
+        wanted = predict(unet, given.latents, given.timesteps, fuller, told.sizes)
         assert not torch.equal(
-            wanted, predicted(unet, given.noisy, given.steps, (told.context, told.pooled), told.sizes)
+            wanted, predict(unet, given.latents, given.timesteps, (told.context, told.pooled), told.sizes)
         )
-    assert torch.equal(taught(unet, given, dataclasses.replace(told, fuller=fuller)).target, wanted)
-    with pytest.raises(SettingsError, match="no fuller captions"):
-        taught(unet, given, told)
+    assert torch.equal(
+        distillation_target(unet, given, dataclasses.replace(told, teacher_captions=fuller)).target, wanted
+    )
+    with pytest.raises(SettingsError, match="no teacher captions"):
+        distillation_target(unet, given, told)
 
 
 def test_a_training_of_other_settings_is_not_gone_on_with(tmp_path):
     """A finished one would be taken for the new one, and nothing trained."""
-    told = dataclasses.replace(painted(), fuller=(2 * painted().context, painted().pooled))
+    told = dataclasses.replace(painted(), teacher_captions=(2 * painted().context, painted().pooled))
     asked = []
     for target in ("image", "caption", "caption"):
         training = dataclasses.replace(TRAINING, target=target)
@@ -203,9 +205,9 @@ def test_a_training_of_other_settings_is_not_gone_on_with(tmp_path):
 
 
 def test_settings_are_checked():
-    config = read_settings(AdapterTraining, "adapter", "sdxl", ["fusion=attention", "core_aligned=true"])
+    config = read_settings(AdapterTrainingConfig, "adapter", "sdxl", ["fusion=attention", "core_aligned=true"])
     assert (config.fusion, config.core_aligned) == ("attention", True)
-    with pytest.raises(SettingsError, match=r"no_user is 1.5"):
-        read_settings(AdapterTraining, "adapter", "sdxl", ["no_user=1.5"])
+    with pytest.raises(SettingsError, match=r"user_dropout is 1.5"):
+        read_settings(AdapterTrainingConfig, "adapter", "sdxl", ["user_dropout=1.5"])
     with pytest.raises(SettingsError, match=r"hidden is -1"):
-        read_settings(AdapterTraining, "adapter", "sdxl", ["hidden=-1"])
+        read_settings(AdapterTrainingConfig, "adapter", "sdxl", ["hidden=-1"])

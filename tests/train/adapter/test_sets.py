@@ -90,10 +90,10 @@ def test_core_is_aligned_by_a_file_of_its_own(given, tmp_path):
 def test_a_set_with_captions_teaches_what_they_say(given, tmp_path, monkeypatch):
     checkpoint, line = given
     sdxl = tiny_sdxl()
-    said, texts = [], SDXL.texts
-    monkeypatch.setattr(SDXL, "texts", lambda self, captions: said.append(captions) or texts(self, captions))
+    said, texts = [], SDXL.encode_text
+    monkeypatch.setattr(SDXL, "encode_text", lambda self, captions: said.append(captions) or texts(self, captions))
     monkeypatch.setattr(command, "load_sdxl", lambda *_: sdxl)
-    with pytest.raises(HistoryError, match=r"6 liked images have no caption \(such as 0-8-liked.png\)"):
+    with pytest.raises(HistoryError, match=r"6 liked images have no caption \(for example 0-8-liked.png\)"):
         command.main([*line, "target=caption"])
     listing = tmp_path / "set" / "users.jsonl"
     rows = [json.loads(row) for row in listing.read_text().splitlines()]
@@ -130,11 +130,11 @@ def test_an_alignment_of_another_text_space_is_refused(given):
     checkpoint, line = given
     config = AlignmentConfig(32, 12, hidden_dim=16)
     write_part(checkpoint, "alignment", asdict(config), Alignment(config).state_dict())
-    with pytest.raises(ModelError, match=r"12 wide.*128 wide"):
+    with pytest.raises(ModelError, match=r"text width is 12; expected 128"):
         command.main(line)
 
 
 def test_a_folder_that_is_no_sdxl_is_named(tmp_path):
     (tmp_path / "unet").mkdir()
-    with pytest.raises(ModelError, match=r"lacks vae, scheduler, text_encoder"):
+    with pytest.raises(ModelError, match=r"has no vae, scheduler, text_encoder"):
         load_sdxl(tmp_path)

@@ -12,20 +12,20 @@ from prefgen.losses import mmd
 from tests.prefgen.checkpoints import TEXT_DIM, write_base, write_checkpoint
 from tests.train.prefdisc.sets import write_users
 from train.align import __main__ as command
-from train.align.collapse import AlignmentCollapse, CollapseWatch
+from train.align.collapse import AlignmentCollapse, CollapseDetector
 from train.align.config import AlignConfig, CollapseConfig
-from train.align.crowds import draw_crowd
-from train.align.fit import align
-from train.align.measure import apartness, retrieval
-from train.align.objectives import objective
-from train.align.sources import liked_attributes, texts_of
-from train.align.table import UserTable
+from train.align.dataset import liked_attributes, user_texts
+from train.align.fit import train_alignment
+from train.align.metrics import dispersion, retrieval
+from train.align.objectives import build_objective
+from train.align.similar_users import sample_similar_users
+from train.align.user_table import UserTable
 from train.loop import LoopConfig, generator_of
 from train.prefdisc.dataset import read_users
 from train.settings import SettingsError, read_settings
 
 LOOP = LoopConfig(steps=120, learning_rate=1e-2, warmup=5, ema=0.9)
-CONFIG = AlignConfig(LOOP, batch=32, crowds=2, hidden_dim=32)
+CONFIG = AlignConfig(LOOP, batch=32, groups=2, hidden_dim=32)
 
 
 def make_table(users: int = 240, noise: float = 0.3) -> UserTable:
@@ -42,19 +42,19 @@ def make_table(users: int = 240, noise: float = 0.3) -> UserTable:
 def test_a_crowd_shares_a_favourite():
     table = make_table(400)
     for step in range(10):
-        crowd = draw_crowd(table.likes, table.texts, 32, generator_of(1, step))
+        crowd = sample_similar_users(table.likes, table.texts, 32, generator_of(1, step))
         assert len(crowd) == len(set(crowd.tolist())) == 32
         assert any(len(set(table.likes[crowd, i].tolist())) == 1 for i in range(4))
 
 
 def test_a_crowd_is_never_of_one():
     likes = torch.arange(6)[:, None].expand(-1, 5)
-    assert all(len(draw_crowd(likes, torch.randn(6, 3), 4, generator_of(0, step))) == 2 for step in range(20))
+    assert all(len(sample_similar_users(likes, torch.randn(6, 3), 4, generator_of(0, step))) == 2 for step in range(20))
 
 
 def test_without_known_attributes_a_crowd_is_whose_texts_are_near():
     table = make_table()
-    crowd = draw_crowd(table.likes[:, :0], table.texts, 16, generator_of(0, 0))
+    crowd = sample_similar_users(table.likes[:, :0], table.texts, 16, generator_of(0, 0))
     distances = torch.cdist(table.texts[crowd[:1]], table.texts)[0]
     others = torch.ones(len(table), dtype=torch.bool)
     others[crowd] = False
@@ -69,19 +69,19 @@ def test_retrieval_of_the_texts_themselves_and_of_noise():
 
 def test_apartness_counts_spread_and_directions():
     points = torch.randn(400, 8, generator=torch.Generator().manual_seed(0))
-    assert apartness(points / 2, points) == {"spread": 0.5, "directions": 1.0}
+    assert dispersion(points / 2, points) == {"spread": 0.5, "directions": 1.0}
     line = points[:, :1] * torch.ones(8)
-    assert apartness(line, points)["directions"] == pytest.approx(1 / 8, abs=0.01)  # 400 points are not quite round
-    assert apartness(torch.zeros(400, 8), points)["spread"] == 0
+    assert dispersion(line, points)["directions"] == pytest.approx(1 / 8, abs=0.01)  # 400 points are not quite round
+    assert dispersion(torch.zeros(400, 8), points)["spread"] == 0
 
 
 def test_the_objective_is_mmd_by_either_kernel_or_pointwise():
     mapped, texts = torch.randn(2, 16, 12, generator=torch.Generator().manual_seed(0))
     for kernel in ("rbf", "imq"):
-        loss = objective(dataclasses.replace(CONFIG, kernel=kernel))
+        loss = build_objective(dataclasses.replace(CONFIG, kernel=kernel))
         assert torch.equal(loss([mapped], [texts]), mmd(mapped, texts, kernel))
     for name in ("mse", "cosine"):
-        loss = objective(dataclasses.replace(CONFIG, objective=name))
+        loss = build_objective(dataclasses.replace(CONFIG, objective=name))
         # 1e-6: rounding of float32
         assert loss([texts], [texts]) == pytest.approx(0, abs=1e-6)
         assert loss([mapped], [texts]) != loss([mapped], [texts.roll(1, 0)])
@@ -89,14 +89,16 @@ def test_the_objective_is_mmd_by_either_kernel_or_pointwise():
 
 @pytest.mark.parametrize("name", ["mmd", "mse", "cosine"])
 def test_every_objective_finds_users_their_texts(name, tmp_path):
-    _, found = align(make_table(), dataclasses.replace(CONFIG, objective=name), tmp_path)
+    _, found = train_alignment(make_table(), dataclasses.replace(CONFIG, objective=name), tmp_path)
     # Chance is 0.5, with an error of 0.05 for 40 held-out users; MMD, which knows crowds only, learns slowest (0.66).
     assert found["rank"] > 0.6
     assert found["collapsed_at"] is None
 
 
 def test_core_can_be_aligned_as_well(tmp_path):
-    alignment, found = align(make_table(), dataclasses.replace(CONFIG, part="core", objective="mse"), tmp_path)
+    alignment, found = train_alignment(
+        make_table(), dataclasses.replace(CONFIG, part="core", objective="mse"), tmp_path
+    )
     assert alignment.config.sem_dim == 12
     assert found["rank"] > 0.7
 
@@ -106,37 +108,37 @@ def test_a_collapse_is_noticed_early_and_ends_the_training(tmp_path):
     table = make_table()
     blind = dataclasses.replace(table, sem=torch.randn(table.sem.shape, generator=torch.Generator().manual_seed(1)))
     watched = CollapseConfig(spread=0.5, grace=40, every=5, patience=2, stop=True)
-    with pytest.raises(AlignmentCollapse, match=r"expected 50%.*train by MMD"):
-        align(blind, dataclasses.replace(CONFIG, objective="mse", collapse=watched), tmp_path / "stopped")
+    with pytest.raises(AlignmentCollapse, match=r"at least 50%.*Use objective=mmd"):
+        train_alignment(blind, dataclasses.replace(CONFIG, objective="mse", collapse=watched), tmp_path / "stopped")
     going_on = dataclasses.replace(watched, stop=False)
-    _, found = align(blind, dataclasses.replace(CONFIG, objective="mse", collapse=going_on), tmp_path / "mse")
+    _, found = train_alignment(blind, dataclasses.replace(CONFIG, objective="mse", collapse=going_on), tmp_path / "mse")
     assert found["collapsed_at"] < LOOP.steps / 2
-    _, found = align(blind, dataclasses.replace(CONFIG, collapse=going_on), tmp_path / "mmd")
+    _, found = train_alignment(blind, dataclasses.replace(CONFIG, collapse=going_on), tmp_path / "mmd")
     assert found["collapsed_at"] is None, "MMD keeps the crowd's spread, whatever it knows of each user"
 
 
 def test_the_watch_forgives_what_recovers():
     texts = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
-    watch = CollapseWatch(CollapseConfig(grace=0, every=1, patience=2, stop=True), texts, texts)
+    watch = CollapseDetector(CollapseConfig(grace=0, every=1, patience=2, stop=True), texts, texts)
     for step, scale in enumerate([0.01, 1.0, 0.01, 1.0]):
-        watch.look(lambda x, scale=scale: x * scale, step)
-    assert watch.found is None
-    watch.look(lambda x: x * 0.01, 4)
+        watch.check(lambda x, scale=scale: x * scale, step)
+    assert watch.collapse_step is None
+    watch.check(lambda x: x * 0.01, 4)
     with pytest.raises(AlignmentCollapse):
-        watch.look(lambda x: x * 0.01, 5)
+        watch.check(lambda x: x * 0.01, 5)
 
 
 def test_a_table_that_cannot_be_used_is_refused():
     table = make_table(10)
     with pytest.raises(EmbeddingError, match="one length"):
         dataclasses.replace(table, texts=table.texts[:-1])
-    with pytest.raises(EmbeddingError, match="core holds NaN"):
+    with pytest.raises(EmbeddingError, match="core of the user table contains NaN"):
         dataclasses.replace(table, core=table.core * float("nan"))
 
 
 def test_settings_name_what_is_wrong():
     assert read_settings(AlignConfig, "align", "pocket", ["loop.learning_rate=1e-5"]).loop.learning_rate == 1e-5
-    with pytest.raises(SettingsError, match=r"objective is 'mmmd'.*mmd, mse, cosine"):
+    with pytest.raises(SettingsError, match=r"objective is 'mmmd'.*'mmd', 'mse' or 'cosine'"):
         read_settings(AlignConfig, "align", "sdxl", ["objective=mmmd"])
     with pytest.raises(SettingsError, match=r"loop.stepps.*loop.steps"):
         read_settings(AlignConfig, "align", "sdxl", ["loop.stepps=1"])
@@ -165,8 +167,8 @@ def test_a_set_on_disk_becomes_a_checkpoints_alignment(tmp_path, monkeypatch):
 
 def test_a_users_texts_are_their_attributes_or_their_prompts(tmp_path):
     user = read_users(write_users(tmp_path / "set"), "train")[0]
-    assert texts_of(user, {}) == ["a cat", "the red house on a dog"]
+    assert user_texts(user, {}) == ["a cat", "the red house on a dog"]
     (tmp_path / "set" / "agents.json").write_text(json.dumps({"agents": [{"user": "u0", "liked": ["palette: neon"]}]}))
-    assert texts_of(user, liked_attributes(tmp_path / "set")) == ["palette: neon"]
+    assert user_texts(user, liked_attributes(tmp_path / "set")) == ["palette: neon"]
     with pytest.raises(HistoryError, match="u0"):
-        texts_of(dataclasses.replace(user, pairs=()), {})
+        user_texts(dataclasses.replace(user, pairs=()), {})

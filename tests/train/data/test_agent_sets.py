@@ -25,7 +25,7 @@ from train.data.posters import (
     subject_prompt,
 )
 from train.data.profiles import draw_apart
-from train.data.sets import SetError
+from train.data.user_sets import SetError
 from train.prefdisc.dataset import read_users
 
 CONFIG = AgentSetConfig(users=3, seed=5, split="test", validation=2, pairs=9)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.train.data.pickapic_shards import jpeg, person, row, write_shards
 from train.data.pickapic import PickapicConfig, SplitConfig, __main__, write_pickapic
-from train.data.sets import SetError, read_rows
+from train.data.user_sets import SetError, read_rows
 
 NOBODY_ELSE = SplitConfig(validation=0, test=0, seen=0)
 

@@ -19,7 +19,7 @@ from train.data.render import (
     all_jobs,
     render_set,
 )
-from train.data.sets import SetError, read_rows
+from train.data.user_sets import SetError, read_rows
 
 SIZE = (96, 96)  # the only size that the pocket generator knows
 

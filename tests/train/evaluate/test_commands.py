@@ -10,7 +10,7 @@ from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from train.evaluate import __main__ as everything
 from train.evaluate.command import replace_section
 from train.pocket.prefdisc import variants as training
-from train.pocket.prefdisc.sight import PosterTable, draw_posters, look
+from train.pocket.prefdisc.vision_training import PosterTable, draw_posters, encode_posters
 
 SMALL = {
     "prediction": ("--users", "6"),
@@ -64,10 +64,10 @@ def small_trainings(monkeypatch):
     """Use 48 posters, and record the trainings."""
     eyes, trained = load_preference_model(POCKET).prefdisc, []
     images, attributes = draw_posters(48, 7, "train")
-    table = look(eyes, images, attributes, views=1)
+    table = encode_posters(eyes, images, attributes, views=1)
     assert isinstance(table, PosterTable)
     train = training.train_variant
-    monkeypatch.setattr(training, "shipped_eyes", lambda folder, posters: (eyes, table))
+    monkeypatch.setattr(training, "load_shipped_vision", lambda folder, posters: (eyes, table))
     monkeypatch.setattr(training, "train_variant", lambda name, *a, **k: trained.append(name) or train(name, *a, **k))
     return trained
 

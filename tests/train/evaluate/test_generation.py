@@ -19,9 +19,10 @@ from train.evaluate.generation.conditions import ALL_CONDITIONS
 from train.evaluate.judge import load_judge
 from train.evaluate.pictures.agents import Agents, draw_agents
 from train.evaluate.pictures.image_features import PocketFeatures, PublishedClip
-from train.pocket import align, projected
-from train.pocket.batches import draw_all
-from train.pocket.people import FOR_CHOOSING, HELD_BACK
+from train.pocket import align
+from train.pocket import projected_adapter as projected
+from train.pocket.people import HELD_OUT_SUBJECTS, VALIDATION_SUBJECTS
+from train.pocket.poster_batches import draw_all
 from train.pocket.sampling import PocketGenerator, Sampling
 
 REQUIRED = ("win_rate", "win_rate_other_person", "obedience", "obedience_plain", "diversity_ratio", "agents", "stderr")
@@ -95,7 +96,7 @@ def test_a_strength_is_chosen_by_the_validation_judge(tmp_path, quick, monkeypat
     result = strength.main(small(tmp_path, "--strengths", "1", "2"))
     assert asked == ["validation_judge"], "the judge of the test is not used"
     named = {name for name in SUBJECTS for own in prompts for p in own if p.endswith(ATTRIBUTES["subject"][name])}
-    assert named <= set(FOR_CHOOSING), "nor are the subjects of the test"
+    assert named <= set(VALIDATION_SUBJECTS), "nor are the subjects of the test"
     assert result["strength"] in (1, 2)
     assert set(result["strengths"]) == {"0.0", "1.0", "2.0"}
     assert result["strengths"]["0.0"]["win_rate"]["value"] == 0.5
@@ -127,9 +128,9 @@ def test_rows_differ_by_who_is_in_them_alone(tmp_path, model, agents):
 
 
 def test_nobodys_history_shows_what_is_asked(agents, gallery):
-    asked = {ATTRIBUTES["subject"][name] for name in HELD_BACK}
+    asked = {ATTRIBUTES["subject"][name] for name in HELD_OUT_SUBJECTS}
     assert not asked & {pair.prompt for history in agents.histories for pair in history.pairs}
-    assert {SUBJECTS[i] for i in agents.subjects.ravel()} == set(HELD_BACK)
+    assert {SUBJECTS[i] for i in agents.subjects.ravel()} == set(HELD_OUT_SUBJECTS)
     for prompts, subjects in zip(agents.prompts, agents.subjects, strict=True):
         assert all(ATTRIBUTES["subject"][SUBJECTS[i]] in prompt for prompt, i in zip(prompts, subjects, strict=True))
         assert len(set(subjects)) == 2

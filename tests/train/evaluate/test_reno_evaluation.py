@@ -23,8 +23,8 @@ from train.evaluate.reno.rows import EVERY
 from train.evaluate.reno.setting import Setting
 from train.evaluate.reno.viper import Viper
 from train.evaluate.statistics import Estimate
-from train.pocket.prefdisc.shapes import new_prefdisc
-from train.pocket.sampling import FewSteps, PocketGenerator, seed_noise
+from train.pocket.prefdisc.architecture import new_prefdisc
+from train.pocket.sampling import FewStepSampling, PocketGenerator, seed_noise
 
 REQUIRED = (
     *("win_rate", "win_rate_best_of_n", "win_rate_adapter_reno", "obedience", "obedience_plain", "hacking_fraction"),
@@ -123,13 +123,13 @@ def test_a_lora_that_is_not_there_is_named(tmp_path, capsys):
 @pytest.mark.parametrize(("steps", "cfg"), [(0, 1.0), (1, float("nan"))])
 def test_a_sampling_that_paints_nothing_is_refused(steps, cfg):
     with pytest.raises(ModelError, match=f"Nothing can be painted in {steps} steps at cfg {cfg:g}"):
-        FewSteps(steps, cfg)
+        FewStepSampling(steps, cfg)
 
 
 def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
     # Of the image itself: views are drawn anew in every iteration.
     alone = Setting(views=0, starts=1)
-    painting = Painting(model, tmp_path, 1.5, alone, iterations=3, sampling=FewSteps(1))
+    painting = Painting(model, tmp_path, 1.5, alone, iterations=3, sampling=FewStepSampling(1))
     plain = painting.paint(two, "plain", EVERY["plain"])
     assert plain.images.shape == (2, 4, 3, 96, 96)
     made = {name: painting.paint(two, name, EVERY[name]) for name in ("best_of_n", "reno", "general")}
@@ -172,7 +172,7 @@ def test_each_agent_is_read_with_their_own_history(model, two):
 
 def test_the_few_step_painter_has_a_gradient():
     generator = PocketGenerator.load()
-    noise, sampling = seed_noise([3]), FewSteps(2)
+    noise, sampling = seed_noise([3]), FewStepSampling(2)
     generate = generator.painter(["a lighthouse"], sampling)
     leaf = noise.clone().requires_grad_()
     images = generate(leaf)
@@ -238,7 +238,7 @@ def test_the_viper_like_model_is_trained_once(tmp_path, monkeypatch):
     viper = Viper(tmp_path, steps=1)
     assert viper.file.parent.parent == tmp_path
     trained, made = [], new_prefdisc(0)
-    monkeypatch.setattr("train.evaluate.reno.viper.variants.shipped_eyes", lambda *_: (None, None))
+    monkeypatch.setattr("train.evaluate.reno.viper.variants.load_shipped_vision", lambda *_: (None, None))
     monkeypatch.setattr(
         "train.evaluate.reno.viper.variants.train_variant", lambda name, *_, **__: trained.append(name) or made
     )
@@ -251,6 +251,6 @@ def test_the_viper_like_model_is_trained_once(tmp_path, monkeypatch):
 
 def test_the_judge_has_no_part_in_painting(tmp_path, model, two, monkeypatch):
     monkeypatch.setattr(Judge, "forward", lambda *_: pytest.fail("the judge rewards nothing"))
-    Painting(model, tmp_path, 1.5, Setting(starts=1), iterations=2, sampling=FewSteps(1)).paint(
+    Painting(model, tmp_path, 1.5, Setting(starts=1), iterations=2, sampling=FewStepSampling(1)).paint(
         two, "reno", EVERY["reno"]
     )

@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.prefgen import tiny
 from train.needs.__main__ import main
-from train.needs.shapes import IDEFICS2_8B, shape_of
-from train.needs.work import LEARNT_BYTES, Forward, forward_of, memory_of, trial_of
+from train.needs.cost_model import LEARNT_BYTES, Forward, count_forward_flops, estimate_memory, trial_size
+from train.needs.shapes import IDEFICS2_8B, build_meta_model
 from train.prefdisc.config import load_config
 
 
@@ -21,7 +21,7 @@ def test_a_forward_pass_costs_what_torch_counts():
     side = 24
     seen = (side // vision.patch_size) ** 2
     spec = type("Spec", (), {"longest_edge": side, "num_tokens": 1})
-    trial = trial_of(spec, pairs=0, turn_tokens=tokens // 2, patch=vision.patch_size)
+    trial = trial_size(spec, pairs=0, turn_tokens=tokens // 2, patch=vision.patch_size)
     assert (trial.images, trial.patches, trial.tokens) == (2, seen, tokens + 1)
     counted = FlopCounterMode(display=False)
     # Products that the counter sees, of which a fused attention is none.
@@ -35,7 +35,7 @@ def test_a_forward_pass_costs_what_torch_counts():
         states = base.model.text_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
         base.lm_head(states[:, -2:])
     text = counted.get_total_flops()
-    ours = forward_of(base, trial)
+    ours = count_forward_flops(base, trial)
     assert ours.sight * images / trial.images == sight
     # The counter takes the rotary positions' small products too.
     assert ours.text == pytest.approx(text, rel=0.01)
@@ -50,20 +50,20 @@ def test_a_step_is_passes_of_the_forward():
 
 def test_bytes_of_what_learns_and_of_what_is_frozen():
     config = load_config("idefics2_8b_1gpu")
-    base = shape_of(IDEFICS2_8B, config)
+    base = build_meta_model(IDEFICS2_8B, config)
     assert all(parameter.is_meta for parameter in base.parameters())
     frozen = sum(p.numel() for p in base.parameters() if not p.requires_grad)
     # "8b": the model's own card says 8 billion.
     assert 8.2e9 < frozen < 8.6e9
-    trial = trial_of(type("Spec", (), {"longest_edge": 448, "num_tokens": 10}), 8, 104, 14)
-    whole, four = memory_of(base, trial, 2, quantised=False), memory_of(base, trial, 2, quantised=True)
+    trial = trial_size(type("Spec", (), {"longest_edge": 448, "num_tokens": 10}), 8, 104, 14)
+    whole, four = estimate_memory(base, trial, 2, quantised=False), estimate_memory(base, trial, 2, quantised=True)
     assert whole.frozen == 2 * frozen
     assert 0.25 < four.frozen / whole.frozen < 0.4, "tower, vocabulary and norms stay whole"
     learnt = sum(p.numel() for p in base.parameters() if p.requires_grad)
     assert whole.learnt == LEARNT_BYTES * learnt
-    pieces = memory_of(base, trial, 2, quantised=False, shards=8)
+    pieces = estimate_memory(base, trial, 2, quantised=False, shards=8)
     assert whole.frozen / 8 < pieces.frozen < whole.frozen / 8 + 1e9, "an eighth and a layer"
-    assert memory_of(base, trial, 1, quantised=True).kept == four.kept / 2
+    assert estimate_memory(base, trial, 1, quantised=True).kept == four.kept / 2
 
 
 def test_hours_are_measured_or_not_given(tmp_path, capsys):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from train.evaluate.command import replace_section
-from train.needs.table import markdown, needs
+from train.needs.report import compute_needs, markdown
 from train.prefdisc.config import CONFIGS, load_config
 from train.settings import CONFIGS as ALL
 
@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "training-at-scale.md"
 def test_the_table_is_the_commands_own():
     text = PAGE.read_text(encoding="utf-8")
     if "measured on" not in text:
-        found = needs(load_config("idefics2_8b_1gpu"), [1, 8, 64], reached=100)
+        found = compute_needs(load_config("idefics2_8b_1gpu"), [1, 8, 64], reached=100)
         assert replace_section(text, "needs", markdown(found)) == text
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from prefgen.prefdisc.config import PrefDiscSpec
 from tests.train.prefdisc.sets import write_config
+from train.prefdisc.ablation_modes import MODES
 from train.prefdisc.config import CONFIGS, load_config
-from train.prefdisc.modes import MODES
-from train.prefdisc.run import CONFIG, check_same, remember, training_arguments
+from train.prefdisc.run import CONFIG, check_same_run, save_run_config, training_arguments
 from train.settings import SettingsError
 
 PAPER = ("idefics2_8b_1gpu", "idefics2_8b_8gpu", "idefics2_8b_nodes")
@@ -46,18 +46,18 @@ def test_overrides_reach_into_parts(file):
     assert config.stage_one.learning_rate == 3e-4, "YAML reads 3e-4 as text"
     assert config.data.image_size == 24, "what is not overridden stays"
     assert training_arguments(config).save_steps == 7
-    assert config.what == MODES["base"]
+    assert config.mode_flags == MODES["base"]
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["data.histroy=5"], "data.histroy.*expected one of data.folder, data.history"),
-        (["data.history=many"], "data.history is 'many', expected a value of type int"),
-        (["stage_one.learning_rate=fast"], "expected a number"),
-        (["mode=best"], "expected one of base, prompt, contrastive, full"),
+        (["data.history=many"], "data.history is 'many'; expected a valid integer"),
+        (["stage_one.learning_rate=fast"], "stage_one.learning_rate is 'fast'; expected a valid number"),
+        (["mode=best"], "expected 'base', 'prompt', 'contrastive' or 'full'"),
         (["data.history"], "expected key=value"),
-        (["data.folder=null"], "lacks data.folder"),
+        (["data.folder=null"], "data.folder is None; expected a valid string"),
         (["batch=3"], "expected a multiple of per_device"),
         (["stage=2", "mode=base"], "no preference tokens"),
         (["cache_features=true"], "which stage 1's LoRA changes"),
@@ -70,25 +70,25 @@ def test_what_cannot_be_run_is_refused(file, overrides, message):
 
 
 def test_what_is_decided_cannot_be_given_twice(file):
-    with pytest.raises(SettingsError, match=r"training\.max_steps is decided by another key"):
+    with pytest.raises(SettingsError, match=r"training\.max_steps is determined by another setting"):
         training_arguments(load_config(file, ["training.max_steps=3"]))
     with pytest.raises(SettingsError, match="expected arguments of transformers' TrainingArguments"):
         training_arguments(load_config(file, ["training.stepz=3"]))
 
 
 def test_processes_that_cannot_share_the_batch_are_refused(file):
-    with pytest.raises(SettingsError, match="3 processes of 2 pairs cannot share"):
+    with pytest.raises(SettingsError, match=r"expected a multiple of 6 \(3 processes of 2 pairs\)"):
         load_config(file).accumulation(3)
 
 
 def test_a_folder_holds_one_run(file):
-    remember(load_config(file))
-    check_same(load_config(file, ["training.save_steps=1", "per_device=4"]))
-    with pytest.raises(SettingsError, match="holds a run with seed 0, this one has 1"):
-        check_same(load_config(file, ["seed=1"]))
+    save_run_config(load_config(file))
+    check_same_run(load_config(file, ["training.save_steps=1", "per_device=4"]))
+    with pytest.raises(SettingsError, match="contains a run with seed=0; this run has 1"):
+        check_same_run(load_config(file, ["seed=1"]))
     (load_config(file).folder / CONFIG).write_text("")
     with pytest.raises(SettingsError, match="damaged"):
-        check_same(load_config(file))
+        check_same_run(load_config(file))
 
 
 def test_a_missing_file_names_those_there_are():

@@ -8,9 +8,9 @@ from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.prefdisc.base.base_model import TOKENIZER, build_base
 from tests.prefgen import tiny
 from tests.train.prefdisc.sets import write_config
-from train.prefdisc.base import build_prefdisc
+from train.prefdisc.build import build_prefdisc
 from train.prefdisc.config import load_config
-from train.prefdisc.learner import trainable
+from train.prefdisc.learner import trainable_parameters
 from train.prefdisc.run import run
 from train.settings import SettingsError
 
@@ -41,7 +41,7 @@ def test_a_hugging_face_folder_learns_as_a_base_file_does(folder):
 def test_half_precision_keeps_what_learns_in_float32(folder):
     options = ["base.dtype=bfloat16", "training.bf16=true"]
     prefdisc = build_prefdisc(config(folder, "half", *options))
-    assert {parameter.dtype for parameter in trainable(prefdisc).values()} == {torch.float32}
+    assert {parameter.dtype for parameter in trainable_parameters(prefdisc).values()} == {torch.float32}
     assert prefdisc.base.lm_head.weight.dtype == torch.bfloat16
     half = run(config(folder, "half", *options))
     whole = run(config(folder, "whole"))
@@ -77,5 +77,5 @@ def test_four_bits_are_laid_under_the_lora(folder, broad):
 
 
 def test_a_base_file_is_not_quantised(folder):
-    with pytest.raises(SettingsError, match="needs a folder in Hugging Face's format"):
+    with pytest.raises(SettingsError, match=r"needs a base\.path in Hugging Face's format"):
         build_prefdisc(load_config(str(folder / "run.yaml"), ["base.quantize=nf4"]))

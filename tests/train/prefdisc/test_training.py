@@ -14,11 +14,11 @@ from prefgen.losses import base_loss, preference_loss
 from tests.train.prefdisc.sets import write_config
 from train.prefdisc import learner
 from train.prefdisc.__main__ import main
-from train.prefdisc.base import build_prefdisc
+from train.prefdisc.build import build_prefdisc
 from train.prefdisc.checkpoints import FSDP, last_complete, load_prefdisc
 from train.prefdisc.config import load_config
-from train.prefdisc.learner import trainable
-from train.prefdisc.run import check_same, make_trainer, run
+from train.prefdisc.learner import trainable_parameters
+from train.prefdisc.run import check_same_run, make_trainer, run
 from train.settings import SettingsError
 
 
@@ -55,7 +55,7 @@ def test_a_run_learns_and_measures_on_others(first):
 
 
 def test_stage_one_trains_the_lora_and_the_tokens(folder):
-    names = set(trainable(build_prefdisc(config(folder))))
+    names = set(trainable_parameters(build_prefdisc(config(folder))))
     assert "tokens" in names
     adapted = {name for name in names if "lora_" in name}
     assert adapted == names - {"tokens"}
@@ -65,7 +65,7 @@ def test_stage_one_trains_the_lora_and_the_tokens(folder):
 
 
 def test_the_vision_tower_can_learn_too(folder):
-    names = trainable(build_prefdisc(config(folder, "lora.vision=true")))
+    names = trainable_parameters(build_prefdisc(config(folder, "lora.vision=true")))
     towers = {name.split(".lora_")[0].rsplit(".", 1)[1] for name in names if "vision_model" in name}
     assert towers == {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"}
     assert (
@@ -81,7 +81,7 @@ def test_stage_two_trains_the_tokens_alone(folder, first, second):
 
 
 def test_stage_two_wants_a_first_one(folder):
-    with pytest.raises(SettingsError, match="run stage 1"):
+    with pytest.raises(SettingsError, match="Run stage 1"):
         run(config(folder, "output=" + str(folder / "nothing"), stage=2))
 
 
@@ -146,13 +146,13 @@ def test_long_sequences_apart_learn_as_packed_ones(folder, monkeypatch):
     assert len(set(batch["counts"])) > 1
     found = {}
     for kind, long in (("packed", 10_000), ("apart", 0)):
-        monkeypatch.setattr(learner, "LONG", long)
+        monkeypatch.setattr(learner, "MIN_SPLIT_TOKENS", long)
         if kind == "apart":
             monkeypatch.setattr(trainer.model.prefdisc, "forward", None)
         trainer.model.zero_grad()
         loss, logits = trainer.compute_loss(trainer.model, batch, return_outputs=True)
         loss.backward()
-        found[kind] = logits, torch.cat([p.grad.flatten() for p in trainable(trainer.model).values()])
+        found[kind] = logits, torch.cat([p.grad.flatten() for p in trainable_parameters(trainer.model).values()])
     for packed, apart in zip(*found.values(), strict=True):
         # Attention over a cache rounds differently; gradients here are of size 1 to 10.
         assert torch.allclose(apart, packed, rtol=1e-3, atol=1e-3)
@@ -184,18 +184,18 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(folder, first):
     finally:
         state.write_text(text)
     assert last_complete(stage, 2) == stage / "checkpoint-6", "other processes may go on with it"
-    with pytest.raises(SettingsError, match="was written under DDP or one process, this run is under FSDP"):
+    with pytest.raises(SettingsError, match="was written with DDP or one process; this run uses FSDP"):
         last_complete(stage, 2, FSDP)
 
 
 def test_a_checkpoint_of_other_settings_is_refused(folder, first):
     other = build_prefdisc(config(folder, "spec.max_prompt_tokens=4"))
-    with pytest.raises(CheckpointError, match="max_prompt_tokens 5, the run has 4"):
+    with pytest.raises(CheckpointError, match=r"max_prompt_tokens of .* is 5; the run has 4"):
         load_prefdisc(folder / "out" / "full" / "stage1" / "preference.safetensors", other)
 
 
 def test_a_lora_that_fits_nothing_is_refused(folder):
-    with pytest.raises(SettingsError, match=r"correct lora\.target_modules"):
+    with pytest.raises(SettingsError, match=r"lora\.target_modules does not fit"):
         build_prefdisc(config(folder, "lora.target_modules=nothing_proj"))
 
 
@@ -208,7 +208,7 @@ def test_a_run_that_never_began_is_in_nobodys_way(folder):
     out = f"output={folder / 'mistyped'}"
     with pytest.raises(PrefGenError):
         run(config(folder, out, f"data.folder={folder / 'nope'}"))
-    check_same(config(folder, out))
+    check_same_run(config(folder, out))
 
 
 def test_what_cannot_be_run_is_said_in_a_sentence(folder, monkeypatch, caplog):

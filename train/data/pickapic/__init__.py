@@ -20,7 +20,7 @@ from PIL import Image
 from train.data.pickapic.ledger import Choice, Ledger
 from train.data.pickapic.shards import Shards
 from train.data.pickapic.splits import SplitConfig, split_users
-from train.data.sets import LISTING, SetError, new_set, write_file, write_json
+from train.data.user_sets import LISTING, SetError, new_set, write_file, write_json
 
 log = logging.getLogger(__name__)
 

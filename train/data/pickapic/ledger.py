@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from train.data.sets import IMAGES, SetError
+from train.data.user_sets import IMAGES, SetError
 
 _TABLES = """
 create table if not exists settings (name text primary key, value text);

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.data.sets import SetError
+from train.data.user_sets import SetError
 
 BATCH = 64  # rows decoded at once: with two images a row, about 20 MB
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from train.data.pickapic.ledger import Choice, Ledger
-from train.data.sets import Pair, SetError, User, write_users
+from train.data.user_sets import Pair, SetError, User, write_users
 
 LEAST_PAIRS = 2  # a target, and something to know the user by
 

@@ -20,7 +20,7 @@ from train.data.agent_sets import AGENTS, LIMITS, load_agents
 from train.data.posters import Attributes, caption
 from train.data.render.server import RenderError, Server
 from train.data.render.workflow import Places, Workflow
-from train.data.sets import LISTING, new_set, read_rows, write_file, write_json
+from train.data.user_sets import LISTING, new_set, read_rows, write_file, write_json
 
 HOW = "render.json"
 CAPTION = "{caption}"

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from prefgen.checkpoint.preference_model import POCKET, PreferenceModel, load_preference_model
 from prefgen.pocket.shapes import weights_path
-from train.pocket import align, projected
-from train.pocket.captions import STRANGE, WORDY
-from train.pocket.encoded import encoded_agents
+from train.pocket import align
+from train.pocket import projected_adapter as projected
+from train.pocket.agent_embeddings import load_agent_embeddings
+from train.pocket.captions import BLENDED_SUBJECT_SHARE, NAMES_MORE_SHARE
 from train.pocket.latents import latent_pool
 
 STEPS = 400
@@ -71,7 +72,7 @@ class AdapterTrainings:
         folder.mkdir(parents=True, exist_ok=True)
         # Latents and encoded agents are shared: computed once, then linked into the folder of each training.
         latent_pool(shared)
-        encoded_agents(shared, projected.AGENTS, SEED)
+        load_agent_embeddings(shared, projected.AGENTS, SEED)
         for table in shared.glob("*.safetensors"):
             if not (folder / table.name).exists():
                 os.link(table, folder / table.name)
@@ -85,7 +86,7 @@ class AdapterTrainings:
     def _initial_weights(self) -> str:
         """Hash of the weights from which the trainings start; part of the cache key."""
         digest = hashlib.sha256(load_preference_model(POCKET).reading.encode())
-        digest.update(repr((projected.CONFIG, projected.SHOWN, WORDY, STRANGE)).encode())
+        digest.update(repr((projected.CONFIG, projected.SHOWN, NAMES_MORE_SHARE, BLENDED_SUBJECT_SHARE)).encode())
         for part in FILES:
             digest.update(weights_path(part).read_bytes())
         return digest.hexdigest()[:12]

@@ -16,8 +16,8 @@ from prefgen.checkpoint.preference_model import PreferenceModel
 from train.evaluate.generation.conditions import Condition
 from train.evaluate.pictures.agents import Agents
 from train.evaluate.pictures.tensor_cache import cached_tensors, weights_digests
-from train.pocket.sampling import PocketGenerator, Sampling, seed_noise, seed_words
-from train.settings import key_of
+from train.pocket.sampling import PocketGenerator, Sampling, codebook_noise, seed_noise
+from train.settings import settings_digest
 
 BATCH = 8
 """Agents in one batch."""
@@ -96,7 +96,7 @@ class CachedGenerator:
         adapter = adapter.to(pocket.unet.device)
         branch = install_in_diffusers(pocket.unet, adapter)
         with torch.no_grad():
-            pairs = adapter.for_users(users, strengths, seed_words(adapter, seeds.ravel().tolist()))
+            pairs = adapter.for_users(users, strengths, codebook_noise(adapter, seeds.ravel().tolist()))
         return pocket.paint(prompts, noise, self.sampling, branch, pairs)
 
     def _cache_key(self, agents: Agents, condition: Condition, rows: np.ndarray, model: PreferenceModel | None) -> str:
@@ -108,7 +108,7 @@ class CachedGenerator:
             "rows": rows.tolist(),
         }
         content |= {"strength": self.strength, "checkpoint": model.fingerprint} if model else {}
-        return key_of(content)
+        return settings_digest(content)
 
     @cached_property
     def _weights(self) -> list[str]:

@@ -36,7 +36,7 @@ from train.evaluate.pictures.evaluator import PictureEvaluator
 from train.evaluate.pictures.image_features import PublishedClip
 from train.evaluate.pictures.metrics import cmmd
 from train.pocket import align
-from train.pocket.people import HELD_BACK
+from train.pocket.people import HELD_OUT_SUBJECTS
 
 USERS, FEWER = 200, 100
 """Agents of the main conditions, and of the conditions marked `fewer` (our default)."""
@@ -149,13 +149,14 @@ def _log_cost(names: list[str], agents: Agents, fewer: int, generator: CachedGen
 
 def describe(options: Options, generator: CachedGenerator, fewer: int, trained: list[str]) -> str:
     """Describe what was measured, for the text above the table."""
-    subjects = ", ".join(ATTRIBUTES["subject"][name] for name in HELD_BACK)
+    subjects = ", ".join(ATTRIBUTES["subject"][name] for name in HELD_OUT_SUBJECTS)
     sampling, arguments = generator.sampling, options.arguments
     text = (
         f"{options.users:,} unseen agents over {options.seeds_text}, with 8 pairs of test posters each. {PROMPTS} of "
-        f"{len(WORDINGS) * len(HELD_BACK)} prompts each ({len(WORDINGS)} wordings of {subjects}, which occur in no "
-        f"history and in no training of the adapter), with {SEEDS} seeds each: {options.users * PROMPTS * SEEDS:,} "
-        "pictures for each condition, with the same prompts and seeds. The pocket generator, Euler, "
+        f"{len(WORDINGS) * len(HELD_OUT_SUBJECTS)} prompts each ({len(WORDINGS)} wordings of {subjects}, which occur "
+        f"in no history and in no training of the adapter), with {SEEDS} seeds each: "
+        f"{options.users * PROMPTS * SEEDS:,} pictures for each condition, with the same prompts and seeds. "
+        "The pocket generator, Euler, "
         f"{sampling.steps} steps, cfg {sampling.cfg:g}, adapter strength {arguments.strength:g}. *Another agent* is an "
         f"agent of another group. Swaps and ablations use {fewer:,} of the agents. Win rate: share of pictures with "
         "higher true utility than plain's, ties count half. Subject recognised: share of pictures in which the judge "

@@ -23,7 +23,7 @@ from train.evaluate.pictures.agents import PROMPTS, SEEDS
 from train.evaluate.pictures.evaluator import PictureEvaluator, PictureMetrics
 from train.evaluate.pictures.metrics import wins
 from train.evaluate.statistics import Estimate, bootstrap, mean_over_users
-from train.pocket.people import FOR_CHOOSING
+from train.pocket.people import VALIDATION_SUBJECTS
 
 USERS, STRENGTHS = 96, (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
@@ -65,8 +65,8 @@ def measure(options: Options) -> Report:
     rows = [(f"{s:g}" if s else "0 (plain)", *(e.text() for e in row.values())) for s, row in results.items()]
     description = (
         f"{options.users:,} validation agents over {options.seeds_text}, {PROMPTS * SEEDS} pictures each. Prompts "
-        f"({', '.join(FOR_CHOOSING)}), posters and seeds are not used in the test, and the validation judge is used. "
-        f"{CLUSTERED_NOTE}"
+        f"({', '.join(VALIDATION_SUBJECTS)}), posters and seeds are not used in the test, and the validation judge is "
+        f"used. {CLUSTERED_NOTE}"
     )
     notes = [
         f"Chosen: {chosen:g}, the highest win rate among the strengths that lose at most {MAX_LOSS} of plain's prompt "

@@ -14,7 +14,7 @@ from train.evaluate.command import Options
 from train.evaluate.pictures.agents import Agents, draw_agents
 from train.evaluate.pictures.image_features import PocketFeatures
 from train.evaluate.seed_samples import sample_seeds
-from train.pocket.people import FOR_CHOOSING
+from train.pocket.people import VALIDATION_SUBJECTS
 
 STYLE_POSTERS = 200
 """Approximate number of posters of each seed from which style features are standardised."""
@@ -32,7 +32,9 @@ def unseen_agents(options: Options) -> tuple[Agents, PocketFeatures]:
     return Agents.concatenate(agents), PocketFeatures(torch.cat(posters))
 
 
-def validation_agents(options: Options, prompt_subjects: Sequence[str] = FOR_CHOOSING) -> tuple[Agents, PocketFeatures]:
+def validation_agents(
+    options: Options, prompt_subjects: Sequence[str] = VALIDATION_SUBJECTS
+) -> tuple[Agents, PocketFeatures]:
     """Sample agents with posters of validation combinations, from other random streams than the test."""
     world, model, agents, posters = World.load(), options.model(), [], []
     for seed, share in zip(options.seeds, np.array_split(np.arange(options.users), len(options.seeds)), strict=True):

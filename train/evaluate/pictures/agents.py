@@ -21,7 +21,7 @@ from train.data.agents import World, by_attribute, utility_of
 from train.data.posters import ATTRIBUTES
 from train.evaluate.choice_trials import Gallery, draw_trials
 from train.pocket.align import favourites
-from train.pocket.people import HELD_BACK
+from train.pocket.people import HELD_OUT_SUBJECTS
 
 WORDINGS = ("{}", "a poster of {}", "a picture of {}")
 PROMPTS, SEEDS = 2, 2
@@ -125,7 +125,7 @@ def draw_agents(
     utilities: np.ndarray,
     groups: np.ndarray,
     rng: np.random.Generator,
-    prompt_subjects: Sequence[str] = HELD_BACK,
+    prompt_subjects: Sequence[str] = HELD_OUT_SUBJECTS,
     first_seed: int = 0,
 ) -> Agents:
     """Draw histories for agents, encode them, and assign prompts and seeds.

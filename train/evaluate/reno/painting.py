@@ -23,8 +23,8 @@ from train.evaluate.reno.rows import Row
 from train.evaluate.reno.setting import ITERATIONS, Setting
 from train.evaluate.reno.viper import Viper
 from train.pocket.lora import merge_lora
-from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise, seed_words
-from train.settings import key_of
+from train.pocket.sampling import FewStepSampling, PocketGenerator, Sampling, codebook_noise, seed_noise
+from train.settings import settings_digest
 
 BATCH = 4
 """Agents in one forward, whose graph is kept for the gradient (default ours)."""
@@ -57,7 +57,7 @@ class Painting:
     strength: float
     setting: Setting = field(default_factory=Setting)
     iterations: int = ITERATIONS
-    sampling: Sampling = field(default_factory=FewSteps)
+    sampling: Sampling = field(default_factory=FewStepSampling)
     lora: Path | None = None
     viper: Viper | None = None
 
@@ -126,7 +126,7 @@ class Painting:
         adapter = self.model.require("adapter").to(generator.unet.device)
         branch = install_in_diffusers(generator.unet, adapter)
         users = UserParts(*(part.repeat_interleave(agents.seeds.shape[1], 0) for part in agents.users))
-        words = seed_words(adapter, agents.seeds.ravel().tolist())
+        words = codebook_noise(adapter, agents.seeds.ravel().tolist())
         with torch.no_grad():
             pairs = adapter.for_users(users, dict.fromkeys(PARTS, self.strength), words)
         return generator.painter(prompts, self.sampling, branch, pairs)
@@ -146,7 +146,7 @@ class Painting:
             told |= {"way": row.way, "score": row.score, "setting": self.setting.told(), "reading": self.model.reading}
         if row.score == "viper" and self.viper:
             told["viper"] = self.viper.fingerprint
-        return key_of(told)
+        return settings_digest(told)
 
     @cached_property
     def _weights(self) -> list[str]:

@@ -30,7 +30,7 @@ from train.evaluate.reno.rows import EVERY, ROWS
 from train.evaluate.reno.setting import ITERATIONS, Setting, setting_of
 from train.evaluate.reno.sheet import draw_sheet
 from train.evaluate.reno.viper import POSTERS, Viper
-from train.pocket.sampling import FewSteps
+from train.pocket.sampling import FewStepSampling
 
 USERS = 100
 """Agents (default ours)."""
@@ -54,9 +54,9 @@ def add_generator(parser: argparse.ArgumentParser) -> None:
     """The generator, how often it runs, and where pictures are kept."""
     parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of ReNO, and the N of best-of-N")
     parser.add_argument(
-        "--steps", type=int, help=f"of the sampler, for every picture; 1 with a LoRA, {FewSteps.steps} without"
+        "--steps", type=int, help=f"of the sampler, for every picture; 1 with a LoRA, {FewStepSampling.steps} without"
     )
-    parser.add_argument("--cfg", type=float, default=FewSteps.cfg, help="guidance; 1 is none")
+    parser.add_argument("--cfg", type=float, default=FewStepSampling.cfg, help="guidance; 1 is none")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--lora", type=Path, help="a few-step LoRA on the pocket UNet; the shipped one if not given")
     which.add_argument("--no-lora", action="store_true", help="the pocket generator as it is")
@@ -73,7 +73,7 @@ def lora_of(given: argparse.Namespace) -> Path | None:
 def painting_of(options: Options, how: Setting, viper: Viper | None = None) -> Painting:
     """What paints, as asked for."""
     given, lora = options.arguments, lora_of(options.arguments)
-    usual = 1 if lora else FewSteps.steps
+    usual = 1 if lora else FewStepSampling.steps
     steps = usual if given.steps is None else given.steps
     return Painting(
         options.model(),
@@ -81,7 +81,7 @@ def painting_of(options: Options, how: Setting, viper: Viper | None = None) -> P
         given.strength,
         how,
         given.iterations,
-        FewSteps(steps, given.cfg),
+        FewStepSampling(steps, given.cfg),
         lora,
         viper,
     )

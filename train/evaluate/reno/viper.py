@@ -13,8 +13,8 @@ from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from prefgen.prefdisc.model import PrefDisc
 from train.evaluate.prefdisc_variants import STEPS
 from train.pocket.prefdisc import variants
-from train.pocket.prefdisc.shapes import new_prefdisc
-from train.pocket.prefdisc.taste import TasteConfig
+from train.pocket.prefdisc.architecture import new_prefdisc
+from train.pocket.prefdisc.decoder_training import DecoderConfig
 
 NAME = "viper"
 POSTERS = 12_000
@@ -28,7 +28,7 @@ class Viper:
     folder: Path
     steps: int = STEPS
     posters: int = POSTERS
-    users: int = TasteConfig.users
+    users: int = DecoderConfig.users
     seed: int = 0
 
     def prefdisc(self) -> PrefDisc:
@@ -46,7 +46,7 @@ class Viper:
         """The weights' file; a training that was killed goes on where it was."""
         if not self.file.exists():
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            eyes = variants.shipped_eyes(self.file.parent, self.posters)
+            eyes = variants.load_shipped_vision(self.file.parent, self.posters)
             trained = variants.train_variant(NAME, self.seed, self.file.parent, self.steps, *eyes, users=self.users)
             beside = self.file.with_suffix(".tmp")
             save_file({name: tensor.detach().cpu().clone() for name, tensor in trained.state_dict().items()}, beside)

@@ -9,24 +9,24 @@ from prefgen.checkpoint.file import write_part
 from prefgen.prefdisc.base.base_model import save_base
 from prefgen.prefdisc.model import PrefDisc
 from train.data.agents import World
-from train.pocket.prefdisc.accuracy import validate
-from train.pocket.prefdisc.shapes import BASE, base_config
-from train.pocket.prefdisc.sight import SightConfig, train_sight
-from train.pocket.prefdisc.taste import TasteConfig, train_taste
+from train.pocket.prefdisc.architecture import BASE, base_config
+from train.pocket.prefdisc.decoder_training import DecoderConfig, train_decoder
+from train.pocket.prefdisc.validation import validate
+from train.pocket.prefdisc.vision_training import VisionConfig, train_vision
 
 SHIPPED = Path(__file__).parents[3] / "prefgen" / "pocket"
 LICENCE = "Apache-2.0"
-SIGHT, TASTE = SightConfig(), TasteConfig()
+SIGHT, TASTE = VisionConfig(), DecoderConfig()
 
 
 def train(
-    folder: Path, sight: SightConfig = SIGHT, taste: TasteConfig = TASTE, out: Path = SHIPPED
+    folder: Path, sight: VisionConfig = SIGHT, taste: DecoderConfig = TASTE, out: Path = SHIPPED
 ) -> dict[str, float]:
     """Train, resuming from `folder`; write prefdisc.safetensors, tokenizer.json and the PrefDisc part of
     preference.safetensors into `out`; return the accuracies on validation users and posters."""
     world = World.load()
-    prefdisc, table = train_sight(folder, sight)
-    prefdisc = train_taste(prefdisc, table, world, folder, taste)
+    prefdisc, table = train_vision(folder, sight)
+    prefdisc = train_decoder(prefdisc, table, world, folder, taste)
     found = validate(prefdisc, world)
     export(prefdisc, out, found)
     return found

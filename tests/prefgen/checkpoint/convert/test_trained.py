@@ -14,7 +14,7 @@ from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.model import PrefDisc
 from tests.prefgen import tiny
 from train.prefdisc.checkpoints import FILE, save_prefdisc
-from train.prefdisc.lora import lay_lora
+from train.prefdisc.lora import inject_lora
 
 LORA = LoraSpec(4, 4, r".*text_model.*(q|v)_proj")
 
@@ -28,7 +28,7 @@ def trained(tmp_path_factory):
     base = folder / "bases" / "tiny" / "base.safetensors"
     revision = save_base(base, tiny.SPEC.base, tiny.CONFIG, whole.base, tiny.tokenizer())
     prefdisc = PrefDisc(whole.base, tiny.tokenizer(), replace(tiny.SPEC, revision=revision, lora=LORA), whole.tokens)
-    lay_lora(prefdisc.base, LORA)
+    inject_lora(prefdisc.base, LORA)
     for name, parameter in prefdisc.base.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(std=0.5, generator=torch.Generator().manual_seed(6))

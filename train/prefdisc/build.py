@@ -1,4 +1,4 @@
-"""The PrefDisc of a run: the base model read, quantised where asked, with P_v before it and the LoRA over it."""
+"""Builds the PrefDisc of a run: loads and quantises the base model, and adds preference tokens and a LoRA."""
 
 from __future__ import annotations
 
@@ -16,63 +16,76 @@ from prefgen.prefdisc.config import PrefDiscSpec
 from prefgen.prefdisc.model import PrefDisc
 from train.prefdisc.checkpoints import FILE, load_prefdisc
 from train.prefdisc.config import BaseConfig, RunConfig
-from train.prefdisc.lora import lay_lora, lora_spec
+from train.prefdisc.lora import inject_lora, lora_spec
 from train.settings import SettingsError
 
 
 def build_prefdisc(config: RunConfig) -> PrefDisc:
-    """The model that a stage begins with, its trainable parameters marked.
+    """Build the initial model of a stage, with `requires_grad` set for its trainable parameters.
 
-    Stage 1: a new LoRA over the base, and new preference tokens. Stage 2: those of the checkpoint it starts from, of
-    which only the preference tokens are trainable. Raises SettingsError and CheckpointError.
+    Stage 1 starts with a new LoRA and new preference tokens. Stage 2 loads both from a checkpoint and trains the
+    preference tokens only.
+
+    Raises:
+        SettingsError: The settings do not fit the base model, or the checkpoint of stage 1 is missing.
+        CheckpointError: The base model or the checkpoint cannot be read.
     """
     base = read_base(config.base)
     torch.manual_seed(config.seed)
     prefdisc = PrefDisc(base.model, base.tokenizer, spec_for(config, base))
-    # Float32 over a half-precision base, as the LoRA is: steps of 1e-5 would be rounded away.
+    # Float32, as the LoRA is, even on a half-precision base: updates of 1e-5 would be rounded away.
     prefdisc.tokens.data = prefdisc.tokens.data.float()
-    first = config.stage == 1
-    # Stage 2 trains beneath the LoRA's own noise if that goes on dropping.
-    lay_lora(prefdisc.base, prefdisc.spec.lora, config.lora.dropout if first else 0.0, config.lora.init)
-    if not first:
+    first_stage = config.stage == 1
+    # LoRA dropout would add noise to the training of the tokens in stage 2.
+    inject_lora(prefdisc.base, prefdisc.spec.lora, config.lora.dropout if first_stage else 0.0, config.lora.init)
+    if not first_stage:
         start = Path(config.start) if config.start else replace(config, stage=1).folder / FILE
         if not start.is_file():
-            raise SettingsError(f"Stage 2 starts from {start}, which is not there: run stage 1, or give start=FILE.")
+            raise SettingsError(f"Stage 2 starts from {start}, which does not exist. Run stage 1, or set start=FILE.")
         load_prefdisc(start, prefdisc)
         prefdisc.base.requires_grad_(False)
-    prefdisc.tokens.requires_grad_(config.what.tokens)
+    prefdisc.tokens.requires_grad_(config.mode_flags.tokens)
     if config.checkpointing:
-        # Named anew in transformers 5. Not re-entrant: the inputs of a frozen base carry no gradient.
-        old = prefdisc.base.gradient_checkpointing_enable
-        getattr(prefdisc.base, "activation_checkpointing_enable", old)({"use_reentrant": False})
+        # transformers 5 renamed the method. Non-reentrant, because the inputs of a frozen base have no gradient.
+        old_method = prefdisc.base.gradient_checkpointing_enable
+        getattr(prefdisc.base, "activation_checkpointing_enable", old_method)({"use_reentrant": False})
     return prefdisc
 
 
 def spec_for(config: RunConfig, base: Base) -> PrefDiscSpec:
-    """How the checkpoints of this run read. Raises SettingsError for a field that PrefDiscSpec does not have."""
+    """Return the specification of the run's checkpoints.
+
+    Raises:
+        SettingsError: `config.spec` does not fit `PrefDiscSpec`.
+    """
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in config.spec.items()}
     unknown = set(values) - {field.name for field in fields(PrefDiscSpec)} | set(values) & {"base", "revision", "lora"}
     if unknown:
-        raise SettingsError(f"spec.{min(unknown)} is not a thing to choose: take it out of the configuration.")
-    if not config.what.prompts:
+        raise SettingsError(f"spec.{min(unknown)} is not a known key, or is set by other keys. Remove it.")
+    if not config.mode_flags.prompts:
         if not config.turn_without_prompt:
-            raise SettingsError(f"Mode {config.mode!r} has turns without a prompt: give turn_without_prompt.")
+            raise SettingsError(f"Mode {config.mode!r} uses turns without a prompt. Set turn_without_prompt.")
         values["turn"] = config.turn_without_prompt
-    if not config.what.tokens:
+    if not config.mode_flags.tokens:
         values["num_tokens"] = 0
     try:
         return PrefDiscSpec(base=base.id, revision=base.revision, lora=lora_spec(config.lora), **values)
     except TypeError as error:
-        raise SettingsError(f"The configuration's spec does not fit ({error}): correct it.") from error
+        raise SettingsError(f"The values of spec are invalid ({error}).") from error
 
 
 def read_base(config: BaseConfig) -> Base:
-    """The base model. Raises SettingsError where it cannot be quantised, CheckpointError where it cannot be read."""
+    """Load the base model.
+
+    Raises:
+        SettingsError: The base model cannot be quantised.
+        CheckpointError: The base model cannot be read.
+    """
     path = weights_path("prefdisc") if config.path == POCKET else Path(config.path)
     dtype = getattr(torch, config.dtype)
     if config.quantize != "none":
         if not is_folder(path):
-            raise SettingsError(f"base.quantize is {config.quantize!r}, which needs a folder in Hugging Face's format.")
+            raise SettingsError(f"base.quantize={config.quantize!r} needs a base.path in Hugging Face's format.")
         return load_folder(path, config.id or path.name, dtype, quantize=config.quantize, device=PartialState().device)
     if is_folder(path):
         return load_folder(path, config.id or path.name, dtype)

@@ -19,10 +19,10 @@ from prefgen.losses import expected_over_choice, preference_loss
 from prefgen.prefdisc.model import PackedStates, PrefDisc
 from train.data.agents import World, training_users
 from train.loop import LoopConfig, device_of, fit
-from train.pocket.prefdisc.readers import Readers, reading_losses
-from train.pocket.prefdisc.sight import PosterTable
-from train.pocket.prefdisc.users import PAIRS, Users, draw_users
-from train.prefdisc.modes import MODES, Mode
+from train.pocket.prefdisc.auxiliary_heads import AuxiliaryHeads, auxiliary_losses
+from train.pocket.prefdisc.user_batches import PAIRS, UserBatch, sample_user_batch
+from train.pocket.prefdisc.vision_training import PosterTable
+from train.prefdisc.ablation_modes import MODES, Mode
 
 # Few targets and many users: reading a taste is learnt from users, and a target costs a pair of turns.
 AFTER = [0, 2, 4, 8, 8]
@@ -32,7 +32,7 @@ SEED = 32
 
 
 @dataclass(frozen=True)
-class TasteConfig:
+class DecoderConfig:
     """users: in a batch. short: the first steps, with short histories. wordless: the share of the steps, from the
     first, in which no turn has a prompt, so that turns are short and users many; then every second step has prompts.
     auxiliary: the weight of the readers' losses. cooling, warmed: the shares between which these fade out; after that,
@@ -53,21 +53,23 @@ class TasteConfig:
     seed: int = SEED
 
 
-class Taste(nn.Module):
+class DecoderTraining(nn.Module):
     """PrefDisc with the readers, which are thrown away afterwards."""
 
     def __init__(self, prefdisc: PrefDisc, world: World) -> None:
         super().__init__()
         self.prefdisc = prefdisc
-        self.readers = Readers(world)
+        self.readers = AuxiliaryHeads(world)
 
-    def forward(self, users: Users) -> tuple[PackedStates, dict[str, Tensor]]:
+    def forward(self, users: UserBatch) -> tuple[PackedStates, dict[str, Tensor]]:
         """The packed states, and what each reader reads (see `Readers`)."""
         states = self.prefdisc(users.packed, users.features, every_layer=True)
         return states, self.readers(states.layers, users.packed)
 
 
-def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: TasteConfig) -> PrefDisc:
+def train_decoder(
+    prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: DecoderConfig
+) -> PrefDisc:
     """Train the decoder and the preference tokens, then the tokens alone; return averaged weights."""
     torch.manual_seed(config.seed)
     inner = prefdisc.base.model
@@ -76,12 +78,14 @@ def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Pa
         part.requires_grad_(False)
     pool = training_users(world)
 
-    def draw(step: int, salt: int, pairs: int, after: list[int], words: bool) -> Users:
+    def draw(step: int, salt: int, pairs: int, after: list[int], words: bool) -> UserBatch:
         rng = np.random.default_rng([config.seed + salt, step])
         utilities = pool[rng.integers(len(pool), size=config.users)]
         if not config.history:
             pairs, after = 0, [0] * len(after)
-        return draw_users(prefdisc.turns, table, world, utilities, after, rng, pairs, words and config.mode.prompts)
+        return sample_user_batch(
+            prefdisc.turns, table, world, utilities, after, rng, pairs, words and config.mode.prompts
+        )
 
     def stage_one(model: nn.Module, step: int) -> dict[str, Tensor]:
         done = step / config.loop.steps
@@ -94,7 +98,7 @@ def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Pa
     def stage_two(model: nn.Module, step: int) -> dict[str, Tensor]:
         return _losses(model, draw(step, 1, PAIRS, AFTER, True).to(device_of(model)), config, 0.0)
 
-    model = fit(Taste(prefdisc, world), stage_one, config.loop, folder / "taste")
+    model = fit(DecoderTraining(prefdisc, world), stage_one, config.loop, folder / "taste")
     if not config.mode.tokens:
         return model.prefdisc
     model.requires_grad_(False)
@@ -102,25 +106,27 @@ def train_taste(prefdisc: PrefDisc, table: PosterTable, world: World, folder: Pa
     return fit(model, stage_two, config.tokens, folder / "tokens").prefdisc
 
 
-def _losses(model: nn.Module, users: Users, config: TasteConfig, warmth: float) -> dict[str, Tensor]:
+def _losses(model: nn.Module, users: UserBatch, config: DecoderConfig, warmth: float) -> dict[str, Tensor]:
     """The mode's loss (method.md section 2), and while `warmth` > 0 the readers' losses with that weight."""
     states, read = model(users)
     probability = users.probability if warmth else users.chosen.float()
     losses = {"preference": _preference_loss(model.prefdisc, states, users, probability, config.mode)}
     if warmth:
-        losses |= reading_losses(read, users)
+        losses |= auxiliary_losses(read, users)
     total = losses["preference"] + config.auxiliary * warmth * sum(v for k, v in losses.items() if k != "preference")
     return {"loss": total, **losses, **_accuracies(states, users)}
 
 
-def _preference_loss(prefdisc: PrefDisc, states: PackedStates, users: Users, probability: Tensor, mode: Mode) -> Tensor:
+def _preference_loss(
+    prefdisc: PrefDisc, states: PackedStates, users: UserBatch, probability: Tensor, mode: Mode
+) -> Tensor:
     rows = torch.arange(len(users.features), device=users.features.device)[:, None, None]
     vocabulary = prefdisc.base.lm_head(states.hidden[rows, users.packed.reads]).flatten(0, 1)
     loss = partial(preference_loss, labels=prefdisc.turns.label_ids, contrastive=mode.contrastive)
     return expected_over_choice(loss, vocabulary[:, 0], vocabulary[:, 1], probability.flatten())
 
 
-def _accuracies(states: PackedStates, users: Users) -> dict[str, Tensor]:
+def _accuracies(states: PackedStates, users: UserBatch) -> dict[str, Tensor]:
     """Accuracy on the first target, which has no history, and on the last, which has all of it. Logged only."""
     q = states.logits.detach().softmax(-1)[..., 0]
     right = ((q[..., 0] > q[..., 1]) == users.chosen).float()

@@ -11,8 +11,8 @@ import torch
 from prefgen.prefdisc.model import PrefDisc
 from train.data.agents import World
 from train.data.limits import ideal_observer
-from train.pocket.prefdisc.sight import draw_posters, look
-from train.pocket.prefdisc.users import PAIRS, draw_users
+from train.pocket.prefdisc.user_batches import PAIRS, sample_user_batch
+from train.pocket.prefdisc.vision_training import draw_posters, encode_posters
 
 SEED = 39
 BATCH = 50
@@ -25,13 +25,13 @@ def validate(
     """Pairwise accuracy with 8 pairs and with none, the ideal observer's, and the share of what the pairs can tell that
     is read out of them."""
     prefdisc.eval()
-    table = look(prefdisc, *draw_posters(posters, SEED, "validation"), views=0)
+    table = encode_posters(prefdisc, *draw_posters(posters, SEED, "validation"), views=0)
     rng = np.random.default_rng(SEED)
     right = {f"{who}_{pairs}": [] for who in ("accuracy", "ideal") for pairs in (PAIRS, 0)}
     for _ in range(0, users, BATCH):
         utilities, _ = world.sample(BATCH, rng)
         after = [PAIRS] * targets + [0] * targets
-        batch = draw_users(prefdisc.turns, table, world, utilities, after, rng)
+        batch = sample_user_batch(prefdisc.turns, table, world, utilities, after, rng)
         q = prefdisc(batch.packed, batch.features).logits.softmax(-1)[..., 0]
         for part, pairs in ((slice(0, targets), PAIRS), (slice(targets, None), 0)):
             ideal = ideal_observer(world, batch.history[:, :pairs], batch.targets[:, part], rng)

@@ -27,25 +27,25 @@ from train.data.posters import Attributes, draw_combinations, random_caption
 from train.evaluate.judge import Judge
 from train.evaluate.pictures.tensor_cache import cached_tensors, weights_digests
 from train.loop import LoopConfig, device_of, fit, generator_of
-from train.pocket.batches import soften
+from train.pocket.distillation_pairs import paint_latents
 from train.pocket.judge import train_reader
 from train.pocket.lora import merge_lora
-from train.pocket.pairs import paint_latents
-from train.pocket.prefdisc.accuracy import validate
-from train.pocket.prefdisc.sight import SIZES, Sight, draw_bytes, draw_posters, look
-from train.pocket.sampling import FewSteps, PocketGenerator, Sampling
-from train.settings import key_of
+from train.pocket.poster_batches import soften
+from train.pocket.prefdisc.validation import validate
+from train.pocket.prefdisc.vision_training import SIZES, VisionTraining, draw_posters, draw_uint8, encode_posters
+from train.pocket.sampling import FewStepSampling, PocketGenerator, Sampling
+from train.settings import settings_digest
 
 SEED = 33
 SHARD = 64
 """Posters in one forward and in one file."""
-EYES = ((16, 4, 43), (24, 3, 44), (32, 4, 45), (16, 3, 48), (40, 4, 49), (40, 3, 50))
+READERS = ((16, 4, 43), (24, 3, 44), (32, 4, 45), (16, 3, 48), (40, 4, 49), (40, 3, 50))
 """Width, depth and seed of each reader: none has a judge's shape or seed. One reads a painting as surely as it reads a
 drawing, and another differs: six agree with a seventh better than one does."""
 
 
 @dataclass(frozen=True)
-class PaintedConfig:
+class GeneratedPostersConfig:
     """painted: posters of the generator (a multiple of `SHARD`), in one step by the few-step LoRA; every `slowly`-th
     shard in its own many steps. each: how likely a caption names an attribute beside the subject. drawn: posters beside
     them. twins: drawings of what the eyes see, whose mean features are a painting's target. likeness: the weight of the
@@ -62,10 +62,10 @@ class PaintedConfig:
     loop: LoopConfig = LoopConfig(steps=5000, learning_rate=5e-4, warmup=100, ema=0.99, save_every=250)  # noqa: RUF009 (frozen)
 
 
-CONFIG = PaintedConfig()
+CONFIG = GeneratedPostersConfig()
 
 
-def paint_posters(folder: Path, count: int, each: float, slowly: int, seed: int = SEED) -> Tensor:
+def generate_posters(folder: Path, count: int, each: float, slowly: int, seed: int = SEED) -> Tensor:
     """Posters of captions that name the subject, and more or less of the rest: uint8 (count, 3, 96, 96). Kept in
     `folder`, whose name has to say with which weights."""
     slow, quick = PocketGenerator.load(), PocketGenerator.load()
@@ -76,7 +76,7 @@ def paint_posters(folder: Path, count: int, each: float, slowly: int, seed: int 
         rows = draw_combinations(SHARD, "train", rng)
         captions = [random_caption(Attributes.from_indices(row), rng, each=each) for row in rows]
         seeds = [seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)]
-        given = (quick, FewSteps(1, 1.0)) if shard % slowly else (slow, Sampling())
+        given = (quick, FewStepSampling(1, 1.0)) if shard % slowly else (slow, Sampling())
         file = folder / f"{seed}-{shard}.safetensors"
         images.append(
             cached_tensors(file, lambda given=(*given, captions, seeds): {"images": _paint(*given)})["images"]
@@ -90,7 +90,7 @@ def _paint(generator: PocketGenerator, sampling: Sampling, captions: list[str], 
 
 
 @torch.no_grad()
-def seen_by(eyes: list[Judge], images: Tensor) -> Tensor:
+def ensemble_probabilities(eyes: list[Judge], images: Tensor) -> Tensor:
     """What the eyes see together: probabilities (N, values) of uint8 images, attribute by attribute, whose logarithms
     are the eyes' on average (which agrees better with another reader than the mean probability does)."""
     parts = []
@@ -100,18 +100,18 @@ def seen_by(eyes: list[Judge], images: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def adapt_sight(prefdisc: PrefDisc, folder: Path, config: PaintedConfig) -> PrefDisc:
+def adapt_vision(prefdisc: PrefDisc, folder: Path, config: GeneratedPostersConfig) -> PrefDisc:
     """Train the tower and the connector; the decoder and the preference tokens stay."""
     torch.manual_seed(SEED)
-    painted = paint_posters(folder / "painted", config.painted, config.each, config.slowly)
+    painted = generate_posters(folder / "painted", config.painted, config.each, config.slowly)
     drawn, known = draw_posters(config.drawn, SEED + 1, "train", folder / "drawn.npz")
-    eyes = [train_reader(folder / f"eyes{seed}", {"width": w, "depth": d}, seed).eval() for w, d, seed in EYES]
-    seen = seen_by(eyes, painted)
+    eyes = [train_reader(folder / f"eyes{seed}", {"width": w, "depth": d}, seed).eval() for w, d, seed in READERS]
+    seen = ensemble_probabilities(eyes, painted)
     certain = torch.cat([F.one_hot(torch.from_numpy(known[:, i]), n) for i, n in enumerate(SIZES)], dim=1).float()
     before = copy.deepcopy(prefdisc).requires_grad_(False).eval()
     target = _twins(before, seen, config.twins)
     spread = target.var()
-    sight = Sight(prefdisc)
+    sight = VisionTraining(prefdisc)
     count = round(config.batch * config.share)
     rest = config.batch - count
 
@@ -143,18 +143,18 @@ def _twins(prefdisc: PrefDisc, seen: Tensor, count: int) -> Tensor:
     for view in range(count):
         rows = [torch.multinomial(part, 1, generator=generator) for part in seen.split(SIZES, dim=1)]
         attributes = torch.cat(rows, dim=1).numpy()
-        images = draw_bytes(attributes, rng)
-        total = total + look(prefdisc, images, attributes, 1, SEED + 3 + view).features[:, 0]
+        images = draw_uint8(attributes, rng)
+        total = total + encode_posters(prefdisc, images, attributes, 1, SEED + 3 + view).features[:, 0]
     return total / count
 
 
-def train(folder: Path, config: PaintedConfig = CONFIG) -> dict[str, float]:
+def train(folder: Path, config: GeneratedPostersConfig = CONFIG) -> dict[str, float]:
     """Adapt the shipped PrefDisc, and write it where it was; returns the accuracies on validation users and posters."""
     from train.pocket.prefdisc import SHIPPED, export
 
     model = load_preference_model("pocket")
-    where = folder / f"painted-{key_of({'files': weights_digests(), 'reading': model.reading})}"
-    prefdisc = adapt_sight(model.require("prefdisc"), where, config)
+    where = folder / f"painted-{settings_digest({'files': weights_digests(), 'reading': model.reading})}"
+    prefdisc = adapt_vision(model.require("prefdisc"), where, config)
     found = validate(prefdisc, World.load())
     export(prefdisc, SHIPPED, found)
     return found

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from prefgen.prefdisc.model import PrefDisc
 from train.data.posters import ATTRIBUTES, draw_combinations
 from train.loop import LoopConfig, device_of, fit, generator_of
-from train.pocket.batches import draw_all, soften
-from train.pocket.prefdisc.shapes import LATENTS, WIDTH, new_prefdisc
+from train.pocket.poster_batches import draw_all, soften
+from train.pocket.prefdisc.architecture import LATENTS, WIDTH, new_prefdisc
 
 SUBJECTS = len(ATTRIBUTES["subject"])
 SIZES = [len(values) for values in ATTRIBUTES.values()]
@@ -26,7 +26,7 @@ SEED = 31
 
 
 @dataclass(frozen=True)
-class SightConfig:
+class VisionConfig:
     """posters: drawn once and kept (a multiple of the number of subjects). views: softened copies of each in the
     table. Defaults ours."""
 
@@ -36,7 +36,7 @@ class SightConfig:
     loop: LoopConfig = LoopConfig(steps=7000, learning_rate=1e-3, warmup=100, ema=0.995)  # noqa: RUF009 (frozen)
 
 
-class Sight(nn.Module):
+class VisionTraining(nn.Module):
     """PrefDisc's eyes, to be trained alone, with linear readers of each attribute, which are thrown away afterwards.
 
     Beside the connector's output, the mean over the tower's patches is read too: the tower then learns what to look for
@@ -73,7 +73,7 @@ class PosterTable:
     features: Tensor
 
 
-def draw_bytes(attributes: np.ndarray, rng: np.random.Generator) -> Tensor:
+def draw_uint8(attributes: np.ndarray, rng: np.random.Generator) -> Tensor:
     """Attribute indices (N, 6) -> posters, uint8 (N, 3, 96, 96)."""
     starts = range(0, len(attributes), 256)
     return torch.cat([(draw_all(attributes[i : i + 256], rng) * 255).round().byte() for i in starts])
@@ -87,18 +87,18 @@ def draw_posters(count: int, seed: int, split: str, file: Path | None = None) ->
         return torch.from_numpy(kept["images"]), kept["attributes"]
     rng = np.random.default_rng(seed)
     attributes = draw_combinations(count, split, rng)
-    images = draw_bytes(attributes, rng)
+    images = draw_uint8(attributes, rng)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         np.savez(file, images=images.numpy(), attributes=attributes)
     return images, attributes
 
 
-def train_sight(folder: Path, config: SightConfig) -> tuple[PrefDisc, PosterTable]:
+def train_vision(folder: Path, config: VisionConfig) -> tuple[PrefDisc, PosterTable]:
     """Train the tower and the connector on drawn posters, softened; return the model and the table they see."""
     images, attributes = draw_posters(config.posters, SEED, "train", folder / "posters.npz")
     torch.manual_seed(SEED)
-    sight = Sight(new_prefdisc())
+    sight = VisionTraining(new_prefdisc())
     truth = torch.from_numpy(attributes)
 
     def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
@@ -113,12 +113,14 @@ def train_sight(folder: Path, config: SightConfig) -> tuple[PrefDisc, PosterTabl
     sight = fit(sight, loss_of, config.loop, folder / "sight")
     kept = folder / "features.pt"
     if not kept.exists():
-        torch.save(look(sight.prefdisc, images, attributes, config.views).features, kept)
+        torch.save(encode_posters(sight.prefdisc, images, attributes, config.views).features, kept)
     return sight.prefdisc, PosterTable(attributes, torch.load(kept, weights_only=True))
 
 
 @torch.no_grad()
-def look(prefdisc: PrefDisc, images: Tensor, attributes: np.ndarray, views: int, seed: int = SEED + 1) -> PosterTable:
+def encode_posters(
+    prefdisc: PrefDisc, images: Tensor, attributes: np.ndarray, views: int, seed: int = SEED + 1
+) -> PosterTable:
     """Every poster through the tower, `views` times, each softened another way (0: once, as drawn). On the CPU."""
     parts, device = [], device_of(prefdisc)
     for start in range(0, len(images), 64):

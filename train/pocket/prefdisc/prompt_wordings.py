@@ -23,17 +23,17 @@ from prefgen.prefdisc.packing import Packed
 from train.data.agents import World, training_users
 from train.data.posters import Wordings
 from train.loop import LoopConfig, device_of, fit
-from train.pocket.prefdisc.accuracy import validate
-from train.pocket.prefdisc.sight import PosterTable, draw_posters, look
-from train.pocket.prefdisc.taste import AFTER
-from train.pocket.prefdisc.users import PAIRS, Users, draw_users
-from train.settings import key_of
+from train.pocket.prefdisc.decoder_training import AFTER
+from train.pocket.prefdisc.user_batches import PAIRS, UserBatch, sample_user_batch
+from train.pocket.prefdisc.validation import validate
+from train.pocket.prefdisc.vision_training import PosterTable, draw_posters, encode_posters
+from train.settings import settings_digest
 
 SEED = 34
 
 
 @dataclass(frozen=True)
-class WordedConfig:
+class PromptWordingsConfig:
     """posters: drawn once. users: in a batch. wordless: every so many steps no turn has a prompt. likeness: the weight
     of the states' distance, in their own variance, beside the labels' divergence. Defaults ours."""
 
@@ -47,11 +47,11 @@ class WordedConfig:
     )
 
 
-CONFIG = WordedConfig()
+CONFIG = PromptWordingsConfig()
 
 
-def adapt_wording(
-    prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: WordedConfig = CONFIG
+def adapt_to_wordings(
+    prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: PromptWordingsConfig = CONFIG
 ) -> PrefDisc:
     """Train the decoder against what it was; return averaged weights."""
     torch.manual_seed(SEED)
@@ -73,7 +73,7 @@ def adapt_wording(
         made = model(worded.packed, worded.features, every_layer=True)
         told = wanted.logits.softmax(-1)
         labels = F.kl_div(made.logits.log_softmax(-1), told, reduction="none").sum(-1).mean()
-        states = likeness(_where_read(made, worded.packed, model), _where_read(wanted, bare.packed, before))
+        states = relative_distance(_where_read(made, worded.packed, model), _where_read(wanted, bare.packed, before))
         return {"loss": labels + config.likeness * states, "labels": labels, "states": states}
 
     return fit(prefdisc, loss_of, config.loop, folder)
@@ -88,11 +88,11 @@ def _draw(
     step: int,
     words: bool,
     reword: Callable[[str], str] | None,
-) -> Users:
+) -> UserBatch:
     """The users of a step, the same ones each time, with prompts as `reword` puts them."""
     rng = np.random.default_rng([SEED, step])
     utilities = pool[rng.integers(len(pool), size=count)]
-    return draw_users(prefdisc.turns, table, world, utilities, AFTER, rng, PAIRS, words, reword)
+    return sample_user_batch(prefdisc.turns, table, world, utilities, AFTER, rng, PAIRS, words, reword)
 
 
 def _where_read(states: PackedStates, packed: Packed, prefdisc: PrefDisc) -> Tensor:
@@ -104,21 +104,21 @@ def _where_read(states: PackedStates, packed: Packed, prefdisc: PrefDisc) -> Ten
     return torch.stack([layer[users, places] for layer in states.layers[1:]])
 
 
-def likeness(made: Tensor, wanted: Tensor) -> Tensor:
+def relative_distance(made: Tensor, wanted: Tensor) -> Tensor:
     """The mean square distance of states (layers, ...), each layer's over its variance."""
     flat = [x.float().flatten(1) for x in (made, wanted)]
     return ((flat[0] - flat[1]).square().mean(1) / flat[1].var(1)).mean()
 
 
-def train(folder: Path, config: WordedConfig = CONFIG) -> dict[str, float]:
+def train(folder: Path, config: PromptWordingsConfig = CONFIG) -> dict[str, float]:
     """Adapt the shipped PrefDisc, and write it where it was; returns the accuracies on validation users and posters."""
     from train.pocket.prefdisc import SHIPPED, export
 
     model, world = load_preference_model("pocket"), World.load()
     prefdisc = model.require("prefdisc")
-    where = folder / f"worded-{key_of({'reading': model.reading})}"
-    table = look(prefdisc, *draw_posters(config.posters, SEED, "train", where / "drawn.npz"), views=1)
-    prefdisc = adapt_wording(prefdisc, table, world, where)
+    where = folder / f"worded-{settings_digest({'reading': model.reading})}"
+    table = encode_posters(prefdisc, *draw_posters(config.posters, SEED, "train", where / "drawn.npz"), views=1)
+    prefdisc = adapt_to_wordings(prefdisc, table, world, where)
     found = validate(prefdisc, world)
     export(prefdisc, SHIPPED, found)
     return found

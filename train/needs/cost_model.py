@@ -43,13 +43,13 @@ class Forward:
         return passes * self.text + (passes if stage == 1 else 1) * self.sight
 
 
-def trial_of(spec: PrefDiscSpec, pairs: int, turn_tokens: int, patch: int) -> Trial:
+def trial_size(spec: PrefDiscSpec, pairs: int, turn_tokens: int, patch: int) -> Trial:
     """A trial of `pairs` pairs of history, a turn being so many tokens, its image's own among them."""
     turns = 2 * pairs + 2
     return Trial(turns, (spec.longest_edge // patch) ** 2, spec.num_tokens + turns * turn_tokens)
 
 
-def forward_of(base: nn.Module, trial: Trial) -> Forward:
+def count_forward_flops(base: nn.Module, trial: Trial) -> Forward:
     """Count one trial's forward pass through a base, on whatever device."""
     text, seen = base.config.text_config, base.config.perceiver_config
     tower, connector = base.model.vision_model, base.model.connector
@@ -87,7 +87,7 @@ class Memory:
         return self.frozen + self.learnt + self.kept + self.layer
 
 
-def memory_of(base: nn.Module, trial: Trial, per_device: int, quantised: bool, shards: int = 1) -> Memory:
+def estimate_memory(base: nn.Module, trial: Trial, per_device: int, quantised: bool, shards: int = 1) -> Memory:
     """Bytes by arithmetic. quantised: NF4 for the language model's and the connector's linear layers. shards: GPUs over
     which FSDP lays the weights, one layer of which is then whole at a time."""
     four_bits = {id(m.weight) for m in _quantisable(base)} if quantised else set()

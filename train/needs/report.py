@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefgen.prefdisc.config import PrefDiscSpec
-from train.needs.shapes import IDEFICS2_8B, shape_of
-from train.needs.work import (
+from train.needs.cost_model import (
     Forward,
     Memory,
     Trial,
-    forward_of,
-    memory_of,
-    trial_of,
+    count_forward_flops,
+    estimate_memory,
+    trial_size,
 )
+from train.needs.shapes import IDEFICS2_8B, build_meta_model
 from train.prefdisc.config import RunConfig
 
 GIB, TERA, EXA = 2**30, 1e12, 1e18
@@ -72,7 +72,7 @@ class Needs:
         return total_flops(self.config, self.forward)
 
 
-def needs(
+def compute_needs(
     config: RunConfig,
     gpus: list[int],
     seconds: tuple[float, float] | None = None,
@@ -80,11 +80,11 @@ def needs(
     reached: float | None = None,
 ) -> Needs:
     """Count. seconds: measured, of one forward and backward pass of per_device pairs on `card`, in either stage."""
-    base = shape_of(IDEFICS2_8B, config)
+    base = build_meta_model(IDEFICS2_8B, config)
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.spec.items()}
     spec = PrefDiscSpec(base=config.base.id, revision="", **values)
-    trial = trial_of(spec, config.data.history, TURN, IDEFICS2_8B["vision_config"]["patch_size"])
-    forward = forward_of(base, trial)
+    trial = trial_size(spec, config.data.history, TURN, IDEFICS2_8B["vision_config"]["patch_size"])
+    forward = count_forward_flops(base, trial)
     rows = []
     for count in gpus:
         each = min(config.per_device, max(1, config.batch // count))
@@ -97,8 +97,8 @@ def needs(
                 count,
                 each,
                 forwards,
-                memory_of(base, trial, each, config.base.quantize != "none"),
-                memory_of(base, trial, each, False, count),
+                estimate_memory(base, trial, each, config.base.quantize != "none"),
+                estimate_memory(base, trial, each, False, count),
                 seconds and sum(stage.steps * share * taken for stage, taken in zip(stages, seconds, strict=True)),
                 reached and total_flops(config, forward) / (reached * TERA * count) / 3600,
             )

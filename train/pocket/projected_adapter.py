@@ -11,18 +11,18 @@ import torch
 from prefgen.adapter import AdapterConfig, PreferenceAdapter, UserParts
 from prefgen.checkpoint.file import read_checkpoint
 from prefgen.pocket.shapes import CLIP_G, UNET
-from train.adapter.config import AdapterTraining
+from train.adapter.config import AdapterTrainingConfig
 from train.adapter.fit import train_adapter, write_adapter
 from train.data.agents import World, utility_of
-from train.diffusion import Painted
+from train.diffusion import DiffusionBatch
 from train.loop import LoopConfig
 from train.pocket import generator, text
-from train.pocket.adapter import AGENTS, strengthened
-from train.pocket.bfloat16 import quicken
-from train.pocket.captions import captions_for
-from train.pocket.encoded import EncodedAgents, encoded_agents
+from train.pocket.adapter import AGENTS, scale_values
+from train.pocket.agent_embeddings import AgentEmbeddings, load_agent_embeddings
+from train.pocket.bfloat16 import speed_up_bfloat16
+from train.pocket.captions import sample_captions
 from train.pocket.latents import LatentPool, latent_pool
-from train.pocket.people import FOR_CHOOSING, HELD_BACK
+from train.pocket.people import HELD_OUT_SUBJECTS, VALIDATION_SUBJECTS
 from train.pocket.warm_start import warm_start
 
 CONFIG = LoopConfig(steps=2000, learning_rate=1.5e-3, warmup=50, ema=0.99, save_every=100, bfloat16=True)
@@ -45,7 +45,7 @@ def liked_posters(world: World, pool: LatentPool, utilities: np.ndarray, rng: np
     return shown[np.arange(len(shown)), best]
 
 
-def config_for(agents: EncodedAgents, fusion: str = "concatenation") -> AdapterConfig:
+def config_for(agents: AgentEmbeddings, fusion: str = "concatenation") -> AdapterConfig:
     """The pocket adapter's shapes: two tokens a part, every cross-attention block of the pocket UNet."""
     sem, core, img = (part.shape[-1] for part in agents.parts)
     blocks = UNET.attention_blocks()
@@ -63,23 +63,27 @@ def train(
     """Train, and put the adapter into `out`, a preference checkpoint that has the alignment."""
     torch.manual_seed(seed)
     # Subjects that the evaluation's prompts name are left out: an adapter has to serve prompts it never saw.
-    world, pool, encode = World.load(), latent_pool(folder).without((*HELD_BACK, *FOR_CHOOSING)), text.load()
-    agents = encoded_agents(folder, AGENTS, seed)
-    unet = quicken(generator.load())
+    world, pool, encode = (
+        World.load(),
+        latent_pool(folder).without((*HELD_OUT_SUBJECTS, *VALIDATION_SUBJECTS)),
+        text.load(),
+    )
+    agents = load_agent_embeddings(folder, AGENTS, seed)
+    unet = speed_up_bfloat16(generator.load())
     adapter = PreferenceAdapter(config_for(agents, fusion))
     adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
     warm_start(adapter, unet, encode, agents, world)
-    known = text.Remembered(encode)
+    known = text.CachedTextEncoders(encode)
 
-    def batches(step: int) -> tuple[UserParts, Painted]:
+    def batches(step: int) -> tuple[UserParts, DiffusionBatch]:
         rng = np.random.default_rng([seed, step])
         rows = rng.integers(len(agents), size=BATCH)
         liked = liked_posters(world, pool, agents.utilities[rows], rng)
-        prompt, fuller = captions_for(pool.indices[liked], rng, known)
+        prompt, teacher = sample_captions(pool.indices[liked], rng, known)
         latents = pool.latents[torch.from_numpy(liked)].float()
-        return agents.users(torch.from_numpy(rows)), Painted(latents, *prompt, generator.sizes(BATCH), fuller)
+        return agents.users(torch.from_numpy(rows)), DiffusionBatch(latents, *prompt, generator.sizes(BATCH), teacher)
 
-    training = AdapterTraining(config, BATCH, shift=generator.SHIFT, fusion=fusion, target="caption", seed=seed)
+    training = AdapterTrainingConfig(config, BATCH, shift=generator.SHIFT, fusion=fusion, target="caption", seed=seed)
     adapter = train_adapter(adapter, unet, generator.schedule(), batches, training, folder / "adapter")
     about = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "target": training.target}
-    write_adapter(out, strengthened(adapter, STRENGTH), **about, strength=STRENGTH)
+    write_adapter(out, scale_values(adapter, STRENGTH), **about, strength=STRENGTH)

@@ -13,7 +13,7 @@ from prefgen.prefdisc.packing import Packed, Target, pack
 from prefgen.prefdisc.template import Turns
 from train.data.agents import World, by_attribute, utility_of
 from train.data.posters import ATTRIBUTES, TASTE
-from train.pocket.prefdisc.sight import SUBJECTS, PosterTable
+from train.pocket.prefdisc.vision_training import SUBJECTS, PosterTable
 
 PAIRS = 8
 PROMPTS = tuple(ATTRIBUTES["subject"].values())
@@ -22,7 +22,7 @@ UNUSUAL = ("", "something")
 
 
 @dataclass(frozen=True)
-class Users:
+class UserBatch:
     """One batch of B users with a history of n pairs (liked first) and T target pairs (in no order).
 
     features (B, 2 (n + T), latents, D). probability (B, T): of preferring each target's first image; chosen (B, T):
@@ -40,7 +40,7 @@ class Users:
     history: np.ndarray
     targets: np.ndarray
 
-    def to(self, device: torch.device | str) -> Users:
+    def to(self, device: torch.device | str) -> UserBatch:
         """The same, its tensors on another device."""
         return replace(
             self,
@@ -49,7 +49,7 @@ class Users:
         )
 
 
-def draw_users(
+def sample_user_batch(
     turns: Turns,
     table: PosterTable,
     world: World,
@@ -59,7 +59,7 @@ def draw_users(
     pairs: int = PAIRS,
     words: bool = True,
     reword: Callable[[str], str] | None = None,
-) -> Users:
+) -> UserBatch:
     """For users of these utilities (B, 24) draw a history of `pairs`, and one target pair after each number in `after`;
     with prompts if `words`, and each of them as `reword` puts it."""
     count = len(utilities)
@@ -80,34 +80,34 @@ def draw_users(
     targets = [[Target(k, str(p)) for k, p in zip(after, user[pairs:], strict=True)] for user in prompts]
     views = rng.integers(table.features.shape[1], size=rows.shape)
     history = table.attributes[rows[:, :pairs]]
-    return Users(
+    return UserBatch(
         packed=pack(turns, histories, targets),
         features=table.features[torch.from_numpy(rows), torch.from_numpy(views)].flatten(1, 2),
         probability=torch.from_numpy(world.probability(gap[:, pairs:])).float(),
         chosen=torch.from_numpy(chosen[:, pairs:]),
-        taste=torch.from_numpy(centred(world, utilities)).float(),
-        evidence=evidence(world, history),
+        taste=torch.from_numpy(normalised_utilities(world, utilities)).float(),
+        evidence=group_evidence(world, history),
         history=history,
         targets=table.attributes[rows[:, pairs:]],
     )
 
 
-def centred(world: World, utilities: np.ndarray) -> np.ndarray:
+def normalised_utilities(world: World, utilities: np.ndarray) -> np.ndarray:
     """Utilities (n, 24) less each attribute's mean, which no choice can tell, over the deviation an agent's has."""
     parts = [part - part.mean(1, keepdims=True) for part in by_attribute(utilities).values()]
     spread = (world.general**2 + world.group**2 + world.individual**2) ** 0.5 * world.scale
     return np.concatenate(parts, axis=1) / spread
 
 
-def shown_values(attributes: np.ndarray) -> Tensor:
+def one_hot_values(attributes: np.ndarray) -> Tensor:
     """The taste values of images: attribute indices (..., 6) -> (..., 24), ones and zeros."""
     hot = [np.eye(len(ATTRIBUTES[name]))[attributes[..., i]] for i, name in enumerate(ATTRIBUTES) if name in TASTE]
     return torch.from_numpy(np.concatenate(hot, axis=-1)).float()
 
 
-def evidence(world: World, history: np.ndarray) -> Tensor:
+def group_evidence(world: World, history: np.ndarray) -> Tensor:
     """What each pair of (B, n, 2, 6) says of each group, less its mean over the groups: (B, n, groups)."""
-    values = shown_values(history).numpy()
+    values = one_hot_values(history).numpy()
     shown = values[:, :, 0] - values[:, :, 1]
     said = world.log_evidence(shown @ world.means.T, shown)
     return torch.from_numpy(said - said.mean(-1, keepdims=True)).float()

@@ -21,19 +21,19 @@ from torch import Tensor, nn
 
 from prefgen.pocket.shapes import FEW_STEP_LORA
 from train.data.posters import ATTRIBUTES, BEFORE, UNSEEN, Wordings
-from train.diffusion import Captions, predicted, timesteps
+from train.diffusion import TextConditioning, predict, sample_timesteps
 from train.evaluate.judge import Judge, load_judge
 from train.evaluate.pictures.tensor_cache import weights_digests
 from train.loop import LoopConfig, fit, generator_of
 from train.pocket import generator, lora, text
-from train.pocket.bfloat16 import quicken
+from train.pocket.bfloat16 import speed_up_bfloat16
 from train.pocket.latents import latent_pool
-from train.pocket.sampling import FewSteps, PocketGenerator, Sampling, seed_noise
-from train.settings import key_of
+from train.pocket.sampling import FewStepSampling, PocketGenerator, Sampling, seed_noise
+from train.settings import settings_digest
 
 
 @dataclass(frozen=True)
-class WordingsConfig:
+class PromptWordingsConfig:
     """near: the weight of one less the cosine of the pooled caption with the bare one's. Defaults ours."""
 
     wordings: Wordings = Wordings()  # noqa: RUF009 (frozen)
@@ -44,11 +44,11 @@ class WordingsConfig:
     )
 
 
-CONFIG = WordingsConfig()
+CONFIG = PromptWordingsConfig()
 
 
 def wording_loss(
-    unet: UNet2DConditionModel, wanted: Captions, made: Captions, at: tuple, near: float
+    unet: UNet2DConditionModel, wanted: TextConditioning, made: TextConditioning, at: tuple, near: float
 ) -> dict[str, Tensor]:
     """How far the UNet's prediction moves with the wording, and the pooled caption.
 
@@ -58,20 +58,20 @@ def wording_loss(
     noisy, steps, sizes = at
 
     with torch.no_grad():
-        target = predicted(unet, noisy, steps, wanted, sizes)
-    moved = F.mse_loss(predicted(unet, noisy, steps, made, sizes), target)
+        target = predict(unet, noisy, steps, wanted, sizes)
+    moved = F.mse_loss(predict(unet, noisy, steps, made, sizes), target)
     apart = 1 - F.cosine_similarity(made[1].float(), wanted[1].float()).mean()
     return {"loss": moved + near * apart, "moved": moved, "apart": apart}
 
 
-def train(folder: Path, config: WordingsConfig = CONFIG, seed: int = 53) -> dict[str, dict[str, float]]:
+def train(folder: Path, config: PromptWordingsConfig = CONFIG, seed: int = 53) -> dict[str, dict[str, float]]:
     """Train, write text_encoders.safetensors, and return how often the named thing is read, by wording."""
     torch.manual_seed(seed)
     scheduler, pool, bare = generator.schedule(), latent_pool(folder), text.load()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    unet = quicken(generator.load()).to(device)
+    unet = speed_up_bfloat16(generator.load()).to(device)
     encoders = nn.ModuleList([deepcopy(bare.clip_l), deepcopy(bare.clip_g)]).requires_grad_(True)
-    for unread in text.unread(encoders[0]):
+    for unread in text.unused_modules(encoders[0]):
         unread.requires_grad_(False)
     for still in (bare.clip_l, bare.clip_g):
         still.to(device)
@@ -81,7 +81,7 @@ def train(folder: Path, config: WordingsConfig = CONFIG, seed: int = 53) -> dict
         chosen = rng.integers(len(pool), size=config.batch)
         captions = [generator.training_caption(pool.indices[i], rng, done=1.0) for i in chosen]
         latents = pool.latents[torch.from_numpy(chosen)].float()
-        times = timesteps(scheduler, config.batch, noise, generator.SHIFT)
+        times = sample_timesteps(scheduler, config.batch, noise, generator.SHIFT)
         noisy = scheduler.add_noise(latents, torch.randn(latents.shape, generator=noise), times)
         at = tuple(part.to(device) for part in (noisy, times, generator.sizes(config.batch)))
         with torch.no_grad():
@@ -89,7 +89,7 @@ def train(folder: Path, config: WordingsConfig = CONFIG, seed: int = 53) -> dict
         made = text.TextEncoders(*encoders)([config.wordings.of(caption, rng) for caption in captions])
         return wording_loss(unet, wanted, made, at, config.near)
 
-    encoders = fit(encoders, loss_of, config.loop, folder / f"wordings-{key_of({'files': weights_digests()})}")
+    encoders = fit(encoders, loss_of, config.loop, folder / f"wordings-{settings_digest({'files': weights_digests()})}")
     save_file(text.to_file(*encoders), text.FILE)
     return measure()
 
@@ -100,7 +100,7 @@ def measure(each: int = 8, seed: int = 9_000_000) -> dict[str, dict[str, float]]
     steps, and in one by the few-step LoRA. each: pictures of a subject."""
     judge, slow, quick = load_judge("validation_judge"), PocketGenerator.load(), PocketGenerator.load()
     lora.merge_lora(quick.unet, FEW_STEP_LORA)
-    ways = {"many_steps": (slow, Sampling()), "one_step": (quick, FewSteps(1))}
+    ways = {"many_steps": (slow, Sampling()), "one_step": (quick, FewStepSampling(1))}
     return {
         wording: {name: _obeyed(judge, *way, wording, each, seed) for name, way in ways.items()}
         for wording in ("{}", *(f"{lead} {{}}" for lead in BEFORE[:2]), *UNSEEN)

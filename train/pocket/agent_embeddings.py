@@ -19,13 +19,13 @@ from prefgen.history import PreferencePair, UserHistory
 from prefgen.pocket.shapes import weights_path
 from train.data.agents import World, draw_pairs
 from train.data.posters import Attributes, subject_prompt
-from train.pocket.batches import draw_all
+from train.pocket.poster_batches import draw_all
 
 PAIRS = 8
 
 
 @dataclass(frozen=True)
-class EncodedAgents:
+class AgentEmbeddings:
     """Agents' utilities (N, 24) and the parts of their embeddings: sem, core and img, (N, D of the part)."""
 
     utilities: np.ndarray
@@ -46,7 +46,7 @@ def draw_history(pairs: np.ndarray, rng: np.random.Generator, name: str) -> User
     return UserHistory(tuple(PreferencePair(*two, p) for two, p in zip(images, prompts, strict=True)), name)
 
 
-def encode_agents(model: PreferenceModel, world: World, count: int, seed: int) -> EncodedAgents:
+def encode_agents(model: PreferenceModel, world: World, count: int, seed: int) -> AgentEmbeddings:
     """Draw agents and their histories from `seed`, and encode them."""
     rng = np.random.default_rng(seed)
     utilities, _ = world.sample(count, rng)
@@ -55,10 +55,10 @@ def encode_agents(model: PreferenceModel, world: World, count: int, seed: int) -
         for i in trange(count, desc="encoding agents", mininterval=10):
             embedding = extract(model, draw_history(pairs[i], rng, f"agent {i}"))
             rows.append((embedding.sem, embedding.core, embedding.img))
-    return EncodedAgents(utilities, UserParts(*(torch.stack(column) for column in zip(*rows, strict=True))))
+    return AgentEmbeddings(utilities, UserParts(*(torch.stack(column) for column in zip(*rows, strict=True))))
 
 
-def encoded_agents(folder: Path, count: int, seed: int) -> EncodedAgents:
+def load_agent_embeddings(folder: Path, count: int, seed: int) -> AgentEmbeddings:
     """The table for the shipped preference model, from `folder` where it was made before."""
     model = load_preference_model("pocket")
     # Named after what reads: the checkpoint's own fingerprint changes with its other parts too.
@@ -69,4 +69,4 @@ def encoded_agents(folder: Path, count: int, seed: int) -> EncodedAgents:
         table = encode_agents(model, World.load(), count, seed)
         save_file({"utilities": torch.from_numpy(table.utilities), **table.parts._asdict()}, path)
     state = load_file(path)
-    return EncodedAgents(state["utilities"].numpy(), UserParts(*(state[n].clone() for n in UserParts._fields)))
+    return AgentEmbeddings(state["utilities"].numpy(), UserParts(*(state[n].clone() for n in UserParts._fields)))

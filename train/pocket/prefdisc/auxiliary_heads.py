@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from prefgen.prefdisc.packing import Packed
 from train.data.agents import World
-from train.pocket.prefdisc.shapes import WIDTH
-from train.pocket.prefdisc.users import Users, shown_values
+from train.pocket.prefdisc.architecture import WIDTH
+from train.pocket.prefdisc.user_batches import UserBatch, one_hot_values
 
 # Which layer's states each reader reads. A turn first has to hold its image's values, whatever the label: asked for
 # signed values at once, the layer would have to multiply, and stayed where it began for hundreds of steps. A pair's
@@ -23,7 +23,7 @@ from train.pocket.prefdisc.users import Users, shown_values
 LAYERS = {"shown": 2, "evidence": 3, "belief": 4, "taste": 4}
 
 
-class Readers(nn.Module):
+class AuxiliaryHeads(nn.Module):
     """One linear reader for each name of `LAYERS`."""
 
     def __init__(self, world: World) -> None:
@@ -42,9 +42,9 @@ class Readers(nn.Module):
         return {name: values if name == "shown" else values[:, :, 0] for name, values in read.items()}
 
 
-def reading_losses(read: dict[str, Tensor], users: Users) -> dict[str, Tensor]:
+def auxiliary_losses(read: dict[str, Tensor], users: UserBatch) -> dict[str, Tensor]:
     """How far each reader is from what the simulator knows; without a history, of what is shown only."""
-    shown = shown_values(np.concatenate([users.history, users.targets], axis=1))
+    shown = one_hot_values(np.concatenate([users.history, users.targets], axis=1))
     losses = {"shown": F.mse_loss(read["shown"], shown.to(read["shown"].device))}
     if users.evidence.shape[1]:
         known = users.evidence.cumsum(1).softmax(-1)

@@ -1,4 +1,4 @@
-"""The ablation's four modes: what of the method is on (001 table 5)."""
+"""The four modes of the ablation: which parts of the method are used (001 table 5)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mode:
-    """prompts: turns name their prompt. contrastive: L_CP is added to L_base. tokens: preference tokens P_v stand in
-    front. With all three off it is ViPer's way: images and labels, cross-entropy, nothing else."""
+    """Parts of the method. With all of them off, the training is that of ViPer: cross-entropy on images and labels.
+
+    Attributes:
+        prompts: Whether turns contain their prompt.
+        contrastive: Whether the contrastive loss L_CP is added to L_base.
+        tokens: Whether preference tokens P_v precede the history.
+    """
 
     prompts: bool
     contrastive: bool

@@ -1,4 +1,4 @@
-"""Users as the alignment's training has them: a part of each one's embedding, and their text in CLIP text space."""
+"""Table of users for the alignment training: embedding parts and CLIP text embeddings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from prefgen.errors import EmbeddingError
 from prefgen.safefile import read_safefile, write_safefile
 
 KIND = "table of users"
-FEWEST = 8
+MIN_USERS = 8
 
 
 @dataclass(frozen=True)
 class UserTable:
-    """N users. sem (N, D), core (N, D_core); texts (N, D_text): the CLIP text embedding of what each likes.
+    """Embeddings and texts of N users.
 
-    likes (N, A): for each of A attributes, the number of the value each user likes best; (N, 0) where nobody knows.
+    Attributes:
+        sem: The `sem` part of the embeddings, (N, D).
+        core: The `core` part of the embeddings, (N, D_core).
+        texts: CLIP text embedding of what each user likes, (N, D_text).
+        likes: Index of each user's favourite value of A attributes, (N, A). (N, 0) if attributes are unknown.
     """
 
     sem: Tensor
@@ -29,27 +33,31 @@ class UserTable:
 
     def __post_init__(self) -> None:
         lengths = {len(part) for part in (self.sem, self.core, self.texts, self.likes)}
-        if len(lengths) > 1 or min(lengths) < FEWEST:
+        if len(lengths) > 1 or min(lengths) < MIN_USERS:
             raise EmbeddingError(
-                f"The table has columns of {sorted(lengths)} users, expected one length of {FEWEST} at least: "
-                "make the table anew, from more users."
+                f"The columns of the user table have {sorted(lengths)} rows; expected one length of at least "
+                f"{MIN_USERS}. Use more users."
             )
         for name in ("sem", "core", "texts"):
             if not torch.isfinite(getattr(self, name)).all():
-                raise EmbeddingError(f"The table's {name} holds NaN or infinity: encode the users anew.")
+                raise EmbeddingError(f"{name} of the user table contains NaN or infinity. Encode the users again.")
 
     def __len__(self) -> int:
         return len(self.sem)
 
     def to(self, device: torch.device | str) -> UserTable:
-        """The same on another device."""
+        """Return a copy on a device."""
         return UserTable(*(part.to(device) for part in (self.sem, self.core, self.texts, self.likes)))
 
     def save(self, path: Path) -> None:
-        """Write the table, so that trainings of several objectives encode its users once."""
+        """Write the table to a file, so that several trainings can share it."""
         write_safefile(path, KIND, {}, vars(self))
 
     @classmethod
     def load(cls, path: Path) -> UserTable:
-        """Read what `save` wrote. Raises CheckpointError for a file that is no such table."""
+        """Read a table written by `save`.
+
+        Raises:
+            CheckpointError: The file is not a user table.
+        """
         return cls(**read_safefile(path, KIND).tensors)

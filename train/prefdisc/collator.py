@@ -1,0 +1,49 @@
+"""Collates trials into packed batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from prefgen.prefdisc.packing import Target, pack
+from prefgen.prefdisc.template import Turns
+from train.prefdisc.feature_cache import FeatureCache
+from train.prefdisc.images import read_resized_image
+from train.prefdisc.trials import Trial
+
+
+class Collator:
+    """Collates trials into a batch.
+
+    Args:
+        turns: Tokenised template of the turns.
+        size: Side of the square images in pixels.
+        cache: Cached image features. Without a cache, images are decoded.
+    """
+
+    def __init__(self, turns: Turns, size: int, cache: FeatureCache | None = None) -> None:
+        self.turns = turns
+        self.size = size
+        self.cache = cache
+
+    def __call__(self, trials: Sequence[Trial]) -> dict[str, Any]:
+        """Return a batch.
+
+        Returns:
+            "packed": the packed token sequences. "counts": the number of images of each sequence. "images"
+            (N, 3, size, size) or "features" (N, latents, D): the images of all sequences, in their order.
+        """
+        packed = pack(
+            self.turns,
+            [[pair.prompt for pair in trial.history] for trial in trials],
+            [[Target(len(trial.history), trial.target.prompt)] for trial in trials],
+        )
+        counts = tuple(2 * len(trial.history) + 2 for trial in trials)
+        files = [file for trial in trials for pair in (*trial.history, trial.target) for file in pair.images]
+        if self.cache is not None:
+            return {"packed": packed, "counts": counts, "features": self.cache.rows(files)}
+        # An image is often in two histories of one user.
+        images = {file: read_resized_image(file, self.size) for file in dict.fromkeys(files)}
+        return {"packed": packed, "counts": counts, "images": torch.stack([images[file] for file in files])}

@@ -1,0 +1,54 @@
+"""Selects the layers of `sem` and `core` from the probes' accuracy by layer.
+
+PrefGen uses the top 4 of 32 layers for `sem` and layers 8 to 20 for `core`, where its probes are best. It does not give
+a threshold. Our rule takes neighbours of the best layer that are within a margin of it. `core` separates users (the
+inter-user probe). `sem` separates liked from disliked images (the intra-user probe), in higher layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from train.evaluate.statistics import Estimate
+from train.probe.linear_probe import LayerAccuracy
+
+SEM_SHARE, CORE_SHARE = 4 / 32, 13 / 32
+"""Maximum share of the layers (PrefGen: 4 and 13 of 32)."""
+
+
+def select_layers(accuracy: LayerAccuracy) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the layers of sem and of core. 1 is the output of the first layer, as in `PrefDiscSpec`."""
+    layers = len(accuracy.inter) - 1
+    sem = _best_neighbours(accuracy.intra, max(1, round(SEM_SHARE * layers)), prefer_higher=True)
+    core = _best_neighbours(accuracy.inter, max(1, round(CORE_SHARE * layers)))
+    return sem, core
+
+
+def default_layers(layers: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return PrefGen's layers, scaled to a number of layers. For 32 these are the top 4, and 8 to 20."""
+    sem = max(1, round(SEM_SHARE * layers))
+    first, last = max(1, round(layers * 8 / 32)), max(1, round(layers * 20 / 32))
+    return tuple(range(layers - sem + 1, layers + 1)), tuple(range(first, last + 1))
+
+
+def _best_neighbours(estimates: Sequence[Estimate], max_count: int, prefer_higher: bool = False) -> tuple[int, ...]:
+    """Select the best layer and neighbours that are within half the width of its 95 % interval.
+
+    Args:
+        estimates: Accuracy by layer. Index 0 is the embedding, which is never selected.
+        max_count: Maximum number of layers.
+        prefer_higher: Whether to start from the highest layer within the margin instead of the best one.
+    """
+    values = [estimate.value for estimate in estimates]
+    layers = range(1, len(values))
+    best = max(layers, key=lambda i: values[i])
+    minimum = values[best] - (estimates[best].high - estimates[best].low) / 2
+    if prefer_higher:
+        best = max(i for i in layers if values[i] >= minimum)
+    selected = [best]
+    while len(selected) < max_count:
+        neighbours = [i for i in (min(selected) - 1, max(selected) + 1) if i in layers and values[i] >= minimum]
+        if not neighbours:
+            break
+        selected.append(max(neighbours, key=lambda i: values[i]))
+    return tuple(sorted(selected))
