@@ -1,1 +1,1 @@
-"""What a training of PrefDisc needs, by arithmetic on the base's shapes: nothing is downloaded, nothing computed."""
+"""Estimates the memory and compute of a PrefDisc training from the base model's shapes. Nothing is downloaded."""

@@ -1,10 +1,10 @@
-"""What the training of PrefDisc on Idefics2-8B needs on so many GPUs: GiB of each and hours.
+"""Estimates GPU memory and hours of a PrefDisc training on Idefics2-8B.
 
     make python ARGS="-m train.needs --gpus 1 8 64"
 
-GiB and FLOPs are arithmetic on the base's shapes. Hours come from measured seconds alone: give those of one forward and
-backward pass on your card (--seconds, --second-stage, --card). Without, they are "not measured"; --reached shows what
-they would be at so many TFLOP/s, and says that it is assumed. The last line is one JSON object.
+Memory and FLOPs are computed from the base model's shapes. Hours need the measured seconds of one forward and backward
+pass on your card (--seconds, --second-stage, --card); without them they are "not measured". --reached adds the hours
+for an assumed throughput in TFLOP/s. The last line of the output is one JSON object.
 """
 
 from __future__ import annotations
@@ -21,43 +21,41 @@ from train.settings import SettingsError
 
 
 def main(argv: list[str] | None = None) -> dict:
-    """The command."""
+    """Run the command and return its JSON object."""
     parser = argparse.ArgumentParser(prog="python -m train.needs", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="idefics2_8b_1gpu", help="a training configuration (train.prefdisc's)")
-    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--config", default="idefics2_8b_1gpu", help="settings of train.prefdisc")
+    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64], help="numbers of GPUs")
     parser.add_argument(
-        "--seconds", type=_positive, help="measured, of a forward and backward of per_device pairs, stage 1"
+        "--seconds", type=_positive, help="measured seconds of a forward and backward pass of per_device pairs, stage 1"
     )
-    parser.add_argument("--second-stage", type=_positive, help="and of stage 2")
-    parser.add_argument("--card", default="", help="on which card that was measured")
-    parser.add_argument("--reached", type=_positive, help="TFLOP/s that a GPU is assumed to reach, for the last column")
-    parser.add_argument("--document", type=Path, help="a Markdown file whose section 'needs' is written anew")
-    given = parser.parse_args(argv)
-    measured = (given.seconds, given.second_stage, given.card)
+    parser.add_argument("--second-stage", type=_positive, help="measured seconds of the same pass in stage 2")
+    parser.add_argument("--card", default="", help="name of the measured card")
+    parser.add_argument("--reached", type=_positive, help="assumed TFLOP/s of a GPU, for the last column")
+    parser.add_argument("--document", type=Path, help="Markdown file whose section 'needs' is replaced")
+    args = parser.parse_args(argv)
+    measured = (args.seconds, args.second_stage, args.card)
     if any(measured) != all(measured):
-        parser.error("--seconds, --second-stage and --card belong together: both stages' seconds, and the card's name")
+        parser.error("--seconds, --second-stage and --card need each other; pass all of them, or none")
     try:
-        config = load_config(given.config)
+        config = load_config(args.config)
     except SettingsError as error:
         parser.error(str(error))
-    if any(count < 1 or config.batch % count for count in given.gpus):
-        parser.error(
-            f"--gpus {given.gpus}, expected divisors of the batch, {config.batch} pairs: it is shared out equally"
-        )
-    found = compute_needs(config, given.gpus, measured[:2] if all(measured) else None, given.card, given.reached)
-    text, told = markdown(found), to_json(found)
-    if given.document:
-        known = given.document.read_text(encoding="utf-8") if given.document.exists() else ""
-        given.document.write_text(replace_section(known, "needs", text), encoding="utf-8")
+    if any(count < 1 or config.batch % count for count in args.gpus):
+        parser.error(f"--gpus is {args.gpus}; expected divisors of the batch of {config.batch} pairs")
+    estimate = compute_needs(config, args.gpus, measured[:2] if all(measured) else None, args.card, args.reached)
+    text, values = markdown(estimate), to_json(estimate)
+    if args.document:
+        document = args.document.read_text(encoding="utf-8") if args.document.exists() else ""
+        args.document.write_text(replace_section(document, "needs", text), encoding="utf-8")
     print(text)
-    print(json.dumps(told))
-    return told
+    print(json.dumps(values))
+    return values
 
 
 def _positive(text: str) -> float:
     number = float(text)
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} was given, expected a number above 0")
+        raise argparse.ArgumentTypeError(f"the value is {text}; expected a finite number above 0")
     return number
 
 

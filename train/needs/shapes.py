@@ -1,4 +1,4 @@
-"""The published base's shapes, and the learner that a configuration makes of a base, without memory for weights."""
+"""Shapes of Idefics2-8B, and a base model with a LoRA that has shapes but no weights."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ IDEFICS2_8B: dict[str, Any] = {
         "pad_token_id": 0,
     },
 }
-"""HuggingFaceM4/idefics2-8b's, as its configuration file has them."""
+"""Shapes from the configuration file of HuggingFaceM4/idefics2-8b."""
 
 
 def build_meta_model(shapes: dict[str, Any], config: RunConfig) -> nn.Module:
-    """The base with the run's LoRA, on torch's meta device: shapes and dtypes, no numbers."""
+    """Build the base model with the run's LoRA on torch's meta device, which keeps shapes and dtypes only."""
     from transformers import Idefics2Config, Idefics2ForConditionalGeneration
 
     with torch.device("meta"):

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.prefgen import tiny
 from train.needs.__main__ import main
-from train.needs.cost_model import LEARNT_BYTES, Forward, count_forward_flops, estimate_memory, trial_size
+from train.needs.cost_model import TRAINABLE_BYTES, Forward, count_forward_flops, estimate_memory, trial_size
 from train.needs.shapes import IDEFICS2_8B, build_meta_model
 from train.prefdisc.config import load_config
 
@@ -36,16 +36,16 @@ def test_a_forward_pass_costs_what_torch_counts():
         base.lm_head(states[:, -2:])
     text = counted.get_total_flops()
     ours = count_forward_flops(base, trial)
-    assert ours.sight * images / trial.images == sight
+    assert ours.vision * images / trial.images == sight
     # The counter takes the rotary positions' small products too.
     assert ours.text == pytest.approx(text, rel=0.01)
 
 
 def test_a_step_is_passes_of_the_forward():
-    forward = Forward(sight=10.0, text=100.0)
-    assert forward.of_stage(1, recomputed=True) == 330
-    assert forward.of_stage(1, recomputed=False) == 220
-    assert forward.of_stage(2, recomputed=True) == 310, "P_v's gradient does not reach the tower"
+    forward = Forward(vision=10.0, text=100.0)
+    assert forward.step_flops(1, recompute=True) == 330
+    assert forward.step_flops(1, recompute=False) == 220
+    assert forward.step_flops(2, recompute=True) == 310, "P_v's gradient does not reach the tower"
 
 
 def test_bytes_of_what_learns_and_of_what_is_frozen():
@@ -60,10 +60,10 @@ def test_bytes_of_what_learns_and_of_what_is_frozen():
     assert whole.frozen == 2 * frozen
     assert 0.25 < four.frozen / whole.frozen < 0.4, "tower, vocabulary and norms stay whole"
     learnt = sum(p.numel() for p in base.parameters() if p.requires_grad)
-    assert whole.learnt == LEARNT_BYTES * learnt
+    assert whole.trainable == TRAINABLE_BYTES * learnt
     pieces = estimate_memory(base, trial, 2, quantised=False, shards=8)
     assert whole.frozen / 8 < pieces.frozen < whole.frozen / 8 + 1e9, "an eighth and a layer"
-    assert estimate_memory(base, trial, 1, quantised=True).kept == four.kept / 2
+    assert estimate_memory(base, trial, 1, quantised=True).checkpoints == four.checkpoints / 2
 
 
 def test_hours_are_measured_or_not_given(tmp_path, capsys):
