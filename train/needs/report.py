@@ -155,7 +155,8 @@ def markdown(needs: Needs) -> str:
         [
             f"- Parameters: {needs.frozen / 1e9:.2f} billion frozen, {needs.trainable / 1e6:.1f} million trained in "
             "stage 1.",
-            f"- A trial: {trial.images} images of {trial.patches:,} patches, {trial.tokens:,} tokens ({TURN_TOKENS} a turn).",
+            f"- A trial: {trial.images} images of {trial.patches:,} patches, {trial.tokens:,} tokens ({TURN_TOKENS} a "
+            "turn).",
             f"- Forward pass of a trial: {needs.forward.vision / TERA:.0f} TFLOP for images, "
             f"{needs.forward.text / TERA:.0f} for text. With the backward pass: {needs.step(1) / TERA:.0f} TFLOP in "
             f"stage 1, {needs.step(2) / TERA:.0f} in stage 2.",
