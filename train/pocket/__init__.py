@@ -1,1 +1,1 @@
-"""Trains the pocket models: `python -m train.pocket` makes every weight file that `prefgen/pocket` ships."""
+"""Trains the pocket models. `python -m train.pocket` creates every weight file in `prefgen/pocket`."""

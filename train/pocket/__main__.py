@@ -1,6 +1,8 @@
-"""`python -m train.pocket [part ...]`: train the pocket models, in order, resuming what was begun.
+"""Trains the pocket models in order, and resumes interrupted parts.
 
-Every part writes its weights into `prefgen/pocket` (the judges into `train/evaluate`) and prints its figures as one
+    python -m train.pocket [part ...]
+
+Every part writes its weights into `prefgen/pocket` (the judges into `train/evaluate`) and prints its metrics as one
 JSON line.
 """
 
@@ -12,8 +14,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-# Each part needs those before it: latents need the VAE, captions CLIP, wordings and few steps the generator, paintings
-# few steps, embeddings PrefDisc with all it learns later, the adapter all but these.
+# The order matters: latents need the VAE, captions need CLIP, "wordings" and "few_step" need the generator, "painted"
+# needs "few_step", embeddings need all PrefDisc parts, and the adapter needs everything before it.
 PARTS = (
     "people",
     "judge",
@@ -32,7 +34,7 @@ PARTS = (
     "adapter",
 )
 ASIDE = ("adapter_for_choosing",)
-"""Parts that are trained where they are named alone: nothing that is shipped needs them."""
+"""Parts that are trained only when they are named. No shipped file needs them."""
 MODULES = {
     "wordings": "prompt_wordings",
     "painted": "prefdisc.generated_posters",
@@ -42,7 +44,7 @@ MODULES = {
 
 
 def trainer(part: str) -> Callable[[Path], object]:
-    """The function that trains a part, given the folder for states and logs."""
+    """Return the function that trains a part, given the folder of states and logs."""
     if part in ("judge", "validation_judge"):
         from train.pocket import judge
 
@@ -65,13 +67,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS + ASIDE)}; none: all but the last"
+        "parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS + ASIDE)} (default: all but the last)"
     )
-    parser.add_argument("--folder", type=Path, default=Path("out/pocket"), help="where states and logs are kept")
+    parser.add_argument("--folder", type=Path, default=Path("out/pocket"), help="folder of states and logs")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - {*PARTS, *ASIDE}
     if unknown:
-        parser.error(f"no part is called {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS + ASIDE)}")
+        parser.error(f"the part is {', '.join(sorted(unknown))}; expected any of {', '.join(PARTS + ASIDE)}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for part in arguments.parts or PARTS:
         print(json.dumps({part: trainer(part)(arguments.folder)}))

@@ -1,9 +1,9 @@
-"""The pocket's shipped adapter: words for what a taste can decide, and the votes of user embeddings for them.
+"""Trains the shipped pocket adapter: a codebook of taste attributes, and logits from user embeddings.
 
-The words come first, and know no user: a word for every value of every attribute of taste, learnt so that the frozen
-UNet, given the subject in the prompt and the words beside it, predicts what it predicts for a caption that names
-everything (context distillation). Votes are the ridge regression from embeddings to utilities. Both are a default ours;
-PrefGen trains its projections by the diffusion loss.
+The codebook is trained first, without users. It has one entry for every value of every taste attribute. With the
+subject in the prompt and the entries as user tokens, the frozen UNet learns to predict what it predicts for a full
+caption (context distillation). The logits are a ridge regression from embeddings to utilities. Both choices are ours;
+PrefGen trains its projections with the diffusion loss.
 """
 
 from __future__ import annotations
@@ -62,10 +62,15 @@ def train(
     held_back: tuple[str, ...] = HELD_OUT_SUBJECTS,
     strength: float = STRENGTH,
 ) -> None:
-    """Learn words and votes, and put the adapter into a checkpoint that has the alignment: the shipped one, or `out`.
+    """Train the codebook, fit the logits, and write the adapter into a checkpoint that has an alignment.
 
-    held_back: the subjects that words are not learnt with. A training by which settings are chosen leaves out those of
-    the choice as well. strength: what the written adapter's 1 is of the trained one's.
+    Args:
+        folder: Folder of states and caches.
+        config: Length and optimiser of the codebook training.
+        seed: Random seed.
+        out: The checkpoint.
+        held_back: Subjects that the codebook is not trained with.
+        strength: Strength of the trained adapter that becomes strength 1 of the written one.
     """
     torch.manual_seed(seed)
     agents = load_agent_embeddings(folder, AGENTS, seed)
@@ -80,8 +85,11 @@ def train(
 
 
 def train_for_choosing(folder: Path) -> str:
-    """The checkpoint by which odds and strength are chosen: its words have not seen the things of the choice either,
-    and its 1 is the strength as trained. Give it to `train.evaluate.generation.strength`."""
+    """Train the adapter that odds and strength are selected with, and return its checkpoint.
+
+    Its codebook is trained without the validation subjects, and its strength is not rescaled. Pass the checkpoint to
+    `train.evaluate.generation.strength`.
+    """
     out = folder / "adapter_for_choosing.safetensors"
     copyfile(FILE, out)
     train(folder, out=out, held_back=(*HELD_OUT_SUBJECTS, *VALIDATION_SUBJECTS), strength=1.0)
@@ -89,7 +97,7 @@ def train_for_choosing(folder: Path) -> str:
 
 
 def config_for(agents: AgentEmbeddings) -> AdapterConfig:
-    """The pocket adapter's shapes: a place for each attribute of taste, all parts vote."""
+    """Return the shapes of the pocket adapter: a codebook position for each taste attribute, logits from all parts."""
     sem, core, img = (part.shape[-1] for part in agents.parts)
     return AdapterConfig(
         *(sem, core, img, CLIP_G.hidden, UNET.context_dim),
@@ -101,8 +109,10 @@ def config_for(agents: AgentEmbeddings) -> AdapterConfig:
 
 
 def train_codebook(folder: Path, config: LoopConfig, seed: int, held_back: tuple[str, ...]) -> PreferenceAdapter:
-    """An adapter whose "embedding" is the choice itself, (B, W) ones and zeros: its table, norm, keys and values are
-    learnt from posters with random values."""
+    """Train the codebook, keys and values on posters with random attributes.
+
+    The "embedding" of this adapter is the one-hot choice itself, (B, W).
+    """
     pool, encode = latent_pool(folder).without(held_back), text.load()
     unet, known = speed_up_bfloat16(generator.load()), text.CachedTextEncoders(encode)
     adapter = initialise_codebook(unet, encode)
@@ -124,7 +134,7 @@ def train_codebook(folder: Path, config: LoopConfig, seed: int, held_back: tuple
 
 @torch.no_grad()
 def initialise_codebook(unet: UNet2DConditionModel, encode: text.TextEncoders) -> PreferenceAdapter:
-    """Words begin as the text states of their values, and keys and values as the text's: as what the UNet reads."""
+    """Initialise codebook entries with the text states of their values, and keys and values with the text's."""
     count = sum(SIZES)
     shapes = {"core_dim": count, "sem_tokens": 0, "core_tokens": len(SIZES), "img_tokens": 0}
     adapter = PreferenceAdapter(
@@ -148,7 +158,7 @@ def initialise_codebook(unet: UNet2DConditionModel, encode: text.TextEncoders) -
 
 @torch.no_grad()
 def align_parts(adapter: PreferenceAdapter, parts: UserParts) -> dict[str, Tensor]:
-    """What votes are made of: the parts, sem in text space."""
+    """Return the inputs of the logits: the embedding parts, with sem mapped into text space."""
     return {"sem": adapter.alignment(parts.sem), "core": parts.core, "img": parts.img}
 
 
@@ -165,7 +175,7 @@ def fit_votes(choice: WordChoice, parts: dict[str, Tensor], wanted: Tensor) -> N
 
 @torch.no_grad()
 def scale_values(adapter: PreferenceAdapter, strength: float) -> PreferenceAdapter:
-    """Itself, every value scaled: the branch is linear in its values, and its 1 is then what `strength` was."""
+    """Scale all values in place. The branch is linear in them, so strength 1 then has the effect of `strength`."""
     for block in adapter.blocks.values():
         block.to_v.weight.mul_(strength)
     return adapter

@@ -1,4 +1,4 @@
-"""A table of agents with the user embeddings of their histories: made once, read at every step."""
+"""Embeddings of simulated users (agents), cached in a file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAIRS = 8
 
 @dataclass(frozen=True)
 class AgentEmbeddings:
-    """Agents' utilities (N, 24) and the parts of their embeddings: sem, core and img, (N, D of the part)."""
+    """Utilities of N agents, (N, 24), and the parts of their embeddings, each (N, D of the part)."""
 
     utilities: np.ndarray
     parts: UserParts
@@ -35,19 +35,19 @@ class AgentEmbeddings:
         return len(self.utilities)
 
     def users(self, rows: Tensor) -> UserParts:
-        """The embeddings of some agents."""
+        """Return the embeddings of some agents."""
         return UserParts(*(part[rows] for part in self.parts))
 
 
 def draw_history(pairs: np.ndarray, rng: np.random.Generator, name: str) -> UserHistory:
-    """Draw the posters of one agent's pairs, attribute indices (n, 2, 6), liked first."""
+    """Draw the posters of an agent's history from attribute indices (n, 2, 6), liked first."""
     images = draw_all(pairs.reshape(-1, 6), rng).unflatten(0, (len(pairs), 2))
     prompts = [subject_prompt(Attributes.from_indices(pair[0])) for pair in pairs]
     return UserHistory(tuple(PreferencePair(*two, p) for two, p in zip(images, prompts, strict=True)), name)
 
 
 def encode_agents(model: PreferenceModel, world: World, count: int, seed: int) -> AgentEmbeddings:
-    """Draw agents and their histories from `seed`, and encode them."""
+    """Sample agents with histories, and encode them."""
     rng = np.random.default_rng(seed)
     utilities, _ = world.sample(count, rng)
     pairs, rows = draw_pairs(world, utilities, PAIRS, rng), []
@@ -59,9 +59,9 @@ def encode_agents(model: PreferenceModel, world: World, count: int, seed: int) -
 
 
 def load_agent_embeddings(folder: Path, count: int, seed: int) -> AgentEmbeddings:
-    """The table for the shipped preference model, from `folder` where it was made before."""
+    """Load the agents' embeddings of the shipped preference model from the cache in `folder`, or compute them."""
     model = load_preference_model("pocket")
-    # Named after what reads: the checkpoint's own fingerprint changes with its other parts too.
+    # The cache key covers only the encoder. The checkpoint's own fingerprint also changes with its other parts.
     read_by = hashlib.sha256(f"{model.reading} {model.spec.revision}".encode())
     read_by.update(weights_path("clip_vision").read_bytes())
     path = folder / f"agents-{read_by.hexdigest()[:12]}-{seed}-{count}.safetensors"

@@ -1,4 +1,4 @@
-"""The pocket's alignment: its users, for `train.align`, which trains it."""
+"""Trains the pocket alignment on simulated users."""
 
 from __future__ import annotations
 
@@ -37,8 +37,16 @@ def train(
     objective: str = "mmd",
     out: Path = FILE,
 ) -> dict[str, float]:
-    """Train, put the alignment into the shipped checkpoint or `out`; returns how well it finds held-out users' own
-    attributes. objective: another for the ablation."""
+    """Train the alignment, write it into a checkpoint, and return the metrics of held-out users.
+
+    Args:
+        folder: Folder of states and logs.
+        config: Length and optimiser.
+        seed: Random seed.
+        users: Number of simulated users.
+        objective: "mmd", or another objective for the ablation.
+        out: The checkpoint.
+    """
     torch.manual_seed(seed)
     table = embedded_users(load_preference_model("pocket").prefdisc, World.load(), users, seed)
     alignment, found = train_alignment(table, AlignConfig(config, objective=objective, seed=seed), folder / "align")
@@ -49,8 +57,7 @@ def train(
 
 @torch.no_grad()
 def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> UserTable:
-    """Fresh users after eight pairs, the text embedding of what each likes best, and what that is: the index of the
-    favourite value of each taste attribute."""
+    """Sample users, and return their embeddings after eight pairs, text embeddings and favourite attribute values."""
     posters = encode_posters(prefdisc, *draw_posters(POSTERS, seed, "train"), views=0)
     rng, sem, core, best = np.random.default_rng(seed), [], [], []
     for _ in range(0, count, AT_ONCE):
@@ -68,5 +75,5 @@ def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> U
 
 
 def favourites(best: Sequence[int]) -> str:
-    """Favourite values, by index, as a caption: "over the sea, neon colours, striped sky, centred, flat"."""
+    """Return favourite values, given by index, as a caption such as "over the sea, neon colours, centred, flat"."""
     return ", ".join(list(ATTRIBUTES[name].values())[value] for name, value in zip(TASTE, best, strict=True))

@@ -1,8 +1,7 @@
-"""Makes a diffusers UNet quick under bfloat16 autocast on a processor.
+"""Speeds up a diffusers UNet under bfloat16 autocast on a CPU.
 
-There, the fused attention kernel and group normalisation are slower in bfloat16 than in full precision (measured: a
-step of the pocket UNet .82 s, .84 s in full precision). Attention written out and normalisation in full precision make
-it .50 s.
+On a CPU, fused attention and group normalisation are slower in bfloat16 than in float32: a step of the pocket UNet took
+0.82 s, against 0.84 s in float32. With unfused attention and float32 normalisation it takes 0.50 s.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class FullPrecisionGroupNorm(nn.GroupNorm):
 
 
 def speed_up_bfloat16(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Change how a UNet computes, in place, not what: its state dict and its function stay."""
+    """Replace attention processors and normalisation layers, in place. State dict and outputs stay the same."""
     unet.set_attn_processor(AttnProcessor())
     for module in list(unet.modules()):
         for name, child in module.named_children():

@@ -1,4 +1,4 @@
-"""What the adapter's trainings say of posters: a prompt, and a caption that tells the UNet what the taste is to add."""
+"""Samples prompts and full captions of posters for the adapter trainings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLENDED_SUBJECT_SHARE = 0.5  # share of captions whose subject is between two
 
 
 def sample_named_attributes(rng: np.random.Generator) -> tuple[str, ...]:
-    """What a prompt names: mostly the subject alone, since what the words leave open is what a taste can decide."""
+    """Sample the attributes that a prompt names. Mostly it names only the subject and leaves the rest to the taste."""
     more = rng.random() < NAMES_MORE_SHARE
     return ("subject", *(name for name in TASTE if more and rng.random() < 0.5))
 

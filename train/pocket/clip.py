@@ -1,4 +1,4 @@
-"""Trains the pocket CLIP: SDXL's two text encoders and an image tower, contrastively, on captioned posters."""
+"""Trains the pocket CLIP on captioned posters: SDXL's two text encoders and an image encoder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from train.pocket.poster_batches import drawn_batch, soften
 
 CONFIG = LoopConfig(steps=2000, learning_rate=1.2e-3, ema=0.995, bfloat16=True)
 BATCH, LENGTH = 64, 32  # captions here are shorter than 32 tokens, and attention is causal: the rest changes nothing
-# Words no caption knows, so that the "unknown" row learns to mean nothing in particular.
+# Words outside the vocabulary, so that the "unknown" row learns to carry no meaning.
 _FILLERS = ("beautiful", "my", "favourite", "art", "best", "nice", "illustration", "detailed")
 VISION_FILE = FOLDER / "clip_vision.safetensors"
 VISION = {
@@ -37,7 +37,7 @@ VISION = {
 
 
 class PocketCLIP(nn.Module):
-    """Both text towers against one image tower, and attribute heads that speed the image tower's first minutes."""
+    """Two text encoders and an image encoder, with attribute heads that speed up the first minutes of training."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ class PocketCLIP(nn.Module):
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's symmetric cross entropy over a batch (Radford et al. 2021). Embeddings (B, D), not normalised."""
+    """Return CLIP's symmetric cross-entropy over a batch (Radford et al. 2021). Embeddings are (B, D), unnormalised."""
     logits = F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T * scale.exp().clamp(max=100)
     labels = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
@@ -63,7 +63,7 @@ def _caption(row: np.ndarray, rng: np.random.Generator) -> str:
 
 
 def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 31) -> dict[str, float]:
-    """Train, write text_encoders.safetensors and clip_vision.safetensors, return zero-shot accuracies."""
+    """Train, write text_encoders.safetensors and clip_vision.safetensors, and return zero-shot accuracies."""
     torch.manual_seed(seed)
     model = PocketCLIP()
 
@@ -87,13 +87,13 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 31) -> dict[str
 
 
 def save_vision(tower: CLIPVisionModelWithProjection) -> None:
-    """Write clip_vision.safetensors, in half precision, its configuration in the metadata."""
+    """Write clip_vision.safetensors in half precision, with the configuration in its metadata."""
     state = {k: v.half().contiguous() for k, v in tower.state_dict().items() if "position_ids" not in k}
     save_file(state, VISION_FILE, metadata={"config": json.dumps(VISION)})
 
 
 def load_vision() -> CLIPVisionModelWithProjection:
-    """The shipped image tower, frozen. Pixels are scaled to [-1, 1]."""
+    """Load the shipped image encoder, frozen. It expects pixels in [-1, 1]."""
     return load_image_tower(VISION_FILE).model.requires_grad_(False).eval()
 
 
@@ -103,13 +103,13 @@ def _text_encoders() -> text.TextEncoders:
 
 
 def encode_text(captions: list[str]) -> Tensor:
-    """Pooled clip_g embeddings of captions, (B, 128), not normalised: the space that `sem` is aligned to."""
+    """Return pooled CLIP-G embeddings of captions, (B, 128), unnormalised. `sem` is aligned to this space."""
     return _text_encoders()(captions)[1]
 
 
 @torch.no_grad()
 def zero_shot(seed: int = 92, count: int = 512) -> dict[str, float]:
-    """Accuracy of naming each attribute of fresh drawings by the nearest phrase."""
+    """Return the zero-shot accuracy by attribute on newly drawn posters."""
     images, indices = drawn_batch(count, seed, 0)
     seen = F.normalize(load_vision()(images * 2 - 1).image_embeds, dim=-1)
     scores = {}

@@ -1,4 +1,4 @@
-"""Trains the pocket VAE's decoder on, with the encoder locked: latents stay what the generator has learned."""
+"""Continues the training of the pocket VAE's decoder with a frozen encoder, so that latents do not change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH, CROP = 6, 64
 
 
 class Decoder(nn.Module):
-    """The part that is trained."""
+    """The trainable decoder of a VAE."""
 
     def __init__(self, whole: nn.Module):
         super().__init__()
@@ -29,7 +29,7 @@ class Decoder(nn.Module):
 
 
 def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 22) -> dict[str, float]:
-    """Train, write vae.safetensors with the new decoder, return the reconstruction's PSNR in dB."""
+    """Train, write vae.safetensors with the new decoder, and return the PSNR of reconstructions in dB."""
     torch.manual_seed(seed)
     whole = vae.load()
 

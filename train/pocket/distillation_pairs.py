@@ -1,6 +1,6 @@
-"""What the pocket generator makes of a noise and a caption: the pairs that a few-step student learns from.
+"""Pairs of noise and generated latents that train the few-step student.
 
-Painted once, in the generator's own many steps and with its guidance, and kept: a run that was killed goes on.
+The teacher samples them once, with many steps and guidance. They are cached, so an interrupted run can resume.
 """
 
 from __future__ import annotations
@@ -21,13 +21,19 @@ from train.pocket.generator import training_caption
 from train.pocket.sampling import PocketGenerator, Sampling, seed_noise
 
 SHARD = 64
-"""Pairs in one forward and in one file."""
+"""Number of pairs in one batch and one file."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """latents (N, 4, 12, 12): what the teacher makes of the noise of `seeds` (N,) and a caption. indices (N, 6): the
-    attributes that the caption was drawn from."""
+    """Latents of the teacher with their noise seeds and captions.
+
+    Attributes:
+        latents: Latents that the teacher generates, (N, 4, 12, 12).
+        seeds: Seeds of the noise.
+        captions: Captions of the latents.
+        indices: Attribute indices that the captions were created from, (N, 6).
+    """
 
     latents: Tensor
     seeds: tuple[int, ...]
@@ -38,7 +44,7 @@ class Pairs:
         return len(self.seeds)
 
     def noise(self, rows: np.ndarray) -> Tensor:
-        """The noise of some, (n, 4, 12, 12)."""
+        """Return the noise of some pairs, (n, 4, 12, 12)."""
         return seed_noise([self.seeds[i] for i in rows])
 
 
@@ -72,7 +78,7 @@ def teacher_pairs(
 
 @torch.no_grad()
 def paint_latents(teacher: PocketGenerator, sampling: Sampling, captions: list[str], seeds: list[int]) -> Tensor:
-    """Latents (B, 4, 12, 12) of these captions from these seeds' noise, in bfloat16's speed, on the CPU."""
-    speed_up_bfloat16(teacher.unet)  # changes nothing where it has been done
+    """Generate latents (B, 4, 12, 12) of captions from seeded noise in bfloat16, and return them on the CPU."""
+    speed_up_bfloat16(teacher.unet)  # repeated calls change nothing
     with torch.autocast(teacher.unet.device.type, torch.bfloat16):
         return teacher.sampler(captions, sampling)(seed_noise(seeds)).float().cpu()

@@ -1,9 +1,8 @@
-"""Distils the pocket generator, guidance folded in, into a LoRA that paints in one step, or in up to four.
+"""Distils the pocket generator, including its guidance, into a LoRA for one to four sampling steps.
 
-The teacher's map from noise to picture, many steps with guidance, is kept as pairs. The student learns to go all the
-way at once (Luhman & Luhman 2021, arXiv 2101.02388), from where core's samplers begin: pure noise at the schedule's
-last time. For further steps it learns to go on from where it got itself, on its own Euler path at the noise levels of
-core's `simple` scheduler, to the same end (default ours).
+The teacher's outputs (many steps with guidance) are cached as pairs of noise and latents. The student learns to predict
+the latents in one step (Luhman & Luhman 2021, arXiv 2101.02388) from pure noise, where ComfyUI's samplers start. For
+further steps it learns to continue from its own Euler path at the sigmas of the `simple` scheduler; this is our choice.
 """
 
 from __future__ import annotations
@@ -45,13 +44,17 @@ LOOP = LoopConfig(
 
 @dataclass(frozen=True)
 class FewStepConfig:
-    """How the LoRA is distilled. Defaults ours.
+    """Settings of the distillation. The defaults are ours.
 
     Attributes:
-        pairs: of the teacher, to learn from. held_out: further ones, to measure on. Multiples of `SHARD`.
-        rank: of the LoRA, in every layer.
-        batch: pairs a step. again: the share of them that also learn a further step.
-        huber: where the loss turns from square to linear, as in LCM's training: squares blur edges.
+        pairs: Number of training pairs of the teacher, a multiple of `SHARD`.
+        held_out: Number of pairs for evaluation, a multiple of `SHARD`.
+        rank: Rank of the LoRA in every layer.
+        batch: Pairs in a step.
+        again: Share of the pairs that also train a further step.
+        huber: Distance at which the loss changes from quadratic to linear, as in LCM. A quadratic loss blurs edges.
+        teacher: Sampler settings of the teacher.
+        loop: Length and optimiser.
     """
 
     pairs: int = 4096
@@ -68,9 +71,9 @@ CONFIG = FewStepConfig()
 
 
 def train(folder: Path, config: FewStepConfig = CONFIG, seed: int = 71, out: Path = FEW_STEP_LORA) -> dict:
-    """Train, write the LoRA and, into `folder`, a sheet to look at; returns what was reached on held-out pairs.
+    """Train and write the LoRA, write a contact sheet into `folder`, and return the metrics of held-out pairs.
 
-    Everything is kept under a name of the generator's weights: with other weights it is distilled anew.
+    States and pairs are cached under a digest of the generator's weights. Other weights start a new distillation.
     """
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -97,7 +100,7 @@ def distillation_loss(
     rng: np.random.Generator,
     config: FewStepConfig,
 ) -> dict[str, Tensor]:
-    """The mean loss of one step from pure noise, and of a further step for a share of the batch."""
+    """Compute the loss of a step from pure noise, and of a further step for a share of the batch."""
     device, rows = device_of(student), rng.integers(len(pairs), size=config.batch)
     wanted = pairs.latents[torch.from_numpy(rows)].to(device)
     with torch.no_grad():
@@ -111,7 +114,7 @@ def distillation_loss(
         sigmas = sample_later_sigmas(more, rng)
         times = torch.tensor([timestep(sigma) for sigma in sigmas.tolist()], device=device)
         sigmas = sigmas.view(-1, 1, 1, 1).to(device)
-        # Euler's step from the start to such a level, with what the student made of it.
+        # An Euler step from the initial noise to that sigma, with the student's own prediction.
         end = made[:more].detach()
         there = end + (start[:more] - end) / highest * sigmas
         again = denoise(student, there, sigmas, times, _first(given, more)).float()
@@ -121,28 +124,31 @@ def distillation_loss(
 
 
 def sample_later_sigmas(count: int, rng: np.random.Generator) -> Tensor:
-    """Noise levels that a sampler of two to four steps stands at after its first step: (count,), drawn."""
+    """Sample sigmas that a sampler of two to four steps visits after its first step, (count,)."""
     steps = rng.integers(2, MOST_STEPS + 1, size=count)
     return torch.stack([FewStepSampling(int(n)).sigmas()[rng.integers(1, n)] for n in steps])
 
 
 def pseudo_huber(made: Tensor, wanted: Tensor, bend: float) -> Tensor:
-    """The mean of sqrt(d^2 + bend^2) - bend (pseudo-Huber)."""
+    """Return the pseudo-Huber loss: the mean of sqrt(d^2 + bend^2) - bend."""
     return ((made - wanted).square() + bend**2).sqrt().mean() - bend
 
 
 def _first(given: dict, count: int) -> dict:
-    """Of what the UNet is given, the first rows."""
+    """Return the first rows of the UNet's conditioning."""
     return {k: _first(part, count) if isinstance(part, dict) else part[:count] for k, part in given.items()}
 
 
 @torch.no_grad()
 def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
-    """What the LoRA reached on pairs that it has not seen, whose captions name everything.
+    """Evaluate the LoRA on held-out pairs with full captions.
 
-    For the teacher, the student in one, two and four steps, and the generator without LoRA in one: the share of each
-    attribute that the validation judge reads as asked; sharpness, as a share of the teacher's; distance from the
-    teacher's picture, mean of the absolute difference. Writes `sheet`: a row each, the first eight captions.
+    Compares the teacher, the student in one, two and four steps, and the generator without LoRA in one step. Writes a
+    contact sheet with one row for each and the first eight captions.
+
+    Returns:
+        For each of them the accuracy of every attribute according to the validation judge, "sharpness" relative to the
+        teacher, and "distance", the mean absolute difference from the teacher's image.
     """
     judge, asked = load_judge("validation_judge"), torch.from_numpy(pairs.indices)
     student, plain = PocketGenerator.load(), PocketGenerator.load()
@@ -170,20 +176,20 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
 
 
 def attribute_accuracy(judge: Judge, images: Tensor, asked: Tensor) -> dict[str, float]:
-    """The share of images (N, 3, 96, 96) whose attributes a judge reads as asked (N, 6), by attribute."""
+    """Return the share of images (N, 3, 96, 96) whose predicted attribute matches the caption (N, 6), by attribute."""
     read = torch.tensor([found.indices for part in images.split(SHARD) for found in judge.predict(part)])
     return {name: round(float(r), 4) for name, r in zip(ATTRIBUTES, (read == asked).float().mean(0), strict=True)}
 
 
 def sharpness(images: Tensor) -> float:
-    """How much neighbouring pixels differ: the mean absolute Laplacian of (N, 3, H, W)."""
+    """Return the mean absolute Laplacian of images (N, 3, H, W)."""
     middle = images[..., 1:-1, 1:-1]
     around = images[..., :-2, 1:-1] + images[..., 2:, 1:-1] + images[..., 1:-1, :-2] + images[..., 1:-1, 2:]
     return (4 * middle - around).abs().mean().item()
 
 
 def draw(pictures: dict[str, Tensor], sheet: Path, shown: int = 8, size: int = 144) -> None:
-    """Rows of pictures under each other, in the order of `pictures`."""
+    """Write a contact sheet with one row for each entry of `pictures`."""
     paper = Image.new("RGB", (shown * size, len(pictures) * size))
     for line, images in enumerate(pictures.values()):
         for column, image in enumerate((images[:shown] * 255).round().byte()):

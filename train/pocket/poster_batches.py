@@ -1,4 +1,4 @@
-"""Batches of drawn posters, by step number."""
+"""Draws batches of posters by step number, and softens them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from train.data.posters import Attributes, draw
 
 
 def drawn_batch(size: int, seed: int, step: int) -> tuple[Tensor, np.ndarray]:
-    """Uniformly random posters: float (size, 3, 96, 96) in [0, 1] and attribute indices (size, 6)."""
+    """Draw uniformly random posters. Returns images (size, 3, 96, 96) in [0, 1] and attribute indices (size, 6)."""
     rng = np.random.default_rng([seed, step])
     indices = random_indices((size,), rng)
     return draw_all(indices, rng), indices
 
 
 def draw_all(indices: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Attribute indices (n, 6) -> posters, float (n, 3, 96, 96) in [0, 1]."""
+    """Draw posters (n, 3, 96, 96) in [0, 1] of attribute indices (n, 6)."""
     images = np.stack([draw(Attributes.from_indices(row), rng) for row in indices])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
 def soften(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Make drawn posters look a little like generated ones: blurred, noisy, off in brightness; a third is left alone.
+    """Make drawn posters (B, 3, H, W) in [0, 1] more similar to generated ones.
 
-    (B, 3, H, W) in [0, 1] -> the same.
+    Adds blur, noise and changes of brightness and contrast. A third of the posters stays unchanged.
     """
     b, (height, width) = len(images), images.shape[-2:]
     factor = float(torch.empty(1).uniform_(1.0, 2.5, generator=generator))

@@ -1,4 +1,4 @@
-"""The pocket PrefDisc's probes: which of its layers make `sem` and `core`, chosen by `train.probe`."""
+"""Selects the layers of `sem` and `core` of the pocket PrefDisc with `train.probe`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ FILE = FOLDER / "preference.safetensors"
 
 
 def train(folder: Path) -> dict[str, list[int]]:
-    """Probe, and begin the shipped checkpoint anew with PrefDisc and its chosen layers alone: an alignment and an
-    adapter made for other layers would not fit. Returns the layers."""
-    begun = folder / "probe" / FILE.name
-    begun.unlink(missing_ok=True)
-    found = command.main(["--out", str(begun.parent), "--write", str(begun)])
-    begun.replace(FILE)
-    return {name: found[name] for name in ("sem_layers", "core_layers")}
+    """Probe, rewrite the shipped checkpoint with the selected layers, and return them.
+
+    The new checkpoint contains only PrefDisc, because an alignment and an adapter are trained for specific layers.
+    """
+    new_file = folder / "probe" / FILE.name
+    new_file.unlink(missing_ok=True)
+    result = command.main(["--out", str(new_file.parent), "--write", str(new_file)])
+    new_file.replace(FILE)
+    return {name: result[name] for name in ("sem_layers", "core_layers")}

@@ -1,5 +1,7 @@
-"""The adapter as PrefGen has it, for the evaluation's ablation: each part projected to tokens of its own, trained with
-agents and posters that they like. What is shipped is `train.pocket.adapter`'s."""
+"""Trains the adapter of the PrefGen paper for the ablation: every embedding part is projected to its own tokens.
+
+It is trained with agents and posters that they like. The shipped adapter is trained by `train.pocket.adapter`.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +29,17 @@ from train.pocket.warm_start import warm_start
 
 CONFIG = LoopConfig(steps=2000, learning_rate=1.5e-3, warmup=50, ema=0.99, save_every=100, bfloat16=True)
 BATCH = 64
-# Posters that an agent chooses among. With 16 the taste was faint at strength 1, and more strength cost the subject;
-# with many the adapter learns a strong taste at strength 1.
+# Number of posters that an agent chooses from. With 16 the taste was weak at strength 1, and a higher strength damaged
+# the subject. With many posters the adapter learns a strong taste at strength 1.
 SHOWN = 512
-# Chosen on validation agents (generation.strength) and written into the values: it is the 1 of the node.
+# Selected on validation agents (generation.strength) and multiplied into the values, so it is strength 1 of the node.
 STRENGTH = 1.15
 
 
 def liked_posters(world: World, pool: LatentPool, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each agent, one of `SHOWN` random posters of the pool, chosen by Plackett-Luce. (n, 24) -> rows (n,).
+    """Sample for each agent (n, 24) one of `SHOWN` random posters by the Plackett-Luce model. Returns pool rows (n,).
 
-    Bradley-Terry's choice among many: the best after Gumbel noise at the world's temperature.
+    This extends Bradley-Terry to many options: the best poster after adding Gumbel noise at the world's temperature.
     """
     shown = rng.integers(len(pool), size=(len(utilities), SHOWN))
     u = utility_of(utilities[:, None, :], pool.indices[shown])
@@ -46,7 +48,7 @@ def liked_posters(world: World, pool: LatentPool, utilities: np.ndarray, rng: np
 
 
 def config_for(agents: AgentEmbeddings, fusion: str = "concatenation") -> AdapterConfig:
-    """The pocket adapter's shapes: two tokens a part, every cross-attention block of the pocket UNet."""
+    """Return the shapes of the adapter: two tokens for each part, and all cross-attention blocks of the pocket UNet."""
     sem, core, img = (part.shape[-1] for part in agents.parts)
     blocks = UNET.attention_blocks()
     return AdapterConfig(sem, core, img, CLIP_G.hidden, UNET.context_dim, blocks=blocks, fusion=fusion)
@@ -60,9 +62,9 @@ def train(
     *,
     out: Path,
 ) -> None:
-    """Train, and put the adapter into `out`, a preference checkpoint that has the alignment."""
+    """Train the adapter and write it into `out`, a preference checkpoint that has an alignment."""
     torch.manual_seed(seed)
-    # Subjects that the evaluation's prompts name are left out: an adapter has to serve prompts it never saw.
+    # Without the subjects of the evaluation's prompts, because an adapter must work for unseen prompts.
     world, pool, encode = (
         World.load(),
         latent_pool(folder).without((*HELD_OUT_SUBJECTS, *VALIDATION_SUBJECTS)),

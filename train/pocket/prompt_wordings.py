@@ -1,9 +1,9 @@
-"""Teaches the text encoders how people word a prompt: "a poster of a cactus, highly detailed" is a cactus.
+"""Makes the text encoders robust to prompt wordings such as "a poster of a cactus, highly detailed".
 
-The generator's captions are bare ("a cactus over the sea, neon colours"), and a word that stands before them moves all
-that follows: with "a poster of" it painted the named thing in a third of the pictures. Here the encoders learn to give
-the UNet, for a caption in other words, what makes it predict what it does for the bare one; bare captions stay as they
-are, and with them everything that was trained on them. No network but the encoders is changed.
+The generator was trained on bare captions ("a cactus over the sea, neon colours"). Words before a caption change all
+states after them: with "a poster of", only a third of the images showed the named subject. The encoders learn states
+for a reworded caption with which the UNet predicts the same as for the bare caption. Bare captions keep their meaning,
+so other models need no new training. Only the text encoders change.
 """
 
 from __future__ import annotations
@@ -34,7 +34,14 @@ from train.settings import settings_digest
 
 @dataclass(frozen=True)
 class PromptWordingsConfig:
-    """near: the weight of one less the cosine of the pooled caption with the bare one's. Defaults ours."""
+    """Settings of the training. The defaults are ours.
+
+    Attributes:
+        wordings: Distribution of the wordings.
+        near: Weight of 1 - cosine similarity between the pooled reworded and bare captions.
+        batch: Captions in a step.
+        loop: Length and optimiser.
+    """
 
     wordings: Wordings = Wordings()  # noqa: RUF009 (frozen)
     near: float = 0.1
@@ -50,10 +57,14 @@ CONFIG = PromptWordingsConfig()
 def wording_loss(
     unet: UNet2DConditionModel, wanted: TextConditioning, made: TextConditioning, at: tuple, near: float
 ) -> dict[str, Tensor]:
-    """How far the UNet's prediction moves with the wording, and the pooled caption.
+    """Measure how much the UNet's prediction and the pooled caption change with the wording.
 
-    wanted, made: the captions' context (B, 77, C) and pooled (B, D), bare and worded. at: what the UNet is given
-    beside, (noisy latents, timesteps, sizes).
+    Args:
+        unet: The frozen UNet.
+        wanted: Conditioning of the bare captions.
+        made: Conditioning of the reworded captions.
+        at: Other inputs of the UNet: noisy latents, timesteps and sizes.
+        near: Weight of the pooled captions' distance.
     """
     noisy, steps, sizes = at
 
@@ -65,7 +76,7 @@ def wording_loss(
 
 
 def train(folder: Path, config: PromptWordingsConfig = CONFIG, seed: int = 53) -> dict[str, dict[str, float]]:
-    """Train, write text_encoders.safetensors, and return how often the named thing is read, by wording."""
+    """Train, write text_encoders.safetensors, and return how often the subject is recognised, by wording."""
     torch.manual_seed(seed)
     scheduler, pool, bare = generator.schedule(), latent_pool(folder), text.load()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -96,18 +107,26 @@ def train(folder: Path, config: PromptWordingsConfig = CONFIG, seed: int = 53) -
 
 @torch.no_grad()
 def measure(each: int = 8, seed: int = 9_000_000) -> dict[str, dict[str, float]]:
-    """The share of pictures in which the validation judge reads the named thing, by wording: the generator in its own
-    steps, and in one by the few-step LoRA. each: pictures of a subject."""
+    """Return the share of images in which the validation judge recognises the subject, by wording.
+
+    Measures the generator with its usual steps, and with the few-step LoRA in one step.
+
+    Args:
+        each: Images of each subject.
+        seed: First seed.
+    """
     judge, slow, quick = load_judge("validation_judge"), PocketGenerator.load(), PocketGenerator.load()
     lora.merge_lora(quick.unet, FEW_STEP_LORA)
     ways = {"many_steps": (slow, Sampling()), "one_step": (quick, FewStepSampling(1))}
     return {
-        wording: {name: _obeyed(judge, *way, wording, each, seed) for name, way in ways.items()}
+        wording: {name: _subject_accuracy(judge, *way, wording, each, seed) for name, way in ways.items()}
         for wording in ("{}", *(f"{lead} {{}}" for lead in BEFORE[:2]), *UNSEEN)
     }
 
 
-def _obeyed(judge: Judge, painter: PocketGenerator, sampling: Sampling, wording: str, each: int, seed: int) -> float:
+def _subject_accuracy(
+    judge: Judge, painter: PocketGenerator, sampling: Sampling, wording: str, each: int, seed: int
+) -> float:
     right = []
     for subject, phrase in enumerate(ATTRIBUTES["subject"].values()):
         seeds = [seed + each * subject + i for i in range(each)]

@@ -1,4 +1,4 @@
-"""Ridge regression in closed form, for what an adapter's linear maps begin or end with."""
+"""Closed-form ridge regression for the linear maps of adapters."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from torch import Tensor
 
 
 def ridge(parts: Sequence[Tensor], wanted: Tensor, penalty: float) -> list[tuple[Tensor, Tensor]]:
-    """Regress what `wanted` (N, out) is above its mean on all parts (N, D) at once, inputs standardised first.
+    """Regress centred targets on several inputs together, after standardising the inputs.
 
-    Returns each part's weight (out, D) and bias (out,): at its own mean a part adds nothing.
+    Args:
+        parts: Inputs, each (N, D).
+        wanted: Targets (N, out).
+        penalty: Ridge penalty.
+
+    Returns:
+        A weight (out, D) and a bias (out,) for each input. An input at its mean contributes nothing.
     """
     means = [x.mean(0) for x in parts]
     deviations = [x.std(0).clamp(min=1e-3 * float(x.std())) for x in parts]

@@ -1,6 +1,6 @@
-"""Paints with the pocket generator as ComfyUI does: its KSampler's `euler` with the `normal` scheduler, in diffusers.
+"""Samples from the pocket generator with diffusers, exactly as ComfyUI's KSampler (`euler`, `normal`) does.
 
-The numbers are those of workflows/api/quickstart.json and the demo; a test compares the pictures with core's.
+The settings are those of workflows/api/quickstart.json and the demo. A test compares the images with ComfyUI's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from train.pocket.taesd import ThinTAESD
 
 @dataclass(frozen=True)
 class Sampling:
-    """KSampler's settings. The negative prompt is the empty one."""
+    """Settings of the KSampler. The negative prompt is empty."""
 
     steps: int = 12
     cfg: float = 2.5
@@ -38,7 +38,7 @@ class Sampling:
             )
 
     def sigmas(self) -> Tensor:
-        """Noise levels (steps + 1,), falling to 0: even steps of time (core's `normal` scheduler)."""
+        """Return sigmas (steps + 1,) that fall to 0 in equal timesteps (ComfyUI's `normal` scheduler)."""
         every = _sigmas()
         times = torch.linspace(len(every) - 1, 0, self.steps)
         low, share = times.long(), times.frac()
@@ -49,13 +49,13 @@ class Sampling:
 
 @dataclass(frozen=True)
 class FewStepSampling(Sampling):
-    """What the ReNO node samples with: few steps of core's `simple` scheduler, and no guidance."""
+    """Sampler settings of the ReNO node: few steps of ComfyUI's `simple` scheduler without guidance."""
 
     steps: int = 4
     cfg: float = 1.0
 
     def sigmas(self) -> Tensor:
-        """Noise levels (steps + 1,), falling to 0: every so many of the schedule's (core's `simple` scheduler)."""
+        """Return sigmas (steps + 1,) that fall to 0, spaced evenly over the schedule (`simple` scheduler)."""
         every = _sigmas()
         chosen = [-(1 + int(i * len(every) / self.steps)) for i in range(self.steps)]
         return torch.cat([every[chosen], every.new_zeros(1)])
@@ -63,7 +63,7 @@ class FewStepSampling(Sampling):
 
 @dataclass(frozen=True)
 class PocketGenerator:
-    """The pocket's UNet, text encoders and VAE, frozen, on one device."""
+    """The frozen pocket UNet, text encoders and VAE on one device."""
 
     unet: UNet2DConditionModel
     encode: text.TextEncoders
@@ -71,7 +71,7 @@ class PocketGenerator:
 
     @classmethod
     def load(cls, device: torch.device | str = "cpu") -> PocketGenerator:
-        """The shipped one."""
+        """Load the shipped generator."""
         unet = generator.load().to(device, memory_format=torch.channels_last)
         return cls(unet, text.load(), vae.load().to(device))
 
@@ -84,8 +84,10 @@ class PocketGenerator:
         branch: UserBranch | None = None,
         users: KeysValues | None = None,
     ) -> Tensor:
-        """Images (B, 3, 96, 96) in [0, 1], on the CPU, from noise (B, 4, 12, 12) of unit deviation (`seed_noise`).
-        The rest is as in `painter`."""
+        """Generate images (B, 3, 96, 96) in [0, 1] on the CPU from unit Gaussian noise (B, 4, 12, 12).
+
+        See `sampler` for the other arguments.
+        """
         return self.painter(prompts, sampling, branch, users)(noise).cpu()
 
     def painter(
@@ -95,15 +97,17 @@ class PocketGenerator:
         branch: UserBranch | None = None,
         users: KeysValues | None = None,
     ) -> Callable[[Tensor], Tensor]:
-        """Noise (B, 4, 12, 12) -> images (B, 3, 96, 96) in [0, 1] on the generator's device, differentiable. The rest
-        is as in `sampler`."""
+        """Return a differentiable function from noise (B, 4, 12, 12) to images (B, 3, 96, 96) in [0, 1].
+
+        See `sampler` for the arguments.
+        """
         sample = self.sampler(prompts, sampling, branch, users)
         return lambda noise: self.decode(sample(noise))
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, 4, 12, 12) -> images (B, 3, 96, 96) in [0, 1], differentiable."""
+        """Decode latents (B, 4, 12, 12) to images (B, 3, 96, 96) in [0, 1], with gradients."""
         images = self.vae.decode(latents.contiguous(memory_format=torch.channels_last))
-        # Clamped, but with the gradient: flat colours lie at the edges, and would never move again.
+        # Clamps but passes the gradient through. Otherwise saturated colours would get no gradient.
         return images + (images.clamp(0, 1) - images).detach()
 
     def sampler(
@@ -113,21 +117,22 @@ class PocketGenerator:
         branch: UserBranch | None = None,
         users: KeysValues | None = None,
     ) -> Callable[[Tensor], Tensor]:
-        """Noise -> latents (B, 4, 12, 12) on the generator's device, differentiable.
+        """Return a differentiable function from noise to latents (B, 4, 12, 12) on the generator's device.
 
         Args:
-            prompts: B of them, read once, here.
-            branch: the adapter's hold on this UNet (`install_in_diffusers`), where there are users.
-            users: the users' keys and values, (B, T, width) a block. They go to the prompted rows alone, as the node's
-                do; None paints for nobody.
+            prompts: B prompts. They are encoded once, in this call.
+            sampling: Sampler settings.
+            branch: Adapter branch of this UNet (`install_in_diffusers`). Needed with `users`.
+            users: Keys and values of the users, (B, T, width) for each block. They apply only to the conditional half
+                of the batch, as in the node. None generates without a user.
         """
         device, sampling = self.unet.device, sampling or Sampling()
-        # At cfg 1 core leaves the empty prompt out, whose weight is 0.
+        # At cfg 1 ComfyUI skips the empty prompt, because its weight is 0.
         guided = sampling.cfg != 1
         with torch.no_grad():
             given = unet_conditioning(self.encode, [*prompts, *[""] * len(prompts)] if guided else prompts, device)
         sigmas = sampling.sigmas()
-        users = _prompted_rows_alone(users) if users and guided else users
+        users = _extend_to_guidance(users) if users and guided else users
 
         def sample(noise: Tensor) -> Tensor:
             x = noise.to(device) * (1 + sigmas[0] ** 2).sqrt()
@@ -144,21 +149,28 @@ class PocketGenerator:
 
 
 def unet_conditioning(encode: text.TextEncoders, prompts: Sequence[str], device: torch.device) -> dict:
-    """What the UNet is given beside latents and time, for B prompts."""
+    """Return the UNet's conditioning for B prompts."""
     context, pooled = (part.to(device) for part in encode(list(prompts)))
     added = {"text_embeds": pooled, "time_ids": generator.sizes(len(prompts)).to(device)}
     return {"encoder_hidden_states": context, "added_cond_kwargs": added}
 
 
 def denoise(unet: UNet2DConditionModel, x: Tensor, sigma: float | Tensor, time: int | Tensor, given: Mapping) -> Tensor:
-    """What core calls the denoised latents of x (B, 4, 12, 12), of v-prediction: Salimans & Ho 2022, in k-diffusion's
-    scale. sigma and its time: one number each, or (B, 1, 1, 1) and (B,)."""
+    """Return the denoised latents of x (B, 4, 12, 12) by v-prediction (Salimans & Ho 2022), in k-diffusion's scale.
+
+    Args:
+        unet: The denoiser.
+        x: Noisy latents.
+        sigma: Noise level, a number or (B, 1, 1, 1).
+        time: Timestep of `sigma`, a number or (B,).
+        given: Conditioning from `unet_conditioning`.
+    """
     v = unet(x / (1 + sigma**2) ** 0.5, time, **given, return_dict=False)[0]
     return x / (1 + sigma**2) - v * sigma / (1 + sigma**2) ** 0.5
 
 
 def seed_noise(seeds: Sequence[int]) -> Tensor:
-    """The noise that KSampler draws for each seed in a batch of one: (B, 4, 12, 12)."""
+    """Return the noise (B, 4, 12, 12) that KSampler draws for each seed with a batch size of 1."""
     shape = (LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
@@ -170,17 +182,17 @@ def codebook_noise(adapter: PreferenceAdapter, seeds: Sequence[int]) -> Tensor |
     return gumbel_noise([(seed, 0) for seed in seeds], sum(words)) if words else None
 
 
-def _prompted_rows_alone(users: KeysValues) -> KeysValues:
-    """Keys and values of B rows -> of 2B, the second half without a user: values of zero add nothing."""
+def _extend_to_guidance(users: KeysValues) -> KeysValues:
+    """Extend keys and values from B to 2B rows. The unconditional half gets values of zero, which add nothing."""
     return {name: (torch.cat([k, k]), torch.cat([v, torch.zeros_like(v)])) for name, (k, v) in users.items()}
 
 
 def _sigmas() -> Tensor:
-    """Noise level of each of the schedule's 1,000 times, rising."""
+    """Return the sigmas of the schedule's 1,000 timesteps in ascending order."""
     kept = generator.schedule().alphas_cumprod
     return ((1 - kept) / kept).sqrt()
 
 
 def timestep(sigma: float) -> int:
-    """The schedule's time whose noise level is nearest, on a log scale, as core looks it up."""
+    """Return the timestep with the nearest sigma on a log scale, as ComfyUI does."""
     return int((_sigmas().log() - torch.tensor(sigma).log()).abs().argmin())

@@ -1,4 +1,4 @@
-"""SDXL's two text encoders, small: the vocabulary rows that captions use, token ids as core makes them, loading."""
+"""Small versions of SDXL's two text encoders: compact vocabulary, tokenisation as in ComfyUI, loading and saving."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from train.data.posters import ATTRIBUTES
 START, END = 49406, 49407
 PADDING = {"clip_l": END, "clip_g": 0}  # as core's SDXL tokenizer pads
 FILE = FOLDER / "text_encoders.safetensors"
-# Small words people put around a subject; all other words share the "unknown" row.
+# Function words that people use around a subject. All other words share the "unknown" row.
 _SMALL_WORDS = "a an the of in on at with and by poster picture image"
 
 
 @cache
 def tokenizer() -> open_clip.SimpleTokenizer:
-    """CLIP's own byte-pair tokenizer, the one core's text encoders use."""
+    """Return CLIP's byte-pair tokenizer, which ComfyUI's text encoders use too."""
     return open_clip.SimpleTokenizer()
 
 
 @cache
 def vocabulary() -> tuple[int, ...]:
-    """CLIP token ids that have an embedding row of their own, sorted."""
+    """Return the sorted CLIP token ids that have their own embedding row."""
     phrases = [phrase for values in ATTRIBUTES.values() for phrase in values.values()]
     tokens = {t for text in [*phrases, _SMALL_WORDS, ",", "."] for t in tokenizer().encode(text)}
     return tuple(sorted(tokens | {0, START, END}))
 
 
 def tokenize(captions: list[str], length: int = 77) -> Tensor:
-    """Captions -> rows of the compact vocabulary, (B, length) int64, padded with the row of token 0.
+    """Tokenise captions to rows of the compact vocabulary, (B, length) int64, padded with the row of token 0.
 
-    Words without a row of their own get the last one, "unknown".
+    Words without their own row get the last row, "unknown".
     """
     rows = {token: row for row, token in enumerate(vocabulary())}
     ids = tokenizer()(captions, context_length=length)
@@ -46,7 +46,7 @@ def tokenize(captions: list[str], length: int = 77) -> Tensor:
 
 
 def build(shape: TextShape) -> CLIPTextModelWithProjection:
-    """An untrained text encoder over the compact vocabulary and its unknown row."""
+    """Build an untrained text encoder with the compact vocabulary and the unknown row."""
     config = CLIPTextConfig(
         **shape.clip_config(),
         vocab_size=len(vocabulary()) + 1,
@@ -59,13 +59,13 @@ def build(shape: TextShape) -> CLIPTextModelWithProjection:
 
 @dataclass(frozen=True)
 class TextEncoders:
-    """Both encoders, giving what core's SDXL text conditioning gives."""
+    """Both text encoders, with the same output as ComfyUI's SDXL text conditioning."""
 
     clip_l: nn.Module
     clip_g: nn.Module
 
     def __call__(self, captions: list[str]) -> tuple[Tensor, Tensor]:
-        """Captions -> context (B, 77, 192), the penultimate states side by side; pooled clip_g (B, 128)."""
+        """Return the concatenated penultimate states (B, 77, 192) and the pooled CLIP-G output (B, 128)."""
         ids = tokenize(captions).to(next(self.clip_g.parameters()).device)
         end = vocabulary().index(END)
         after_end = (ids == end).long().cumsum(-1).bool()
@@ -75,9 +75,9 @@ class TextEncoders:
 
 
 class CachedTextEncoders:
-    """Text encoders that keep what they made: for trainings whose captions come again and again.
+    """Text encoders with a cache, for trainings that repeat their captions.
 
-    Kept in bfloat16, 30 kB a caption, and for as long as the training: the adapter's comes to some 20,000, 0.6 GB.
+    The cache is in bfloat16 and takes 30 kB per caption. The adapter's 20,000 captions take 0.6 GB.
     """
 
     def __init__(self, encode: TextEncoders) -> None:
@@ -85,7 +85,7 @@ class CachedTextEncoders:
 
     @torch.no_grad()
     def __call__(self, captions: list[str]) -> tuple[Tensor, Tensor]:
-        """As the encoders."""
+        """Return the same as `TextEncoders`."""
         if new := [caption for caption in dict.fromkeys(captions) if caption not in self._known]:
             made = (part.bfloat16() for part in self._encode(new))
             self._known.update(zip(new, zip(*made, strict=True), strict=True))
@@ -94,12 +94,12 @@ class CachedTextEncoders:
 
 
 def unused_modules(clip_l: nn.Module) -> tuple[nn.Module, ...]:
-    """What nothing reads of `clip_l`, since SDXL takes its penultimate states and no pooled text: not to be trained."""
+    """Return the unused modules of CLIP-L. SDXL uses its penultimate states and no pooled text."""
     return clip_l.text_model.encoder.layers[-1], clip_l.text_model.final_layer_norm, clip_l.text_projection
 
 
 def to_file(clip_l: nn.Module, clip_g: nn.Module) -> dict[str, Tensor]:
-    """The file's tensors: core's key names, half precision, the embedding tables as rows."""
+    """Return the tensors of the file: ComfyUI's key names, half precision, embedding tables as rows."""
     state = {"token_ids": torch.tensor(vocabulary())}
     for name, model in (("clip_l", clip_l), ("clip_g", clip_g)):
         for key, value in model.state_dict().items():
@@ -112,7 +112,7 @@ def to_file(clip_l: nn.Module, clip_g: nn.Module) -> dict[str, Tensor]:
 
 
 def load() -> TextEncoders:
-    """The shipped text encoders, frozen."""
+    """Load the shipped text encoders, frozen."""
     state, encoders = load_file(FILE), {}
     for name, shape in (("clip_l", CLIP_L), ("clip_g", CLIP_G)):
         model, prefix = build(shape), f"{name}.transformer."

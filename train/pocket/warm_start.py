@@ -1,8 +1,8 @@
-"""Starts the adapter where the UNet already understands it, which saves most of its training.
+"""Initialises the adapter so that the UNet understands user tokens from the start, which saves most of the training.
 
-Keys and values begin as the text's own (as IP-Adapter's do), and the token projections as the ridge regression from
-user embeddings to the text states of what the agents like best: user tokens then begin as words the UNet knows.
-Default ours; PrefGen says neither.
+Keys and values start as copies of the text's, as in IP-Adapter. The token projections start as the ridge regression
+from user embeddings to the text states of the agents' favourite values. So user tokens start as words that the UNet
+knows. This is our choice; PrefGen does not describe its initialisation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from train.pocket.agent_embeddings import AgentEmbeddings
 from train.pocket.ridge import ridge
 from train.pocket.text import END, TextEncoders, tokenize, vocabulary
 
-# The attribute each token of a part begins with; colours are what everybody sees first, so two parts tell them.
+# Initial attribute of each token of a part. The palette is the most visible attribute, so two parts start with it.
 BEGINS_WITH = {"sem": ("palette", "composition"), "core": ("finish", "texture"), "img": ("palette", "finish")}
 PENALTY = 30.0
 
@@ -29,7 +29,7 @@ PENALTY = 30.0
 def warm_start(
     adapter: PreferenceAdapter, unet: UNet2DConditionModel, encode: TextEncoders, agents: AgentEmbeddings, world: World
 ) -> None:
-    """Set the adapter's weights in place."""
+    """Initialise the adapter's weights in place."""
     initialise_from_text(adapter, unet)
     for part, attributes in BEGINS_WITH.items():
         x = getattr(agents.parts, part)
@@ -41,20 +41,20 @@ def warm_start(
 
 
 def favourite_states(encode: TextEncoders, utilities: np.ndarray, name: str) -> Tensor:
-    """The text state of the value of an attribute that each agent likes best. (N, 24) -> (N, C)."""
+    """Return the text state (N, C) of each agent's favourite value of an attribute, from utilities (N, 24)."""
     best = by_attribute(utilities)[name].argmax(1)
     return value_states(encode, name)[torch.from_numpy(best)]
 
 
 def value_states(encode: TextEncoders, name: str) -> Tensor:
-    """The text states, at their last words, of an attribute's values. (values, C)."""
+    """Return the text states of an attribute's values at their last tokens, (values, C)."""
     phrases = [f"a poster, {phrase}" for phrase in ATTRIBUTES[name].values()]
     end = (tokenize(phrases) == vocabulary().index(END)).int().argmax(1)
     return encode(phrases)[0][torch.arange(len(phrases)), end - 1]
 
 
 def fit_ridge(linear: torch.nn.Linear, x: Tensor, y: Tensor) -> None:
-    """Make `linear` the ridge regression of y (N, out) on x (N, in), inputs standardised first."""
+    """Set a linear layer to the ridge regression of y (N, out) on x (N, in), with standardised inputs."""
     ((weight, bias),) = ridge([x], y, PENALTY)
     linear.weight.copy_(weight)
     linear.bias.copy_(y.mean(0) + bias)

@@ -1,4 +1,4 @@
-"""Trains the pocket PrefDisc: sight, then taste, then the preference tokens alone; and writes what is shipped."""
+"""Trains and exports the pocket PrefDisc: first the vision tower, then the decoder, then the preference tokens."""
 
 from __future__ import annotations
 
@@ -22,8 +22,14 @@ SIGHT, TASTE = VisionConfig(), DecoderConfig()
 def train(
     folder: Path, sight: VisionConfig = SIGHT, taste: DecoderConfig = TASTE, out: Path = SHIPPED
 ) -> dict[str, float]:
-    """Train, resuming from `folder`; write prefdisc.safetensors, tokenizer.json and the PrefDisc part of
-    preference.safetensors into `out`; return the accuracies on validation users and posters."""
+    """Train or resume, export the model, and return its accuracies on validation users and posters.
+
+    Args:
+        folder: Folder of states and logs.
+        sight: Settings of the vision training.
+        taste: Settings of the decoder training.
+        out: Folder for prefdisc.safetensors, tokenizer.json and the PrefDisc part of preference.safetensors.
+    """
     world = World.load()
     prefdisc, table = train_vision(folder, sight)
     prefdisc = train_decoder(prefdisc, table, world, folder, taste)
@@ -33,7 +39,7 @@ def train(
 
 
 def export(prefdisc: PrefDisc, out: Path, found: dict[str, float]) -> None:
-    """Write the base model's file, its tokenizer, and the checkpoint's PrefDisc part with what was measured."""
+    """Write the base model, its tokenizer, and the PrefDisc part of the checkpoint with its metrics."""
     tokenizer = prefdisc.turns.tokenizer
     config = base_config(tokenizer)
     revision = save_base(out / "prefdisc.safetensors", BASE, config, prefdisc.base, tokenizer)

@@ -1,4 +1,7 @@
-"""`python -m train.pocket.prefdisc --folder runs/prefdisc`: train (or resume) and print the accuracies."""
+"""Trains or resumes the pocket PrefDisc and prints its accuracies.
+
+python -m train.pocket.prefdisc --folder runs/prefdisc
+"""
 
 import argparse
 import json
@@ -10,7 +13,7 @@ from train.pocket.prefdisc import SHIPPED, train
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("runs/prefdisc"), help="where states and logs are kept")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="where the shipped files are written")
+    parser.add_argument("--folder", type=Path, default=Path("runs/prefdisc"), help="folder of states and logs")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder of the exported files")
     arguments = parser.parse_args()
     print(json.dumps(train(arguments.folder, out=arguments.out)))

@@ -1,4 +1,4 @@
-"""The pocket PrefDisc's shapes: an Idefics2 of 1.4 million parameters, its tokenizer, its turns. Default ours."""
+"""Architecture of the pocket PrefDisc: an Idefics2 with 1.4 million parameters, its tokenizer and its template."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from train.data.posters import ATTRIBUTES, SIZE
 
 BASE = "prefgen/pocket"
 LATENTS, WIDTH, LAYERS = 2, 128, 5
-# About 1 / sqrt(width). The usual 0.02 suits widths of thousands; here it starts every signal near zero.
+# About 1 / sqrt(width). The usual 0.02 suits widths of thousands; here it would make all initial signals almost zero.
 WIDE_START = 0.08
 SPECIAL = ("[UNK]", "<image>", "<end_of_utterance>", "User:", "Assistant:")
 WORDS = ("a", "an", "the", "of", "in", "on", "with", "and", "at", "over", "poster", "picture", "image", ",", ".", "'")
@@ -22,13 +22,13 @@ WORDS = ("a", "an", "the", "of", "in", "on", "with", "and", "at", "over", "poste
 SPEC = PrefDiscSpec(
     base=BASE,
     revision="1",
-    # Shorter than Idefics2's own: six tokens a turn for "a lighthouse", so that eight pairs are a hundred tokens.
+    # Shorter than the template of Idefics2: six tokens a turn for "a lighthouse", so eight pairs take a hundred tokens.
     turn="<image>{prompt} Assistant: {label}",
     image="<image>" * LATENTS,
     labels=("+", "-"),
     num_tokens=4,
-    # The paper takes the top 4 and layers 8-20 of 32. Of five layers: the one where the taste has come together (the
-    # last only compares a target with it), and the two before.
+    # The paper uses the top 4 and layers 8 to 20 of 32. Of five layers we use the one that represents the taste (the
+    # last one only compares a target with it), and the two before it.
     sem_layers=(4,),
     core_layers=(2, 3),
     longest_edge=SIZE,
@@ -37,7 +37,7 @@ SPEC = PrefDiscSpec(
 
 
 def make_tokenizer() -> Tokenizer:
-    """A word tokenizer of the words that posters are prompted with, in lower case; other words are [UNK]."""
+    """Build a lower-case word tokenizer for the words of poster prompts. Other words become [UNK]."""
     phrases = " ".join(phrase for values in ATTRIBUTES.values() for phrase in values.values())
     words = list(dict.fromkeys([*SPECIAL, "+", "-", *WORDS, *re.findall(r"\w+|[^\w\s]+", phrases.lower())]))
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=SPECIAL[0]))
@@ -49,7 +49,7 @@ def make_tokenizer() -> Tokenizer:
 
 
 def base_config(tokenizer: Tokenizer) -> dict:
-    """`Idefics2Config`'s JSON: 96 px in patches of 12, two perceiver latents, five decoder layers."""
+    """Return the values of `Idefics2Config`: patches of 12 pixels, two perceiver latents, five decoder layers."""
     return {
         "image_token_id": tokenizer.token_to_id("<image>"),
         "vision_config": {
@@ -88,6 +88,6 @@ def base_config(tokenizer: Tokenizer) -> dict:
 
 
 def new_prefdisc(num_tokens: int = SPEC.num_tokens) -> PrefDisc:
-    """An untrained pocket PrefDisc."""
+    """Build an untrained pocket PrefDisc."""
     tokenizer = make_tokenizer()
     return PrefDisc(build_base(base_config(tokenizer)), tokenizer, replace(SPEC, num_tokens=num_tokens))

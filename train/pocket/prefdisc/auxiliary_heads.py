@@ -1,7 +1,8 @@
-"""Auxiliary readers: linear maps that learn from a layer's states what the simulator knows, while training warms up.
+"""Auxiliary linear heads that predict what the simulator knows from hidden states during the warm-up.
 
-A layer after the other, each asks for what the next one needs to predict a taste as the ideal observer does: the values
-an image shows; what a pair says of each group of users; which group this is, after all pairs so far; the taste.
+Each head trains its layer to provide what the next layer needs to infer a taste as the ideal observer does: the
+attribute values of an image, the evidence of a pair for each group of users, the group after all pairs so far, and the
+taste.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from train.data.agents import World
 from train.pocket.prefdisc.architecture import WIDTH
 from train.pocket.prefdisc.user_batches import UserBatch, one_hot_values
 
-# Which layer's states each reader reads. A turn first has to hold its image's values, whatever the label: asked for
-# signed values at once, the layer would have to multiply, and stayed where it began for hundreds of steps. A pair's
-# second turn compares it with the first; then the pairs come together, one layer before the last, where the target's
-# turn can still read it and the embedding's `sem` layers hold it.
+# Layer of each head. A turn first represents the values of its image, independent of the label. Signed values would
+# need a multiplication, and training stalled for hundreds of steps. The second turn of a pair then compares it with the
+# first. The pairs are combined one layer before the last, where the target's turn can still attend to the result and
+# the `sem` layers of the embedding contain it.
 LAYERS = {"shown": 2, "evidence": 3, "belief": 4, "taste": 4}
 
 
 class AuxiliaryHeads(nn.Module):
-    """One linear reader for each name of `LAYERS`."""
+    """One linear head for each entry of `LAYERS`."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class AuxiliaryHeads(nn.Module):
 
 
 def auxiliary_losses(read: dict[str, Tensor], users: UserBatch) -> dict[str, Tensor]:
-    """How far each reader is from what the simulator knows; without a history, of what is shown only."""
+    """Return the loss of each head. Without a history, only the loss of the shown values."""
     shown = one_hot_values(np.concatenate([users.history, users.targets], axis=1))
     losses = {"shown": F.mse_loss(read["shown"], shown.to(read["shown"].device))}
     if users.evidence.shape[1]:

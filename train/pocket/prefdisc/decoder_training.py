@@ -1,8 +1,8 @@
-"""Stage B: the decoder learns to read a taste out of a history. Stage 2: the preference tokens alone.
+"""Stage B: trains the decoder to infer a taste from a history, and then the preference tokens alone (stage 2).
 
-The paper's loss alone stays at the population's mean for long, so it warms up: auxiliary readers learn, a layer after
-the other, what the simulator knows (readers.py), and choices are taken in expectation. Both fade out; the last part of
-the training is the paper's loss on sampled choices, and nothing else.
+The paper's loss alone stays at the population's mean for a long time. So training starts with a warm-up: auxiliary
+heads (auxiliary_heads.py) predict what the simulator knows, and the loss is an expectation over choices. Both fade out.
+The last part of the training uses only the paper's loss on sampled choices.
 """
 
 from __future__ import annotations
@@ -24,20 +24,29 @@ from train.pocket.prefdisc.user_batches import PAIRS, UserBatch, sample_user_bat
 from train.pocket.prefdisc.vision_training import PosterTable
 from train.prefdisc.ablation_modes import MODES, Mode
 
-# Few targets and many users: reading a taste is learnt from users, and a target costs a pair of turns.
+# Few targets and many users: tastes are learned from users, and each target costs a pair of turns.
 AFTER = [0, 2, 4, 8, 8]
-# The first steps have short histories: there a turn soon learns to attend to its own image.
+# The first steps have short histories, in which turns quickly learn to attend to their own image.
 SHORT, AFTER_SHORT = 2, [0, 1, 2]
 SEED = 32
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """users: in a batch. short: the first steps, with short histories. wordless: the share of the steps, from the
-    first, in which no turn has a prompt, so that turns are short and users many; then every second step has prompts.
-    auxiliary: the weight of the readers' losses. cooling, warmed: the shares between which these fade out; after that,
-    choices are sampled. loop: stage B; tokens: stage 2. mode: what of the method is on. history: False trains on
-    targets alone, as PickScore is. Defaults ours.
+    """Settings of stage B and stage 2. The defaults are ours.
+
+    Attributes:
+        users: Users in a batch.
+        short: Number of initial steps with short histories.
+        wordless: Share of initial steps without prompts, which are faster. After that, every second step has prompts.
+        auxiliary: Weight of the auxiliary losses.
+        cooling, warmed: Shares of the training between which the auxiliary losses fade out. After `warmed`, choices are
+            sampled.
+        loop: Length and optimiser of stage B.
+        tokens: Length and optimiser of stage 2.
+        mode: Parts of the method to use.
+        history: Whether histories are used. False trains on targets alone, as PickScore does.
+        seed: Random seed.
     """
 
     users: int = 24
@@ -54,7 +63,7 @@ class DecoderConfig:
 
 
 class DecoderTraining(nn.Module):
-    """PrefDisc with the readers, which are thrown away afterwards."""
+    """PrefDisc with auxiliary heads, which are discarded after training."""
 
     def __init__(self, prefdisc: PrefDisc, world: World) -> None:
         super().__init__()
@@ -62,7 +71,7 @@ class DecoderTraining(nn.Module):
         self.readers = AuxiliaryHeads(world)
 
     def forward(self, users: UserBatch) -> tuple[PackedStates, dict[str, Tensor]]:
-        """The packed states, and what each reader reads (see `Readers`)."""
+        """Return the packed states and the outputs of the auxiliary heads."""
         states = self.prefdisc(users.packed, users.features, every_layer=True)
         return states, self.readers(states.layers, users.packed)
 
@@ -70,7 +79,7 @@ class DecoderTraining(nn.Module):
 def train_decoder(
     prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: DecoderConfig
 ) -> PrefDisc:
-    """Train the decoder and the preference tokens, then the tokens alone; return averaged weights."""
+    """Train the decoder with the preference tokens, and then the tokens alone. Returns averaged weights."""
     torch.manual_seed(config.seed)
     inner = prefdisc.base.model
     prefdisc.requires_grad_(True)
@@ -107,7 +116,7 @@ def train_decoder(
 
 
 def _losses(model: nn.Module, users: UserBatch, config: DecoderConfig, warmth: float) -> dict[str, Tensor]:
-    """The mode's loss (method.md section 2), and while `warmth` > 0 the readers' losses with that weight."""
+    """Return the mode's loss (method.md section 2), and while `warmth` > 0 the auxiliary losses with that weight."""
     states, read = model(users)
     probability = users.probability if warmth else users.chosen.float()
     losses = {"preference": _preference_loss(model.prefdisc, states, users, probability, config.mode)}
@@ -127,7 +136,7 @@ def _preference_loss(
 
 
 def _accuracies(states: PackedStates, users: UserBatch) -> dict[str, Tensor]:
-    """Accuracy on the first target, which has no history, and on the last, which has all of it. Logged only."""
+    """Return the accuracy on the first target, without history, and on the last, with all of it. For the log only."""
     q = states.logits.detach().softmax(-1)[..., 0]
     right = ((q[..., 0] > q[..., 1]) == users.chosen).float()
     return {"accuracy_none": right[:, 0].mean(), "accuracy_all": right[:, -1].mean()}

@@ -1,10 +1,10 @@
-"""Stage A once more, with what the generator paints: PrefDisc learns to read painted posters as it reads drawn ones.
+"""Continues stage A with generated posters, so that PrefDisc interprets generated images as it does drawn ones.
 
-A person rates what a generator painted, and the noise optimisation scores nothing else; trained on drawings alone,
-PrefDisc reads paintings as nobody does. Several pairs of eyes, readers of drawn posters that are neither of the judges
-and of no other use, say what a painting shows, as the raters of painted images do in Pick-a-Pic. The decoder stays as
-it is: the connector has to show it a painting as it used to show a drawing of what the eyes see, and drawings as
-before.
+People rate generated images, and the noise optimisation scores only such images. But a PrefDisc trained on drawings
+alone misreads them. Here an ensemble of attribute classifiers labels the generated images, as raters do in Pick-a-Pic.
+The classifiers are trained on drawings, are different from the judges, and have no other use. The decoder is frozen:
+for a generated image the connector learns the features of drawings with the labelled attributes. Features of drawings
+stay the same.
 """
 
 from __future__ import annotations
@@ -38,18 +38,27 @@ from train.settings import settings_digest
 
 SEED = 33
 SHARD = 64
-"""Posters in one forward and in one file."""
+"""Number of posters in one batch and one file."""
 READERS = ((16, 4, 43), (24, 3, 44), (32, 4, 45), (16, 3, 48), (40, 4, 49), (40, 3, 50))
-"""Width, depth and seed of each reader: none has a judge's shape or seed. One reads a painting as surely as it reads a
-drawing, and another differs: six agree with a seventh better than one does."""
+"""Width, depth and seed of each classifier. None of them has the shape or the seed of a judge. Single classifiers are
+overconfident on generated images and disagree. Six together agree with a seventh better than one does."""
 
 
 @dataclass(frozen=True)
 class GeneratedPostersConfig:
-    """painted: posters of the generator (a multiple of `SHARD`), in one step by the few-step LoRA; every `slowly`-th
-    shard in its own many steps. each: how likely a caption names an attribute beside the subject. drawn: posters beside
-    them. twins: drawings of what the eyes see, whose mean features are a painting's target. likeness: the weight of the
-    features' distance beside the readers' losses. share: of the batch that is painted. Defaults ours."""
+    """Settings of the training. The defaults are ours.
+
+    Attributes:
+        painted: Number of generated posters, a multiple of `SHARD`. They use one step with the few-step LoRA.
+        slowly: Every how many shards the generator uses its usual number of steps instead.
+        each: Probability that a caption names an attribute besides the subject.
+        drawn: Number of drawn posters.
+        twins: Number of drawings with the labelled attributes, whose mean features are the target of an image.
+        likeness: Weight of the distance between features, next to the classification losses.
+        batch: Posters in a step.
+        share: Share of generated posters in a batch.
+        loop: Length and optimiser.
+    """
 
     painted: int = 24_576
     slowly: int = 8
@@ -66,8 +75,10 @@ CONFIG = GeneratedPostersConfig()
 
 
 def generate_posters(folder: Path, count: int, each: float, slowly: int, seed: int = SEED) -> Tensor:
-    """Posters of captions that name the subject, and more or less of the rest: uint8 (count, 3, 96, 96). Kept in
-    `folder`, whose name has to say with which weights."""
+    """Generate posters as uint8 (count, 3, 96, 96). Captions name the subject and some other attributes.
+
+    The images are cached in `folder`, whose name must identify the generator's weights.
+    """
     slow, quick = PocketGenerator.load(), PocketGenerator.load()
     merge_lora(quick.unet, FEW_STEP_LORA)
     images = []
@@ -91,8 +102,10 @@ def _paint(generator: PocketGenerator, sampling: Sampling, captions: list[str], 
 
 @torch.no_grad()
 def ensemble_probabilities(eyes: list[Judge], images: Tensor) -> Tensor:
-    """What the eyes see together: probabilities (N, values) of uint8 images, attribute by attribute, whose logarithms
-    are the eyes' on average (which agrees better with another reader than the mean probability does)."""
+    """Return the ensemble's probabilities (N, values) for uint8 images.
+
+    The log-probabilities are averaged, which agrees better with a further classifier than averaged probabilities do.
+    """
     parts = []
     for batch in images.split(256):
         read = zip(*(one(batch.float() / 255).values() for one in eyes), strict=True)
@@ -101,7 +114,7 @@ def ensemble_probabilities(eyes: list[Judge], images: Tensor) -> Tensor:
 
 
 def adapt_vision(prefdisc: PrefDisc, folder: Path, config: GeneratedPostersConfig) -> PrefDisc:
-    """Train the tower and the connector; the decoder and the preference tokens stay."""
+    """Train the vision tower and the connector. The decoder and the preference tokens stay frozen."""
     torch.manual_seed(SEED)
     painted = generate_posters(folder / "painted", config.painted, config.each, config.slowly)
     drawn, known = draw_posters(config.drawn, SEED + 1, "train", folder / "drawn.npz")
@@ -138,7 +151,7 @@ def adapt_vision(prefdisc: PrefDisc, folder: Path, config: GeneratedPostersConfi
 
 
 def _twins(prefdisc: PrefDisc, seen: Tensor, count: int) -> Tensor:
-    """The mean features of `count` drawings of attributes drawn from what is seen, (N, values): (N, latents, D)."""
+    """Return the mean features (N, latents, D) of `count` drawings with attributes sampled from probabilities."""
     generator, rng, total = generator_of(SEED + 2, 0), np.random.default_rng(SEED + 2), 0
     for view in range(count):
         rows = [torch.multinomial(part, 1, generator=generator) for part in seen.split(SIZES, dim=1)]
@@ -149,7 +162,7 @@ def _twins(prefdisc: PrefDisc, seen: Tensor, count: int) -> Tensor:
 
 
 def train(folder: Path, config: GeneratedPostersConfig = CONFIG) -> dict[str, float]:
-    """Adapt the shipped PrefDisc, and write it where it was; returns the accuracies on validation users and posters."""
+    """Adapt the shipped PrefDisc in place, and return its accuracies on validation users and posters."""
     from train.pocket.prefdisc import SHIPPED, export
 
     model = load_preference_model("pocket")

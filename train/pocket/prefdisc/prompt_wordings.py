@@ -1,8 +1,8 @@
-"""PrefDisc learns that a prompt in other words asks for the same: "a poster of a cactus" as "a cactus".
+"""Makes PrefDisc robust to prompt wordings such as "a poster of a cactus" instead of "a cactus".
 
-Stage B's prompts are bare, and a word beside them upset the reading: within one prompt its score followed utility by
-.73 (correlation on drawn posters), and by .58 with "a poster of" before it. Here the decoder learns to be, with any
-wording, what it was with the bare prompts; the eyes and the preference tokens stay.
+Stage B uses bare prompts, and additional words made scores worse: within one prompt the correlation of score and
+utility on drawn posters was .73, and .58 with "a poster of" before it. Here the decoder learns to compute the same
+states for any wording as for the bare prompt. The vision tower and the preference tokens stay frozen.
 """
 
 from __future__ import annotations
@@ -34,8 +34,16 @@ SEED = 34
 
 @dataclass(frozen=True)
 class PromptWordingsConfig:
-    """posters: drawn once. users: in a batch. wordless: every so many steps no turn has a prompt. likeness: the weight
-    of the states' distance, in their own variance, beside the labels' divergence. Defaults ours."""
+    """Settings of the training. The defaults are ours.
+
+    Attributes:
+        posters: Number of drawn posters.
+        users: Users in a batch.
+        wordless: Every how many steps no turn has a prompt.
+        likeness: Weight of the relative distance of states, next to the divergence of the labels.
+        wordings: Distribution of the wordings.
+        loop: Length and optimiser.
+    """
 
     posters: int = 12_000
     users: int = 24
@@ -53,7 +61,7 @@ CONFIG = PromptWordingsConfig()
 def adapt_to_wordings(
     prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: PromptWordingsConfig = CONFIG
 ) -> PrefDisc:
-    """Train the decoder against what it was; return averaged weights."""
+    """Train the decoder to match its own states for bare prompts. Returns averaged weights."""
     torch.manual_seed(SEED)
     before = copy.deepcopy(prefdisc).requires_grad_(False).eval()
     prefdisc.requires_grad_(False)
@@ -73,7 +81,7 @@ def adapt_to_wordings(
         made = model(worded.packed, worded.features, every_layer=True)
         told = wanted.logits.softmax(-1)
         labels = F.kl_div(made.logits.log_softmax(-1), told, reduction="none").sum(-1).mean()
-        states = relative_distance(_where_read(made, worded.packed, model), _where_read(wanted, bare.packed, before))
+        states = relative_distance(_used_states(made, worded.packed, model), _used_states(wanted, bare.packed, before))
         return {"loss": labels + config.likeness * states, "labels": labels, "states": states}
 
     return fit(prefdisc, loss_of, config.loop, folder)
@@ -89,15 +97,17 @@ def _draw(
     words: bool,
     reword: Callable[[str], str] | None,
 ) -> UserBatch:
-    """The users of a step, the same ones each time, with prompts as `reword` puts them."""
+    """Sample the users of a step. The same step has the same users; `reword` rewords their prompts."""
     rng = np.random.default_rng([SEED, step])
     utilities = pool[rng.integers(len(pool), size=count)]
     return sample_user_batch(prefdisc.turns, table, world, utilities, AFTER, rng, PAIRS, words, reword)
 
 
-def _where_read(states: PackedStates, packed: Packed, prefdisc: PrefDisc) -> Tensor:
-    """Of every layer, the states that something is read from: the history's last token, which is a user's embedding,
-    and where each target's labels are predicted: (layers, B, 1 + 2 T, D)."""
+def _used_states(states: PackedStates, packed: Packed, prefdisc: PrefDisc) -> Tensor:
+    """Return the states of every layer that are used: (layers, B, 1 + 2 T, D).
+
+    These are the last history token, which is the user embedding, and the label position of every target.
+    """
     last = packed.history_ends(prefdisc.turns)
     places = torch.cat([last[:, None], packed.reads.flatten(1)], dim=1)
     users = torch.arange(len(places), device=places.device)[:, None]
@@ -105,13 +115,13 @@ def _where_read(states: PackedStates, packed: Packed, prefdisc: PrefDisc) -> Ten
 
 
 def relative_distance(made: Tensor, wanted: Tensor) -> Tensor:
-    """The mean square distance of states (layers, ...), each layer's over its variance."""
+    """Return the mean squared distance of states (layers, ...), divided by the variance of each layer."""
     flat = [x.float().flatten(1) for x in (made, wanted)]
     return ((flat[0] - flat[1]).square().mean(1) / flat[1].var(1)).mean()
 
 
 def train(folder: Path, config: PromptWordingsConfig = CONFIG) -> dict[str, float]:
-    """Adapt the shipped PrefDisc, and write it where it was; returns the accuracies on validation users and posters."""
+    """Adapt the shipped PrefDisc in place, and return its accuracies on validation users and posters."""
     from train.pocket.prefdisc import SHIPPED, export
 
     model, world = load_preference_model("pocket"), World.load()

@@ -1,4 +1,4 @@
-"""Batches of fresh users: their pairs out of the poster table, packed, with what the simulator knows of them."""
+"""Samples batches of users: packed pairs from the poster table, with the simulator's knowledge of each user."""
 
 from __future__ import annotations
 
@@ -17,18 +17,23 @@ from train.pocket.prefdisc.vision_training import SUBJECTS, PosterTable
 
 PAIRS = 8
 PROMPTS = tuple(ATTRIBUTES["subject"].values())
-# Some prompts are missing or name what the pocket vocabulary does not know: neither may upset the reading.
+# Some prompts are empty or contain unknown words, so that PrefDisc becomes robust to both.
 UNUSUAL = ("", "something")
 
 
 @dataclass(frozen=True)
 class UserBatch:
-    """One batch of B users with a history of n pairs (liked first) and T target pairs (in no order).
+    """A batch of B users with a history of n pairs (liked first) and T unordered target pairs.
 
-    features (B, 2 (n + T), latents, D). probability (B, T): of preferring each target's first image; chosen (B, T):
-    whether it was. taste (B, 24): utilities, centred within each attribute and of unit deviation. evidence
-    (B, n, groups): what each pair says of each group, less its mean.
-    history (B, n, 2, 6), targets (B, T, 2, 6): attribute indices.
+    Attributes:
+        packed: Packed token sequences.
+        features: Image features (B, 2 (n + T), latents, D).
+        probability: Probability of preferring the first image of each target, (B, T).
+        chosen: Whether the first image was preferred, (B, T).
+        taste: Utilities (B, 24), centred within each attribute and scaled to unit deviation.
+        evidence: Log evidence of each pair for each group, centred, (B, n, groups).
+        history: Attribute indices of the history, (B, n, 2, 6).
+        targets: Attribute indices of the targets, (B, T, 2, 6).
     """
 
     packed: Packed
@@ -41,7 +46,7 @@ class UserBatch:
     targets: np.ndarray
 
     def to(self, device: torch.device | str) -> UserBatch:
-        """The same, its tensors on another device."""
+        """Return a copy with its tensors on a device."""
         return replace(
             self,
             packed=self.packed.to(device),
@@ -60,8 +65,19 @@ def sample_user_batch(
     words: bool = True,
     reword: Callable[[str], str] | None = None,
 ) -> UserBatch:
-    """For users of these utilities (B, 24) draw a history of `pairs`, and one target pair after each number in `after`;
-    with prompts if `words`, and each of them as `reword` puts it."""
+    """Sample histories and targets for users.
+
+    Args:
+        turns: Tokenised template of the turns.
+        table: Posters with their features.
+        world: Population of the agents.
+        utilities: Utilities of the users, (B, 24).
+        after: For each target, the number of history pairs it sees.
+        rng: Random generator.
+        pairs: Number of history pairs.
+        words: Whether turns have prompts.
+        reword: Function that rewords a prompt.
+    """
     count = len(utilities)
     subjects = rng.integers(SUBJECTS, size=(count, pairs + len(after)))
     copies = rng.integers(len(table.attributes) // SUBJECTS, size=(*subjects.shape, 2))
@@ -93,20 +109,23 @@ def sample_user_batch(
 
 
 def normalised_utilities(world: World, utilities: np.ndarray) -> np.ndarray:
-    """Utilities (n, 24) less each attribute's mean, which no choice can tell, over the deviation an agent's has."""
+    """Centre utilities (n, 24) within each attribute, and divide them by their deviation.
+
+    Choices do not depend on the mean of an attribute.
+    """
     parts = [part - part.mean(1, keepdims=True) for part in by_attribute(utilities).values()]
     spread = (world.general**2 + world.group**2 + world.individual**2) ** 0.5 * world.scale
     return np.concatenate(parts, axis=1) / spread
 
 
 def one_hot_values(attributes: np.ndarray) -> Tensor:
-    """The taste values of images: attribute indices (..., 6) -> (..., 24), ones and zeros."""
+    """Convert attribute indices (..., 6) to one-hot taste values (..., 24)."""
     hot = [np.eye(len(ATTRIBUTES[name]))[attributes[..., i]] for i, name in enumerate(ATTRIBUTES) if name in TASTE]
     return torch.from_numpy(np.concatenate(hot, axis=-1)).float()
 
 
 def group_evidence(world: World, history: np.ndarray) -> Tensor:
-    """What each pair of (B, n, 2, 6) says of each group, less its mean over the groups: (B, n, groups)."""
+    """Return the log evidence (B, n, groups) of pairs (B, n, 2, 6) for each group, centred over the groups."""
     values = one_hot_values(history).numpy()
     shown = values[:, :, 0] - values[:, :, 1]
     said = world.log_evidence(shown @ world.means.T, shown)

@@ -1,6 +1,6 @@
-"""How well a PrefDisc in training predicts validation users on validation posters: what settings are chosen by.
+"""Measures the accuracy of a PrefDisc on validation users and posters, which settings are selected by.
 
-What is reported is measured on the test's, by `train.evaluate.prediction`.
+`train.evaluate.prediction` measures the reported accuracies on test users and posters.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ BATCH = 50
 def validate(
     prefdisc: PrefDisc, world: World, users: int = 1000, targets: int = 4, posters: int = 2304
 ) -> dict[str, float]:
-    """Pairwise accuracy with 8 pairs and with none, the ideal observer's, and the share of what the pairs can tell that
-    is read out of them."""
+    """Measure pairwise accuracies.
+
+    Returns:
+        Accuracies with 8 history pairs and with none, those of the ideal observer, and "share": the share of the
+        history's information that the model uses.
+    """
     prefdisc.eval()
     table = encode_posters(prefdisc, *draw_posters(posters, SEED, "validation"), views=0)
     rng = np.random.default_rng(SEED)

@@ -1,6 +1,6 @@
-"""PrefDisc with less of the method: the ablation's rows and the baselines, all trained alike.
+"""Trains variants of PrefDisc for the ablation and the baselines.
 
-Every variant starts from the same eyes, warms up with the same readers, and sees as many users as the others.
+All variants start from the same vision tower, use the same auxiliary heads, and see the same number of users.
 """
 
 from __future__ import annotations
@@ -23,8 +23,13 @@ TOKEN_COUNTS = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class Variant:
-    """mode: what of the method is on. tokens: preference tokens, where the mode has them. history: False reads
-    targets alone, as PickScore does."""
+    """A variant of PrefDisc.
+
+    Attributes:
+        mode: Parts of the method to use.
+        tokens: Number of preference tokens, if the mode has them.
+        history: Whether histories are used. False scores targets alone, as PickScore does.
+    """
 
     mode: Mode
     tokens: int = SPEC.num_tokens
@@ -32,7 +37,7 @@ class Variant:
 
     @property
     def num_tokens(self) -> int:
-        """Preference tokens in front."""
+        """Number of preference tokens."""
         return self.tokens if self.mode.tokens else 0
 
 
@@ -41,12 +46,12 @@ VARIANTS: dict[str, Variant] = {
     "no_history": Variant(MODES["contrastive"], history=False),
     **{f"tokens_{count}": Variant(MODES["full"], count) for count in TOKEN_COUNTS},
 }
-# ViPer's way: no prompt, no L_CP, no tokens.
+# ViPer uses no prompt, no L_CP and no tokens.
 VARIANTS["viper"] = VARIANTS["base"]
 
 
 def load_shipped_vision(folder: Path, posters: int = 12_000) -> tuple[PrefDisc, PosterTable]:
-    """The shipped PrefDisc, whose eyes variants see with, and what it sees of training posters (kept in `folder`)."""
+    """Load the shipped PrefDisc, and encode training posters with its vision tower (cached in `folder`)."""
     prefdisc = load_preference_model(POCKET).prefdisc
     images, attributes = draw_posters(posters, SEED, "train", folder / "posters.npz")
     return prefdisc, encode_posters(prefdisc, images, attributes, views=1)
@@ -55,9 +60,16 @@ def load_shipped_vision(folder: Path, posters: int = 12_000) -> tuple[PrefDisc, 
 def train_variant(
     name: str, seed: int, folder: Path, steps: int, eyes: PrefDisc, table: PosterTable, users: int = DecoderConfig.users
 ) -> PrefDisc:
-    """Train a variant for `steps` steps, resuming from `folder`.
+    """Train a variant, or resume from `folder`.
 
-    eyes, table: whose tower and connector it sees with, and what they saw of training posters (`shipped_eyes`).
+    Args:
+        name: Name of the variant.
+        seed: Random seed.
+        folder: Folder of states and logs.
+        steps: Number of steps.
+        eyes: Model whose vision tower and connector are used (`load_shipped_vision`).
+        table: Training posters encoded by that model.
+        users: Users in a batch.
     """
     variant = VARIANTS[name]
     short = min(DecoderConfig.short, steps // 8)

@@ -1,7 +1,7 @@
-"""Stage A: the vision tower and the connector learn to see attributes; then what they see is kept.
+"""Stage A: trains the vision tower and the connector to recognise attributes, and caches their outputs.
 
-Reading a taste out of a history is learnt from millions of images, seeing them from tens of thousands: so the tower is
-trained first, for a few minutes, and the second stage reads a table of its outputs.
+Learning tastes needs millions of images, but learning to see needs only tens of thousands. So the vision tower is
+trained first for a few minutes, and stage B reads a table of its outputs.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ SEED = 31
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """posters: drawn once and kept (a multiple of the number of subjects). views: softened copies of each in the
-    table. Defaults ours."""
+    """Settings of stage A. The defaults are ours.
+
+    Attributes:
+        posters: Number of posters, a multiple of the number of subjects.
+        views: Softened copies of each poster in the table.
+        batch: Posters in a step.
+        loop: Length and optimiser.
+    """
 
     posters: int = 36_000
     views: int = 2
@@ -37,10 +43,10 @@ class VisionConfig:
 
 
 class VisionTraining(nn.Module):
-    """PrefDisc's eyes, to be trained alone, with linear readers of each attribute, which are thrown away afterwards.
+    """PrefDisc with linear attribute classifiers, which are discarded after training. Only the vision part is trained.
 
-    Beside the connector's output, the mean over the tower's patches is read too: the tower then learns what to look for
-    without waiting for the connector to let the gradient through.
+    A second classifier reads the mean over the tower's patches. So the tower learns before the connector passes a
+    useful gradient.
     """
 
     def __init__(self, prefdisc: PrefDisc) -> None:
@@ -54,8 +60,12 @@ class VisionTraining(nn.Module):
             part.requires_grad_(True)
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Images (B, 3, 96, 96) -> the connector's output (B, latents, D), and logits (B, values) of each attribute: by
-        the connector, and by the mean patch."""
+        """Encode images (B, 3, 96, 96).
+
+        Returns:
+            The connector's output (B, latents, D), and the logits (B, values) of each attribute from the connector and
+            from the mean patch.
+        """
         patches = self.prefdisc.patches(images)
         features = self.prefdisc.connect(patches)
         read = self.reader(features.flatten(1)), self.patch_reader(patches.mean(1))
@@ -64,9 +74,11 @@ class VisionTraining(nn.Module):
 
 @dataclass(frozen=True)
 class PosterTable:
-    """Posters as the connector shows them to the decoder.
+    """Connector outputs of posters.
 
-    attributes (N, 6): indices, with subject i % 12 in row i. features (N, views, latents, D).
+    Attributes:
+        attributes: Attribute indices (N, 6). Row i has subject i % 12.
+        features: Connector outputs (N, views, latents, D).
     """
 
     attributes: np.ndarray
@@ -74,14 +86,23 @@ class PosterTable:
 
 
 def draw_uint8(attributes: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Attribute indices (N, 6) -> posters, uint8 (N, 3, 96, 96)."""
+    """Draw posters of attribute indices (N, 6) as uint8 (N, 3, 96, 96)."""
     starts = range(0, len(attributes), 256)
     return torch.cat([(draw_all(attributes[i : i + 256], rng) * 255).round().byte() for i in starts])
 
 
 def draw_posters(count: int, seed: int, split: str, file: Path | None = None) -> tuple[Tensor, np.ndarray]:
-    """As many posters of every subject, of one split's combinations: uint8 (count, 3, 96, 96) and attribute indices;
-    kept in `file` where given."""
+    """Draw posters of a split with equally many of every subject.
+
+    Args:
+        count: Number of posters.
+        seed: Random seed.
+        split: Split of the attribute combinations.
+        file: Optional cache.
+
+    Returns:
+        Images as uint8 (count, 3, 96, 96), and attribute indices (count, 6).
+    """
     if file and file.exists():
         kept = np.load(file)
         return torch.from_numpy(kept["images"]), kept["attributes"]
@@ -95,7 +116,7 @@ def draw_posters(count: int, seed: int, split: str, file: Path | None = None) ->
 
 
 def train_vision(folder: Path, config: VisionConfig) -> tuple[PrefDisc, PosterTable]:
-    """Train the tower and the connector on drawn posters, softened; return the model and the table they see."""
+    """Train the vision tower and the connector on softened posters. Returns the model and its table of posters."""
     images, attributes = draw_posters(config.posters, SEED, "train", folder / "posters.npz")
     torch.manual_seed(SEED)
     sight = VisionTraining(new_prefdisc())
