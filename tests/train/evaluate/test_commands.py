@@ -88,7 +88,7 @@ def test_variants_are_trained_alike_once(tmp_path, capsys, small_trainings, few)
     assert tokens["counts"]["4"]["accuracy"] == ablation["full"]["unseen"]
     text = (tmp_path / "evaluation.md").read_text()
     assert text.index("<!-- ablation -->") < text.index("<!-- tokens -->")
-    assert "2 steps of 3 users each, 2 trainings of every variant" in text
+    assert "2 training steps of 3 users each, 2 trainings of each variant" in text
 
 
 def test_another_budget_needs_another_folder(tmp_path):
@@ -112,7 +112,7 @@ def test_a_section_of_a_document_is_exchanged():
     [
         ("prediction", ["--users", "3", "--seeds", "2"], "two users a seed"),
         ("topk", ["--posters", "5"], "even"),
-        ("clusters", ["--seeds", "1"], "the interval is over seeds"),
+        ("clusters", ["--seeds", "1"], "intervals are over seeds"),
         ("ablation", ["--variants", "nothing"], "invalid choice"),
     ],
 )
