@@ -137,7 +137,7 @@ def our_way(attention: ModuleType, blocks: tuple, tokens: int, dtype: torch.dtyp
     whole, text = Spent(), Spent()
     inner = text.timed(attention.text_attention)
     patches = {
-        place(name): whole.timed(attention.UserPatch(k, v, previous=inner, negative=(k, v)))
+        place(name): whole.timed(attention.UserAttentionPatch(k, v, previous=inner, negative=(k, v)))
         for name, (k, v) in user_keys_values(blocks, tokens, dtype).items()
     }
     return Way(patches, less(whole, text), (whole, text))
@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, help="a checkout of ComfyUI_IPAdapter_plus")
     given = parser.parse_args()
     pack = load_pack()
-    attention, shapes = pack("nodes.attention"), pack("prefgen.pocket.shapes")
+    attention, shapes = pack("nodes.attention.unet"), pack("prefgen.pocket.shapes")
     peer = load_peer(given.peer) if given.peer else None
     rows = []
     print(f"{'model':8}{'with':8}{'seconds':>10}{'cpu':>10}{'branch cpu':>12}{'share':>9}{'blocks':>8}")

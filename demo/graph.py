@@ -64,11 +64,17 @@ def build_graph(config: DemoConfig, prompt: str) -> PromptGraph:
         return add("VAEDecode", samples=latent, vae=vae)
 
     def adapted_model(person: str) -> Node:
-        embedding = add("EncodeUserHistory", model=preference, history=histories[person])
+        embedding = add("EncodeUserHistory", preference_model=preference, history=histories[person])
         return add(
             "ApplyPreferenceAdapter",
             **{"model": model, "preference_model": preference, "embedding": embedding, "strength": config.strength},
-            **{"sem_strength": 1.0, "core_strength": 1.0, "img_strength": 1.0, "start": 0.0, "end": 1.0},
+            **{
+                "sem_strength": 1.0,
+                "core_strength": 1.0,
+                "img_strength": 1.0,
+                "start_percent": 0.0,
+                "end_percent": 1.0,
+            },
         )
 
     def optimise(person: str) -> Node:

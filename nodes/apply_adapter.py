@@ -1,4 +1,4 @@
-"""ApplyPreferenceAdapter: the user's branch in every cross-attention block of SDXL's UNet."""
+"""The node ApplyPreferenceAdapter: adds attention to a user's tokens to every cross-attention block of SDXL's UNet."""
 
 from __future__ import annotations
 
@@ -9,36 +9,34 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..prefgen.adapter import PARTS, PreferenceAdapter
-from ..prefgen.adapter import blocks as block_choice
+from ..prefgen.adapter.blocks import MAX_STRENGTH, PRESETS, parse_block_weights
 from ..prefgen.checkpoint.preference_model import PreferenceModel
 from ..prefgen.embedding import UserEmbedding
 from ..prefgen.errors import CheckpointError, EmbeddingError, PrefGenError
-from ..prefgen.validation import format_value, is_number
-from .attention.keys_values import led_away_from, user_keys_values, user_words
+from ..prefgen.validation import require_number
 from .attention.masks import SpatialMask
-from .attention.unet import check_fits, patch_user_branch
+from .attention.unet import patch_user_attention
+from .attention.unet_blocks import require_fit
 from .memory.model_management import ready
 from .server.status_text import show_status
 from .sockets import EmbeddingType, PreferenceModelType
 
-IGNORE, PUSH = "ignore", "push away"
-"""What becomes of the disliked images."""
+IGNORE, PUSH_AWAY = "ignore", "push away"
+"""Options for the disliked images."""
 
-PLAIN = "{name} has liked no image yet: the MODEL paints plainly."
+NO_LIKES = "{name} has not liked an image yet; the MODEL is unchanged."
 
 
-def strength_input(part: str, tooltip: str) -> io.Float.Input:
-    """How much of something goes in, from none to four times."""
-    return io.Float.Input(part, default=1.0, min=0.0, max=block_choice.STRONGEST, step=0.05, tooltip=tooltip)
+def strength_input(name: str, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(name, default=1.0, min=0.0, max=MAX_STRENGTH, step=0.05, tooltip=tooltip)
 
 
 def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
-    """A place in the denoising, from its first step to its last."""
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
 
 
 class ApplyPreferenceAdapter(io.ComfyNode):
-    """MODEL and user embedding in, a MODEL that paints to the user's taste out."""
+    """Personalises an SDXL MODEL for the user of an embedding."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -46,60 +44,59 @@ class ApplyPreferenceAdapter(io.ComfyNode):
             node_id="ApplyPreferenceAdapter",
             display_name="Apply Preference Adapter",
             category="PrefGen",
-            description="Makes an SDXL MODEL paint to one person's taste, whatever the prompt.",
+            description="Personalises an SDXL MODEL: its images follow one user's taste, whatever the prompt.",
             search_aliases=["prefgen", "personalise", "ip adapter", "user taste", "style"],
             inputs=[
-                io.Model.Input("model", tooltip="An SDXL MODEL: the base that the preference checkpoint was made for."),
-                PreferenceModelType.Input("preference_model", tooltip="The preference checkpoint with the adapter."),
+                io.Model.Input("model", tooltip="SDXL MODEL that the preference checkpoint was trained for."),
+                PreferenceModelType.Input("preference_model", tooltip="Preference checkpoint with an adapter."),
                 EmbeddingType.Input(
-                    "embedding", tooltip="Whose taste: from Encode User History with the same checkpoint."
+                    "embedding", tooltip="User embedding from Encode User History with the same preference model."
                 ),
-                strength_input("strength", "How much of the taste goes into the image; 0 leaves the MODEL as it is."),
-                strength_input("sem_strength", "Share of sem, what the person's choices mean: subjects, moods."),
-                strength_input("core_strength", "Share of core, what tells this person from others."),
-                strength_input("img_strength", "Share of img, what the liked images look like."),
-                percent_input("start", 0.0, "Where in the denoising the taste sets in: 0 is the first step."),
-                percent_input("end", 1.0, "Where in the denoising it stops: 1 is the last step."),
+                strength_input("strength", "Overall strength. 0 leaves the MODEL unchanged."),
+                strength_input("sem_strength", "Strength of sem: the subjects and moods that the user chooses."),
+                strength_input("core_strength", "Strength of core: what distinguishes this user from others."),
+                strength_input("img_strength", "Strength of img: the look of the liked images."),
+                percent_input("start_percent", 0.0, "Start of the effect in the denoising. 0 is the first step."),
+                percent_input("end_percent", 1.0, "End of the effect in the denoising. 1 is the last step."),
                 io.Combo.Input(
                     "dislikes",
-                    options=[IGNORE, PUSH],
+                    options=[IGNORE, PUSH_AWAY],
                     default=IGNORE,
                     optional=True,
-                    tooltip="Push away: what the disliked images look like goes where the negative prompt goes, so "
-                    "that guidance leads away from it. Needs a cfg above 1.",
+                    tooltip="Push away: uses the disliked images as a negative prompt. Needs a cfg above 1.",
                 ),
                 io.Combo.Input(
                     "blocks",
-                    options=list(block_choice.PRESETS),
+                    options=list(PRESETS),
                     default="all",
                     optional=True,
-                    tooltip="Where in the UNet the taste goes in: everywhere, or only where SDXL makes style, or "
-                    "composition.",
+                    tooltip="Blocks of the UNet that are personalised: all, or only those that determine style or "
+                    "composition in SDXL.",
                 ),
                 io.String.Input(
                     "block_weights",
                     default="",
                     optional=True,
-                    tooltip="For your own choice of blocks: a weight a layer (SDXL has 11), or names: "
-                    "input=0.5, output.1=1. What is not named is as `blocks` says.",
+                    tooltip="Custom weights: one number for each layer (SDXL has 11), or names, for example "
+                    "input=0.5, output.1=1. Blocks that are not named follow `blocks`.",
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Where in the image the taste counts: white. As large as the image; one, or one an image.",
+                    tooltip="Region to personalise (white), as large as the image. One mask, or one for each image.",
                 ),
                 io.Float.Input(
                     "variety",
                     default=1.0,
                     min=0.0,
-                    max=block_choice.STRONGEST,
+                    max=MAX_STRENGTH,
                     step=0.05,
                     optional=True,
-                    tooltip="How differently pictures read the taste: 1 lets each seed draw among what this person "
-                    "likes, as often as they like it; 0 always takes the likeliest. For adapters of words.",
+                    tooltip="Variation between seeds. 1: each seed samples from the likely preferences. 0: always "
+                    "the most likely ones. Only for adapters with codebooks.",
                 ),
             ],
-            outputs=[io.Model.Output(tooltip="The MODEL that paints to this person's taste.")],
+            outputs=[io.Model.Output(tooltip="Personalised MODEL.")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -113,98 +110,90 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         sem_strength: float,
         core_strength: float,
         img_strength: float,
-        start: float,
-        end: float,
+        start_percent: float,
+        end_percent: float,
         dislikes: str = IGNORE,
         blocks: str = "all",
         block_weights: str = "",
         mask: torch.Tensor | None = None,
         variety: float = 1.0,
     ) -> io.NodeOutput:
-        shares = dict(zip(PARTS, (sem_strength, core_strength, img_strength), strict=True))
-        named = {f"{part}_strength": share for part, share in shares.items()}
-        check_numbers({"strength": strength, "variety": variety} | named, start, end)
+        part_strengths = dict(zip(PARTS, (sem_strength, core_strength, img_strength), strict=True))
+        factors = {"strength": strength, "variety": variety}
+        factors |= {f"{part}_strength": value for part, value in part_strengths.items()}
+        check_numbers(factors, start_percent, end_percent)
         adapter = ready(preference_model, "adapter").require("adapter")
         embedding.require_from(preference_model)
-        check_fits(model, adapter.config)
-        weights = chosen_blocks(adapter, blocks, block_weights)
-        where = None if mask is None else SpatialMask(mask)
-        notice = "" if embedding.vectors else PLAIN.format(name=embedding.name)
+        require_fit(model, adapter.config)
+        weights = parse_block_weights(adapter.config.ordered_blocks(), blocks, block_weights)
+        spatial_mask = None if mask is None else SpatialMask(mask)
+        notice = "" if embedding.vectors else NO_LIKES.format(name=embedding.name)
         show_status(cls, notice, f"{embedding.name}: {', '.join(part for part in PARTS if part in embedding.vectors)}")
         if notice:
             return io.NodeOutput(model, ui={"text": [notice]})
-        if not strength or not any(shares[part] for part in adapter.config.parts) or not any(weights.values()):
-            return io.NodeOutput(model)  # nothing to add, and so the very same image
-        strengths = {part: strength * share for part, share in shares.items()}
-        embedding, strengths = with_silent_parts(adapter, embedding, strengths)
-        name = preference_model.name
-        liked = user_keys_values(adapter, embedding, strengths, weights, name)
-        draws = adapter.choice is not None and variety > 0
-        spoken = user_words(adapter, embedding, strengths, weights, name) if draws else None
-        against = preference_model.nobody
-        if dislikes == PUSH:
-            against, strengths = turned_away(adapter, embedding, name), strengths | {"sem": 0.0, "core": 0.0}
-        negative = None if against is None else led_away_from(adapter, against, strengths, weights, name)
-        return io.NodeOutput(patch_user_branch(model, liked, start, end, negative, where, spoken, variety))
-
-
-def check_numbers(strengths: dict[str, float], start: float, end: float) -> None:
-    """Numbers from other nodes, which ComfyUI does not hold to an input's limits, nor to its type where they come
-    through a link of any type. Raises PrefGenError."""
-    for name, value in strengths.items():
-        if not is_number(value) or not 0 <= value <= block_choice.STRONGEST:
-            raise PrefGenError(
-                f"{name} is {format_value(value)}, expected 0 to {block_choice.STRONGEST:g}: choose a value in between."
+        strengths = {part: strength * value for part, value in part_strengths.items()}
+        if not any(strengths[part] for part in adapter.config.parts) or not any(weights.values()):
+            return io.NodeOutput(model)  # the image stays the same to the bit
+        embedding, strengths = fill_missing_parts(adapter, embedding, strengths)
+        negative_user, negative_strengths = preference_model.unconditional, strengths
+        if dislikes == PUSH_AWAY:
+            negative_user = disliked_as_liked(adapter, embedding, preference_model.name)
+            negative_strengths = strengths | {"sem": 0.0, "core": 0.0}
+        codebook = negative = None
+        with torch.inference_mode(False), torch.no_grad():  # tensors through which a later gradient can pass
+            keys_values = adapter.for_users(embedding, strengths, block_weights=weights)
+            if adapter.codebook is not None and variety > 0:
+                codebook = adapter.codebook_logits(embedding, strengths, weights).to("cpu")  # leaves VRAM to models
+            if negative_user is not None:
+                negative = adapter.negative_keys_values(negative_user, negative_strengths, weights)
+        return io.NodeOutput(
+            patch_user_attention(
+                model, keys_values, start_percent, end_percent, negative, spatial_mask, codebook, variety
             )
-    for name, value in (("start", start), ("end", end)):
-        if not is_number(value) or not 0 <= value <= 1:
-            raise PrefGenError(f"{name} is {format_value(value)}, expected 0 to 1: choose a value in between.")
-    if start > end:
-        raise PrefGenError(f"start is {start:g} and end is {end:g}; start must not be above end: exchange them.")
+        )
 
 
-def chosen_blocks(adapter: PreferenceAdapter, preset: str, listed: str) -> dict[str, float]:
-    """A weight for each of the adapter's blocks, in the UNet's order."""
-    # an IP-Adapter's blocks come with the middle last
-    order = sorted((name for name, _ in adapter.config.blocks), key=lambda name: "imo".index(name[0]))
-    return block_choice.block_weights(order, preset, listed)
+def check_numbers(factors: dict[str, float], start_percent: float, end_percent: float) -> None:
+    """Raise PrefGenError for numbers out of range, since ComfyUI does not check those from links."""
+    for name, value in factors.items():
+        require_number(name, value, 0, MAX_STRENGTH)
+    for name, value in (("start_percent", start_percent), ("end_percent", end_percent)):
+        require_number(name, value, 0, 1)
+    if start_percent > end_percent:
+        raise PrefGenError(f"start_percent is {start_percent:g}; expected at most end_percent, {end_percent:g}.")
 
 
-def turned_away(adapter: PreferenceAdapter, embedding: UserEmbedding, name: str) -> UserEmbedding:
-    """The embedding with the disliked images in the place of the liked ones.
+def disliked_as_liked(adapter: PreferenceAdapter, embedding: UserEmbedding, checkpoint: str) -> UserEmbedding:
+    """Return the embedding with its disliked images in place of the liked ones.
 
-    Raises EmbeddingError where there are none, or of another width, and CheckpointError where the adapter looks at no
-    images.
+    Raises:
+        CheckpointError: The adapter does not use images.
+        EmbeddingError: The embedding has no disliked images, or their width differs.
     """
     if "img" not in adapter.config.parts:
         raise CheckpointError(
-            f"The adapter of {name} has no img tokens, and dislikes are pushed away by what images look like: "
-            f"set dislikes to {IGNORE!r}, or choose a checkpoint whose adapter has them."
+            f"The adapter of {checkpoint} does not use img, which dislikes = {PUSH_AWAY!r} needs. Set dislikes to "
+            f"{IGNORE!r}, or choose another checkpoint."
         )
-    if embedding.disliked_img is None:
+    disliked, expected = embedding.disliked_img, adapter.config.dim("img")
+    if disliked is None or len(disliked) != expected:
         raise EmbeddingError(
-            f"The embedding of {embedding.name!r} has no disliked images, which dislikes = {PUSH!r} needs: encode the "
+            f"The disliked_img part of {embedding.name!r} is "
+            f"{'missing' if disliked is None else f'{len(disliked)} wide'}; expected a width of {expected}. Encode the "
             f"history again, or set dislikes to {IGNORE!r}."
         )
-    found, expected = len(embedding.disliked_img), adapter.config.dim("img")
-    if found != expected:
-        raise EmbeddingError(
-            f"The disliked_img part of {embedding.name!r} is {found} wide and the adapter of {name} expects "
-            f"{expected}: encode the history again with this preference checkpoint."
-        )
-    return replace(embedding, img=embedding.disliked_img)
+    return replace(embedding, img=disliked)
 
 
-def with_silent_parts(
+def fill_missing_parts(
     adapter: PreferenceAdapter, embedding: UserEmbedding, strengths: dict[str, float]
 ) -> tuple[UserEmbedding, dict[str, float]]:
-    """Of a user who disliked nothing yet only `img` is known: `sem` and `core` are there as parts of strength 0. Any
-    other part that is missing is the adapter's to refuse."""
+    """Add `sem` and `core` with strength 0 to the embedding of a user without dislikes, which has only `img`."""
     parts = adapter.config.parts
     if list(embedding.vectors) != ["img"] or "img" not in parts:
         return embedding, strengths
-    silent = {part: torch.zeros(adapter.config.dim(part)) for part in ("sem", "core") if part in parts}
-    return replace(embedding, **silent), strengths | dict.fromkeys(silent, 0.0)
+    missing = {part: torch.zeros(adapter.config.dim(part)) for part in ("sem", "core") if part in parts}
+    return replace(embedding, **missing), strengths | dict.fromkeys(missing, 0.0)
 
 
 NODES = [ApplyPreferenceAdapter]

@@ -1,4 +1,4 @@
-"""SaveUserEmbedding, LoadUserEmbedding, BlendUserEmbeddings: people's tastes as files, and mixed."""
+"""The nodes SaveUserEmbedding, LoadUserEmbedding and BlendUserEmbeddings."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .sockets import EmbeddingType
 
 FOLDER = "prefgen_embeddings"
 ENDING = ".safetensors"
-MOST_BYTES = 255
-"""Of a file's name, its ending too, on the usual file systems; a letter may be four."""
+MAX_NAME_BYTES = 255
+"""Maximum length of a file name with its extension, in bytes, on common file systems."""
 
-NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode's categories of control characters, halves of characters, and ends of lines and paragraphs."""
+FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode categories that file names must not contain: control, surrogate, line and paragraph separator."""
 
 
 def folder() -> Path:
-    """Where embeddings lie: in ComfyUI's user directory, since they are a person's own, and no model."""
+    """Return the folder of the embeddings. It is in ComfyUI's user directory, since they are personal data."""
     path = Path(folder_paths.get_user_directory()) / "prefgen" / "embeddings"
     path.mkdir(parents=True, exist_ok=True)
     folder_paths.add_model_folder_path(FOLDER, str(path))
@@ -32,13 +32,13 @@ def folder() -> Path:
 
 
 def saved() -> list[str]:
-    """The files that Load User Embedding offers (further folders come from extra_model_paths.yaml)."""
+    """Return the files that Load User Embedding offers. Further folders come from extra_model_paths.yaml."""
     folder()
     return [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(ENDING)]
 
 
 class SaveUserEmbedding(io.ComfyNode):
-    """A user embedding as a small file."""
+    """Saves a user embedding as a small file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -46,57 +46,58 @@ class SaveUserEmbedding(io.ComfyNode):
             node_id="SaveUserEmbedding",
             display_name="Save User Embedding",
             category="PrefGen",
-            description="Keeps a person's taste as a small file, without their images, in user/prefgen/embeddings.",
+            description="Saves a user embedding as a small file in user/prefgen/embeddings, without images.",
             search_aliases=["prefgen", "store taste", "export user"],
             is_output_node=True,
             inputs=[
-                EmbeddingType.Input("embedding", tooltip="The person's taste: from Encode or Blend."),
+                EmbeddingType.Input(
+                    "embedding", tooltip="User embedding from Encode User History or Blend User Embeddings."
+                ),
                 io.String.Input(
                     "filename",
                     default="",
-                    tooltip="The file's name; left empty, the person's. A file of that name is replaced.",
+                    tooltip="File name. Empty: the user's name. An existing file is replaced.",
                 ),
             ],
-            outputs=[io.String.Output(display_name="filename", tooltip="What Load User Embedding calls the file.")],
+            outputs=[io.String.Output(display_name="filename", tooltip="File name in Load User Embedding.")],
         )
 
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> float:
-        """Written at every run: the file may have been taken away, or replaced, since the last."""
-        return float("nan")  # a new one, since the same object would equal itself
+        """Run every time, because the file may have been removed or replaced."""
+        return float("nan")  # a new object each time, since the same object would equal itself
 
     @classmethod
     def execute(cls, embedding: UserEmbedding, filename: str) -> io.NodeOutput:
         path = folder() / _file_name(filename.strip() or embedding.name)
         if path.is_dir():
-            raise EmbeddingError(f"{path.name} is a folder in {path.parent}, expected a file: write another filename.")
+            raise EmbeddingError(f"{path.name} is a folder in {path.parent}; expected a file. Choose another filename.")
         save_embedding(path, embedding)
         return io.NodeOutput(path.name, ui={"text": [f"{embedding.name}: {path.name}"]})
 
 
 def _file_name(name: str) -> str:
-    """A name as a file's. Raises EmbeddingError for one that would lie elsewhere, or that some system does not take."""
+    """Return the file name for a name. Raise EmbeddingError for names that some system does not accept."""
     name = name.removesuffix(ENDING)
     if (
         not name
         or name[0] == "."
         or name != name.strip(" .")
         or not set(name).isdisjoint('/\\:*?"<>|')
-        or any(unicodedata.category(letter) in NO_TEXT for letter in name)
+        or any(unicodedata.category(letter) in FORBIDDEN_CATEGORIES for letter in name)
         or len(name) > 100
-        or len(f"{name}{ENDING}".encode()) > MOST_BYTES
+        or len(f"{name}{ENDING}".encode()) > MAX_NAME_BYTES
         or is_windows_device_name(name)
     ):
         raise EmbeddingError(
-            f"{format_value(name)} cannot be the name of a file, expected up to 100 letters, digits, spaces and the "
-            f"like, of {MOST_BYTES - len(ENDING)} bytes at most, and no name that Windows reserves: write another "
-            "filename."
+            f"{format_value(name)} is not a file name that all systems accept; expected up to 100 letters, digits and "
+            f"spaces, in {MAX_NAME_BYTES - len(ENDING)} bytes. Choose another filename."
         )
     return name + ENDING
 
 
 class LoadUserEmbedding(io.ComfyNode):
-    """A user embedding from its file."""
+    """Loads a user embedding from a file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -104,21 +105,21 @@ class LoadUserEmbedding(io.ComfyNode):
             node_id="LoadUserEmbedding",
             display_name="Load User Embedding",
             category="PrefGen",
-            description="A person's taste, as Save User Embedding kept it: no history has to be read again.",
+            description="Loads a user embedding that Save User Embedding saved. The history is not needed again.",
             search_aliases=["prefgen", "stored taste", "import user"],
-            inputs=[io.Combo.Input("file", options=saved(), tooltip="A file in user/prefgen/embeddings.")],
+            inputs=[io.Combo.Input("file", options=saved(), tooltip="File in user/prefgen/embeddings.")],
             outputs=[
                 EmbeddingType.Output(
                     display_name="embedding",
-                    tooltip="For Apply Preference Adapter, with the preference model that read the person's history.",
+                    tooltip="User embedding, for Apply Preference Adapter with the preference model that encoded it.",
                 )
             ],
         )
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> tuple[str, int, int]:
-        found = _path(file).stat()
-        return file, found.st_mtime_ns, found.st_size
+        stat = _path(file).stat()
+        return file, stat.st_mtime_ns, stat.st_size
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
@@ -131,7 +132,7 @@ def _path(file: str) -> Path:
 
 
 class BlendUserEmbeddings(io.ComfyNode):
-    """Two people's tastes in one."""
+    """Blends the embeddings of two users, and measures their distance."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -140,21 +141,23 @@ class BlendUserEmbeddings(io.ComfyNode):
             node_id="BlendUserEmbeddings",
             display_name="Blend User Embeddings",
             category="PrefGen",
-            description="One taste out of two people's, for images that both may like; and how far apart they are.",
+            description="Blends two users, for images that both may like, and measures how far apart their tastes are.",
             search_aliases=["prefgen", "mix users", "two people", "interpolate taste", "compare users"],
             inputs=[
-                EmbeddingType.Input("embedding_a", tooltip="One person's taste."),
-                EmbeddingType.Input("embedding_b", tooltip="The other's, read by the same preference model."),
+                EmbeddingType.Input("embedding_a", tooltip="First user."),
+                EmbeddingType.Input("embedding_b", tooltip="Second user, encoded by the same preference model."),
                 io.Float.Input(
-                    "weight_a", tooltip="How much the one counts; only the weights' shares matter.", **share
+                    "weight_a", tooltip="Weight of the first user. Only the ratio of the weights matters.", **share
                 ),
-                io.Float.Input("weight_b", tooltip="How much the other counts.", **share),
+                io.Float.Input("weight_b", tooltip="Weight of the second user.", **share),
             ],
             outputs=[
-                EmbeddingType.Output(display_name="embedding", tooltip="The blend, for Apply Preference Adapter."),
+                EmbeddingType.Output(
+                    display_name="embedding", tooltip="Blended user embedding, for Apply Preference Adapter."
+                ),
                 io.Float.Output(
                     display_name="distance",
-                    tooltip="How far apart the two are: 0 for the same taste, 1 for unrelated ones, 2 for opposites.",
+                    tooltip="Distance of the two users: 0 for the same taste, 1 for unrelated, 2 for opposite tastes.",
                 ),
             ],
         )
@@ -163,9 +166,10 @@ class BlendUserEmbeddings(io.ComfyNode):
     def execute(
         cls, embedding_a: UserEmbedding, embedding_b: UserEmbedding, weight_a: float, weight_b: float
     ) -> io.NodeOutput:
-        mixed, apart = blend([embedding_a, embedding_b], [weight_a, weight_b]), distance(embedding_a, embedding_b)
+        blended = blend([embedding_a, embedding_b], [weight_a, weight_b])
+        apart = distance(embedding_a, embedding_b)
         text = f"{embedding_a.name} and {embedding_b.name}: distance {apart:.3f}"
-        return io.NodeOutput(mixed, apart, ui={"distance": [apart], "text": [text]})
+        return io.NodeOutput(blended, apart, ui={"distance": [apart], "text": [text]})
 
 
 NODES = [SaveUserEmbedding, LoadUserEmbedding, BlendUserEmbeddings]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import torch
 from comfy.utils import common_upscale
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..prefgen.errors import HistoryError, ProfileError, ProfileUnavailableError
-from ..prefgen.history import LikedImages, NothingLiked, UserHistory
+from ..prefgen.history import History, NothingLiked, UserHistory
 from ..prefgen.pocket.users import bundled_history, bundled_users
 from ..prefgen.profile import (
     SELECTION_RULES,
-    HistorySelection,
     Profile,
     SelectionConfig,
     read_history,
@@ -27,8 +29,6 @@ STOP, PAINT_PLAINLY = "stop", "paint plainly"
 """What to do with a profile without likes."""
 
 HISTORY_TIP = "Connect it to Encode User History, Preference Score or ReNO Optimize."
-
-AnyHistory = UserHistory | LikedImages | NothingLiked
 
 
 class BuildUserHistory(io.ComfyNode):
@@ -178,7 +178,8 @@ class LoadUserHistory(io.ComfyNode):
         if user in bundled_users():
             return user
         profile = profiles_for_node(hidden_inputs).profile(user)
-        return _select(profile, SelectionConfig(max_pairs, select, half_life_days), when_unrated).digest
+        digest, _ = _select(profile, SelectionConfig(max_pairs, select, half_life_days), when_unrated)
+        return digest
 
     @classmethod
     def execute(
@@ -196,47 +197,46 @@ class LoadUserHistory(io.ComfyNode):
             history = UserHistory(complete.pairs[-config.max_pairs :], complete.name)
             return io.NodeOutput(history, *_preview_images(history))
         profile = profiles_for_node(hidden_inputs).profile(user)
-        selection = _select(profile, config, when_unrated)
-        history = selection if isinstance(selection, NothingLiked) else read_history(profile, selection)
+        _, read = _select(profile, config, when_unrated)
+        history = read()
         return io.NodeOutput(history, *_preview_images(history), ui={"text": [summarize(profile, history)]})
 
 
-def _select(profile: Profile, config: SelectionConfig, when_unrated: str) -> HistorySelection | NothingLiked:
-    """Select pairs. Raises ProfileError for a profile without likes, unless `when_unrated` is `PAINT_PLAINLY`."""
+def _select(profile: Profile, config: SelectionConfig, when_unrated: str) -> tuple[str, Callable[[], History]]:
+    """Select what is used of a profile, without opening an image.
+
+    Returns:
+        The digest of the selection, and a function that reads the selected images.
+
+    Raises:
+        ProfileError: The profile has no likes, and `when_unrated` is not `PAINT_PLAINLY`.
+    """
     try:
-        return select_history(profile.profiles.existing(profile.name), config)
+        selection = select_history(profile.profiles.existing(profile.name), config)
     except ProfileUnavailableError:
         raise
     except ProfileError as error:
         if when_unrated != PAINT_PLAINLY:
             raise
-        return NothingLiked(profile.name, str(error))
+        history = NothingLiked(profile.name, str(error))
+        return history.digest, lambda: history
+    return selection.digest, partial(read_history, profile, selection)
 
 
-def _preview_images(history: AnyHistory) -> tuple[torch.Tensor | ExecutionBlocker, ...]:
+def _preview_images(history: History) -> tuple[torch.Tensor | ExecutionBlocker, ...]:
     """Return the liked and the disliked images, or a blocker for a side without images."""
-    if isinstance(history, NothingLiked):
-        return ExecutionBlocker(None), ExecutionBlocker(None)
-    if isinstance(history, LikedImages):
-        return to_comfy(same_size_batch(history.liked)), ExecutionBlocker(None)
-    sides = ([getattr(pair, side) for pair in history.pairs] for side in ("liked", "disliked"))
-    return tuple(to_comfy(same_size_batch(images)) for images in sides)
+    sides = (history.liked_images, history.disliked_images)
+    return tuple(to_comfy(same_size_batch(images)) if images else ExecutionBlocker(None) for images in sides)
 
 
-def summarize(profile: Profile, history: AnyHistory) -> str:
+def summarize(profile: Profile, history: History) -> str:
     """Describe in one line what a profile contains, and what of it is used."""
     liked = sum(rating.liked for rating in profile.ratings)
-    text = f"{profile.name}: {liked} liked, {len(profile.ratings) - liked} disliked"
-    if isinstance(history, NothingLiked):
-        text += "; painted plainly, until an image is liked"
-    elif isinstance(history, LikedImages):
-        text += f"; only the {len(history.liked)} liked images are used, until an image is disliked"
-    else:
-        text += f"; {len(history)} pairs"
+    text = f"{profile.name}: {liked} liked, {len(profile.ratings) - liked} disliked; {history.summary}"
     return text + (f"; {profile.skipped} lines of its file are malformed" if profile.skipped else "")
 
 
-def same_size_batch(images: list[torch.Tensor]) -> torch.Tensor:
+def same_size_batch(images: Sequence[torch.Tensor]) -> torch.Tensor:
     """Combine images (3, H, W) of any sizes into one batch (N, 3, H, W) for viewing.
 
     All are scaled to the size of the largest, and cropped to its aspect ratio.

@@ -1,4 +1,4 @@
-"""PreferenceModelFromIPAdapter: an IP-Adapter file that SDXL users have already, as an adapter for the liked images."""
+"""The node PreferenceModelFromIPAdapter: loads a public IP-Adapter file as a preference model."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .memory.model_management import managed
 from .sockets import PreferenceModelType
 
 FOLDER = "ipadapter"
-"""The folder in models/ where other packs keep such files."""
+"""Folder in models/ that other packs use for these files."""
 
 
 def files() -> list[str]:
-    """The .safetensors files in models/ipadapter (and further folders of extra_model_paths.yaml)."""
+    """Return the .safetensors files in models/ipadapter, and in further folders of extra_model_paths.yaml."""
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
     return [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".safetensors")]
 
 
 class PreferenceModelFromIPAdapter(io.ComfyNode):
-    """A preference model that knows a person by their images alone."""
+    """Loads an IP-Adapter as a preference model that uses only the images of a user."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -30,20 +30,20 @@ class PreferenceModelFromIPAdapter(io.ComfyNode):
             node_id="PreferenceModelFromIPAdapter",
             display_name="Preference Model from IP-Adapter",
             category="PrefGen",
-            description="An IP-Adapter for SDXL as a preference model: nothing to train. It paints to the look of the "
-            "liked images; it scores none.",
+            description="Loads an IP-Adapter for SDXL as a preference model, without training. Images follow the look "
+            "of the liked images. It cannot score images.",
             search_aliases=["prefgen", "ip adapter", "ipadapter", "image prompt", "style reference"],
             inputs=[
                 io.Combo.Input(
                     "file",
                     options=files(),
-                    tooltip="A plain IP-Adapter for SDXL in models/ipadapter: ip-adapter_sdxl_vit-h.safetensors.",
+                    tooltip="Plain IP-Adapter for SDXL in models/ipadapter, such as ip-adapter_sdxl_vit-h.safetensors.",
                 )
             ],
             outputs=[
                 PreferenceModelType.Output(
                     display_name="preference_model",
-                    tooltip="For Encode User History, with the CLIP_VISION that the file was trained with, and for "
+                    tooltip="Preference model, for Encode User History (with the CLIP_VISION of the IP-Adapter) and "
                     "Apply Preference Adapter.",
                 )
             ],
@@ -51,8 +51,8 @@ class PreferenceModelFromIPAdapter(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> tuple[str, int, int]:
-        found = Path(folder_paths.get_full_path_or_raise(FOLDER, file)).stat()
-        return file, found.st_mtime_ns, found.st_size
+        stat = Path(folder_paths.get_full_path_or_raise(FOLDER, file)).stat()
+        return file, stat.st_mtime_ns, stat.st_size
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:

@@ -1,18 +1,21 @@
-"""The alignment: an MLP that takes the user embedding's `sem` part into CLIP text space (method.md section 3)."""
+"""The alignment: an MLP that maps the `sem` part of a user embedding to CLIP text space (docs/method.md, section 3)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .mlp import Perceptron
+from .mlp import MLP
 
 
 @dataclass(frozen=True)
 class AlignmentConfig:
     """Shapes of an alignment.
 
-    sem_dim: width of PrefDisc's hidden states; text_dim: width of the pooled CLIP text space (SDXL's bigG: 1280).
-    hidden_dim: width between the layers (default ours; the paper gives none). layers: linear layers (the paper's 6).
+    Attributes:
+        sem_dim: Width of PrefDisc's hidden states.
+        text_dim: Width of the pooled CLIP text space (1280 for SDXL's bigG).
+        hidden_dim: Width between the layers (our default; the paper gives none).
+        layers: Number of linear layers (6 in the paper).
     """
 
     sem_dim: int
@@ -21,8 +24,8 @@ class AlignmentConfig:
     layers: int = 6
 
 
-class Alignment(Perceptron):
-    """`sem` (B, sem_dim) -> CLIP text space (B, text_dim). Trained with `losses.mmd`; see train/pocket/align.py."""
+class Alignment(MLP):
+    """Maps `sem` (B, sem_dim) to CLIP text space (B, text_dim). Trained with ``losses.mmd`` (train/pocket/align.py)."""
 
     def __init__(self, config: AlignmentConfig) -> None:
         super().__init__(config.sem_dim, config.hidden_dim, config.text_dim, config.layers)

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,8 +42,35 @@ class PreferencePair:
         require_text(self.prompt, "The prompt of a pair", HistoryError)
 
 
+class History:
+    """What is known about a user's taste: pairs, only liked images, or nothing yet.
+
+    All three can be connected where a history is expected. Without pairs, `pairs` and `len` raise a HistoryError that
+    says what is missing.
+
+    Attributes:
+        name: The user's name.
+        pairs: Pairs of a liked and a disliked image, oldest first.
+        has_pairs: Whether there are pairs.
+        liked_images, disliked_images: Images (3, H, W), oldest first.
+        summary: What is used of a profile, in a few words.
+        digest: The sha256 (hex) of all pixels and prompts in order.
+    """
+
+    name: str
+    pairs: tuple[PreferencePair, ...]
+    has_pairs: bool = False
+    liked_images: tuple[Tensor, ...]
+    disliked_images: tuple[Tensor, ...] = ()
+    summary: str
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
 @dataclass(frozen=True, eq=False)
-class UserHistory:
+class UserHistory(History):
     """A user's pairs, oldest first.
 
     Functions that work without a history take None in its place. An empty history is an error, so that it is not
@@ -54,17 +82,26 @@ class UserHistory:
 
     pairs: tuple[PreferencePair, ...]
     name: str = "user"
+    has_pairs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.pairs:
             raise HistoryError(f"The history of {self.name!r} has no pairs; expected at least one (8 work best).")
 
-    def __len__(self) -> int:
-        return len(self.pairs)
+    @property
+    def liked_images(self) -> tuple[Tensor, ...]:
+        return tuple(pair.liked for pair in self.pairs)
+
+    @property
+    def disliked_images(self) -> tuple[Tensor, ...]:
+        return tuple(pair.disliked for pair in self.pairs)
+
+    @property
+    def summary(self) -> str:
+        return f"{len(self)} pairs"
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 (hex) of all pixels and prompts in order."""
         digest = hashlib.sha256()
         for pair in self.pairs:
             digest.update(json.dumps(pair.prompt).encode())
@@ -121,68 +158,69 @@ class UserHistory:
 
 
 @dataclass(frozen=True, eq=False)
-class LikedImages:
+class LikedImages(History):
     """The images of a user who has not disliked any, oldest first.
 
-    It takes the place of a history. Only the `img` part of a user embedding can be computed from it, and access to its
-    pairs raises a HistoryError that says so.
+    Only the `img` part of a user embedding can be computed from it.
 
     Raises:
         HistoryError: There are no images.
         ImageError: An image cannot be used.
     """
 
-    liked: tuple[Tensor, ...]
+    liked_images: tuple[Tensor, ...]
     name: str = "user"
 
     def __post_init__(self) -> None:
-        if not self.liked:
+        if not self.liked_images:
             raise HistoryError(f"User {self.name!r} has no liked images; expected at least one.")
-        for image in self.liked:
+        for image in self.liked_images:
             check_images(image, "A liked image")
 
     @property
     def pairs(self) -> tuple[PreferencePair, ...]:
-        """Always raises HistoryError."""
         raise HistoryError(
-            f"User {self.name!r} has {len(self.liked)} likes and no dislikes, but this needs pairs of both. "
+            f"User {self.name!r} has {len(self.liked_images)} likes and no dislikes, but this needs pairs of both. "
             "Dislike at least one image. Until then, only Encode User History works, with the look of the liked images."
         )
 
-    def __len__(self) -> int:
-        return len(self.pairs)
+    @property
+    def summary(self) -> str:
+        return f"only the {len(self.liked_images)} liked images are used, until an image is disliked"
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 (hex) of all pixels in order."""
         digest = hashlib.sha256(b"liked images alone")
-        for image in self.liked:
+        for image in self.liked_images:
             _add_image(digest, image)
         return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
-class NothingLiked:
-    """A user without likes. It takes the place of a history, and images are generated without personalisation.
+class NothingLiked(History):
+    """A user without likes, for whom images are not personalised.
 
     Attributes:
-        why: The error message for code that needs pairs: what is missing, and what to do.
+        reason: The error message for code that needs pairs: what is missing, and what to do.
     """
 
     name: str
-    why: str
+    reason: str
 
     @property
     def pairs(self) -> tuple[PreferencePair, ...]:
-        """Always raises HistoryError."""
-        raise HistoryError(self.why)
+        raise HistoryError(self.reason)
 
-    def __len__(self) -> int:
-        return len(self.pairs)
+    @property
+    def liked_images(self) -> tuple[Tensor, ...]:
+        return ()
+
+    @property
+    def summary(self) -> str:
+        return "images are not personalised, until one is liked"
 
     @cached_property
     def digest(self) -> str:
-        """A sha256 (hex) that is the same for all such users."""
         return hashlib.sha256(b"nothing liked").hexdigest()
 
 

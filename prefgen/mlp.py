@@ -1,4 +1,4 @@
-"""A perceptron behind a norm: what takes `sem` into text space, and what bends an embedding's way into user tokens."""
+"""A multilayer perceptron behind a LayerNorm, used by the alignment and by the adapter's token projections."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 
-class Perceptron(nn.Module):
-    """(..., in_dim) -> (..., out_dim) by `layers` linear layers with GELU between them (default ours).
+class MLP(nn.Module):
+    """LayerNorm, then `layers` linear layers with GELU between them: (..., in_dim) -> (..., out_dim) (our default).
 
-    Hidden states of different layers and checkpoints differ in scale, so it starts from a normalised one.
+    The norm is needed because hidden states of different layers and checkpoints differ in scale.
     """
 
     def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, layers: int = 2) -> None:

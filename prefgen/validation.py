@@ -7,6 +7,7 @@ was expected.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -83,7 +84,8 @@ def require_number(
         integer: Whether the number must be a whole number.
         advice: A sentence that says what to do, appended to the message.
     """
-    inside = matches_type(value, int if integer else float) and math.isfinite(value) and low <= value <= high
+    is_finite = matches_type(value, int if integer else float) and abs(value) <= sys.float_info.max
+    inside = is_finite and low <= value <= high
     if inside and (above is None or value > above) and (below is None or value < below):
         return
     bounds = [

@@ -125,7 +125,7 @@ class GeneratorBenchmark:
                 )
                 for name, width in self.shapes.unet.attention_blocks()
             }
-        return self.pack("nodes.attention").patch_user_branch(self.model, keys_values)
+        return self.pack("nodes.attention.unet").patch_user_attention(self.model, keys_values)
 
     def reno(self, prefdisc_benchmark: PrefDiscBenchmark) -> dict:
         """Measure one iteration of ReNO: one UNet step, the decoder, the score, and the backward pass."""

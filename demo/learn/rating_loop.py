@@ -71,11 +71,17 @@ def round_graph(config: LearnConfig, agent: int, round_index: int, has_likes: bo
     def adapted_model() -> Node:
         preference = add("LoadPreferenceModel", checkpoint="pocket")
         history = add("LoadUserHistory", user=profile)
-        embedding = add("EncodeUserHistory", model=preference, history=history)
+        embedding = add("EncodeUserHistory", preference_model=preference, history=history)
         return add(
             "ApplyPreferenceAdapter",
             **{"model": pocket, "preference_model": preference, "embedding": embedding, "strength": demo.strength},
-            **{"sem_strength": 1.0, "core_strength": 1.0, "img_strength": 1.0, "start": 0.0, "end": 1.0},
+            **{
+                "sem_strength": 1.0,
+                "core_strength": 1.0,
+                "img_strength": 1.0,
+                "start_percent": 0.0,
+                "end_percent": 1.0,
+            },
         )
 
     def show(images: Node) -> Node:

@@ -1,1 +1,1 @@
-"""Attention hooks: the user's branch in the cross-attention of ComfyUI's models."""
+"""Attention hooks: add the user's cross-attention to ComfyUI's models."""

@@ -1,9 +1,8 @@
-"""Which prompt each of the UNet's rows belongs to, and which part of the image it paints.
+"""Tells attention patches which cond each row of the UNet's batch belongs to, and which area of the image it covers.
 
-Core tells a patch the place of a row's prompt in the call that evaluates it (`cond_or_uncond`). That is 0 for the
-positive prompt as long as the usual guider calls; DualCFGGuider begins with the negative one, and self-attention
-guidance and DualModelGuider call with it alone. So the guider is asked what it calls each of its prompts, which are
-recognised by their uuids.
+Core gives a patch only the index of a row's cond in the call (`cond_or_uncond`). Index 0 is the positive cond when
+CFGGuider calls; but DualCFGGuider begins with the negative cond, and self-attention guidance and DualModelGuider call
+with the negative cond alone. Therefore the guider's names of its conds are recorded, and conds are found by uuid.
 """
 
 from __future__ import annotations
@@ -17,84 +16,100 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 POSITIVE, NEGATIVE = "positive", "negative"
-"""What core's guiders call their prompts; some have others beside, which no user has a part in."""
-USUAL = (POSITIVE, NEGATIVE)
-"""The prompts of a call, in their order, where nobody knows better."""
+"""Names of conds in core's guiders. Some guiders have further conds, which get no user tokens."""
+DEFAULT_ORDER = (POSITIVE, NEGATIVE)
+"""Names of the conds of a call if the guider is unknown."""
 
-_SIDES, _ROWS = "prefgen_sides", "prefgen_rows"
+_NAMES, _CALL = "prefgen_cond_names", "prefgen_cond_call"
 
 Area = tuple[int, int, int, int]
-"""Height, width, top and left of the part of the image that a prompt is for, in cells of the latent."""
+"""Height, width, top and left of the area that a cond covers, in cells of the latent."""
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """What one call of the UNet is about. sides: the name of each of its prompts. areas: of prompts that have one.
-    latent: height and width of the whole image's."""
+class _CondCall:
+    """One call that evaluates conds.
 
-    sides: tuple[str | None, ...]
-    areas: Mapping[UUID, Area]
-    latent: tuple[int, int]
-
-
-def know_rows(model: ModelPatcher) -> None:
-    """Let patches of this MODEL ask `sides_of`, `areas_of` and `latent_of`."""
-    for kind, wrapper in ((WrappersMP.PREDICT_NOISE, _tell_sides), (WrappersMP.CALC_COND_BATCH, _tell_rows)):
-        if not model.get_wrappers(kind, _ROWS):
-            model.add_wrapper_with_key(kind, _ROWS, wrapper)
-
-
-def sides_of(options: Mapping) -> list[str | None]:
-    """Whose prompt each part of the batch has, from a block's transformer_options: one of `USUAL`, or neither."""
-    told: _Rows | None = options.get(_ROWS)
-    sides = told.sides if told else USUAL
-    return [sides[place] if place < len(sides) else None for place in options.get("cond_or_uncond") or [0]]
-
-
-def areas_of(options: Mapping) -> list[Area | None]:
-    """The area that each part of the batch paints; None is the whole image."""
-    told: _Rows | None = options.get(_ROWS)
-    return [told and told.areas.get(uuid) for uuid in options.get("uuids") or [None]]
-
-
-def latent_of(options: Mapping) -> tuple[int, int]:
-    """Height and width of the whole image's latent."""
-    told: _Rows | None = options.get(_ROWS)
-    return told.latent if told else tuple(options["original_shape"][-2:])
-
-
-def side_of(prompt: Sequence[Mapping] | None, sides: Mapping[str, frozenset[UUID]]) -> str | None:
-    """The name that the guider has for a prompt, a list of conds; None where it has none.
-
-    A prompt may hold a few more conds in the guider than in the call, since core gives each side the areas of the
-    other: of several names that fit, the one with the fewest is right.
+    Attributes:
+        names: Name of each cond; None if the guider has no name for it.
+        areas: Area of each cond that has one.
+        latent_size: Height and width of the whole image's latent.
     """
-    own = {cond.get("uuid") for cond in prompt or ()}
-    fitting = [name for name, known in sides.items() if own and own <= known]
-    return min(fitting, key=lambda name: len(sides[name]), default=None)
+
+    names: tuple[str | None, ...]
+    areas: Mapping[UUID, Area]
+    latent_size: tuple[int, int]
 
 
-def _tell_sides(executor: Callable, x: Tensor, timestep: Tensor, model_options: dict, seed: int | None) -> Tensor:
-    prompts = executor.class_obj.conds.items()
-    sides = {name: frozenset(cond.get("uuid") for cond in conds or ()) for name, conds in prompts}
-    return executor(x, timestep, _with(model_options, _SIDES, sides), seed)
+def track_conds(model: ModelPatcher) -> None:
+    """Make `cond_names`, `cond_areas` and `latent_size` available to the MODEL's patches, in place."""
+    for kind, wrapper in (
+        (WrappersMP.PREDICT_NOISE, _record_cond_names),
+        (WrappersMP.CALC_COND_BATCH, _record_cond_call),
+    ):
+        if not model.get_wrappers(kind, _CALL):
+            model.add_wrapper_with_key(kind, _CALL, wrapper)
 
 
-def _tell_rows(executor: Callable, model, conds: list, x: Tensor, timestep: Tensor, model_options: dict) -> list:
-    known = model_options.get("transformer_options", {}).get(_SIDES, {})
-    sides = tuple(side_of(prompt, known) for prompt in conds)
-    latent = tuple(x.shape[-2:])
-    areas = {c.get("uuid"): _within(c["area"], latent) for prompt in conds for c in prompt or () if c.get("area")}
-    rows = _Rows(sides if any(sides) else USUAL, areas, latent)
-    return executor(model, conds, x, timestep, _with(model_options, _ROWS, rows))
+def cond_names(options: Mapping) -> list[str | None]:
+    """Return the name of each cond in the batch: POSITIVE, NEGATIVE, another name of the guider's, or None.
+
+    Args:
+        options: A block's transformer_options.
+    """
+    call: _CondCall | None = options.get(_CALL)
+    names = call.names if call else DEFAULT_ORDER
+    return [names[index] if index < len(names) else None for index in options.get("cond_or_uncond") or [0]]
 
 
-def _within(area: Sequence[int], latent: tuple[int, int]) -> Area:
-    """As core cuts it: what is beyond the edge is left out."""
+def cond_areas(options: Mapping) -> list[Area | None]:
+    """Return the area of each cond in the batch; None is the whole image."""
+    call: _CondCall | None = options.get(_CALL)
+    return [call and call.areas.get(uuid) for uuid in options.get("uuids") or [None]]
+
+
+def latent_size(options: Mapping) -> tuple[int, int]:
+    """Return the height and width of the whole image's latent."""
+    call: _CondCall | None = options.get(_CALL)
+    return call.latent_size if call else tuple(options["original_shape"][-2:])
+
+
+def find_cond_name(cond: Sequence[Mapping] | None, uuids_by_name: Mapping[str, frozenset[UUID]]) -> str | None:
+    """Return the guider's name of a cond (a list of dicts with a uuid each), or None if it has none.
+
+    A cond can have more entries in the guider than in the call, because core adds the areas of the positive cond to the
+    negative one and vice versa. If several names match, the one with the fewest entries is right.
+    """
+    uuids = {entry.get("uuid") for entry in cond or ()}
+    matches = [name for name, known in uuids_by_name.items() if uuids and uuids <= known]
+    return min(matches, key=lambda name: len(uuids_by_name[name]), default=None)
+
+
+def _record_cond_names(
+    executor: Callable, x: Tensor, timestep: Tensor, model_options: dict, seed: int | None
+) -> Tensor:
+    """Wrap PREDICT_NOISE: record the uuids of the guider's conds by name."""
+    conds = executor.class_obj.conds.items()
+    uuids = {name: frozenset(entry.get("uuid") for entry in cond or ()) for name, cond in conds}
+    return executor(x, timestep, _with_option(model_options, _NAMES, uuids), seed)
+
+
+def _record_cond_call(executor: Callable, model, conds: list, x: Tensor, timestep: Tensor, model_options: dict) -> list:
+    """Wrap CALC_COND_BATCH: record names and areas of the conds that the UNet evaluates next."""
+    uuids_by_name = model_options.get("transformer_options", {}).get(_NAMES, {})
+    names = tuple(find_cond_name(cond, uuids_by_name) for cond in conds)
+    size = tuple(x.shape[-2:])
+    areas = {e.get("uuid"): _crop(e["area"], size) for cond in conds for e in cond or () if e.get("area")}
+    call = _CondCall(names if any(names) else DEFAULT_ORDER, areas, size)
+    return executor(model, conds, x, timestep, _with_option(model_options, _CALL, call))
+
+
+def _crop(area: Sequence[int], size: tuple[int, int]) -> Area:
+    """Crop an area to the latent, as core does."""
     (height, width), (top, left) = area[: len(area) // 2][-2:], area[len(area) // 2 :][-2:]
-    return min(height, latent[0] - top), min(width, latent[1] - left), top, left
+    return min(height, size[0] - top), min(width, size[1] - left), top, left
 
 
-def _with(model_options: dict, key: str, value: object) -> dict:
+def _with_option(model_options: dict, key: str, value: object) -> dict:
     options = model_options.get("transformer_options", {})
     return model_options | {"transformer_options": options | {key: value}}

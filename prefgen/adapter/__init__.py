@@ -1,14 +1,13 @@
-"""The preference adapter: a user embedding becomes user tokens, and user tokens become a second, decoupled
-cross-attention beside the text's in every block of SDXL's UNet.
+"""The preference adapter: turns a user embedding into user tokens, and adds a cross-attention to them in every block.
 
-``config.py`` says what an adapter is shaped like, ``fusion.py`` brings the parts' tokens together, ``words.py`` lets
-the parts choose them, ``model.py`` computes tokens, keys and values, ``attention.py`` is the branch itself,
-``diffusers.py`` puts it into diffusers' UNet for training. ComfyUI's side lives in ``nodes/attention/unet.py`` and
-reads the same weights.
+The new cross-attention is decoupled from the text's, as in IP-Adapter. ``config.py`` has the shapes, ``model.py`` the
+weights, ``fusion.py`` and ``codebook.py`` two ways to combine the parts of an embedding, ``blocks.py`` the weights of
+the UNet's blocks, ``attention.py`` the added attention, ``diffusers.py`` the installation in a diffusers UNet for
+training. ComfyUI's side is ``nodes/attention/unet.py``, which uses the same weights.
 """
 
 from .attention import decoupled_attention
-from .codebook import Spoken, gumbel_noise
+from .codebook import CodebookLogits, gumbel_noise
 from .config import PARTS, AdapterConfig, UserParts
 from .diffusers import diffusers_block_name, install_in_diffusers
 from .model import PreferenceAdapter
@@ -16,8 +15,8 @@ from .model import PreferenceAdapter
 __all__ = [
     "PARTS",
     "AdapterConfig",
+    "CodebookLogits",
     "PreferenceAdapter",
-    "Spoken",
     "UserParts",
     "decoupled_attention",
     "diffusers_block_name",

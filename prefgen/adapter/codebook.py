@@ -1,8 +1,9 @@
-"""Words in the place of token projections: the parts vote, each place draws a word, and the words are the tokens.
+"""Codebooks of user tokens: the parts of an embedding add up to logits, and each token is an entry sampled by them.
 
-A taste is a choice among values, and an embedding of a few pairs leaves several of them open. A projection means all of
-them at once and paints something between them; a word is one of them, another in another picture. All parts vote before
-the word is drawn, so that they cannot contradict each other. Default ours; PrefGen projects each part by itself.
+A taste is a choice among values, and an embedding of a few pairs leaves several of them open. A projection averages
+these values; a codebook entry is one of them, and the next image may get another one. All parts contribute to the
+logits before an entry is sampled, so that they cannot contradict each other. Our default; PrefGen projects each part
+separately.
 """
 
 from __future__ import annotations
@@ -15,81 +16,106 @@ import torch
 from torch import Tensor, nn
 
 KeysValues = Mapping[str, tuple[Tensor, Tensor]]
+"""Block name -> keys and values, each (B, T, width of the block)."""
 
 TEMPERATURE = 0.2
-"""Of the Gumbel-softmax: low, so that a place's token is nearly one word (default ours)."""
+"""Temperature of the Gumbel-softmax: low, so that a token is nearly one entry (our default)."""
 
 
-def choose(
-    votes: Tensor, sizes: Sequence[int], noise: Tensor | None = None, temperature: float = TEMPERATURE
+def gumbel_softmax_weights(
+    logits: Tensor, sizes: Sequence[int], noise: Tensor | None = None, temperature: float = TEMPERATURE
 ) -> Tensor:
-    """The share of every word in every place: (B, W) -> (B, P, W), a word's own place alone counts.
+    """Compute the weight of every codebook entry in every user token.
 
-    The votes are log-odds of a place's words. With noise (B, W), independent and standard Gumbel, the likeliest word of
-    a place is one drawn with the odds that the votes give (Gumbel-max); without, it is the likeliest of all. It is
-    taken softly, so that a gradient passes, and near ties stay such (Jang et al. 2017, arXiv 1611.01144, eq. 2). At a
-    temperature of 1 and without noise, words are mixed by their odds.
+    The entry with the largest sum of logit and Gumbel noise is a sample from the softmax of the logits (Gumbel-max
+    trick). A softmax in place of the maximum keeps it differentiable (Jang et al. 2017, arXiv 1611.01144, eq. 2).
+
+    Args:
+        logits: (B, E) logits of the entries of all codebooks, one codebook after the other.
+        sizes: Number of entries of each of the T codebooks, E in total. Every token has its own codebook.
+        noise: (B, E) independent standard Gumbel noise. None takes the most likely entries.
+        temperature: 1, without noise, mixes entries by their probabilities.
+
+    Returns:
+        (B, T, E), 0 outside a token's own codebook, where the weights sum to 1.
     """
-    votes = votes if noise is None else votes + noise.to(votes)
-    place_of = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(votes.device)  # of every word
-    own = place_of == torch.arange(len(sizes), device=votes.device)[:, None]  # (P, W)
-    return (votes / temperature)[:, None].masked_fill(~own, -torch.inf).softmax(-1)
+    logits = logits if noise is None else logits + noise.to(logits)
+    codebook_of_entry = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(logits.device)
+    in_codebook = codebook_of_entry == torch.arange(len(sizes), device=logits.device)[:, None]  # (T, E)
+    return (logits / temperature)[:, None].masked_fill(~in_codebook, -torch.inf).softmax(-1)
 
 
-def gumbel_noise(pictures: Iterable[tuple[int, int]], words: int) -> Tensor:
-    """Standard Gumbel noise (N, W), the same whenever a picture is painted again. pictures: each one's (seed, number in
-    its batch)."""
-    rows = [np.random.default_rng(picture).gumbel(size=words) for picture in pictures]
+def gumbel_noise(seeds: Iterable[tuple[int, int]], entries: int) -> Tensor:
+    """Sample standard Gumbel noise (N, entries) that is reproducible for each image.
+
+    Args:
+        seeds: Seed and index in the batch of each of the N images.
+        entries: Number of codebook entries.
+    """
+    rows = [np.random.default_rng(seed).gumbel(size=entries) for seed in seeds]
     return torch.from_numpy(np.stack(rows)).float()
 
 
 @dataclass(frozen=True, eq=False)
-class Spoken:
-    """One user's votes (1, W) and every word's keys and values (1, W, width) by block: pictures draw from them, and no
-    weight is needed any more. sizes: words a place."""
+class CodebookLogits:
+    """One user's logits, with the keys and values of every codebook entry.
 
-    votes: Tensor
-    sizes: tuple[int, ...]
-    vocabulary: KeysValues
-
-    def drawn(self, noise: Tensor) -> KeysValues:
-        """Keys and values (N, P, width) of every block, of N pictures that draw by their noise (N, W)."""
-        return self._mixed(choose(self.votes, self.sizes, noise))
-
-    def meant(self) -> KeysValues:
-        """The same (1, P, width) of all that may be drawn, mixed by its odds: faint where the votes are undecided."""
-        return self._mixed(choose(self.votes, self.sizes, temperature=1.0))
-
-    def _mixed(self, chosen: Tensor) -> KeysValues:
-        # keys and values are linear in the tokens, so that mixed words have the mixed keys and values
-        return {block: tuple(chosen.to(half) @ half for half in pair) for block, pair in self.vocabulary.items()}
-
-
-class WordChoice(nn.Module):
-    """Each part's embedding to votes, and a table of words.
+    Images sample from it without the adapter's weights.
 
     Attributes:
-        prior: (W,), what people like who are not known.
-        votes: each part's linear map to votes (B, W), added up.
-        table: (W, C), the words; a token is a word, normalised.
+        logits: (1, E).
+        sizes: Number of entries of each codebook.
+        keys_values: Block name -> keys and values (1, E, width) of the entries.
+    """
+
+    logits: Tensor
+    sizes: tuple[int, ...]
+    keys_values: KeysValues
+
+    def sample(self, noise: Tensor) -> KeysValues:
+        """Sample keys and values (N, T, width) for N images, from their Gumbel noise (N, E)."""
+        return self._mix(gumbel_softmax_weights(self.logits, self.sizes, noise))
+
+    def expected(self) -> KeysValues:
+        """Compute the expected keys and values (1, T, width): all entries, mixed by their probabilities."""
+        return self._mix(gumbel_softmax_weights(self.logits, self.sizes, temperature=1.0))
+
+    def to(self, device: torch.device | str) -> CodebookLogits:
+        """Copy the tensors to a device."""
+        keys_values = {block: (k.to(device), v.to(device)) for block, (k, v) in self.keys_values.items()}
+        return CodebookLogits(self.logits.to(device), self.sizes, keys_values)
+
+    def _mix(self, weights: Tensor) -> KeysValues:
+        # Keys and values are linear in the tokens, so they can be mixed in place of the tokens.
+        return {block: (weights.to(k) @ k, weights.to(v) @ v) for block, (k, v) in self.keys_values.items()}
+
+
+class Codebook(nn.Module):
+    """A codebook for each user token, and linear maps from the embedding's parts to its logits.
+
+    Attributes:
+        prior: (E,) logits of a user about whom nothing is known.
+        to_logits: One linear map to (B, E) for each part. The logits are their sum.
+        table: (E, context_dim) entries before normalisation.
     """
 
     def __init__(self, dims: Mapping[str, int], context_dim: int, sizes: Sequence[int]) -> None:
         super().__init__()
         self.sizes = tuple(sizes)
-        count = sum(sizes)
-        self.prior = nn.Parameter(torch.zeros(count))
-        self.votes = nn.ModuleDict({part: nn.Linear(dim, count) for part, dim in dims.items()})
-        self.table = nn.Parameter(torch.randn(count, context_dim))
+        entries = sum(sizes)
+        self.prior = nn.Parameter(torch.zeros(entries))
+        self.to_logits = nn.ModuleDict({part: nn.Linear(dim, entries) for part, dim in dims.items()})
+        self.table = nn.Parameter(torch.randn(entries, context_dim))
         self.norm = nn.LayerNorm(context_dim)
 
-    def words(self) -> Tensor:
-        """Every word's token: (W, C)."""
+    def entries(self) -> Tensor:
+        """Return the tokens (E, context_dim) of all entries."""
         return self.norm(self.table)
 
-    def counted(self, parts: Mapping[str, Tensor], shares: Mapping[str, float]) -> Tensor:
-        """All votes (B, W) of parts (B, D), each times its share."""
-        return self.prior + sum(shares[part] * self.votes[part](x) for part, x in parts.items())
+    def logits(self, parts: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+        """Compute the logits (B, E) from the parts (B, D), each with a weight."""
+        return self.prior + sum(weights[part] * self.to_logits[part](x) for part, x in parts.items())
 
-    def forward(self, parts: Mapping[str, Tensor], shares: Mapping[str, float], noise: Tensor | None) -> Tensor:
-        return choose(self.counted(parts, shares), self.sizes, noise) @ self.words()
+    def forward(self, parts: Mapping[str, Tensor], weights: Mapping[str, float], noise: Tensor | None) -> Tensor:
+        """Return the user tokens (B, T, context_dim)."""
+        return gumbel_softmax_weights(self.logits(parts, weights), self.sizes, noise) @ self.entries()

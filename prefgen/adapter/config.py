@@ -1,4 +1,4 @@
-"""What an adapter is shaped like, and what it is fed."""
+"""Shapes of an adapter, and the user embeddings that it takes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..errors import CheckpointError
-from .fusion import FUSIONS, WORDS
+from ..validation import require_choice
+from .fusion import CODEBOOK, FUSIONS
 
 PARTS = ("sem", "core", "img")
-"""The parts of a user embedding, in the order in which their tokens stand side by side."""
+"""Parts of a user embedding, in the order of their user tokens."""
 
-
-MOST_WORDS = 65_536
-"""Of an adapter: a header that asks for more is damaged, and would take the memory before that is seen."""
+MAX_ENTRIES = 65_536
+"""Maximum number of codebook entries. A damaged header that asks for more would exhaust the memory."""
 
 
 class UserParts(NamedTuple):
-    """A batch of users, as training has them: each part (B, D of the part), or None where the adapter has no such part.
+    """A batch of users in training: each part is (B, D), or None if the adapter has no such part.
 
-    Anything else with these three attributes serves as well, a ``UserEmbedding`` with (D,) parts above all.
+    Any object with these three attributes serves as well, for example a ``UserEmbedding`` with parts (D,).
     """
 
     sem: Tensor | None = None
@@ -32,23 +32,23 @@ class UserParts(NamedTuple):
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Shapes of an adapter, kept in the checkpoint's header.
+    """Shapes of an adapter, stored in the checkpoint's header.
 
     Attributes:
-        sem_dim, core_dim, img_dim: width of each part of the user embedding.
-        text_dim: width of the CLIP text space into which the alignment takes `sem`.
-        context_dim: width of the UNet's text tokens, and so of the user tokens.
-        sem_tokens, core_tokens, img_tokens: user tokens a part; none leaves the part out. Two each is a default ours:
-            PrefGen does not say.
-        hidden: width of a hidden layer beside each part's linear map into tokens; 0 has none, as PrefGen has none. A
-            taste is a choice among values, which no linear map of an embedding makes (default ours).
-        blocks: every cross-attention block as (name, width), named as ComfyUI's patches are: ``input.4.0`` is the first
+        sem_dim, core_dim, img_dim: Width of each part of the user embedding.
+        text_dim: Width of the pooled CLIP text space to which the alignment maps `sem`.
+        context_dim: Width of the UNet's text tokens, and of the user tokens.
+        sem_tokens, core_tokens, img_tokens: Number of user tokens of each part. 0 leaves the part out. 2 is our
+            default; PrefGen does not say.
+        hidden: Width of a hidden layer that is added to each part's linear map to tokens. 0 adds none, as in PrefGen.
+        blocks: (name, width) of every cross-attention block. Names follow ComfyUI's patches: ``input.4.0`` is the first
             transformer layer of the UNet's input block 4.
-        fusion: how the parts' tokens come together, "concatenation" or "attention" (fusion.py), or "words" (words.py).
-        words: for "words", how many there are to choose among at each place, a token a place; a part with tokens votes
-            on all of them, and so has as many. Empty otherwise.
-        core_aligned: `core` has an alignment of its own, as `sem` has, before its projection (PrefGen leaves it out and
-            asks whether it should not).
+        fusion: How the tokens of the parts are combined: "concatenation" or "attention" (fusion.py), or "codebook"
+            (codebook.py).
+        core_aligned: Whether `core` has its own alignment before its projection. PrefGen has none, and asks whether it
+            would help.
+        codebook_sizes: Number of entries of each token's codebook, for the fusion "codebook"; otherwise empty. Parts
+            that contribute to the logits have as many tokens as there are codebooks, the others 0.
     """
 
     sem_dim: int
@@ -63,70 +63,85 @@ class AdapterConfig:
     blocks: tuple[tuple[str, int], ...] = ()
     fusion: str = "concatenation"
     core_aligned: bool = False
-    words: tuple[int, ...] = ()
+    codebook_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.fusion not in (*FUSIONS, WORDS):
+        sizes, has_codebook = self.codebook_sizes, self.fusion == CODEBOOK
+        require_choice("The adapter's fusion", self.fusion, (*FUSIONS, CODEBOOK), CheckpointError)
+        if self.hidden < 0 or (self.hidden and has_codebook):
+            raise CheckpointError(f"The adapter's hidden is {self.hidden}; expected {'at least ' * (not sizes)}0.")
+        whole = all(type(size) is int and size > 0 for size in sizes)
+        if has_codebook != bool(sizes) or not whole or sum(sizes) > MAX_ENTRIES:
             raise CheckpointError(
-                f"The adapter's fusion is {self.fusion!r}, expected one of {', '.join((*FUSIONS, WORDS))}: update the "
-                "pack, or choose another preference checkpoint."
+                f"The adapter has fusion {self.fusion!r} and codebook_sizes {list(sizes)}; expected whole numbers "
+                f"above 0, at most {MAX_ENTRIES} in total, for {CODEBOOK!r}, and none otherwise."
             )
-        numbers = all(type(count) is int and count > 0 for count in self.words)
-        if (self.fusion == WORDS) != bool(self.words) or not numbers or sum(self.words) > MOST_WORDS:
-            raise CheckpointError(
-                f"The adapter's fusion is {self.fusion!r} and its words a place are {list(self.words)}, expected "
-                f"whole numbers above 0 with {WORDS!r}, {MOST_WORDS} words at most, and none otherwise: get it again."
-            )
-        if self.words and {self.tokens(part) for part in self.parts} != {len(self.words)}:
-            raise CheckpointError(
-                f"The adapter's parts have {self.sem_tokens}, {self.core_tokens} and {self.img_tokens} tokens, "
-                f"expected {len(self.words)} of each that is used, one a place of words: get the file again."
-            )
-        if self.hidden < 0 or (self.hidden and self.words):
-            raise CheckpointError(
-                f"The adapter's hidden width is {self.hidden}, expected 0 (none){'' if self.words else ' or more'}."
-            )
-        if not self.num_tokens:
-            raise CheckpointError("The adapter has no user tokens; at least one of sem, core and img needs some.")
-        if not self.blocks:
-            raise CheckpointError("The adapter names no cross-attention block of the UNet; it needs one at least.")
+        tokens = {part: self.tokens(part) for part in PARTS}
+        if sizes and {tokens[part] for part in self.parts} != {len(sizes)}:
+            raise CheckpointError(f"The adapter's tokens are {tokens}; expected {len(sizes)}, one for each codebook.")
+        if not self.num_tokens or not self.blocks:
+            missing = "cross-attention blocks" if self.num_tokens else "user tokens"
+            raise CheckpointError(f"The adapter has no {missing}; expected at least one.")
 
     @classmethod
     def from_dict(cls, values: Mapping) -> AdapterConfig:
-        """Read back what ``to_dict`` wrote and JSON carried.
+        """Read the config from the JSON values of ``to_dict``.
 
         Raises:
-            CheckpointError: a field is missing or unknown, or the shapes do not fit each other.
+            CheckpointError: A field is missing or unknown, or the shapes contradict each other.
         """
         try:
             blocks = tuple((str(name), int(width)) for name, width in values["blocks"])
-            words = tuple(values.get("words", ()))
-            return cls(**{**values, "blocks": blocks, "words": words})
+            sizes = tuple(values.get("codebook_sizes", ()))
+            return cls(**{**values, "blocks": blocks, "codebook_sizes": sizes})
         except CheckpointError:
-            raise  # a ValueError too, and a sentence already
+            raise  # a ValueError, too
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"The header's adapter shapes cannot be read ({error}); the fields of AdapterConfig are expected."
+                f"The header's adapter shapes cannot be read ({error}); expected the fields of AdapterConfig."
             ) from error
 
     def to_dict(self) -> dict:
-        """The config as JSON can hold it."""
+        """Return the config as JSON values."""
         return asdict(self)
 
     def dim(self, part: str) -> int:
-        """Width of one part of the user embedding."""
+        """Return the width of one part of the user embedding."""
         return {"sem": self.sem_dim, "core": self.core_dim, "img": self.img_dim}[part]
 
     def tokens(self, part: str) -> int:
-        """User tokens of one part."""
+        """Return the number of user tokens of one part."""
         return {"sem": self.sem_tokens, "core": self.core_tokens, "img": self.img_tokens}[part]
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts that have tokens."""
+        """Parts that have tokens."""
         return tuple(part for part in PARTS if self.tokens(part))
+
+    def ordered_blocks(self) -> list[str]:
+        """Return the names of the blocks in the UNet's order. An IP-Adapter file has the middle block last."""
+        return sorted((name for name, _ in self.blocks), key=lambda name: "imo".index(name[0]))
 
     @property
     def num_tokens(self) -> int:
-        """User tokens altogether."""
-        return len(self.words) or sum(self.tokens(part) for part in PARTS)
+        """Total number of user tokens."""
+        return len(self.codebook_sizes) or sum(self.tokens(part) for part in PARTS)
+
+
+def upgrade_adapter(config: Mapping, tensors: Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """Translate the adapter part of an older checkpoint, whose codebooks were called words.
+
+    Args:
+        config: Adapter part of the header.
+        tensors: Adapter tensors by name.
+
+    Returns:
+        Both with today's names.
+    """
+    config = {{"words": "codebook_sizes"}.get(field, field): value for field, value in config.items()}
+    if config.get("fusion") == "words":
+        config["fusion"] = CODEBOOK
+    renamed = {"choice.votes.": "codebook.to_logits.", "choice.": "codebook."}
+    for old, new in renamed.items():
+        tensors = {f"{new}{n.removeprefix(old)}" if n.startswith(old) else n: x for n, x in tensors.items()}
+    return config, dict(tensors)

@@ -1,4 +1,4 @@
-"""The branch inside diffusers' UNet, for training. Weights and block names are those that ComfyUI's side reads."""
+"""The adapter in a diffusers UNet, for training. ComfyUI's side uses the same weights and block names."""
 
 from __future__ import annotations
 
@@ -24,27 +24,29 @@ _PROCESSOR = re.compile(
 
 
 def diffusers_block_name(processor_name: str, layers_per_block: int = 2) -> str:
-    """diffusers' ``down_blocks.1.attentions.0.transformer_blocks.0.attn2.processor`` is ComfyUI's ``input.4.0``.
+    """Return ComfyUI's name of a diffusers attention processor.
+
+    ``down_blocks.1.attentions.0.transformer_blocks.0.attn2.processor`` is ComfyUI's ``input.4.0``.
 
     Raises:
-        ModelError: the name is no cross-attention processor of a UNet.
+        ModelError: The name is not that of a cross-attention processor of a UNet.
     """
     match = _PROCESSOR.fullmatch(processor_name)
     if match is None:
-        raise ModelError(f"{processor_name!r} names no cross-attention processor of a diffusers UNet.")
+        raise ModelError(f"{processor_name!r} is not the name of a cross-attention processor of a diffusers UNet.")
     if match["side"] == "mid_block":
         return f"middle.0.{match['layer']}"
     number = (layers_per_block + 1) * int(match["level"]) + int(match["block"])
     if match["side"] == "up_blocks":
         return f"output.{number}.{match['layer']}"
-    # one further, since the UNet's first input block is the convolution that takes the latent in
+    # ComfyUI counts the UNet's first convolution as input block 0.
     return f"input.{number + 1}.{match['layer']}"
 
 
 class UserBranch:
-    """The adapter's hold on a UNet: says which users the next forward is for.
+    """The user's keys and values for the next forward of a UNet.
 
-    Keys and values are computed once for that forward, with their gradient, and every block takes its own.
+    They are computed once for the forward, with their gradient; every block takes its own.
     """
 
     def __init__(self, adapter: PreferenceAdapter) -> None:
@@ -53,30 +55,34 @@ class UserBranch:
 
     @contextmanager
     def users(self, tokens: Tensor) -> Iterator[None]:
-        """Within this context the UNet sees the user tokens (B, T, context_dim), one row for each row of its input.
+        """Let the UNet attend to these user tokens within the context.
 
-        A row of zeros is a row without a user: its branch adds nothing.
+        Args:
+            tokens: (B, T, context_dim), one row for each row of the UNet's input. A row of zeros has no effect.
         """
         with self.keys_values(self._adapter.keys_values(tokens)):
             yield
 
     @contextmanager
-    def keys_values(self, pairs: KeysValues) -> Iterator[None]:
-        """The same with keys and values that were computed before, such as by an adapter wrapped for several devices,
-        whose gradients are gathered only where its own forward was called."""
-        self._keys_values = pairs
+    def keys_values(self, keys_values: KeysValues) -> Iterator[None]:
+        """Let the UNet attend to keys and values that were computed before.
+
+        Needed for an adapter that is wrapped for several devices, since gradients are gathered only if its own forward
+        was called.
+        """
+        self._keys_values = keys_values
         try:
             yield
         finally:
             self._keys_values = {}
 
     def block(self, name: str) -> tuple[Tensor, Tensor] | None:
-        """The block's keys and values, or None outside ``users``."""
+        """Return a block's keys and values, or None outside the contexts."""
         return self._keys_values.get(name)
 
 
 class UserAttnProcessor:
-    """diffusers' attention processor of one cross-attention block: text attention, and the user's added to it."""
+    """diffusers' attention processor of one cross-attention block: text attention plus attention to the user tokens."""
 
     def __init__(self, branch: UserBranch, block: str) -> None:
         self._branch = branch
@@ -98,24 +104,24 @@ class UserAttnProcessor:
             attention_mask = attention_mask.view(batch, attn.heads, -1, attention_mask.shape[-1])
         out = F.scaled_dot_product_attention(*by_head, attn_mask=attention_mask)
         out = out.transpose(1, 2).reshape(batch, queries, -1)
-        user = self._branch.block(self._block)
-        if user is not None:
-            out = out + decoupled_attention(q, *user, attn.heads)
+        keys_values = self._branch.block(self._block)
+        if keys_values is not None:
+            out = out + decoupled_attention(q, *keys_values, attn.heads)
         for layer in attn.to_out:  # the projection and its dropout
             out = layer(out)
         return out
 
 
 def install_in_diffusers(unet: UNet2DConditionModel, adapter: PreferenceAdapter) -> UserBranch:
-    """Give every cross-attention block of `unet` the adapter's branch, in place.
+    """Add attention to the user tokens to every cross-attention block of `unet`, in place.
 
-    The adapter's weights stay the adapter's: the UNet can be frozen and the adapter trained.
+    The UNet does not own the adapter's weights, so it can be frozen while the adapter is trained.
 
     Returns:
-        The ``UserBranch`` whose ``users(tokens)`` context says whom a forward is for.
+        A ``UserBranch``. Its ``users(tokens)`` context sets the users of a forward.
 
     Raises:
-        ModelError: the UNet's cross-attention blocks are not those of the adapter.
+        ModelError: The cross-attention blocks of the UNet and the adapter differ.
     """
     branch = UserBranch(adapter)
     processors = dict(unet.attn_processors)
@@ -124,8 +130,8 @@ def install_in_diffusers(unet: UNet2DConditionModel, adapter: PreferenceAdapter)
     expected = {name for name, _ in adapter.config.blocks}
     if set(names.values()) != expected:
         raise ModelError(
-            f"The UNet has {len(names)} cross-attention blocks ({', '.join(sorted(names.values()))}) and the adapter "
-            f"is made for {len(expected)} ({', '.join(sorted(expected))}): train it for this UNet."
+            f"The UNet has {len(names)} cross-attention blocks ({', '.join(sorted(names.values()))}); the adapter "
+            f"expects {len(expected)} ({', '.join(sorted(expected))}). Train an adapter for this UNet."
         )
     unet.set_attn_processor(processors | {name: UserAttnProcessor(branch, block) for name, block in names.items()})
     return branch

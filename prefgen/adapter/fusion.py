@@ -1,9 +1,8 @@
-"""How the parts' tokens come together: side by side, or after attending to each other.
+"""Fusion of the tokens of an embedding's parts: concatenation, or self-attention over all of them.
 
-PrefGen sets sem, core and img side by side ("concatenation") and finds that better than attention-based fusion, of
-which it gives no detail. Ours lets every token attend to all of them and adds what it finds: as many tokens as before,
-each still its part's, so that everything else, the parts' strengths too, is the same in both. "words" is a third way,
-which has a file of its own.
+PrefGen concatenates the tokens of sem, core and img, and finds this better than attention-based fusion, which it does
+not describe. In ours, every token attends to all tokens and adds the result. The number of tokens and the part that
+each belongs to stay the same. A third way, codebooks, is in ``codebook.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HEADS = (8, 4, 2, 1)
+"""Numbers of attention heads to try, the first that divides the width."""
 
 
 class AttentionFusion(nn.Module):
@@ -29,12 +29,12 @@ class AttentionFusion(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         # (B, T, 3 C) -> q, k, v, each (B, heads, T, C / heads)
         q, k, v = self.to_qkv(self.norm(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        found = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return tokens + self.to_out(found)
+        attention = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return tokens + self.to_out(attention)
 
 
-WORDS = "words"
-"""The fusion in which the parts vote (words.py)."""
+CODEBOOK = "codebook"
+"""Name of the fusion that samples tokens from codebooks (codebook.py)."""
 
 FUSIONS = {"concatenation": lambda context_dim: nn.Identity(), "attention": AttentionFusion}
-"""By name: what is made, given the tokens' width."""
+"""Fusions of projected tokens: name -> function that makes the module for a width of tokens."""

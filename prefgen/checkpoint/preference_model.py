@@ -18,6 +18,7 @@ from ..prefdisc.base.locate import POCKET_BASE, BasePlace, BaseReading, locate_b
 from ..prefdisc.base.quantization import settle
 from ..prefdisc.prefix_cache import KeptPrefixes
 from ..safefile import fingerprint
+from ..validation import first_nonfinite
 from .file import Checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class PreferenceModel(nn.Module):
     checkpoint: the file. prefdisc: scores images. image_tower: the `img` part of user embeddings. alignment: takes
     `sem` into CLIP text space. adapter: user tokens and the user K/V of every block, with the alignment inside.
     """
+
+    encodes_images_only = False
+    """Whether user embeddings consist of image embeddings alone, which are not normalised."""
 
     def __init__(
         self,
@@ -69,16 +73,21 @@ class PreferenceModel(nn.Module):
         return self.checkpoint.fingerprint
 
     @cached_property
-    def reading(self) -> str:
-        """A fingerprint of what reads histories (PrefDisc and the image tower) and of nothing else: it stays the same
-        when an alignment or an adapter is trained into the checkpoint, so that encoded histories can be kept."""
+    def encoder_fingerprint(self) -> str:
+        """Fingerprint of what encodes histories: PrefDisc and the image tower.
+
+        User embeddings carry it. It stays the same when another alignment or adapter is trained into the checkpoint, so
+        that embeddings stay valid.
+        """
         header = {name: self.header.get(name) for name in ("prefdisc", "image_tower")}
         return fingerprint(header, self.checkpoint.part("prefdisc"))
 
     @property
-    def nobody(self) -> UserParts | None:
-        """What the adapter was shown in training where no user was to be: for the negative prompt's rows. None where
-        such rows had no user tokens at all, as ours."""
+    def unconditional(self) -> UserParts | None:
+        """Embedding that replaced the user's in the unconditional steps of the adapter's training.
+
+        It belongs to the negative prompt. None if there were no user tokens in these steps, as in our training.
+        """
         return None
 
     @property
@@ -157,6 +166,7 @@ def _assemble(
     download: Progress | None,
 ) -> PreferenceModel:
     from ..adapter import AdapterConfig, PreferenceAdapter
+    from ..adapter.config import upgrade_adapter
     from ..alignment import Alignment, AlignmentConfig
 
     model = PreferenceModel(checkpoint)
@@ -177,11 +187,13 @@ def _assemble(
             ) from error
         model.alignment.load_state_dict(checkpoint.part("alignment"))
     if checkpoint.has("adapter"):
-        config = AdapterConfig.from_dict(checkpoint.header["adapter"])
+        values, state = upgrade_adapter(checkpoint.header["adapter"], checkpoint.part("adapter"))
+        config = AdapterConfig.from_dict(values)
         if config.sem_tokens and not aligned:
             checkpoint.require("alignment")
         model.adapter = PreferenceAdapter(config, model.alignment.config if aligned else None)
-        state = checkpoint.part("adapter")
+        if (name := first_nonfinite(state.items())) is not None:
+            raise CheckpointError(f"{model.name} has NaN or infinity in adapter.{name}. Download the file again.")
         if config.sem_tokens:
             state |= {f"alignment.{name}": tensor for name, tensor in checkpoint.part("alignment").items()}
         model.adapter.load_state_dict(state)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PrefGenError
-from ..history import UserHistory
 from ..profile.store import is_windows_device_name
 from .histories import User
 from .processes import Processes
@@ -50,7 +49,7 @@ def encode_users(
 
     model.require("prefdisc")
     stamps = {user.name: user.stamp() for user in users}
-    all_settings = {"work": "encode", "checkpoint": model.reading, "folder": str(folder), "users": stamps}
+    all_settings = {"work": "encode", "checkpoint": model.encoder_fingerprint, "folder": str(folder), "users": stamps}
     output = ResumableOutput(index, COLUMNS, {**all_settings, **dict(settings)})
     if processes.is_main:
         output.begin()
@@ -78,15 +77,15 @@ def embedding_file_name(user: str) -> str:
 
 
 def _encode_user(model: PreferenceModel, user: User, folder: Path) -> dict:
-    from ..embedding import extract, save_embedding
+    from ..embedding import encode_user, save_embedding
 
     row = {"user": user.name, "file": None, "pairs": None, "parts": None, "error": None}
     try:
         history = user.read()
-        embedding = extract(model, history)
+        embedding = encode_user(model, history)
     except PrefGenError as error:
         return {**row, "error": str(error)}
     file = embedding_file_name(user.name)
     save_embedding(folder / file, embedding)
-    pairs = len(history) if isinstance(history, UserHistory) else 0
+    pairs = len(history) if history.has_pairs else 0
     return {**row, "file": file, "pairs": pairs, "parts": " ".join(embedding.vectors)}

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import HistoryError
-from ..history import PAIRS_FILE, LikedImages, PreferencePair, UserHistory
+from ..history import PAIRS_FILE, History, PreferencePair, UserHistory
 from ..images import read_image
 from ..profile.store import RATINGS
 from ..validation import errors_as
@@ -40,7 +40,7 @@ class User:
     """
 
     name: str
-    read: Callable[[], UserHistory | LikedImages]
+    read: Callable[[], History]
     stamp: Callable[[], str]
 
 
@@ -123,7 +123,7 @@ def _digest(*values: Any) -> str:
     return hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()[:16]
 
 
-def _read_profile(folder: Path, max_pairs: int) -> UserHistory | LikedImages:
+def _read_profile(folder: Path, max_pairs: int) -> History:
     from ..profile import Profiles, SelectionConfig, read_history, select_history
 
     profile = Profiles(folder.parent).existing(folder.name)

@@ -1,11 +1,11 @@
-"""The user embedding: what PrefDisc and a CLIP image tower read out of a history, in three parts.
+"""The user embedding: a user's history as vectors of three parts, sem, core and img (docs/method.md, section 3).
 
-method.md section 3. `user.py` says what it is and whose, `extract.py` reads it out of a history, `file.py` keeps it on
-disk, `blend.py` mixes users and says how far apart they are.
+``user.py`` defines it, ``encode.py`` computes it from a history, ``file.py`` saves and loads it, ``blend.py`` mixes
+users and measures their distance.
 """
 
 from .blend import blend, distance, distances
-from .extract import extract
+from .encode import encode_user
 from .file import load_embedding, save_embedding
 from .user import PARTS, UserEmbedding
 
@@ -15,7 +15,7 @@ __all__ = [
     "blend",
     "distance",
     "distances",
-    "extract",
+    "encode_user",
     "load_embedding",
     "save_embedding",
 ]

@@ -1,4 +1,4 @@
-"""The CLIP image tower whose embeddings of the liked images are the `img` part of a user embedding."""
+"""The CLIP image encoder of the pocket checkpoint, for the `img` part of user embeddings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ImageTower(nn.Module):
-    """Images -> CLIP embeddings of length one. Pixels are read as in the pocket towers' training, scaled to [-1, 1]."""
+    """Encodes images into normalised CLIP embeddings. Pixels are scaled to [-1, 1], as in its training."""
 
     def __init__(self, model: CLIPVisionModelWithProjection) -> None:
         super().__init__()
@@ -24,11 +24,11 @@ class ImageTower(nn.Module):
 
     @property
     def width(self) -> int:
-        """D of its embeddings."""
+        """Width D of the embeddings."""
         return self.model.config.projection_dim
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B, D), L2-normalised. Differentiable."""
+        """Encode images (B, 3, H, W) in [0, 1] into (B, D), L2-normalised. Differentiable."""
         weight = self.model.visual_projection.weight
         size = (self.model.config.image_size,) * 2
         images = images.to(weight.device, weight.dtype)
@@ -38,9 +38,10 @@ class ImageTower(nn.Module):
 
 
 def load_image_tower(path: Path) -> ImageTower:
-    """Read a tower: weights in a .safetensors file whose metadata holds `CLIPVisionConfig`'s JSON as `config`.
+    """Load an encoder from a .safetensors file whose metadata contains the JSON of a `CLIPVisionConfig` as `config`.
 
-    Raises CheckpointError where the file is missing, damaged, or does not fit its configuration.
+    Raises:
+        CheckpointError: The file is missing or damaged, or does not fit its config.
     """
     from safetensors import SafetensorError, safe_open
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -49,13 +50,12 @@ def load_image_tower(path: Path) -> ImageTower:
         with safe_open(path, "pt") as file:
             model = CLIPVisionModelWithProjection(CLIPVisionConfig(**json.loads(file.metadata()["config"])))
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
-        model.load_state_dict(state, strict=False)
+        missing, _ = model.load_state_dict(state, strict=False)
+        if set(missing) & {name for name, _ in model.named_parameters()}:
+            raise RuntimeError(f"without {len(missing)} tensors, such as {missing[0]}")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
-            f"{path.name} cannot be read as a CLIP image tower ({first}): get the file again."
+            f"{path.name} cannot be read as a CLIP image encoder ({reason}). Download it again."
         ) from error
-    missing = set(dict(model.named_parameters())) - set(state)
-    if missing:
-        raise CheckpointError(f"{path.name} lacks {len(missing)} tensors of its CLIP image tower: get the file again.")
     return ImageTower(model)

@@ -1,4 +1,4 @@
-"""What a user embedding is, and which preference models may read it."""
+"""Defines the user embedding, and which preference models can use it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,26 @@ if TYPE_CHECKING:
 
 PARTS = ("sem", "core", "img", "disliked_img")
 
-LARGEST = 1e6
-"""Of an embedding's numbers, either way (default ours). The largest states known of language models are some tens of
-thousands, and those of CLIP tens; what is far beyond is damaged, and would overflow in an adapter that is whole."""
+MAX_ABS = 1e6
+"""Largest absolute value of an embedding (our default). Hidden states of language models reach some ten thousands,
+CLIP embeddings some tens. Larger values are damaged, and would overflow in an intact adapter."""
 
 
 @dataclass(frozen=True, eq=False)
 class UserEmbedding:
-    """One user for the generator. sem, core: (D,). img, disliked_img: (D_img,). A part may be None; all of them are
-    for somebody who has liked nothing yet.
+    """One user, for the generator.
 
-    fingerprint: of what read the history (`PreferenceModel.reading`), not of the whole checkpoint: an embedding
-    outlives the training of another adapter. name: the user's. made_by: the checkpoint's file, for messages. Raises
-    EmbeddingError where a part is no vector of finite numbers up to LARGEST.
+    Attributes:
+        sem, core: (D,), or None.
+        img: (D_img,) of the liked images, or None. All parts are None for a user who has not liked anything.
+        fingerprint: Fingerprint of what encoded the history (``PreferenceModel.encoder_fingerprint``), not of the whole
+            checkpoint, so that an embedding stays valid when another adapter is trained.
+        name: The user's name.
+        disliked_img: (D_img,) of the disliked images, or None.
+        made_by: File of the checkpoint, for messages.
+
+    Raises:
+        EmbeddingError: A part is not a vector of finite values up to MAX_ABS.
     """
 
     sem: Tensor | None
@@ -40,36 +47,25 @@ class UserEmbedding:
 
     def __post_init__(self) -> None:
         for part, value in self.vectors.items():
-            fault = _fault(value)
-            if fault is not None:
+            largest = value.abs().max() if value.numel() else 0
+            if value.ndim != 1 or not torch.isfinite(value).all() or largest > MAX_ABS:
                 raise EmbeddingError(
-                    f"The {part} part of {self.name!r} {fault}: encode the history again, with a checkpoint that is "
-                    "whole."
+                    f"The {part} part of {self.name!r} has shape {tuple(value.shape)} and values up to {largest:g}; "
+                    f"expected a vector of finite values up to {MAX_ABS:g}. Encode the history again."
                 )
 
     @property
     def vectors(self) -> dict[str, Tensor]:
-        """The parts that are there, by name."""
-        found = {part: getattr(self, part) for part in PARTS}
-        return {part: value for part, value in found.items() if value is not None}
+        """Parts that are not None, by name."""
+        parts = {part: getattr(self, part) for part in PARTS}
+        return {part: value for part, value in parts.items() if value is not None}
 
     def require_from(self, model: PreferenceModel) -> None:
-        """Raise EmbeddingError unless `model` reads histories as the checkpoint did that made this embedding."""
-        expected = model.reading
+        """Raise EmbeddingError unless `model` encodes histories as the checkpoint that made this embedding."""
+        expected = model.encoder_fingerprint
         if self.fingerprint != expected:
+            made_by = f", {self.made_by}" if self.made_by else ""
             raise EmbeddingError(
-                f"The embedding of {self.name!r} was made by another preference checkpoint"
-                f"{f', {self.made_by}' if self.made_by else ''} (fingerprint {self.fingerprint[:12]}, expected "
-                f"{expected[:12]} of {model.name}): encode the history again with this checkpoint."
+                f"The embedding of {self.name!r} was made by another preference checkpoint{made_by} (fingerprint "
+                f"{self.fingerprint[:12]}); expected {expected[:12]} of {model.name}. Encode the history again."
             )
-
-
-def _fault(value: Tensor) -> str | None:
-    """What of a part cannot be, and what was expected; None where all can."""
-    if value.ndim != 1:
-        return f"has shape {tuple(value.shape)}, expected a vector"
-    if not torch.isfinite(value).all():
-        return "holds NaN or infinity, expected finite numbers"
-    if not (value.abs() <= LARGEST).all():
-        return f"holds numbers up to {value.abs().max():g}, expected {LARGEST:g} at most"
-    return None

@@ -14,7 +14,7 @@ from .pairing import LikedImage, RatedPair, SelectionConfig, derive_pairs, liked
 from .store import Profile
 
 if TYPE_CHECKING:
-    from ..history import LikedImages, UserHistory
+    from ..history import History
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def select_history(profile: Profile, config: SelectionConfig) -> HistorySelectio
     return HistorySelection(profile.name, tuple(select_pairs(candidates, config)))
 
 
-def read_history(profile: Profile, selection: HistorySelection) -> UserHistory | LikedImages:
+def read_history(profile: Profile, selection: HistorySelection) -> History:
     """Read the selected images, each one once.
 
     Raises:

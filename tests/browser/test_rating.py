@@ -107,7 +107,7 @@ def taste(server, profile: str) -> dict[str, np.ndarray]:
     graph = Graph()
     model = graph.add("LoadPreferenceModel", checkpoint="pocket")
     history = graph.add("LoadUserHistory", user=profile)
-    encoded = graph.add("EncodeUserHistory", model=model, history=history[0])
+    encoded = graph.add("EncodeUserHistory", preference_model=model, history=history[0])
     graph.add("SaveUserEmbedding", embedding=encoded, filename=profile)
     Client(server).run(graph)
     made = load_embedding(server.base / "user" / "prefgen" / "embeddings" / f"{profile}.safetensors")
@@ -125,7 +125,7 @@ def test_a_newcomer_paints_plainly_then_by_likes_alone_and_is_told_so(page, rend
     load(page, workflow(name))
     run(page)
     look_at_rater(page)
-    assert said(page, "ApplyPreferenceAdapter") == f"{name} has liked no image yet: the MODEL paints plainly."
+    assert said(page, "ApplyPreferenceAdapter") == f"{name} has not liked an image yet; the MODEL is unchanged."
     plain = digests(page)
     page.click(card(0, "like"))
     wait_for_marks(page, "liked", "none", "none", "none")

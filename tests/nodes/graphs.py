@@ -52,7 +52,7 @@ class Pocket:
     def adapted(self, preference: Node, embedding: Node, model: Node | list | None = None, **inputs) -> Node:
         """ApplyPreferenceAdapter; `inputs` replace the defaults."""
         settings = {"strength": 1.0, "sem_strength": 1.0, "core_strength": 1.0, "img_strength": 1.0}
-        settings |= {"start": 0.0, "end": 1.0} | inputs
+        settings |= {"start_percent": 0.0, "end_percent": 1.0} | inputs
         chosen = {"model": model or self.model, "preference_model": preference, "embedding": embedding}
         return self.add("ApplyPreferenceAdapter", **chosen, **settings)
 

@@ -56,19 +56,19 @@ def test_diffusers_and_comfyui_give_one_branch_from_one_weight_file(pocket, mode
         tokens = adapter.user_tokens(users(1))
         with branch.users(tokens.expand(2, -1, -1)):
             theirs = unet(x, 500, context, added_cond_kwargs={"text_embeds": pooled, "time_ids": size}).sample
-        ours = forward(attention.patch_user_branch(model, adapter.keys_values(tokens)))
+        ours = forward(attention.patch_user_attention(model, adapter.keys_values(tokens)))
     assert torch.allclose(ours, theirs, atol=1e-5)
     assert (ours - forward(model)).abs().max() > 1e-3
 
 
-def test_every_block_is_patched_and_none_more(model, attention, keys_values):
-    assert dict(attention.cross_attention_blocks(model)) == dict(CONFIG.blocks)
-    patched = attention.patch_user_branch(model, keys_values)
+def test_every_block_is_patched_and_none_more(pack, model, attention, keys_values):
+    assert dict(pack("nodes.attention.unet_blocks").cross_attention_blocks(model)) == dict(CONFIG.blocks)
+    patched = attention.patch_user_attention(model, keys_values)
     assert len(patched.model_options["transformer_options"]["patches_replace"]["attn2"]) == len(CONFIG.blocks)
 
 
 def test_the_branch_is_on_the_positive_prompts_rows_whatever_their_order(model, attention, keys_values):
-    patched = attention.patch_user_branch(model, keys_values)
+    patched = attention.patch_user_attention(model, keys_values)
     plain, personal = forward(model, [0]), forward(patched, [0])
     for order in ([0, 1], [1, 0]):
         rows = forward(patched, order).chunk(2)
@@ -78,13 +78,13 @@ def test_the_branch_is_on_the_positive_prompts_rows_whatever_their_order(model, 
 
 def test_clones_do_not_leak_upstream(model, attention, keys_values):
     plain = forward(model)
-    attention.patch_user_branch(model, keys_values, 0.2, 0.8)
+    attention.patch_user_attention(model, keys_values, 0.2, 0.8)
     assert torch.equal(forward(model), plain)
     assert not model.wrappers.get("diffusion_model")
 
 
 def test_outside_start_and_end_the_forward_is_bit_identical(model, attention, keys_values):
-    patched = attention.patch_user_branch(model, keys_values, 0.2, 0.8)
+    patched = attention.patch_user_attention(model, keys_values, 0.2, 0.8)
     sampling = model.get_model_object("model_sampling")
     for percent, active in ((0.1, False), (0.5, True), (0.9, False)):
         sigma = sampling.percent_to_sigma(percent)
@@ -101,8 +101,8 @@ def test_two_people_add_up_block_by_block(model, attention, keys_values):
     first = model.clone()
     first.set_model_attn2_replace(before, "middle", 0, 0)
     k, v = keys_values["middle.0.0"]
-    both = attention.patch_user_branch(first, {"middle.0.0": (k, v)})
-    both = attention.patch_user_branch(both, {"middle.0.0": (k, 2 * v)})
+    both = attention.patch_user_attention(first, {"middle.0.0": (k, v)})
+    both = attention.patch_user_attention(both, {"middle.0.0": (k, 2 * v)})
     q, text = torch.randn(2, 9, 128), torch.randn(2, 77, 128)
     options = {"n_heads": 4, "attn_precision": None, "cond_or_uncond": [0]}
     patch = both.model_options["transformer_options"]["patches_replace"]["attn2"][("middle", 0, 0)]
@@ -121,25 +121,23 @@ def test_a_patch_on_the_whole_layer_is_not_shadowed(model, attention, keys_value
 
     first = model.clone()
     first.set_model_attn2_replace(before, "input", 4)
-    forward(attention.patch_user_branch(first, keys_values))
+    forward(attention.patch_user_attention(first, keys_values))
     assert called == [("input", 4)]
 
 
 def test_moving_and_casting_keeps_the_gradient_possible(attention, keys_values):
     with torch.inference_mode():
-        patch = attention.UserPatch(*keys_values["input.4.0"]).to(torch.bfloat16)
+        patch = attention.UserAttentionPatch(*keys_values["input.4.0"]).to(torch.bfloat16)
     assert patch.k.dtype == torch.bfloat16
     assert not patch.k.is_inference()
 
 
-def test_keys_and_values_are_computed_once_for_a_whole_sampling(pack, model, attention):
+def test_keys_and_values_are_computed_once_for_a_whole_sampling(model, attention):
     adapter, counted = make_adapter(), []
     for block in adapter.blocks.values():
         block.register_forward_hook(lambda *_: counted.append(1))
     strengths = {"sem": 1.0, "core": 1.0, "img": 1.0}
-    patched = attention.patch_user_branch(
-        model, pack("nodes.attention.keys_values").user_keys_values(adapter, users(1), strengths)
-    )
+    patched = attention.patch_user_attention(model, adapter.for_users(users(1), strengths))
     for sigma in (10.0, 1.0, 0.1):
         forward(patched, [0, 1], sigma)
     assert len(counted) == len(CONFIG.blocks)
@@ -147,19 +145,19 @@ def test_keys_and_values_are_computed_once_for_a_whole_sampling(pack, model, att
 
 def test_what_is_disliked_is_on_the_negative_prompts_rows_alone(model, attention, keys_values):
     disliked = {name: (k, 2 * v) for name, (k, v) in keys_values.items()}
-    pushed = attention.patch_user_branch(model, keys_values, negative=disliked)
+    pushed = attention.patch_user_attention(model, keys_values, negative=disliked)
     cond, uncond = forward(pushed, [0, 1]).chunk(2)
     # 1e-5: a CPU matrix product of more rows rounds otherwise
-    assert torch.allclose(cond, forward(attention.patch_user_branch(model, keys_values)), atol=1e-5)
-    assert torch.allclose(uncond, forward(attention.patch_user_branch(model, disliked)), atol=1e-5)
+    assert torch.allclose(cond, forward(attention.patch_user_attention(model, keys_values)), atol=1e-5)
+    assert torch.allclose(uncond, forward(attention.patch_user_attention(model, disliked)), atol=1e-5)
 
 
 def test_a_mask_keeps_the_branch_to_its_place_at_every_grid(pack, attention, keys_values):
     mask = torch.zeros(96, 64)
     mask[:48] = 1
     k, v = keys_values["middle.0.0"]
-    patch = attention.UserPatch(k, v, mask=attention.SpatialMask(mask))
-    bare = attention.UserPatch(k, v)
+    patch = attention.UserAttentionPatch(k, v, mask=attention.SpatialMask(mask))
+    bare = attention.UserAttentionPatch(k, v)
     text = torch.randn(2, 77, 128)
     for height, width in ((12, 8), (6, 4), (3, 2)):
         q = torch.randn(2, height * width, 128)
@@ -175,8 +173,8 @@ def test_a_mask_keeps_the_branch_to_its_place_at_every_grid(pack, attention, key
 
 def test_a_mask_an_image_and_all_white_is_no_mask(pack, model, attention, keys_values):
     masks = torch.stack([torch.zeros(96, 96), torch.ones(96, 96)])
-    found = forward(attention.patch_user_branch(model, keys_values, mask=attention.SpatialMask(masks)), [1, 0])
-    plain, personal = forward(model), forward(attention.patch_user_branch(model, keys_values))
+    found = forward(attention.patch_user_attention(model, keys_values, mask=attention.SpatialMask(masks)), [1, 0])
+    plain, personal = forward(model), forward(attention.patch_user_attention(model, keys_values))
     assert torch.allclose(found[2], plain[0], atol=1e-5)
     assert torch.allclose(found[3], personal[1], atol=1e-5)
 
@@ -184,7 +182,7 @@ def test_a_mask_an_image_and_all_white_is_no_mask(pack, model, attention, keys_v
 def test_weights_in_eight_bits_do_not_round_the_user(model, attention, keys_values):
     """Core casts patches to the type that the MODEL's weights are kept in."""
     k, v = keys_values["middle.0.0"]
-    patch = attention.UserPatch(k, v, negative=(k, v))
+    patch = attention.UserAttentionPatch(k, v, negative=(k, v))
     for target in (torch.float8_e4m3fn, torch.float8_e5m2):
         assert torch.equal(patch.to(target).v, v)
     assert patch.to(torch.bfloat16).v.dtype == patch.to(torch.bfloat16).negative[1].dtype == torch.bfloat16
@@ -197,7 +195,7 @@ def test_a_patch_before_ours_is_cast_as_core_asks_whatever_ours_keeps(attention,
 
     k, v = keys_values["middle.0.0"]
     for target in (torch.float8_e4m3fn, torch.bfloat16):
-        assert attention.UserPatch(k, v, previous=Before()).to(target).previous == target
+        assert attention.UserAttentionPatch(k, v, previous=Before()).to(target).previous == target
 
 
 def test_the_benchmark_times_this_branch(attention):
@@ -246,18 +244,18 @@ class OtherPack:
 
 def test_beside_another_packs_patches_in_either_order(model, attention, keys_values):
     other = OtherPack()
-    first = other.apply(attention.patch_user_branch(model, keys_values))
-    last = attention.patch_user_branch(other.apply(model), keys_values)
+    first = other.apply(attention.patch_user_attention(model, keys_values))
+    last = attention.patch_user_attention(other.apply(model), keys_values)
     assert torch.allclose(forward(first), forward(last), atol=1e-5)
     assert other.calls == 2
-    ours = forward(attention.patch_user_branch(model, keys_values))
+    ours = forward(attention.patch_user_attention(model, keys_values))
     assert not torch.allclose(forward(first), ours, atol=1e-3)
     assert torch.equal(forward(first, sigma=9.0), forward(last, sigma=9.0)), "outside their steps"
     assert other.calls == 3
 
 
 def test_what_another_pack_adds_to_a_clone_does_not_reach_the_model_upstream(model, attention, keys_values):
-    other, ours = OtherPack(), attention.patch_user_branch(model, keys_values)
+    other, ours = OtherPack(), attention.patch_user_attention(model, keys_values)
     before = forward(ours)
     added = other.apply(other.apply(ours))
     assert torch.equal(forward(ours), before)
@@ -266,7 +264,7 @@ def test_what_another_pack_adds_to_a_clone_does_not_reach_the_model_upstream(mod
     assert other.calls == 2
 
 
-def test_a_full_size_sdxl_gets_exactly_seventy_branches(attention, monkeypatch):
+def test_a_full_size_sdxl_gets_exactly_seventy_branches(pack, attention, monkeypatch):
     """SDXL's own geometry on the meta device, where 2.6 billion weights take no memory and a forward no time."""
     import comfy.ldm.modules.attention as core
     import comfy.model_patcher
@@ -279,7 +277,7 @@ def test_a_full_size_sdxl_gets_exactly_seventy_branches(attention, monkeypatch):
     config.set_inference_dtype(torch.float32, None)
     model = config.get_model({}, "", torch.device("meta"))
     patcher = comfy.model_patcher.ModelPatcher(model, torch.device("meta"), torch.device("meta"))
-    blocks = attention.cross_attention_blocks(patcher)
+    blocks = pack("nodes.attention.unet_blocks").cross_attention_blocks(patcher)
     assert dict(blocks) == dict(shapes.SDXL_UNET.attention_blocks())
     calls = []
 
@@ -288,7 +286,7 @@ def test_a_full_size_sdxl_gets_exactly_seventy_branches(attention, monkeypatch):
         return attention.text_attention(q, k, v, options)
 
     halves = {name: (torch.zeros(1, 4, width, device="meta"),) * 2 for name, width in blocks}
-    patched = attention.patch_user_branch(patcher, halves)
+    patched = attention.patch_user_attention(patcher, halves)
     patches = patched.model_options["transformer_options"]["patches_replace"]["attn2"]
     patched.model_options["transformer_options"]["patches_replace"]["attn2"] = {
         block: attention.replace(patch, previous=counted) for block, patch in patches.items()

@@ -148,7 +148,7 @@ def test_a_checkpoint_without_prefdisc(comfy, bad, revision):
     refused_checkpoint(comfy, bad, *expected, node="PreferenceScore")
     graph = Graph()
     model = graph.add("LoadPreferenceModel", checkpoint=bad.name)
-    embedding = graph.add("EncodeUserHistory", model=model, history=taste.history(graph))
+    embedding = graph.add("EncodeUserHistory", preference_model=model, history=taste.history(graph))
     graph.add("PreviewAny", source=embedding)
     taste.refused(comfy, graph, "EncodeUserHistory", *expected)
 

@@ -45,7 +45,7 @@ def adapter_from(path):
         {"core_aligned": True},
         {"sem_tokens": 1, "img_tokens": 0},
         {"hidden": 8},
-        {"fusion": "words", "words": (3, 5)},
+        {"fusion": "codebook", "codebook_sizes": (3, 5)},
     ],
     ids=str,
 )
@@ -67,7 +67,7 @@ def test_diffusers_and_comfyui_paint_the_same_from_one_file(changes, pack, pocke
             theirs = unet(x, 500, context, added_cond_kwargs=added).sample
     loaded = pack("prefgen.checkpoint.preference_model").load_preference_model(path)
     pairs = loaded.adapter.keys_values(loaded.adapter.user_tokens(USER))
-    ours = forward(pack("nodes.attention.unet").patch_user_branch(pocket.load_model(), pairs))
+    ours = forward(pack("nodes.attention.unet").patch_user_attention(pocket.load_model(), pairs))
     # Two implementations of one UNet in float32: 1e-5 is their own difference without any branch.
     assert torch.allclose(ours, theirs, atol=1e-5)
     assert (theirs - plain).abs().max() > 1e-3, "the branch does something"

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.server
 def personal(graph: Pocket, **settings):
     """The pocket generator with a person's adapter."""
     preference = graph.preference()
-    embedding = graph.add("EncodeUserHistory", model=preference, history=graph.history())
+    embedding = graph.add("EncodeUserHistory", preference_model=preference, history=graph.history())
     return graph.adapted(preference, embedding, **settings)
 
 
@@ -106,5 +106,5 @@ def test_a_mask_of_other_proportions_is_refused_whatever_the_area(comfy):
         mask = graph.add("SolidMask", value=1.0, width=SIZE // 2, height=SIZE)
         yield graph.paint(personal(graph, mask=mask))
 
-    with pytest.raises(NodeError, match="The mask is 48 x 96 pixels and the image that is sampled 96 x 96"):
+    with pytest.raises(NodeError, match="The mask is 48 x 96 pixels; expected the proportions of the image, 96 x 96"):
         images(comfy, build)

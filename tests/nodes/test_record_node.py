@@ -95,7 +95,7 @@ def test_likes_alone_give_img_and_say_so(comfy):
     history = loaded(graph, "liker")
     tower = graph.add("ProbeClipVision", width=6)
     model = graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT)
-    encode = graph.add("EncodeUserHistory", model=model, history=history[0], clip_vision=tower)
+    encode = graph.add("EncodeUserHistory", preference_model=model, history=history[0], clip_vision=tower)
     save = graph.add("SaveUserEmbedding", embedding=encode, filename="liker")
     waiting = graph.add("ProbeSave", value=history[2])
     result = comfy.run(graph)
@@ -114,7 +114,7 @@ def test_the_adapter_paints_with_likes_alone(comfy):
     record(comfy, "painter", liked="0 1")
     pocket = Pocket()
     preference = pocket.preference()
-    user = pocket.add("EncodeUserHistory", model=preference, history=loaded(pocket.graph, "painter")[0])
+    user = pocket.add("EncodeUserHistory", preference_model=preference, history=loaded(pocket.graph, "painter")[0])
     kept = [
         pocket.save(pocket.paint(pocket.adapted(preference, user, **strengths)))
         for strengths in ({"img_strength": 0.0}, {}, {"sem_strength": 3.0, "core_strength": 0.0})
@@ -136,16 +136,16 @@ def test_a_profile_of_which_nothing_is_liked_may_be_painted_plainly(comfy, disli
     pocket = Pocket()
     history = loaded(pocket.graph, name, when_unrated="paint plainly")
     preference = pocket.preference()
-    user = pocket.add("EncodeUserHistory", model=preference, history=history[0])
+    user = pocket.add("EncodeUserHistory", preference_model=preference, history=history[0])
     adapted = pocket.adapted(preference, user)
     mine, plain = (pocket.save(pocket.paint(*model)) for model in ((adapted,), ()))
     looking = pocket.add("ProbeSave", value=history[1])
     result = comfy.run(pocket.graph)
     assert np.array_equal(result.tensor(mine), result.tensor(plain))
     assert not result.of(looking)
-    assert result.of(history)["text"][0].endswith("disliked; painted plainly, until an image is liked")
-    assert f"{name} has liked no image yet" in result.of(user)["text"][0]
-    assert result.of(adapted)["text"] == [f"{name} has liked no image yet: the MODEL paints plainly."]
+    assert result.of(history)["text"][0].endswith("disliked; images are not personalised, until one is liked")
+    assert f"{name} has not liked an image yet" in result.of(user)["text"][0]
+    assert result.of(adapted)["text"] == [f"{name} has not liked an image yet; the MODEL is unchanged."]
     assert {history.id, user.id, adapted.id} <= set(comfy.run(pocket.graph).cached), "nothing has changed"
     record(comfy, name, liked="0", seed=12)
     result = comfy.run(pocket.graph)
@@ -159,9 +159,9 @@ def test_nothing_liked_stops_by_default_and_can_be_neither_scored_for_nor_kept(c
     graph = Graph()
     model = graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT)
     history = loaded(graph, "blank", when_unrated="paint plainly")
-    encode = graph.add("EncodeUserHistory", model=model, history=history[0])
+    encode = graph.add("EncodeUserHistory", preference_model=model, history=history[0])
     graph.add("SaveUserEmbedding", embedding=encode, filename="blank")
-    taste.refused(comfy, graph, "SaveUserEmbedding", "nothing to keep of 'blank'")
+    taste.refused(comfy, graph, "SaveUserEmbedding", "The embedding of 'blank' is empty")
 
 
 def test_images_of_several_sizes_are_shown_in_one(comfy):

@@ -44,7 +44,7 @@ def test_the_noise_paints_the_very_image_through_core(comfy, personal):
     graph = Pocket(batch=2)
     preference, history, model = graph.preference(), graph.history(), graph.model
     if personal:
-        model = graph.adapted(preference, graph.add("EncodeUserHistory", model=preference, history=history))
+        model = graph.adapted(preference, graph.add("EncodeUserHistory", preference_model=preference, history=history))
     node = graph.optimised(preference, history, learning_rate=20.0, model=model)
     prompts = {"positive": graph.positive, "negative": graph.negative}
     guider = graph.add("CFGGuider", model=model, cfg=2.0, **prompts)
@@ -85,8 +85,8 @@ def test_an_interrupt_ends_it_and_the_server_goes_on(comfy):
 def test_the_adapter_and_the_noise_work_together(comfy):
     graph = Pocket()
     preference, history = graph.preference(), graph.history()
-    embedding = graph.add("EncodeUserHistory", model=preference, history=history)
-    personal = graph.adapted(preference, embedding, start=0.0, end=0.9)
+    embedding = graph.add("EncodeUserHistory", preference_model=preference, history=history)
+    personal = graph.adapted(preference, embedding, start_percent=0.0, end_percent=0.9)
     both = graph.optimised(preference, history, personal, learning_rate=2.0)
     alone = graph.optimised(preference, history, learning_rate=2.0)
     saves = graph.save(both), graph.save(alone)

@@ -8,7 +8,7 @@ import torch
 from prefgen.adapter import PreferenceAdapter, UserParts, install_in_diffusers
 from tests.nodes.test_branch_parity import ALIGNMENT, CONFIG, USER
 
-WORDS = {"fusion": "words", "words": (4, 6)}
+CODEBOOK = {"fusion": "codebook", "codebook_sizes": (4, 6)}
 
 
 def adapter_of(kind, **changes):
@@ -20,10 +20,10 @@ def adapter_of(kind, **changes):
 
 
 @pytest.mark.parametrize(
-    ("for_user", "few", "changes"), [(False, False, {}), (True, False, {}), (True, True, {}), (True, False, WORDS)]
+    ("for_user", "few", "changes"), [(False, False, {}), (True, False, {}), (True, True, {}), (True, False, CODEBOOK)]
 )
 def test_the_painter_paints_what_ksampler_paints(for_user, few, changes, pack):
-    """The user of two pictures, who with words draws others for each, by its seed."""
+    """The user of two pictures, who with codebooks samples other entries for each, by its seed."""
     import comfy.sample
 
     from train.pocket.sampling import FewStepSampling, PocketGenerator, Sampling, codebook_noise, seed_noise
@@ -39,9 +39,9 @@ def test_the_painter_paints_what_ksampler_paints(for_user, few, changes, pack):
         generator = pack("nodes.pocket_generator")
         model, clip, vae = generator.load_model(), generator.load_clip(), generator.load_vae()
         if for_user:
-            spoken = adapter.spoken(USER) if changes else None
-            patch = pack("nodes.attention.unet").patch_user_branch
-            model = patch(model, adapter.for_users(USER), spoken=spoken, variety=1.0)
+            codebook = adapter.codebook_logits(USER) if changes else None
+            patch = pack("nodes.attention.unet").patch_user_attention
+            model = patch(model, adapter.for_users(USER), codebook=codebook, variety=1.0)
         empty = clip.encode_from_tokens_scheduled(clip.tokenize(""))
         for prompt, seed, ours_of in zip(prompts, seeds, ours, strict=True):
             latent = torch.zeros(1, 4, 12, 12)

@@ -103,7 +103,7 @@ def test_queueing_again_reads_no_history_again(comfy):
         comfy.run(scoring_of(seed=50, images=images))
     assert readings(comfy.server) == before, "new images, the same history"
     graph = scoring_of(seed=50, images=53)
-    embedding = graph.add("EncodeUserHistory", model=graph.model, history=graph.history)
+    embedding = graph.add("EncodeUserHistory", preference_model=graph.model, history=graph.history)
     graph.add("PreviewAny", source=embedding)
     comfy.run(graph)
     assert readings(comfy.server) == before, "another node, the same history"

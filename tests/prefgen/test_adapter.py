@@ -88,9 +88,9 @@ def test_an_adapter_may_know_the_images_only():
 
 
 def test_a_part_that_is_absent_or_of_another_width_is_named():
-    with pytest.raises(EmbeddingError, match="no img part"):
+    with pytest.raises(EmbeddingError, match="img part is missing"):
         make_adapter().user_tokens(users()._replace(img=None))
-    with pytest.raises(EmbeddingError, match=r"core part is 25 wide.*expects 24"):
+    with pytest.raises(EmbeddingError, match=r"core part is 25 wide; expected a width of 24"):
         make_adapter().user_tokens(users()._replace(core=torch.randn(2, 25)))
 
 
@@ -185,7 +185,7 @@ def test_training_reaches_every_weight_of_the_adapter_and_none_of_the_unet():
 
 
 def test_an_adapter_of_another_unet_is_refused():
-    with pytest.raises(ModelError, match=r"11 cross-attention blocks.*made for 70"):
+    with pytest.raises(ModelError, match=r"11 cross-attention blocks.*expects 70"):
         install_in_diffusers(make_unet(), make_adapter(dataclasses.replace(CONFIG, blocks=SDXL_BLOCKS)))
 
 

@@ -45,9 +45,9 @@ def test_distances_run_from_none_to_opposite():
 def test_who_has_liked_nothing_cannot_be_mixed_or_compared():
     nobody = UserEmbedding(None, None, None, "f", "nobody")
     for users in ([user(), nobody], [nobody, user()], [nobody, nobody]):
-        with pytest.raises(EmbeddingError, match="'nobody' has liked no image yet"):
+        with pytest.raises(EmbeddingError, match=r"The embedding of 'nobody' is empty\. Like an image"):
             blend(users, [1, 1])
-        with pytest.raises(EmbeddingError, match="'nobody' has liked no image yet"):
+        with pytest.raises(EmbeddingError, match=r"The embedding of 'nobody' is empty\. Like an image"):
             distance(*users)
 
 
@@ -55,14 +55,14 @@ def test_who_has_liked_nothing_cannot_be_mixed_or_compared():
     "weights", [(0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1), (1,), (10**400, 1), ("1", 1), (None, 1)]
 )
 def test_weights_that_are_none(weights):
-    with pytest.raises(EmbeddingError, match="weights"):
+    with pytest.raises(EmbeddingError, match=r"[Ww]eight"):
         blend([user(0), user(1)], weights)
 
 
 def test_users_that_cannot_be_compared():
-    with pytest.raises(EmbeddingError, match=r"'ada' \(f\) and 'bo' \(g\) were made by different preference checkp"):
+    with pytest.raises(EmbeddingError, match=r"'ada' \(f\) and 'bo' \(g\) were encoded by different preference checkp"):
         blend([user(), user(fingerprint="g", name="bo")], (1, 1))
-    with pytest.raises(EmbeddingError, match="'ada' has sem 5 wide, core 5 wide, img 3 wide, that of 'bo' sem 5 wide"):
+    with pytest.raises(EmbeddingError, match=r"'ada' has parts \{'sem': 5, 'core': 5, 'img': 3} and 'bo' \{'sem': 5"):
         distance(user(), user(img=0, name="bo"))
 
 
@@ -70,12 +70,14 @@ def test_who_is_not_known_to_have_disliked_nothing_is_not_said_to():
     ada, bo = user(), user(name="bo")
     whole = UserEmbedding(ada.sem, ada.core, ada.img, "f", "ada", ada.img)
     for other in (bo, user(img=0, name="bo")):
-        with pytest.raises(EmbeddingError, match="expected the same: encode both histories with the same image tower"):
+        with pytest.raises(
+            EmbeddingError, match=r"expected the same\. Encode both histories with the same image encoder"
+        ):
             blend([whole, other], (1, 1))
 
 
 def test_who_has_disliked_nothing_is_named():
     """Of such a person only `img` is known, by whatever image tower."""
     bo = UserEmbedding(None, None, user().img, "f", "bo")
-    with pytest.raises(EmbeddingError, match="'bo' has disliked no image yet; dislike one"):
+    with pytest.raises(EmbeddingError, match="'bo' has not disliked an image; dislike one"):
         blend([user(), bo], (1, 1))

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.pocket.shapes import UNET, weights_path
@@ -45,19 +45,19 @@ def place(base: Path) -> None:
 
 
 def write_ip_adapter(path: Path) -> None:
-    """The pocket adapter's words as `img` votes for them, each place's mixed, in the published layout of an
+    """The pocket adapter's codebook entries, mixed by the logits of `img`, in the published layout of an
     IP-Adapter."""
-    held = {name.removeprefix("adapter."): tensor for name, tensor in load_file(weights_path("preference")).items()}
-    sizes = load_preference_model("pocket").require("adapter").config.words
+    adapter = load_preference_model("pocket").require("adapter")
+    held, sizes = adapter.state_dict(), adapter.config.codebook_sizes
     words, weights, biases = (
-        held[f"choice.{name}"].float().split(sizes) for name in ("table", "votes.img.weight", "votes.img.bias")
+        held[f"codebook.{name}"].split(sizes) for name in ("table", "to_logits.img.weight", "to_logits.img.bias")
     )
     mixed = [word.T @ weight for word, weight in zip(words, weights, strict=True)]
     made = {
         "image_proj.proj.weight": torch.cat(mixed),
         "image_proj.proj.bias": torch.cat([word.T @ bias for word, bias in zip(words, biases, strict=True)]),
-        "image_proj.norm.weight": held["choice.norm.weight"],
-        "image_proj.norm.bias": held["choice.norm.bias"],
+        "image_proj.norm.weight": held["codebook.norm.weight"],
+        "image_proj.norm.bias": held["codebook.norm.bias"],
     }
     # diffusers lists down, up, middle; attn1 and attn2 take turns
     blocks = sorted(UNET.attention_blocks(), key=lambda block: block[0].startswith("middle"))

@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> dict:
     state = PartialState()
     model = load_preference_model(args.checkpoint, state.device)
     with state.main_process_first():
-        encoded = encode_users(model, args.users, args.folder / f"users-{model.reading[:12]}.safetensors")
+        encoded = encode_users(model, args.users, args.folder / f"users-{model.encoder_fingerprint[:12]}.safetensors")
     sdxl = load_sdxl(args.sdxl, getattr(torch, args.dtype)).to(state.device)
     adapter = build_adapter(model, encoded, sdxl.unet, config)
     if args.core_alignment:

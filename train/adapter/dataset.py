@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from prefgen.adapter import UserParts
 from prefgen.checkpoint.preference_model import PreferenceModel
-from prefgen.embedding import extract
+from prefgen.embedding import encode_user
 from prefgen.errors import EmbeddingError, HistoryError
 from prefgen.safefile import read_safefile, write_safefile
 from train.adapter.config import AdapterTrainingConfig
@@ -70,7 +70,7 @@ def encode_users(model: PreferenceModel, folder: Path, cache: Path, split: str =
     """
     users = read_users(folder, split, at_least=PAIRS + 1)
     if not cache.exists():
-        rows = [extract(model, read_history(user)) for user in tqdm(users, desc="encoding users", mininterval=10)]
+        rows = [encode_user(model, read_history(user)) for user in tqdm(users, desc="encoding users", mininterval=10)]
         parts = {name: [getattr(row, name) for row in rows] for name in UserParts._fields}
         write_safefile(cache, KIND, {}, {n: torch.stack(p) for n, p in parts.items() if p[0] is not None})
     tensors = read_safefile(cache, KIND).tensors

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from prefgen.checkpoint.preference_model import PreferenceModel
-from prefgen.embedding import extract
+from prefgen.embedding import encode_user
 from prefgen.errors import CheckpointError, HistoryError
 from prefgen.history import PreferencePair, UserHistory
 from prefgen.images import read_image
@@ -39,7 +39,7 @@ def build_user_table(model: PreferenceModel, folder: Path, encode: EncodeTexts, 
     """
     attributes, rows = liked_attributes(folder), []
     for user in tqdm(read_users(folder, split), desc="encoding users", mininterval=10):
-        embedding = extract(model, read_history(user))
+        embedding = encode_user(model, read_history(user))
         rows.append((embedding.sem, embedding.core, encode(user_texts(user, attributes)).float().mean(0).cpu()))
     sem, core, texts = (torch.stack(column) for column in zip(*rows, strict=True))
     return UserTable(sem, core, texts, torch.zeros(len(sem), 0, dtype=torch.long))

@@ -17,8 +17,8 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from prefgen.adapter import AdapterConfig, PreferenceAdapter, UserParts
-from prefgen.adapter.codebook import WordChoice
-from prefgen.adapter.fusion import WORDS
+from prefgen.adapter.codebook import Codebook
+from prefgen.adapter.fusion import CODEBOOK
 from prefgen.checkpoint.file import read_checkpoint
 from prefgen.pocket.shapes import CLIP_G, FOLDER, UNET
 from train.adapter.config import AdapterTrainingConfig
@@ -78,8 +78,8 @@ def train(
     adapter = PreferenceAdapter(config_for(agents))
     adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
     adapter.blocks.load_state_dict(learnt.blocks.state_dict())
-    adapter.choice.table, adapter.choice.norm = learnt.choice.table, learnt.choice.norm
-    fit_votes(adapter.choice, align_parts(adapter, agents.parts), torch.from_numpy(agents.utilities).float() / ODDS)
+    adapter.codebook.table, adapter.codebook.norm = learnt.codebook.table, learnt.codebook.norm
+    fit_logits(adapter.codebook, align_parts(adapter, agents.parts), torch.from_numpy(agents.utilities).float() / ODDS)
     about = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "held_back": list(held_back)}
     write_adapter(out, scale_values(adapter, strength), **about, strength=strength)
 
@@ -103,8 +103,8 @@ def config_for(agents: AgentEmbeddings) -> AdapterConfig:
         *(sem, core, img, CLIP_G.hidden, UNET.context_dim),
         *[len(SIZES)] * 3,
         blocks=UNET.attention_blocks(),
-        fusion=WORDS,
-        words=SIZES,
+        fusion=CODEBOOK,
+        codebook_sizes=SIZES,
     )
 
 
@@ -140,19 +140,19 @@ def initialise_codebook(unet: UNet2DConditionModel, encode: text.TextEncoders) -
     adapter = PreferenceAdapter(
         AdapterConfig(
             **{"sem_dim": 0, "img_dim": 0, "text_dim": 0, "context_dim": UNET.context_dim, **shapes},
-            **{"blocks": UNET.attention_blocks(), "fusion": WORDS, "words": SIZES},
+            **{"blocks": UNET.attention_blocks(), "fusion": CODEBOOK, "codebook_sizes": SIZES},
         )
     )
     initialise_from_text(adapter, unet)
-    choice, states = adapter.choice, torch.cat([value_states(encode, name) for name in TASTE])
+    codebook, states = adapter.codebook, torch.cat([value_states(encode, name) for name in TASTE])
     deviation = float(states.std(-1).mean())
     states = (states - states.mean(-1, keepdim=True)) / deviation
-    choice.table.copy_(SIZE * (states + SPREAD * torch.randn_like(states)))
-    choice.norm.weight.fill_(deviation)
-    choice.votes["core"].weight.copy_(CERTAIN * torch.eye(count))
-    choice.votes["core"].bias.zero_()
-    choice.votes.requires_grad_(False)
-    choice.prior.requires_grad_(False)
+    codebook.table.copy_(SIZE * (states + SPREAD * torch.randn_like(states)))
+    codebook.norm.weight.fill_(deviation)
+    codebook.to_logits["core"].weight.copy_(CERTAIN * torch.eye(count))
+    codebook.to_logits["core"].bias.zero_()
+    codebook.to_logits.requires_grad_(False)
+    codebook.prior.requires_grad_(False)
     return adapter
 
 
@@ -163,12 +163,12 @@ def align_parts(adapter: PreferenceAdapter, parts: UserParts) -> dict[str, Tenso
 
 
 @torch.no_grad()
-def fit_votes(choice: WordChoice, parts: dict[str, Tensor], wanted: Tensor) -> None:
+def fit_logits(codebook: Codebook, parts: dict[str, Tensor], wanted: Tensor) -> None:
     """Make the votes the ridge regression of `wanted` (N, W) on all parts at once, each (N, D), inputs standardised. A
     part without a say then leaves the others' as it is."""
-    choice.prior.copy_(wanted.mean(0))
+    codebook.prior.copy_(wanted.mean(0))
     fitted = ridge(list(parts.values()), wanted, PENALTY)
-    for linear, (weight, bias) in zip(choice.votes.values(), fitted, strict=True):
+    for linear, (weight, bias) in zip(codebook.to_logits.values(), fitted, strict=True):
         linear.weight.copy_(weight)
         linear.bias.copy_(bias)
 

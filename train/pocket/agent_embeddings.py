@@ -14,7 +14,7 @@ from tqdm import trange
 
 from prefgen.adapter import UserParts
 from prefgen.checkpoint.preference_model import PreferenceModel, load_preference_model
-from prefgen.embedding import extract
+from prefgen.embedding import encode_user
 from prefgen.history import PreferencePair, UserHistory
 from prefgen.pocket.shapes import weights_path
 from train.data.agents import World, draw_pairs
@@ -53,7 +53,7 @@ def encode_agents(model: PreferenceModel, world: World, count: int, seed: int) -
     pairs, rows = draw_pairs(world, utilities, PAIRS, rng), []
     with torch.inference_mode():
         for i in trange(count, desc="encoding agents", mininterval=10):
-            embedding = extract(model, draw_history(pairs[i], rng, f"agent {i}"))
+            embedding = encode_user(model, draw_history(pairs[i], rng, f"agent {i}"))
             rows.append((embedding.sem, embedding.core, embedding.img))
     return AgentEmbeddings(utilities, UserParts(*(torch.stack(column) for column in zip(*rows, strict=True))))
 
@@ -62,7 +62,7 @@ def load_agent_embeddings(folder: Path, count: int, seed: int) -> AgentEmbedding
     """Load the agents' embeddings of the shipped preference model from the cache in `folder`, or compute them."""
     model = load_preference_model("pocket")
     # The cache key covers only the encoder. The checkpoint's own fingerprint also changes with its other parts.
-    read_by = hashlib.sha256(f"{model.reading} {model.spec.revision}".encode())
+    read_by = hashlib.sha256(f"{model.encoder_fingerprint} {model.spec.revision}".encode())
     read_by.update(weights_path("clip_vision").read_bytes())
     path = folder / f"agents-{read_by.hexdigest()[:12]}-{seed}-{count}.safetensors"
     if not path.exists():

@@ -178,8 +178,8 @@ def seed_noise(seeds: Sequence[int]) -> Tensor:
 def codebook_noise(adapter: PreferenceAdapter, seeds: Sequence[int]) -> Tensor | None:
     """What the node's adapter draws its words by for each seed in a batch of one, as its `variety` of 1 says: (B, W).
     None for an adapter without words."""
-    words = adapter.config.words
-    return gumbel_noise([(seed, 0) for seed in seeds], sum(words)) if words else None
+    sizes = adapter.config.codebook_sizes
+    return gumbel_noise([(seed, 0) for seed in seeds], sum(sizes)) if sizes else None
 
 
 def _extend_to_guidance(users: KeysValues) -> KeysValues:

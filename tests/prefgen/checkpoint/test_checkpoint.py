@@ -84,7 +84,7 @@ def test_a_full_disk_leaves_the_file_before_and_no_part_of_another(whole, monkey
 def test_what_reads_histories_is_the_same_with_and_without_an_adapter(tmp_path, whole, bases, revision):
     bare = checkpoints.write_checkpoint(tmp_path / "bare.safetensors", revision, parts=("prefdisc",))
     one, other = (load_preference_model(path, bases=[bases]) for path in (whole, bare))
-    assert one.reading == other.reading
+    assert one.encoder_fingerprint == other.encoder_fingerprint
     assert one.fingerprint != other.fingerprint
 
 

@@ -12,7 +12,7 @@ import torch
 from prefgen.__main__ import main
 from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.cli.encoding import embedding_file_name
-from prefgen.embedding import extract, load_embedding
+from prefgen.embedding import encode_user, load_embedding
 from prefgen.history import UserHistory
 from tests.forked import launching, wait_for
 from tests.prefgen.cli import material
@@ -45,7 +45,7 @@ def test_everybody_has_a_file_and_a_row(people, tmp_path, capsys):
     for row in rows[:2]:
         found = load_embedding(out / row["file"])
         found.require_from(model)
-        expected = extract(model, UserHistory.from_folder(material.PEOPLE / row["user"]))
+        expected = encode_user(model, UserHistory.from_folder(material.PEOPLE / row["user"]))
         assert (row["pairs"], row["parts"]) == (8, " ".join(expected.vectors))
         assert all(torch.allclose(found.vectors[part], value, atol=1e-5) for part, value in expected.vectors.items())
 

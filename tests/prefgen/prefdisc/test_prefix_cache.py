@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prefgen.checkpoint.preference_model import POCKET, load_preference_model
-from prefgen.embedding import extract
+from prefgen.embedding import encode_user
 from prefgen.prefdisc.prefix import HistoryPrefix
 from prefgen.prefdisc.prefix_cache import KeptPrefixes
 from tests.prefgen import tiny
@@ -61,7 +61,7 @@ def test_a_model_reads_a_history_once(model):
     history, again = tiny.history(2), tiny.history(2)
     first = model.read(history)
     assert torch.equal(model.read(again).hidden, first.hidden)
-    extract(model, tiny.history(2))
+    encode_user(model, tiny.history(2))
     assert encoded == [history.digest]
     model.read(tiny.history(2, seed=1))
     assert len(encoded) == 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from prefgen.embedding import extract
+from prefgen.embedding import encode_user
 from prefgen.history import UserHistory
 from train.evaluate.prefdisc_scoring import (
     EncodedGallery,
@@ -58,7 +58,7 @@ def test_a_variant_without_words_reads_none(encoded, trials):
 
 def test_sem_is_that_of_the_user_embedding(model, gallery, encoded, trials):
     packed = sem_embeddings(encoded, trials.history)
-    alone = extract(model, history_of(gallery, trials.history[3])).sem
+    alone = encode_user(model, history_of(gallery, trials.history[3])).sem
     assert packed[3] == pytest.approx(alone.numpy(), abs=10 * CLOSE)  # states are larger than scores
 
 

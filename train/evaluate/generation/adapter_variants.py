@@ -85,7 +85,7 @@ class AdapterTrainings:
     @cached_property
     def _initial_weights(self) -> str:
         """Hash of the weights from which the trainings start; part of the cache key."""
-        digest = hashlib.sha256(load_preference_model(POCKET).reading.encode())
+        digest = hashlib.sha256(load_preference_model(POCKET).encoder_fingerprint.encode())
         digest.update(repr((projected.CONFIG, projected.SHOWN, NAMES_MORE_SHARE, BLENDED_SUBJECT_SHARE)).encode())
         for part in FILES:
             digest.update(weights_path(part).read_bytes())

@@ -14,7 +14,7 @@ from tqdm import trange
 
 from prefgen.adapter import UserParts
 from prefgen.checkpoint.preference_model import PreferenceModel
-from prefgen.embedding import extract
+from prefgen.embedding import encode_user
 from prefgen.history import PreferencePair, UserHistory
 from prefgen.prefdisc.prefix import HistoryPrefix
 from train.data.agents import World, by_attribute, utility_of
@@ -146,7 +146,7 @@ def draw_agents(
     embeddings, prefixes = [], []
     with torch.inference_mode():
         for i in trange(len(histories), desc="encoding histories", unit="agents", mininterval=2):
-            embeddings.append(extract(model, histories[i]))
+            embeddings.append(encode_user(model, histories[i]))
             prefixes.append(model.read(histories[i]))  # cached by the line above
     # The subject varies fastest, so that the prompts of one agent have two subjects.
     combinations = [(name, wording) for wording in WORDINGS for name in prompt_subjects]

@@ -143,7 +143,12 @@ class Painting:
         if row.adapter:
             told |= {"strength": self.strength, "checkpoint": self.model.fingerprint}
         if row.score:
-            told |= {"way": row.way, "score": row.score, "setting": self.setting.told(), "reading": self.model.reading}
+            told |= {
+                "way": row.way,
+                "score": row.score,
+                "setting": self.setting.told(),
+                "reading": self.model.encoder_fingerprint,
+            }
         if row.score == "viper" and self.viper:
             told["viper"] = self.viper.fingerprint
         return settings_digest(told)

@@ -56,5 +56,5 @@ class Viper:
     @property
     def file(self) -> Path:
         """Named by what the training begins from: with other eyes it is trained anew."""
-        begun = hashlib.sha256(load_preference_model(POCKET).reading.encode()).hexdigest()[:12]
+        begun = hashlib.sha256(load_preference_model(POCKET).encoder_fingerprint.encode()).hexdigest()[:12]
         return self.folder / f"{begun}-{self.steps}-{self.posters}-{self.users}-{self.seed}" / "prefdisc.safetensors"

@@ -166,7 +166,7 @@ def train(folder: Path, config: GeneratedPostersConfig = CONFIG) -> dict[str, fl
     from train.pocket.prefdisc import SHIPPED, export
 
     model = load_preference_model("pocket")
-    where = folder / f"painted-{settings_digest({'files': weights_digests(), 'reading': model.reading})}"
+    where = folder / f"painted-{settings_digest({'files': weights_digests(), 'reading': model.encoder_fingerprint})}"
     prefdisc = adapt_vision(model.require("prefdisc"), where, config)
     found = validate(prefdisc, World.load())
     export(prefdisc, SHIPPED, found)

@@ -126,7 +126,7 @@ def train(folder: Path, config: PromptWordingsConfig = CONFIG) -> dict[str, floa
 
     model, world = load_preference_model("pocket"), World.load()
     prefdisc = model.require("prefdisc")
-    where = folder / f"worded-{settings_digest({'reading': model.reading})}"
+    where = folder / f"worded-{settings_digest({'reading': model.encoder_fingerprint})}"
     table = encode_posters(prefdisc, *draw_posters(config.posters, SEED, "train", where / "drawn.npz"), views=1)
     prefdisc = adapt_to_wordings(prefdisc, table, world, where)
     found = validate(prefdisc, world)
