@@ -25,5 +25,5 @@ def test_draws_stay_in_their_split():
 
 
 def test_an_unknown_split_is_named():
-    with pytest.raises(ValueError, match="there is no split 'holdout'"):
+    with pytest.raises(ValueError, match="split is 'holdout'"):
         combinations("holdout")

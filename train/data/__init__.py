@@ -1,1 +1,1 @@
-"""Training data: posters drawn from attributes, and agents (simulated users) with a taste over them."""
+"""Training data: posters drawn from attributes, simulated users (agents) with tastes, and datasets of both."""

@@ -1,10 +1,10 @@
-"""Agents as a set on disk: their pairs of drawn posters, what they truly like, and how well they can be predicted.
+"""Writes datasets of agents: pairs of drawn posters, the agents' true tastes, and the limits of prediction.
 
 `python -m train.data.agent_sets --users 30 --jaccard 0.8 --seed 1 --split test --out sets/thirty`
 
-Beside `users.jsonl` and the images, a set has `agents.json` (the world, and each agent's group, profile, utilities and
-posters' attributes) and `limits.json` (train.data.limits: how well the choices of each split's agents can be predicted
-given their first eight pairs).
+In addition to `users.jsonl` and the images, a dataset has `agents.json` (the world, and the group, profile, utilities
+and poster attributes of each agent) and `limits.json` (see train.data.limits: how well the choices of each split can be
+predicted from the first eight pairs).
 """
 
 from __future__ import annotations
@@ -47,17 +47,24 @@ from train.data.user_sets import (
 )
 
 AGENTS, LIMITS = "agents.json", "limits.json"
-HISTORY = 8  # pairs that are given; method.md section 1
-STREAM = 20261121  # keeps these agents apart from every other use of the same seed
-LEAST_CHOICES = 2000  # that limits are measured by: where a set has fewer, its agents choose in more pairs
-PENALTY_AGENTS = 500  # validation users of the regression's penalty: none of them is in a set
+HISTORY = 8  # history pairs; method.md section 1
+STREAM = 20261121  # separates these random numbers from every other use of the same seed
+LEAST_CHOICES = 2000  # minimum number of choices for limits; agents of smaller datasets choose in additional pairs
+PENALTY_AGENTS = 500  # agents that select the regression's penalty; none of them is in a dataset
 
 
 @dataclass(frozen=True)
 class AgentSetConfig:
-    """users: agents of `split`; validation: more, of split "validation". jaccard: the least distance between profiles,
-    or None for agents as they come. pairs: each agent's; 10 make 10 liked and 10 disliked images, as in 001. size:
-    pixels a side. Posters are of their split's combinations of attributes.
+    """Settings of a dataset. Posters have the attribute combinations of their split.
+
+    Attributes:
+        users: Number of agents in `split`.
+        seed: Random seed.
+        split: Split of the agents.
+        validation: Number of further agents in split "validation".
+        jaccard: Minimum Jaccard distance between profiles, or None for no minimum.
+        pairs: Pairs of each agent. 10 give 10 liked and 10 disliked images, as in 001.
+        size: Side of the posters in pixels.
     """
 
     users: int
@@ -70,19 +77,19 @@ class AgentSetConfig:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise SetError(f"there is no split {self.split!r}, expected one of {', '.join(SPLITS)}: correct --split.")
+            raise SetError(f"--split is {self.split!r}; expected one of {', '.join(SPLITS)}.")
         if self.users < 1 or self.validation < 0 or self.pairs < 2:
             raise SetError(
-                f"{self.users} users, {self.validation} for validation and {self.pairs} pairs were asked for, expected "
-                "at least 1, 0 and 2: correct --users, --validation or --pairs."
+                f"--users, --validation and --pairs are {self.users}, {self.validation} and {self.pairs}; expected at "
+                "least 1, 0 and 2."
             )
         if self.jaccard is not None and not 0 <= self.jaccard <= 1:
-            raise SetError(f"the Jaccard distance is {self.jaccard}, expected 0 to 1: correct --jaccard.")
+            raise SetError(f"--jaccard is {self.jaccard}; expected 0 to 1.")
 
 
 @dataclass(frozen=True)
 class Agents:
-    """Some agents of one split. utilities (n, 24), groups (n,), pairs (n, p, 2, 6): attribute indices, liked first."""
+    """Agents of one split, with attribute indices of their pairs (n, p, 2, 6), liked first."""
 
     names: tuple[str, ...]
     split: str
@@ -92,9 +99,10 @@ class Agents:
 
 
 def choose_pairs(world: World, utilities: np.ndarray, count: int, split: str, rng: np.random.Generator) -> np.ndarray:
-    """Two different posters of one subject out of a split, ordered by each agent's choice.
+    """Sample pairs of different posters with the same subject from a split, ordered by each agent's choice.
 
-    utilities (n, 24) -> attribute indices (n, count, 2, 6), liked first.
+    Returns:
+        Attribute indices (n, count, 2, 6), liked first, for utilities (n, 24).
     """
     known = combinations(split)
     shape = (len(utilities), count)
@@ -107,7 +115,7 @@ def choose_pairs(world: World, utilities: np.ndarray, count: int, split: str, rn
 
 
 def draw_agents(world: World, config: AgentSetConfig) -> list[Agents]:
-    """The agents of a set, by split. With `jaccard` the distance also holds between the splits."""
+    """Sample the agents of a dataset by split. A Jaccard distance also holds between the splits."""
     rng = np.random.default_rng([STREAM, config.seed])
     total = config.users + config.validation
     if config.jaccard is None:
@@ -132,10 +140,10 @@ def draw_agents(world: World, config: AgentSetConfig) -> list[Agents]:
 
 
 def measure_limits(world: World, agents: list[Agents], seed: int) -> dict[str, object]:
-    """The limits of each split: of the pairs after the first eight, given those (of the last, where there are fewer).
+    """Measure the limits of each split on the pairs after the first eight, or on the last pair if there are fewer.
 
-    Where these are few choices, the same agents choose in more pairs. The ideal observer's prior is the world's, also
-    where agents were taken to be apart.
+    If these are too few choices, the agents choose in additional pairs. The ideal observer's prior is that of the
+    world, even if agents were selected by their distance.
     """
     rng = np.random.default_rng([STREAM, seed, 1])
     given = min(HISTORY, agents[0].pairs.shape[1] - 1)
@@ -155,9 +163,15 @@ def measure_limits(world: World, agents: list[Agents], seed: int) -> dict[str, o
 
 
 def write_agent_set(out: Path, config: AgentSetConfig, progress=lambda agents: agents) -> dict[str, object]:
-    """Draw a set and write it to `out`; returns its limits. progress: wraps the iteration over agents.
+    """Write a dataset to `out`, and return its limits.
 
-    Raises SetError where `out` exists or agents so far apart are not found.
+    Args:
+        out: Folder to create.
+        config: Settings of the dataset.
+        progress: Wraps the iteration over agents.
+
+    Raises:
+        SetError: `out` exists, or too few agents with that distance were found.
     """
     world = World.load()
     agents = draw_agents(world, config)
@@ -171,9 +185,10 @@ def write_agent_set(out: Path, config: AgentSetConfig, progress=lambda agents: a
 
 
 def load_agents(folder: Path) -> tuple[World, list[Agents]]:
-    """What `agents.json` of a set tells: the world, and the agents of each split.
+    """Read `agents.json` of a dataset: the world, and the agents of each split.
 
-    Raises SetError where the file is missing or is no such file.
+    Raises:
+        SetError: The file is missing or malformed.
     """
     file = Path(folder) / AGENTS
     try:
@@ -183,7 +198,9 @@ def load_agents(folder: Path) -> tuple[World, list[Agents]]:
             parts.setdefault(agent["split"], []).append(agent)
         return World(**told["world"]), [_agents(split, rows) for split, rows in parts.items()]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SetError(f"{file} does not describe agents ({error!r}): name a set made by agent_sets.") from error
+        raise SetError(
+            f"{file} does not describe agents ({error!r}). Pass a dataset of train.data.agent_sets."
+        ) from error
 
 
 def _write_images(folder: Path, rows: Iterable[tuple[Agents, int]], config: AgentSetConfig) -> Iterator[User]:
@@ -223,16 +240,16 @@ def _described(world: World, agents: list[Agents], config: AgentSetConfig) -> st
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command: writes the set and prints its limits as one JSON object, the last line."""
+    """Write the dataset and print its limits as one JSON object, the last line."""
     parser = argparse.ArgumentParser(prog="python -m train.data.agent_sets", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="the folder to be made")
-    parser.add_argument("--users", type=int, required=True, help="how many agents")
-    parser.add_argument("--seed", type=int, required=True, help="any integer: the same one gives the same set")
-    parser.add_argument("--split", default="train", choices=SPLITS, help="the agents' split, and the posters'")
-    parser.add_argument("--validation", type=int, default=0, help="how many more agents, of split validation")
-    parser.add_argument("--jaccard", type=float, help="least Jaccard distance between the profiles of any two agents")
+    parser.add_argument("--out", type=Path, required=True, help="folder to create")
+    parser.add_argument("--users", type=int, required=True, help="number of agents")
+    parser.add_argument("--seed", type=int, required=True, help="random seed; the same seed gives the same dataset")
+    parser.add_argument("--split", default="train", choices=SPLITS, help="split of the agents and posters")
+    parser.add_argument("--validation", type=int, default=0, help="number of further agents in split validation")
+    parser.add_argument("--jaccard", type=float, help="minimum Jaccard distance between the profiles of two agents")
     parser.add_argument("--pairs", type=int, default=10, help="pairs of each agent (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=SIZE, help="pixels a side (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=SIZE, help="side of the posters in pixels (default: %(default)s)")
     given = vars(parser.parse_args(arguments))
     out = given.pop("out")
     try:

@@ -1,7 +1,7 @@
-"""Agents: simulated users whose utility over a poster's attributes is known.
+"""Agents: simulated users with a known utility over the attributes of posters.
 
-An agent's utility is additive over the taste attributes, u = general + group + individual, and its choices are
-Bradley-Terry. method.md section 1; the distribution is ours (the papers give none) and lives in configs/world.yaml.
+The utility is a sum over the taste attributes, u = general + group + individual. Choices follow the Bradley-Terry model
+(method.md section 1). The distribution is ours, because the papers give none; see configs/world.yaml.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ PEOPLE = WORLD.with_name("people.yaml")
 
 @dataclass(frozen=True)
 class Agent:
-    """One simulated user: `weights[name][value]` is what an attribute's value adds to the utility."""
+    """A simulated user. `weights[name][value]` is what a value of an attribute adds to the utility."""
 
     name: str
     weights: dict[str, dict[str, float]]
 
     def utility(self, attributes: Attributes) -> float:
-        """The agent's true utility of an image with these attributes (no unit; differences matter)."""
+        """Return the true utility of an image with these attributes. Only differences are meaningful."""
         return sum(self.weights[name][getattr(attributes, name)] for name in TASTE)
 
 
@@ -50,41 +50,44 @@ class World:
 
     @cached_property
     def scale(self) -> np.ndarray:
-        """(24,) the deviation multiplier of every taste value."""
+        """Multiplier of the deviations for every taste value, (24,)."""
         return np.repeat([self.weights[n] for n in TASTE], [len(ATTRIBUTES[n]) for n in TASTE])
 
     @cached_property
     def means(self) -> np.ndarray:
-        """(groups, 24) general plus group utility: drawn once, from the world's own seed."""
+        """General plus group utility, (groups, 24), drawn from the world's seed."""
         rng = np.random.default_rng(self.seed)
         general = rng.normal(0, self.general, self.scale.size)
         return (general + rng.normal(0, self.group, (self.groups, self.scale.size))) * self.scale
 
     def sample(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw agents: utilities (count, 24) and the group of each (count,)."""
+        """Sample agents. Returns utilities (count, 24) and groups (count,)."""
         group = rng.integers(self.groups, size=count)
         individual = rng.normal(0, self.individual, (count, self.scale.size)) * self.scale
         return self.means[group] + individual, group
 
     def log_evidence(self, gap: np.ndarray, shown: np.ndarray) -> np.ndarray:
-        """What a choice says of every group: log P(chosen as it was | group), for pairs (..., 24) of taste values,
-        liked less disliked (`shown`), and each group's mean utility gap of them (..., groups).
+        """Return log P(choice | group) for every group, (..., groups).
 
-        The individual part is integrated out by the probit approximation of a logistic of a normal (MacKay, 1992).
+        The individual part is integrated out with the probit approximation of a logistic-normal integral (MacKay 1992).
+
+        Args:
+            gap: Mean utility difference of each group between liked and disliked image, (..., groups).
+            shown: Difference of the one-hot taste values of liked and disliked image, (..., 24).
         """
         spread = (np.square(shown) @ np.square(self.individual * self.scale)) / self.temperature**2
         return -np.logaddexp(0, -gap / self.temperature / np.sqrt(1 + np.pi / 8 * spread)[..., None])
 
     def choose(self, gap: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Bradley-Terry choices: True where the first is preferred, given u(first) - u(second)."""
+        """Sample Bradley-Terry choices from u(first) - u(second). True means that the first image is preferred."""
         return rng.random(gap.shape) < self.probability(gap)
 
     def probability(self, gap: np.ndarray) -> np.ndarray:
-        """P(first preferred) = sigmoid(gap / temperature)."""
+        """Return P(first preferred) = sigmoid(gap / temperature)."""
         return 1 / (1 + np.exp(-gap / self.temperature))
 
     def agent(self, utilities: np.ndarray, name: str) -> Agent:
-        """A utility vector (24,) as an `Agent` with named weights."""
+        """Convert a utility vector (24,) to an `Agent` with named weights."""
         values = iter(utilities.tolist())
         return Agent(name, {n: {v: next(values) for v in ATTRIBUTES[n]} for n in TASTE})
 
@@ -93,7 +96,7 @@ TRAINING_USERS = 100_000
 
 
 def training_users(world: World, count: int = TRAINING_USERS) -> np.ndarray:
-    """The utilities (count, 24) of the users that PrefDisc is trained on: always the same, and nobody else's."""
+    """Return the utilities (count, 24) of PrefDisc's training users. They are always the same."""
     utilities, _ = world.sample(count, np.random.default_rng([world.seed, 1]))
     return utilities
 
@@ -102,25 +105,32 @@ _OFFSETS = np.cumsum([0, *(len(ATTRIBUTES[n]) for n in TASTE)])[:-1]
 
 
 def utility_of(utilities: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Utilities of posters: vectors (..., 24) and full attribute indices (..., 6) -> (...)."""
+    """Return the utilities of posters from utility vectors (..., 24) and attribute indices (..., 6)."""
     columns = indices[..., 1:] + _OFFSETS
     return np.take_along_axis(utilities, columns, axis=-1).sum(-1)
 
 
 def by_attribute(vectors):
-    """Vectors over all taste values, (..., 24), array or tensor -> attribute name -> its own values' part."""
+    """Split vectors over all taste values (..., 24), arrays or tensors, by attribute name."""
     return {n: vectors[..., at : at + len(ATTRIBUTES[n])] for n, at in zip(TASTE, _OFFSETS.tolist(), strict=True)}
 
 
 def random_indices(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Uniform attribute indices, (*shape, 6) in the order of `ATTRIBUTES`."""
+    """Sample uniform attribute indices, (*shape, 6), in the order of `ATTRIBUTES`."""
     return np.stack([rng.integers(len(values), size=shape) for values in ATTRIBUTES.values()], axis=-1)
 
 
 def draw_pairs(world: World, utilities: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Pairs of posters of one subject, ordered by each agent's choice.
+    """Sample pairs of posters with the same subject, and order them by each agent's choice.
 
-    utilities (n, 24) -> attribute indices (n, count, 2, 6): [..., 0, :] is the liked one.
+    Args:
+        world: Population of the agents.
+        utilities: Utilities of the agents, (n, 24).
+        count: Pairs of each agent.
+        rng: Random generator.
+
+    Returns:
+        Attribute indices (n, count, 2, 6), liked first.
     """
     pairs = random_indices((len(utilities), count, 2), rng)
     pairs[..., 1, 0] = pairs[..., 0, 0]

@@ -1,7 +1,8 @@
-"""How well anyone could predict an agent: the limits every accuracy is read against.
+"""Limits of the prediction of agents, to which all accuracies are compared.
 
-The true utility (only the choice's own noise is left), the ideal observer (knows the simulator's prior and the same
-pairs), and a Bradley-Terry regression on the true attributes (knows the same pairs, and sees without error).
+- The true utility: only the noise of choices remains.
+- The ideal observer, who knows the simulator's prior and the same pairs.
+- A Bradley-Terry regression on the true attributes of the same pairs.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import numpy as np
 from train.data.agents import World, utility_of
 from train.data.posterior import differences, laplace, posterior_predictive, sigmoid
 
-# For each agent. With 8 pairs a probability's Monte-Carlo error is then .004 (root mean square over targets; the
-# largest .01), and 10,000 agents of 8 targets take 25 s of one slow core.
+# Per agent. With 8 pairs the Monte Carlo error of a probability is .004 (root mean square over targets; maximum .01).
+# 10,000 agents with 8 targets take 25 s on a slow core.
 PARTICLES = 4096
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
 class Limit:
-    """An accuracy and its standard error over agents."""
+    """An accuracy with its standard error over agents."""
 
     accuracy: float
     stderr: float
@@ -30,45 +31,59 @@ class Limit:
 def ideal_observer(
     world: World, history: np.ndarray, targets: np.ndarray, rng: np.random.Generator, particles: int = PARTICLES
 ) -> np.ndarray:
-    """Posterior predictive P(first preferred) of one who knows the world's prior and the agent's pairs.
+    """Compute P(first preferred) of an observer who knows the world's prior and each agent's pairs.
 
     Args:
-        history: (n, pairs, 2, 6) attribute indices, liked first; `pairs` may be 0.
-        targets: (n, m, 2, 6).
-        particles: for each agent. `posterior_predictive` also gives each probability's Monte-Carlo error.
+        world: Population of the agents.
+        history: Attribute indices (n, pairs, 2, 6), liked first. `pairs` may be 0.
+        targets: Attribute indices (n, m, 2, 6).
+        rng: Random generator.
+        particles: Particles per agent. `posterior_predictive` also returns Monte Carlo errors.
+
     Returns:
-        (n, m) probabilities that the first image of each target pair is preferred.
+        Probabilities (n, m) that the first image of each target pair is preferred.
     """
     return posterior_predictive(world, history, targets, rng, particles).probability
 
 
 def bradley_terry(history: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
-    """P(first preferred) by each agent's own logistic regression on its pairs' true attributes.
+    """Compute P(first preferred) with a logistic regression for each agent on the true attributes of its pairs.
 
     Args:
-        history: (n, pairs, 2, 6) attribute indices, liked first; `pairs` may be 0 (then every answer is 0.5).
-        targets: (n, m, 2, 6).
-        penalty: L2, `penalty` / 2 x the squared norm of the 24 weights. See `choose_penalty`.
+        history: Attribute indices (n, pairs, 2, 6), liked first. With 0 pairs every probability is 0.5.
+        targets: Attribute indices (n, m, 2, 6).
+        penalty: L2 penalty: `penalty` / 2 times the squared norm of the 24 weights. See `choose_penalty`.
+
     Returns:
-        (n, m) probabilities. Raises ValueError for a penalty that is not positive: the fit would not exist.
+        Probabilities (n, m).
+
+    Raises:
+        ValueError: The penalty is not positive. Separable choices then have no optimum.
     """
     if not penalty > 0:
-        raise ValueError(f"the penalty is {penalty}, expected a positive number: choices can be separated without it")
+        raise ValueError(f"penalty is {penalty}; expected a positive number.")
     seen, asked = differences(history), differences(targets)
-    # The regression's optimum is the mode under a prior of variance 1 / penalty, found in the space of the pairs.
+    # The optimum is the mode under a prior with variance 1 / penalty, computed in the space of the pairs.
     covariance = seen @ seen.transpose(0, 2, 1) / penalty
     weights = np.einsum("nkv,nk->nv", seen, laplace(covariance, np.zeros(seen.shape[:2])).slope) / penalty
     return sigmoid(np.einsum("nmv,nv->nm", asked, weights))
 
 
 def choose_penalty(history: np.ndarray, targets: np.ndarray, penalties: tuple[float, ...] = PENALTIES) -> float:
-    """The penalty that predicts most of validation users' choices; their `targets` are liked first."""
+    """Return the penalty with the best accuracy on validation users, whose `targets` are liked first."""
     return max(penalties, key=lambda penalty: limit(bradley_terry(history, targets, penalty)).accuracy)
 
 
 def limit(probability: np.ndarray, chosen: np.ndarray | bool = True) -> Limit:
-    """Accuracy of P(first preferred), (n, m), against choices (n, m), or all of the first image; an even 0.5 is half
-    right. The standard error is over agents, whose targets are not independent."""
+    """Return the accuracy of P(first preferred), (n, m), with its standard error.
+
+    The standard error is over agents, because the targets of an agent are not independent. A probability of 0.5 counts
+    as half correct.
+
+    Args:
+        probability: Probabilities (n, m).
+        chosen: Whether the first image was preferred, (n, m), or True for all.
+    """
     right = np.where(probability == 0.5, 0.5, (probability > 0.5) == chosen).mean(1)
     return Limit(float(right.mean()), float(right.std(ddof=min(1, len(right) - 1)) / np.sqrt(len(right))))
 
@@ -82,10 +97,17 @@ def limits(
     rng: np.random.Generator,
     particles: int = PARTICLES,
 ) -> dict[str, dict[str, float]]:
-    """The limits of one set of agents, given their history and target pairs, both liked first.
+    """Compute the limits of agents from their history and target pairs, both liked first.
 
     Args:
-        utilities: (n, 24). history: (n, pairs, 2, 6). targets: (n, m, 2, 6). penalty: from `choose_penalty`.
+        world: Population of the agents.
+        utilities: Utilities (n, 24).
+        history: Attribute indices (n, pairs, 2, 6).
+        targets: Attribute indices (n, m, 2, 6).
+        penalty: Penalty from `choose_penalty`.
+        rng: Random generator.
+        particles: Particles per agent.
+
     Returns:
         `true_utility`, `ideal_observer`, `ideal_no_history` and `bradley_terry`, each {"accuracy", "stderr"}.
     """

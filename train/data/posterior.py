@@ -1,9 +1,9 @@
-"""What is known of agents after their choices: the posterior over utilities, by importance sampling around Laplace's.
+"""Posterior predictive of agents after their choices, by importance sampling around Laplace's approximation.
 
-Given its group an agent's utilities are Gaussian, and a choice depends on the gap between two utilities, which is
-linear in them. So for every agent and group Laplace's method gives a Gaussian close to the posterior; particles are
-drawn from it (and a few from the prior, which bounds their weights) and weighted by prior x likelihood / proposal.
-Draws are shared by the agents of a batch: their gaps are one matrix product. All gaps here are in units of the
+Given the group, an agent's utilities are Gaussian, and a choice depends on a linear function of them: the difference
+(gap) of two utilities. So for every agent and group, Laplace's method gives a Gaussian close to the posterior.
+Particles are drawn from it, and a few from the prior to bound the weights. Their weights are prior x likelihood /
+proposal. The agents of a batch share draws, so that all gaps are one matrix product. Gaps are in units of the
 temperature (logits).
 """
 
@@ -16,30 +16,30 @@ import numpy as np
 from train.data.agents import World
 from train.data.posters import ATTRIBUTES, TASTE
 
-PRIOR_SHARE = 0.1  # of the particles: no weight exceeds 10 x the likelihood, where Laplace's tails are too light
+PRIOR_SHARE = 0.1  # share of particles from the prior; bounds weights to 10 x the likelihood in the tails
 _NEWTON_STEPS = 40
 _CONVERGED = 1e-9  # logits
-_HELD = 2**20  # numbers in an array of particles: agents are taken in batches of about that
+_HELD = 2**20  # approximate number of elements in an array of particles; determines the batch size
 _LARGEST = 80.0  # the largest exponent taken in float32
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """probability (n, m): of preferring each target's first image. stderr (n, m): its Monte-Carlo standard error."""
+    """Probabilities (n, m) of preferring the first image of each target, with Monte Carlo standard errors (n, m)."""
 
     probability: np.ndarray
     stderr: np.ndarray
 
 
 def differences(pairs: np.ndarray) -> np.ndarray:
-    """Pairs' attribute indices (..., 2, 6) -> what u(first) - u(second) takes of each taste value, (..., 24)."""
+    """Return the coefficients (..., 24) of u(first) - u(second) for pairs of attribute indices (..., 2, 6)."""
     shown = [np.eye(len(ATTRIBUTES[name]))[pairs[..., i]] for i, name in enumerate(ATTRIBUTES) if name in TASTE]
     one_hot = np.concatenate(shown, axis=-1)
     return one_hot[..., 0, :] - one_hot[..., 1, :]
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + e^-x), in the input's own precision."""
+    """Return 1 / (1 + e^-x) in the precision of the input."""
     return 1 / (1 + np.exp(np.minimum(-logits, _LARGEST)))
 
 
@@ -56,16 +56,17 @@ class Laplace:
     mode: np.ndarray
 
     def whitened(self, covariance: np.ndarray) -> np.ndarray:
-        """I + W^1/2 K W^1/2, (..., k, k): well conditioned even where two pairs are alike."""
+        """Return I + W^1/2 K W^1/2, (..., k, k), which is well conditioned even if two pairs are equal."""
         root = np.sqrt(self.curvature)
         return np.eye(root.shape[-1]) + root[..., :, None] * covariance * root[..., None, :]
 
 
 def laplace(covariance: np.ndarray, mean: np.ndarray) -> Laplace:
-    """Newton's method in the space of the gaps, for a batch (Rasmussen and Williams, Gaussian Processes, alg. 3.1).
+    """Find the mode with Newton's method in the space of the gaps (Rasmussen & Williams, Gaussian Processes, alg. 3.1).
 
     Args:
-        covariance: (..., k, k) of the gaps under the prior. mean: (..., k).
+        covariance: Prior covariance of the gaps, (..., k, k).
+        mean: Prior mean of the gaps, (..., k).
     """
     shape = np.broadcast_shapes(covariance.shape[:-1], mean.shape)
     found = Laplace(np.zeros(shape), np.zeros(shape), np.broadcast_to(mean, shape))
@@ -85,12 +86,14 @@ def laplace(covariance: np.ndarray, mean: np.ndarray) -> Laplace:
 def posterior_predictive(
     world: World, history: np.ndarray, targets: np.ndarray, rng: np.random.Generator, particles: int
 ) -> Predicted:
-    """P(first preferred | the history and the world's prior), for any number of agents.
+    """Compute P(first preferred) given the history and the world's prior, for any number of agents.
 
     Args:
-        history: (n, pairs, 2, 6) attribute indices, liked first; `pairs` may be 0.
-        targets: (n, m, 2, 6).
-        particles: for each agent, over all groups.
+        world: Population of the agents.
+        history: Attribute indices (n, pairs, 2, 6), liked first. `pairs` may be 0.
+        targets: Attribute indices (n, m, 2, 6).
+        rng: Random generator.
+        particles: Particles per agent, over all groups.
     """
     batch = max(1, _HELD // (particles * (1 + history.shape[1] + targets.shape[1])))
     parts = [
@@ -102,7 +105,7 @@ def posterior_predictive(
 
 
 def _predict(world: World, seen: np.ndarray, asked: np.ndarray, rng: np.random.Generator, particles: int):
-    """One batch: differences seen (B, k, 24) and asked (B, m, 24) -> probability and standard error, (B, m)."""
+    """Process a batch of history pairs (B, k, 24) and targets (B, m, 24). Returns probabilities and errors (B, m)."""
     pairs, draws = seen.shape[1], max(1, particles // (2 * world.groups))
     seen, asked = seen / world.temperature, asked / world.temperature
     both = np.concatenate([seen, asked], axis=1)
@@ -125,9 +128,9 @@ def _predict(world: World, seen: np.ndarray, asked: np.ndarray, rng: np.random.G
 def _draw(
     near: Laplace, mean: np.ndarray, shared: np.ndarray, scaled: np.ndarray, rng: np.random.Generator, draws: int
 ):
-    """Particles of every group: log-weights (B, groups, 2 draws) and the targets' gaps (B, groups, 2 draws, m).
+    """Draw particles of every group: log-weights (B, groups, 2 draws) and gaps of targets (B, groups, 2 draws, m).
 
-    A particle of the proposal is made of one of the prior (Matheron's rule): x - C^T W^1/2 (I + W^1/2 K W^1/2)^-1
+    A particle of the proposal is computed from one of the prior (Matheron's rule): x - C^T W^1/2 (I + W^1/2 K W^1/2)^-1
     (W^1/2 x_seen + noise), with C = `shared`, whose first k columns are K.
     """
     pairs = shared.shape[-2]
@@ -155,6 +158,6 @@ def _draw(
 
 
 def _mirrored(draws: int, columns: int, rng: np.random.Generator) -> np.ndarray:
-    """Standard normal draws, each followed `draws` rows later by its mirror image: (2 draws, columns)."""
+    """Return standard normal draws followed by their mirror images, (2 draws, columns)."""
     half = rng.standard_normal((draws, columns), np.float32)
     return np.concatenate([half, -half])

@@ -1,8 +1,8 @@
-"""Sets of users on disk: a folder with `users.jsonl`, images, and reports. Whole, or not there at all.
+"""Writes datasets of users: a folder with `users.jsonl`, images and reports. Only complete datasets get their name.
 
 A line of `users.jsonl` is one user: `{"user": str, "seen": bool, "split": "train" | "validation" | "test", "pairs":
 [{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str, "caption": str}]}`. A user with pairs in two
-splits has two lines. `train.prefdisc.dataset` reads it.
+splits has two lines. `train.prefdisc.dataset` reads the format.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ IMAGES = "images"
 
 
 class SetError(PrefGenError):
-    """A set of users, or the source of one, that cannot be used."""
+    """A dataset of users, or its source, is invalid."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One choice: files relative to the set's folder, the prompt, and all that the liked image shows, where known."""
+    """A preference pair: files relative to the dataset's folder, the prompt, and a caption of the liked image or ""."""
 
     liked: str
     disliked: str
@@ -37,7 +37,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class User:
-    """One user's line. seen: whether the user is among those trained on."""
+    """A line of the listing. `seen` tells whether the user is part of the training users."""
 
     user: str
     seen: bool
@@ -46,20 +46,24 @@ class User:
 
     @property
     def images(self) -> set[str]:
-        """Every file the user's pairs name."""
+        """All image files of the user's pairs."""
         return {name for pair in self.pairs for name in (pair.liked, pair.disliked)}
 
 
 @contextmanager
 def new_set(out: Path, *, resume: bool = False) -> Iterator[Path]:
-    """A folder to write a set into; it becomes `out` where the block ends without an error.
+    """Create a folder to write a dataset into, and rename it to `out` when the block ends without an error.
 
-    What an interrupted run left in `out`.partial is kept where `resume`, and removed where not. Raises SetError where
-    `out` is there already.
+    Args:
+        out: Final folder.
+        resume: Whether to keep the `out`.partial folder of an interrupted run. Otherwise it is removed.
+
+    Raises:
+        SetError: `out` exists.
     """
     out = Path(out)
     if out.exists():
-        raise SetError(f"{out} exists, expected a folder to be made: remove it, or name another with --out.")
+        raise SetError(f"{out} already exists. Remove it, or pass another --out.")
     partial = out.with_name(out.name + ".partial")
     if partial.exists() and not resume:
         shutil.rmtree(partial)
@@ -69,37 +73,41 @@ def new_set(out: Path, *, resume: bool = False) -> Iterator[Path]:
 
 
 def write_users(folder: Path, users: Iterable[User]) -> None:
-    """Write the listing, a user at a time, whole or not at all."""
-    passing = folder / f"{LISTING}.writing"
-    with passing.open("w", encoding="utf-8") as listing:
+    """Write the listing atomically, one user at a time."""
+    temporary = folder / f"{LISTING}.writing"
+    with temporary.open("w", encoding="utf-8") as listing:
         for user in users:
             listing.write(json.dumps(asdict(user)) + "\n")
-    os.replace(passing, folder / LISTING)
+    os.replace(temporary, folder / LISTING)
 
 
 def read_rows(folder: Path) -> list[User]:
-    """The listing of a set as it stands, images unread. Raises SetError where there is none or a line is malformed."""
+    """Read the listing of a dataset without its images.
+
+    Raises:
+        SetError: The listing is missing, or a line is malformed.
+    """
     listing, users = Path(folder) / LISTING, []
     try:
         for line in listing.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             users.append(User(**{**row, "pairs": tuple(Pair(**pair) for pair in row["pairs"])}))
     except OSError as error:
-        raise SetError(f"{listing} could not be read ({error.strerror}): name a set made by train.data.") from error
+        raise SetError(f"{listing} cannot be read ({error.strerror}). Pass a dataset of train.data.") from error
     except (ValueError, KeyError, TypeError) as error:
         line = f"{listing}, line {len(users) + 1}"
-        raise SetError(f"{line} is not a user ({error!r}), expected one of train.data: make the set anew.") from error
+        raise SetError(f"{line} is not a user ({error!r}). Create the dataset again.") from error
     return users
 
 
 def write_json(file: Path, value: object) -> None:
-    """Write JSON, one key a line, whole or not at all."""
+    """Write JSON atomically, with one key per line."""
     write_file(file, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def write_file(file: Path, content: bytes) -> None:
-    """Write bytes under a passing name first, so that a crash leaves no half file under the final one."""
+    """Write bytes to a temporary file and rename it, so that a crash leaves no incomplete file."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    passing = file.with_name(file.name + ".writing")
-    passing.write_bytes(content)
-    os.replace(passing, file)
+    temporary = file.with_name(file.name + ".writing")
+    temporary.write_bytes(content)
+    os.replace(temporary, file)

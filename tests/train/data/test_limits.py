@@ -117,7 +117,7 @@ def test_the_regression_is_scikit_learns(agents, penalty):
 
 def test_the_regression_needs_a_penalty_and_knows_nothing_without_pairs(agents):
     _, history, targets = agents
-    with pytest.raises(ValueError, match=r"penalty is 0\.0, expected a positive"):
+    with pytest.raises(ValueError, match=r"penalty is 0\.0; expected a positive"):
         bradley_terry(history, targets, 0.0)
     assert (bradley_terry(history[:, :0], targets, 1.0) == 0.5).all()
 

@@ -80,7 +80,7 @@ def test_an_interrupted_run_goes_on(server, drawn, tmp_path):
     first = sorted((tmp_path / "set.partial").rglob("*.webp"))
     assert len(first) == 2, "four were queued; three are ahead at most"
     times = [file.stat().st_mtime_ns for file in first]
-    with pytest.raises(RenderError, match="was begun with another seed"):
+    with pytest.raises(RenderError, match="was started with another seed"):
         render_set(drawn, tmp_path / "set", Server(server.url), workflow, RenderConfig(size=SIZE, seed=1))
     assert render_set(drawn, tmp_path / "set", Server(server.url), workflow, config) == 4
     kept = [tmp_path / "set" / file.relative_to(tmp_path / "set.partial") for file in first]
@@ -97,7 +97,7 @@ def test_faults_name_the_node(server, drawn, tmp_path):
     wrong = pocket_workflow()
     sampler = next(node for node in wrong if wrong[node]["class_type"] == "KSampler")
     wrong[sampler]["inputs"]["sampler_name"] = "no such sampler"
-    refused(wrong, rf"refused the workflow: node {sampler} \(KSampler\): .*no such sampler")
+    refused(wrong, rf"rejected the workflow \(node {sampler} \(KSampler\): .*no such sampler")
     raising = pocket_workflow()
     raising["50"] = {
         "class_type": "ProbeImage",
@@ -106,16 +106,16 @@ def test_faults_name_the_node(server, drawn, tmp_path):
     raising["51"] = {"class_type": "PrimitiveInt", "inputs": {"value": 0}}
     result = next(node for node in raising if raising[node]["class_type"] == "PreviewImage")
     raising[result]["inputs"]["images"] = ["50", 0]
-    refused(raising, rf"node {result} \(PreviewImage\) raised ")
+    refused(raising, rf"Node {result} \(PreviewImage\) raised ")
     unknown = pocket_workflow() | {"60": {"class_type": "NoSuchNode", "inputs": {}}}
-    refused(unknown, "refused the workflow: .*NoSuchNode")
+    refused(unknown, "rejected the workflow .*NoSuchNode")
 
 
 def test_no_server_and_no_address(drawn, tmp_path):
     workflow = Workflow(pocket_workflow(), PLACES)
-    with pytest.raises(RenderError, match=r"does not answer .* start it, then run again"):
+    with pytest.raises(RenderError, match=r"does not answer .* Start ComfyUI, then run again"):
         render_set(drawn, tmp_path / "set", Server("http://127.0.0.1:9"), workflow, RenderConfig(size=SIZE))
-    with pytest.raises(RenderError, match="no server's address, expected one like http"):
+    with pytest.raises(RenderError, match=r"--server is .*; expected a URL such as http"):
         Server("localhost:8188")
 
 
@@ -129,9 +129,11 @@ def test_places_are_found_or_asked_for():
     assert filled[found.seed[0]]["inputs"]["seed"] == 7
     assert [filled[found.size[0]]["inputs"][side] for side in ("width", "height")] == [64, 32]
     assert nodes[found.prompt[0]]["inputs"]["text"] == "a lighthouse", "the workflow itself stays"
-    with pytest.raises(RenderError, match=r"\(Positive\), \d+ \(Negative\), expected one: name it with --prompt-node"):
+    with pytest.raises(
+        RenderError, match=r"\(Positive\), \d+ \(Negative\); expected one. Select it with --prompt-node"
+    ):
         Workflow(nodes)
-    with pytest.raises(RenderError, match=r"with the id or title 'Hat' the workflow has none"):
+    with pytest.raises(RenderError, match=r"with id or title 'Hat': none"):
         Workflow(nodes, Places(prompt="Hat"))
 
 
@@ -145,19 +147,21 @@ def test_both_texts_of_sdxl_and_primitives_are_set():
     filled = Workflow(nodes, Places(seed="Seed"), sized=False).filled("a fish", 7, None)
     assert filled["1"]["inputs"]["text_g"] == filled["1"]["inputs"]["text_l"] == "a fish"
     assert filled["2"]["inputs"]["value"] == 7
-    with pytest.raises(RenderError, match=r"node 3 \(KSampler\) cannot take the seed: its seed come from another node"):
+    with pytest.raises(
+        RenderError, match=r"Node 3 \(KSampler\) cannot take the seed, because seed is linked to another node"
+    ):
         Workflow(nodes, Places(seed="3"), sized=False)
-    with pytest.raises(RenderError, match=r"for the size the workflow has none"):
+    with pytest.raises(RenderError, match=r"suitable for the size: none"):
         Workflow(nodes, Places(seed="Seed"), sized=True)
 
 
 def test_files_that_are_no_api_workflow(tmp_path):
     file = tmp_path / "canvas.json"
     file.write_text(json.dumps({"nodes": [], "links": []}))
-    with pytest.raises(RenderError, match=r"the canvas is saved in, expected .*Export \(API\)"):
+    with pytest.raises(RenderError, match=r"in the format of the canvas; expected .*Export \(API\)"):
         Workflow.read(file)
     file.write_text("[1, 2")
-    with pytest.raises(RenderError, match="could not be read"):
+    with pytest.raises(RenderError, match="cannot be read"):
         Workflow.read(file)
-    with pytest.raises(RenderError, match=r"have no \{caption\}"):
+    with pytest.raises(RenderError, match=r"expected a text with \{caption\}"):
         RenderConfig("always the same")

@@ -1,8 +1,7 @@
-"""Pick-a-Pic v2 as sets of users: who chose what, filtered and split as the papers do (method.md section 1).
+"""Converts Pick-a-Pic v2 to a dataset of users, filtered and split as in the papers (method.md section 1).
 
-The source is read twice, as a stream: once without its images, to learn which users count, and once for the images of
-those. What is known so far is in a ledger on disk, so memory does not grow with the source, and a run that was
-interrupted goes on where it was.
+The source is streamed twice: once without images, to find the users that qualify, and once for their images. A ledger
+on disk keeps the state, so memory does not grow with the source, and an interrupted run can resume.
 """
 
 from __future__ import annotations
@@ -29,16 +28,21 @@ LEDGER = "ledger.sqlite"
 CHOICES = ("user_id", "caption", "created_at", "ranking_id", "image_0_uid", "image_1_uid")
 LABELS = ("has_label", "are_different", "label_0", "label_1")
 IMAGES = ("image_0_uid", "image_1_uid", "jpg_0", "jpg_1")
-EVERY = 500  # rows between two times that the ledger is kept
+EVERY = 500  # rows between two commits of the ledger
 
 Progress = Callable[[Iterable, str], Iterable]
 
 
 @dataclass(frozen=True)
 class PickapicConfig:
-    """source: a folder with Parquet shards, or the id of a data set on the Hub, which needs `allow_download`.
-    files: which shards of a folder (a glob), or of the Hub's data set. at_least: distinct liked images of a user that
-    counts (the paper's 11). split: who is trained on.
+    """Settings of the conversion.
+
+    Attributes:
+        source: Folder with Parquet shards, or the id of a dataset on the Hub, which needs `allow_download`.
+        files: Glob pattern of the shards.
+        allow_download: Whether the source may be downloaded.
+        at_least: Minimum number of distinct liked images of a user (paper: 11).
+        split: Shares of the splits.
     """
 
     source: str
@@ -49,10 +53,16 @@ class PickapicConfig:
 
 
 def write_pickapic(out: Path, config: PickapicConfig, progress: Progress = lambda rows, what: rows) -> dict[str, Any]:
-    """Make the set in `out` and return the report, which is also written beside it.
+    """Write the dataset to `out`, and return its report, which is also written into it.
 
-    Raises SetError where `out` exists, the source cannot be read or has other columns, an interrupted run had other
-    settings, or no user is left.
+    Args:
+        out: Folder to create.
+        config: Settings of the conversion.
+        progress: Wraps the iteration over rows, given a description.
+
+    Raises:
+        SetError: `out` exists, the source cannot be read or has other columns, an interrupted run had other settings,
+            or no user qualifies.
     """
     shards = Shards.open(config.source, config.files, config.allow_download)
     with new_set(out, resume=True) as folder:
@@ -71,12 +81,12 @@ def write_pickapic(out: Path, config: PickapicConfig, progress: Progress = lambd
 
 
 def _read(ledger: Ledger, step: str, shards: Shards, columns: tuple[str, ...], progress: Progress, take) -> None:
-    """Go once through the source, from where the ledger was kept last."""
+    """Stream through the source once, from the last commit of the ledger on."""
     state = ledger.state(step)
     if state == "done":
         return
     if state:
-        log.info("going on with %s where the last run was interrupted", step)
+        log.info("Resuming %s after an interruption.", step)
     rows = shards.rows(columns, state)
     for number, row in enumerate(progress(rows, step), 1):
         take(row)
@@ -118,7 +128,7 @@ def _take_images(ledger: Ledger, folder: Path, row: dict[str, Any]) -> None:
 
 
 def _readable(content: bytes) -> bool:
-    """Whether every pixel decodes: a JPEG that was cut off still opens."""
+    """Return whether all pixels can be decoded. A truncated JPEG can still be opened."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()

@@ -1,4 +1,4 @@
-"""What is known of the source so far: choices, images and counts, in one SQLite file."""
+"""State of a conversion in an SQLite file: choices, images and counts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WHOLE = """choices
 
 @dataclass(frozen=True)
 class Choice:
-    """One row of the source that counts. Images by their uid; at: ISO 8601, by which a user's choices are ordered."""
+    """A valid row of the source, with image uids. `at` (ISO 8601) orders the choices of a user."""
 
     user: str
     liked: str
@@ -40,7 +40,7 @@ class Choice:
 
 
 class Ledger:
-    """A context manager; what was not kept (`keep`) when it ends in an error is forgotten."""
+    """The state of a conversion. As a context manager it rolls back to the last `keep` after an error."""
 
     def __init__(self, file: Path) -> None:
         self._base = sqlite3.connect(file)
@@ -54,44 +54,48 @@ class Ledger:
         self._base.close()
 
     def claim(self, settings: dict[str, Any]) -> None:
-        """Begin, or go on with the same settings. Raises SetError where the run before had others."""
+        """Start a run, or resume one with the same settings.
+
+        Raises:
+            SetError: The interrupted run had other settings.
+        """
         told, wanted = self._setting("run"), json.dumps(settings, sort_keys=True)
         if told not in (None, wanted):
             raise SetError(
-                f"an interrupted run had the settings {told}, expected {wanted}: repeat those, or remove its folder."
+                f"The interrupted run had the settings {told}; this run has {wanted}. Use those, or remove its folder."
             )
         self._set("run", wanted)
         self._base.commit()
 
     def state(self, step: str) -> Any:
-        """What was kept last for a step, or None."""
+        """Return the last committed state of a step, or None."""
         kept = self._setting(step)
         return kept and json.loads(kept)
 
     def keep(self, step: str, state: Any) -> None:
-        """Commit everything, with the place in the stream that it goes with."""
+        """Commit everything together with the position in the stream."""
         self._set(step, json.dumps(state))
         self._base.commit()
 
     def add(self, name: str, n: int = 1) -> None:
-        """Count something."""
+        """Increase a counter."""
         self._base.execute(
             "insert into counts values (?, ?) on conflict (name) do update set n = n + excluded.n", (name, n)
         )
 
     def count(self, name: str) -> int:
-        """How often it was counted."""
+        """Return the value of a counter."""
         found = self._base.execute("select n from counts where name = ?", (name,)).fetchone()
         return found[0] if found else 0
 
     def choose(self, choice: Choice) -> None:
-        """Enter a choice; one that is there already counts as a duplicate."""
+        """Add a choice. An existing one is counted as a duplicate."""
         new = self._base.execute("insert or ignore into choices values (?, ?, ?, ?, ?, ?)", astuple(choice)).rowcount
         if not new:
             self.add("duplicates")
 
     def want_images(self, at_least: int) -> None:
-        """Ask for every image of the users with so many distinct liked images."""
+        """Request all images of the users with at least so many distinct liked images."""
         for side in ("liked", "disliked"):
             self._base.execute(
                 f"""insert or ignore into images (uid) select {side} from choices where user in
@@ -101,36 +105,36 @@ class Ledger:
         self._base.commit()
 
     def lacks(self, uid: str | None) -> bool:
-        """Whether an image is asked for and no readable copy of it was found yet."""
+        """Return whether an image is requested and no readable copy was found yet."""
         found = self._base.execute("select coalesce(readable, 0) from images where uid = ?", (uid,)).fetchone()
         return found is not None and not found[0]
 
     def found(self, uid: str, readable: bool) -> None:
-        """An image that was asked for came by."""
+        """Record that a requested image was found."""
         self._base.execute("update images set readable = ? where uid = ?", (int(readable), uid))
 
     @staticmethod
     def file_of(uid: str) -> str:
-        """Where an image lies in the set: in one of 256 folders, by a name that is safe whatever the uid is."""
+        """Return the file of an image in the dataset: one of 256 folders, and a safe name for any uid."""
         digest = hashlib.sha256(uid.encode()).hexdigest()
         name = uid if re.fullmatch(r"[\w-]{1,64}", uid, re.ASCII) else digest
         return f"{IMAGES}/{digest[:2]}/{name}.jpg"
 
     def broken_images(self) -> int:
-        """Images asked for that came broken, or never."""
+        """Return the number of requested images that are broken or missing."""
         return self._number("select count(*) from images where coalesce(readable, 0) = 0")
 
     def broken_choices(self) -> int:
-        """Choices of the users that count which have such an image."""
+        """Return the number of choices of qualifying users with a broken or missing image."""
         asked = self._number("select count(*) from choices where liked in (select uid from images)")
         return asked - self._number(f"select count(*) from {_WHOLE}")
 
     def all_users(self) -> int:
-        """Users with at least one choice."""
+        """Return the number of users with at least one choice."""
         return self._number("select count(distinct user) from choices")
 
     def users(self, at_least: int) -> list[str]:
-        """The users with so many distinct liked images in choices whose images are both readable."""
+        """Return the users with so many distinct liked images in choices with two readable images."""
         return [
             user
             for (user,) in self._base.execute(
@@ -139,7 +143,7 @@ class Ledger:
         ]
 
     def choices(self, user: str) -> list[Choice]:
-        """A user's choices whose images are both readable, oldest first."""
+        """Return the choices of a user with two readable images, oldest first."""
         found = self._base.execute(
             f"select choices.* from {_WHOLE} where user = ? order by at, ranking, choices.liked, choices.disliked",
             (user,),
@@ -147,15 +151,15 @@ class Ledger:
         return [Choice(*row) for row in found]
 
     def use(self, uid: str, split: str) -> None:
-        """An image is in a split."""
+        """Record the split of an image."""
         self._base.execute("update images set split = ? where uid = ?", (split, uid))
 
     def split_of(self, uid: str) -> str | None:
-        """The split that an image is in."""
+        """Return the split of an image."""
         return self._base.execute("select split from images where uid = ?", (uid,)).fetchone()[0]
 
     def unused_images(self) -> Iterator[str]:
-        """The images that were written and are in no split."""
+        """Return the written images that are in no split."""
         yield from (uid for (uid,) in self._base.execute("select uid from images where readable and split is null"))
 
     def _number(self, query: str) -> int:

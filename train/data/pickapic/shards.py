@@ -1,4 +1,4 @@
-"""The source of Pick-a-Pic's rows: Parquet shards in a folder or on the Hub, streamed with `datasets`."""
+"""Streams the rows of Pick-a-Pic from Parquet shards in a folder or on the Hub, with `datasets`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from train.data.user_sets import SetError
 
-BATCH = 64  # rows decoded at once: with two images a row, about 20 MB
+BATCH = 64  # rows decoded together; with two images per row about 20 MB
 
 
 @dataclass(frozen=True)
 class Shards:
-    """Where rows come from. name: what a report calls it. path, files: as `datasets.load_dataset` takes them."""
+    """A source of rows: its name for reports, and the path and files for `datasets.load_dataset`."""
 
     name: str
     path: str
@@ -23,47 +23,55 @@ class Shards:
 
     @classmethod
     def open(cls, source: str, files: str, allow_download: bool) -> Shards:
-        """Name the shards. Raises SetError where a folder has none, or where the Hub would have to be asked."""
+        """Find the shards of a source.
+
+        Raises:
+            SetError: The folder has no shards, or the source needs a download that is not allowed.
+        """
         folder = Path(source)
         if folder.is_dir():
             found = sorted(str(file) for file in folder.rglob(files))
             if not found:
-                raise SetError(f"{source} has no file {files!r}, expected Parquet shards: correct --source or --files.")
+                raise SetError(f"{source} has no file {files!r}; expected Parquet shards. Correct --source or --files.")
             return cls(f"{folder.name}: {len(found)} shards", "parquet", found)
         if not allow_download:
             raise SetError(
-                f"{source} is no folder, expected one with Parquet shards: name one, or add --allow-download if it is "
-                "the id of a data set on the Hugging Face Hub (Pick-a-Pic v2 is over 300 GB)."
+                f"{source} is not a folder; expected a folder with Parquet shards. Add --allow-download if it is the "
+                "id of a dataset on the Hugging Face Hub (Pick-a-Pic v2 is over 300 GB)."
             )
         return cls(source, source, f"**/{files}")
 
     def rows(self, columns: tuple[str, ...], state: dict | None) -> Rows:
-        """The rows with these columns, from `state` (see `Rows.state`) or from the beginning."""
+        """Return the rows with some columns, from a `state` (see `Rows.state`) or from the beginning."""
         return Rows(self, columns, state)
 
 
 class Rows:
-    """One pass over the shards. Raises SetError for a shard that cannot be read, and for columns that are missing."""
+    """A pass over the shards.
+
+    Raises:
+        SetError: A shard cannot be read, or columns are missing.
+    """
 
     def __init__(self, shards: Shards, columns: tuple[str, ...], state: dict | None) -> None:
         self._name = shards.name
-        with _told(self._name):
+        with _reading_errors(self._name):
             self._stream = _stream(shards, columns)
         missing = sorted(set(columns) - set(self._stream.column_names or columns))
         if missing:
             raise SetError(
-                f"{shards.name} has no column {', '.join(missing)}, expected those of Pick-a-Pic v2: "
-                "name its Parquet shards with --source."
+                f"{shards.name} has no column {', '.join(missing)}; expected those of Pick-a-Pic v2. Pass its Parquet "
+                "shards as --source."
             )
         if state:
             self._stream.load_state_dict(state)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        with _told(self._name):
+        with _reading_errors(self._name):
             yield from self._stream
 
     def state(self) -> dict:
-        """Where the pass is, after the row given last: as JSON can hold it."""
+        """Return the position after the last row as JSON values."""
         return self._stream.state_dict()
 
 
@@ -81,8 +89,8 @@ def _stream(shards: Shards, columns: tuple[str, ...]):
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Turns what pyarrow and datasets raise into a SetError that names the source."""
+def _reading_errors(name: str) -> Iterator[None]:
+    """Turn errors of pyarrow and datasets into a SetError that names the source."""
     import pyarrow
     from datasets.exceptions import DatasetsError
 
@@ -90,4 +98,4 @@ def _told(name: str) -> Iterator[None]:
         yield
     except (pyarrow.ArrowException, DatasetsError, OSError, ValueError, KeyError) as error:
         cause = error.__cause__ or error
-        raise SetError(f"{name} could not be read ({cause}): replace the shard, and run again.") from error
+        raise SetError(f"{name} cannot be read ({cause}). Replace the shard, and run again.") from error

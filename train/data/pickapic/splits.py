@@ -1,4 +1,4 @@
-"""Who is trained on, who is validated on and who is tested on; and the listing of it all."""
+"""Splits users for training, validation and testing, and writes the listing."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ import numpy as np
 from train.data.pickapic.ledger import Choice, Ledger
 from train.data.user_sets import Pair, SetError, User, write_users
 
-LEAST_PAIRS = 2  # a target, and something to know the user by
+LEAST_PAIRS = 2  # one target and one history pair
 
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """Shares of the users: for validation alone, for testing alone (unseen), and trained on but with their last
-    prompts held out for testing (seen). held_out: the share of a seen user's pairs. Which user goes where depends on
-    `seed` and the user's id alone. The defaults come near the paper's 2,267 / 89 / 70 users; it does not say how many
-    of the 70 were seen (default ours).
+    """Shares of the splits. The split of a user depends only on `seed` and the user's id.
+
+    The defaults are close to the paper's 2,267 / 89 / 70 users. It does not say how many of the 70 were seen.
+
+    Attributes:
+        validation: Share of users for validation.
+        test: Share of users for testing only (unseen).
+        seen: Share of training users whose last prompts are held out for testing (seen).
+        held_out: Share of the pairs of a seen user that is held out.
+        seed: Random seed.
     """
 
     validation: float = 0.037
@@ -35,16 +41,20 @@ class SplitConfig:
     def __post_init__(self) -> None:
         shares = (self.validation, self.test, self.seen, self.held_out)
         if min(shares) < 0 or max(sum(shares[:3]), self.held_out) >= 1:
-            raise SetError(f"the shares {shares} leave nobody to train on, expected sums below 1: correct the shares.")
+            raise SetError(f"The shares {shares} leave no user to train on; expected sums below 1.")
 
 
 def split_users(ledger: Ledger, folder: Path, at_least: int, config: SplitConfig) -> dict[str, Any]:
-    """Write the listing; returns what was dropped and what is left. Raises SetError where nobody is left."""
+    """Write the listing, and return the numbers of dropped and remaining users, pairs and images.
+
+    Raises:
+        SetError: No user qualifies.
+    """
     users = sorted(ledger.users(at_least), key=lambda user: hashlib.sha256(f"{config.seed}:{user}".encode()).digest())
     if not users:
         raise SetError(
-            f"none of {ledger.all_users()} users has {at_least} distinct liked images, expected at least one: "
-            "name more shards, or ask for fewer images with --at-least."
+            f"None of {ledger.all_users()} users has {at_least} distinct liked images. Use more shards, or a smaller "
+            "--at-least."
         )
     dropped, found = Counter(), {}
     write_users(folder, _counted(_lines(ledger, users, at_least, config, dropped), found))
@@ -65,7 +75,7 @@ def split_users(ledger: Ledger, folder: Path, at_least: int, config: SplitConfig
 def _lines(
     ledger: Ledger, users: list[str], at_least: int, config: SplitConfig, dropped: Counter[str]
 ) -> Iterator[User]:
-    """Training first: then an image of the training is known when it turns up in a test."""
+    """Yield the training users first, so that their images are known when they occur in a test."""
     ends = [ceil(share * len(users)) for share in (config.validation, config.test, config.seen)]
     validation, test, rest = (part.tolist() for part in np.split(users, np.cumsum(ends[:2])))
     held = {}
@@ -87,7 +97,7 @@ def _lines(
 
 
 def _hold_out(choices: list[Choice], share: float, at_least: int) -> tuple[list[Choice], list[Choice]]:
-    """A user's last prompts, about a share of the pairs; nothing where too few liked images would be left."""
+    """Hold out the last prompts of a user, about a share of the pairs, unless too few liked images would remain."""
     prompts = list(dict.fromkeys(choice.prompt for choice in reversed(choices)))
     held: set[str] = set()
     for prompt in prompts:

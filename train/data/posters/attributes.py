@@ -1,4 +1,4 @@
-"""What a poster can be: the vocabulary of attributes, and the words that captions use for them."""
+"""Attributes of posters and their phrases in captions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-# Attribute -> {value: the phrase a caption uses for it}. The order is the order of `Attributes` fields.
+# Attribute -> {value: phrase in captions}, in the order of the fields of `Attributes`.
 ATTRIBUTES: dict[str, dict[str, str]] = {
     "subject": {
         "sun": "a sun",
@@ -44,13 +44,13 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "finish": {"flat": "flat", "outline": "outlined", "glow": "glowing", "frame": "framed"},
 }
 
-# The attributes a taste is over: all but the subject, which the prompt names.
+# Attributes of a taste: all but the subject, which the prompt names.
 TASTE = tuple(name for name in ATTRIBUTES if name != "subject")
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """One value for every attribute, each a key of `ATTRIBUTES[name]`."""
+    """Values of all attributes of a poster, each a key of `ATTRIBUTES[name]`."""
 
     subject: str
     scene: str
@@ -61,27 +61,27 @@ class Attributes:
 
     @classmethod
     def from_indices(cls, indices) -> Attributes:
-        """The inverse of `indices`: six integers in the order of `ATTRIBUTES`."""
+        """Create attributes from six indices in the order of `ATTRIBUTES`."""
         return cls(*(list(values)[int(i)] for values, i in zip(ATTRIBUTES.values(), indices, strict=True)))
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """The position of each value within its attribute, in the order of `ATTRIBUTES`."""
+        """Index of each value within its attribute, in the order of `ATTRIBUTES`."""
         return tuple(list(values).index(v) for values, v in zip(ATTRIBUTES.values(), astuple(self), strict=True))
 
 
 def random_attributes(rng: np.random.Generator, **fixed: str) -> Attributes:
-    """Attributes drawn uniformly, but for those given by name."""
+    """Sample uniform attributes, except for those given by name."""
     return Attributes(**{name: fixed.get(name) or str(rng.choice(list(values))) for name, values in ATTRIBUTES.items()})
 
 
 def subject_prompt(attributes: Attributes) -> str:
-    """The prompt that names the subject alone, as a user would write it: "a lighthouse"."""
+    """Return the prompt that names only the subject, such as "a lighthouse"."""
     return ATTRIBUTES["subject"][attributes.subject]
 
 
 def caption(attributes: Attributes, names=tuple(ATTRIBUTES)) -> str:
-    """The phrases of the attributes named: "a lighthouse over the sea, neon colours, flat"."""
+    """Return a caption with the named attributes, such as "a lighthouse over the sea, neon colours, flat"."""
     phrases = {name: ATTRIBUTES[name][getattr(attributes, name)] for name in ATTRIBUTES if name in names}
     if "subject" in phrases and "scene" in phrases:
         phrases["subject"] += " " + phrases.pop("scene")
@@ -89,6 +89,6 @@ def caption(attributes: Attributes, names=tuple(ATTRIBUTES)) -> str:
 
 
 def random_caption(attributes: Attributes, rng: np.random.Generator, subject: float = 1.0, each: float = 0.5) -> str:
-    """A caption that names the subject with one probability and each other attribute with another."""
+    """Return a caption that names the subject and each other attribute with given probabilities."""
     kept = [n for n in ATTRIBUTES if rng.random() < (subject if n == "subject" else each)]
     return caption(attributes, kept or ("subject",))

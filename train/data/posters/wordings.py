@@ -1,4 +1,4 @@
-"""How people word a prompt: what stands before, within and behind a caption that names the same things."""
+"""Wordings of prompts: words before, inside and after a caption that do not change its meaning."""
 
 from __future__ import annotations
 
@@ -22,15 +22,21 @@ BEFORE = (
     "drawing:",
 )
 WORDS = ("beautiful", "detailed", "masterpiece", "my", "vivid", "cinematic")
-"""The pocket models' vocabularies know none of them, as no word that captions do not use: all are one to them."""
+"""Filler words. The pocket vocabularies contain none of them, so all of them become the unknown word."""
 UNSEEN = ("a sketch of {}", "here is {}", "a very fine image with {}", "{}, trending, best quality")
-"""Wordings kept out of every training, to measure on."""
+"""Wordings for evaluation, which no training uses."""
 
 
 @dataclass(frozen=True)
 class Wordings:
-    """How captions are reworded. before: how likely something of `BEFORE` leads. adjective: how likely words stand
-    behind the article. behind: how likely words follow. bare: the share that stays as it is. Defaults ours."""
+    """Distribution of rewordings. The defaults are ours.
+
+    Attributes:
+        before: Probability of a prefix from `BEFORE`.
+        adjective: Probability of filler words after the article.
+        behind: Probability of filler words at the end.
+        bare: Probability that the caption does not change.
+    """
 
     before: float = 0.7
     adjective: float = 0.3
@@ -38,7 +44,7 @@ class Wordings:
     bare: float = 0.25
 
     def of(self, caption: str, rng: np.random.Generator) -> str:
-        """A caption, which begins with an article, as somebody might put it. No caption stays none."""
+        """Reword a caption that starts with an article. An empty caption stays empty."""
         if not caption or rng.random() < self.bare:
             return caption
         if rng.random() < self.adjective:

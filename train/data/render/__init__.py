@@ -1,6 +1,6 @@
-"""A set of agents painted by any ComfyUI: the same users and choices, each poster's words given to a workflow.
+"""Renders a dataset of agents with any ComfyUI: the same users and choices, with captions passed to a workflow.
 
-Images take the names they have in the drawn set, so that its listing, its agents and its limits hold as they are.
+Images keep the names of the drawn dataset, so that its listing, agents and limits stay valid.
 """
 
 from __future__ import annotations
@@ -24,14 +24,18 @@ from train.data.user_sets import LISTING, new_set, read_rows, write_file, write_
 
 HOW = "render.json"
 CAPTION = "{caption}"
-SEEDS = 2**32  # every seed input takes these
+SEEDS = 2**32  # range that every seed input accepts
 
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """words: the prompt, with {caption} where a poster's own words go. size: (width, height) in pixels, or None for the
-    workflow's own. seed: with another, every image is another. ahead: prompts in the server's queue at once, so that it
-    never waits for us.
+    """Settings of the rendering.
+
+    Attributes:
+        words: Prompt template with {caption}.
+        size: (width, height) in pixels, or None for the size of the workflow.
+        seed: Random seed of all images.
+        ahead: Number of prompts in the server's queue, so that it never waits.
     """
 
     words: str = CAPTION
@@ -41,14 +45,14 @@ class RenderConfig:
 
     def __post_init__(self) -> None:
         if CAPTION not in self.words:
-            raise RenderError(f"the words {self.words!r} have no {CAPTION}: every image would show the same.")
+            raise RenderError(f"--words is {self.words!r}; expected a text with {CAPTION}.")
         if self.ahead < 1:
-            raise RenderError(f"{self.ahead} prompts ahead were asked for, expected at least 1: correct --ahead.")
+            raise RenderError(f"--ahead is {self.ahead}; expected at least 1.")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image to be rendered: its file in the set, its prompt, its seed."""
+    """An image to render: its file in the dataset, its prompt and its seed."""
 
     file: str
     prompt: str
@@ -63,10 +67,21 @@ def render_set(
     config: RenderConfig,
     progress: Callable[[Iterable[Job]], Iterable[Job]] = lambda jobs: jobs,
 ) -> int:
-    """Render every image of `source` into the set `out`; returns how many this run rendered.
+    """Render all images of a dataset, and return how many this run rendered.
 
-    A run that was interrupted goes on: images that are there are not rendered again. Raises RenderError for the
-    server's and the workflow's faults and where the run before had other settings, SetError for the sets'.
+    An interrupted run resumes, and existing images are not rendered again.
+
+    Args:
+        source: Dataset of train.data.agent_sets.
+        out: Folder to create.
+        server: A running ComfyUI.
+        workflow: Workflow that renders an image.
+        config: Settings of the rendering.
+        progress: Wraps the iteration over images.
+
+    Raises:
+        RenderError: The server or the workflow fails, or an interrupted run had other settings.
+        SetError: A dataset is invalid.
     """
     jobs = list(all_jobs(source, config))
     with new_set(out, resume=True) as folder:
@@ -81,7 +96,7 @@ def render_set(
 
 
 def all_jobs(source: Path, config: RenderConfig) -> Iterator[Job]:
-    """Every image of a set of agents, with the words for its attributes."""
+    """Yield every image of a dataset with a caption of its attributes."""
     _, parts = load_agents(source)
     posters = {(name, part.split): rows for part in parts for name, rows in zip(part.names, part.pairs, strict=True)}
     for user in read_rows(source):
@@ -95,7 +110,7 @@ def all_jobs(source: Path, config: RenderConfig) -> Iterator[Job]:
 def _painted(
     server: Server, workflow: Workflow, config: RenderConfig, jobs: Iterable[Job]
 ) -> Iterator[tuple[Job, bytes]]:
-    """Images in the order of the jobs; those next are queued meanwhile, and taken back where one fails."""
+    """Yield images in the order of the jobs. Later jobs are queued meanwhile, and removed if one fails."""
     queued: deque[tuple[Job, str]] = deque()
     try:
         for job in jobs:
@@ -115,18 +130,20 @@ def _fetched(server: Server, workflow: Workflow, job: Job, prompt: str) -> tuple
     images = server.wait(prompt).get(workflow.image, {}).get("images", [])
     if not images:
         raise RenderError(
-            f"node {workflow.named(workflow.image)} gave no image for {job.prompt!r}: correct --image-node."
+            f"Node {workflow.named(workflow.image)} returned no image for {job.prompt!r}. Correct --image-node."
         )
     return job, server.fetch({key: images[0][key] for key in ("filename", "subfolder", "type")})
 
 
 def _as_webp(content: bytes, file: str) -> bytes:
-    """The pixels alone: a PNG of ComfyUI carries the whole workflow with it."""
+    """Convert to WebP without metadata. A PNG from ComfyUI contains the workflow."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             pixels = image.convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:
-        raise RenderError(f"the image for {file} could not be read ({error}): is it a still image?") from error
+        raise RenderError(
+            f"The image for {file} cannot be read ({error}). Use a node that saves still images."
+        ) from error
     lossless = io.BytesIO()
     pixels.save(lossless, "WEBP", lossless=True, method=2)
     return lossless.getvalue()
@@ -137,14 +154,18 @@ def _digest(source: Path) -> str:
 
 
 def _claim(folder: Path, settings: dict, begun: bool) -> None:
-    """Keep what the images are made with; raises RenderError where those that are there were made otherwise."""
+    """Write the settings into the folder.
+
+    Raises:
+        RenderError: Existing images were rendered with other settings.
+    """
     file = folder / HOW
     settings = json.loads(json.dumps({name: value for name, value in settings.items() if name != "ahead"}))
     before = json.loads(file.read_text()) if begun else settings
     changed = sorted(name for name in settings if before.get(name) != settings[name])
     if changed:
         raise RenderError(
-            f"{folder} was begun with another {', '.join(changed)}: repeat those settings, or remove the folder."
+            f"{folder} was started with another {', '.join(changed)}. Use those settings, or remove the folder."
         )
     write_json(file, settings)
 

@@ -1,7 +1,9 @@
-"""`python -m train.data.render --set SET --server URL --workflow api.json`: a set of agents, painted by a ComfyUI.
+"""Renders a dataset of agents with a running ComfyUI.
 
-The workflow is one that ComfyUI exported as API. Where it has one node for each purpose, those are found; else name
-them by id or title. A PreviewImage node instead of SaveImage keeps the server's output folder empty.
+    python -m train.data.render --set DATASET --server URL --workflow api.json
+
+The workflow must be exported with Export (API). Nodes are found automatically if there is one for each purpose;
+otherwise pass their id or title. A PreviewImage node instead of SaveImage keeps the server's output folder empty.
 """
 
 import argparse
@@ -15,19 +17,19 @@ from train.data.render import Places, RenderConfig, Server, Workflow, render_set
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command: prints one JSON object, the last line."""
+    """Run the command and print one JSON object as the last line."""
     parser = argparse.ArgumentParser(prog="python -m train.data.render", description=__doc__.splitlines()[0])
-    parser.add_argument("--set", type=Path, required=True, help="a set made by train.data.agent_sets")
+    parser.add_argument("--set", type=Path, required=True, help="dataset of train.data.agent_sets")
     parser.add_argument("--server", default="http://127.0.0.1:8188", help="a running ComfyUI (default: %(default)s)")
-    parser.add_argument("--workflow", type=Path, required=True, help="a workflow in API format")
-    parser.add_argument("--out", type=Path, help="the set to be made (default: the set's name with -rendered)")
+    parser.add_argument("--workflow", type=Path, required=True, help="workflow in API format")
+    parser.add_argument("--out", type=Path, help="folder to create (default: name of the dataset with -rendered)")
     for name, takes in (("prompt", "the text"), ("seed", "the seed"), ("size", "width and height")):
         parser.add_argument(f"--{name}-node", help=f"id or title of the node that takes {takes}")
-    parser.add_argument("--image-node", help="id or title of the node whose image is taken")
-    parser.add_argument("--words", default=RenderConfig.words, help="the prompt around a poster's words: %(default)s")
-    parser.add_argument("--size", type=_size, help="WIDTHxHEIGHT in pixels (default: the workflow's own)")
-    parser.add_argument("--seed", type=int, default=RenderConfig.seed, help="with another, every image is another")
-    parser.add_argument("--ahead", type=int, default=RenderConfig.ahead, help="prompts queued at once")
+    parser.add_argument("--image-node", help="id or title of the node that returns the image")
+    parser.add_argument("--words", default=RenderConfig.words, help="prompt template (default: %(default)s)")
+    parser.add_argument("--size", type=_size, help="WIDTHxHEIGHT in pixels (default: size of the workflow)")
+    parser.add_argument("--seed", type=int, default=RenderConfig.seed, help="random seed of all images")
+    parser.add_argument("--ahead", type=int, default=RenderConfig.ahead, help="number of prompts in the queue")
     given = parser.parse_args(arguments)
     out = given.out or given.set.with_name(f"{given.set.name}-rendered")
     try:

@@ -1,4 +1,4 @@
-"""A ComfyUI server's API, as far as rendering needs it: post a prompt, wait for it, fetch its image."""
+"""Client of a ComfyUI server: queues a prompt, waits for it, and fetches its image."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ from typing import Any
 
 from prefgen.errors import PrefGenError
 
-POLL = 0.2  # seconds between two questions whether a prompt is done
-ASK_QUEUE = 50  # questions after which the queue is asked whether the prompt is still known
-PATIENCE = 60.0  # seconds for one answer
+POLL = 0.2  # seconds between two requests of a prompt's status
+ASK_QUEUE = 50  # number of status requests after which the queue is checked
+PATIENCE = 60.0  # timeout of a request in seconds
 
 
 class RenderError(PrefGenError):
-    """A workflow or a server that cannot render a set; the message names the node where there is one."""
+    """A workflow or a server cannot render a dataset. The message names the node if there is one."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running ComfyUI. url: for example http://127.0.0.1:8188"""
+    """A running ComfyUI at a URL such as http://127.0.0.1:8188."""
 
     url: str
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            raise RenderError(f"{self.url!r} is no server's address, expected one like http://127.0.0.1:8188.")
+            raise RenderError(f"--server is {self.url!r}; expected a URL such as http://127.0.0.1:8188.")
 
     def post(self, nodes: dict[str, Any]) -> str:
-        """Queue a prompt; returns its id. Raises RenderError with what the server says of each node it refuses."""
+        """Queue a prompt and return its id.
+
+        Raises:
+            RenderError: The server rejects the workflow. The message contains the server's errors.
+        """
         body = self._ask("/prompt", {"prompt": nodes})
         refused = body.get("node_errors") or {}
         if refused or "prompt_id" not in body:
@@ -44,11 +48,15 @@ class Server:
             )
             general = body.get("error") or {}
             general = f"{general.get('message')}: {general.get('details')}" if isinstance(general, dict) else general
-            raise RenderError(f"the server refused the workflow: {told or general}: correct it in ComfyUI first.")
+            raise RenderError(f"The server rejected the workflow ({told or general}). Correct it in ComfyUI first.")
         return body["prompt_id"]
 
     def wait(self, prompt: str) -> dict[str, Any]:
-        """What each node of a prompt gave out, once it is done. Raises RenderError for a node that raised."""
+        """Wait for a prompt and return the outputs of its nodes.
+
+        Raises:
+            RenderError: A node raised an error, or the server lost the prompt.
+        """
         asked = 0
         while True:
             done = self._ask(f"/history/{prompt}").get(prompt)
@@ -56,15 +64,15 @@ class Server:
                 return _outputs(done)
             asked += 1
             if asked % ASK_QUEUE == 0 and not self._queued(prompt) and not self._ask(f"/history/{prompt}"):
-                raise RenderError(f"{self.url} no longer knows the prompt {prompt}: was it restarted? Run again.")
+                raise RenderError(f"{self.url} has lost the prompt {prompt}, probably by a restart. Run again.")
             time.sleep(POLL)
 
     def fetch(self, reference: dict[str, str]) -> bytes:
-        """The file that an output names: filename, subfolder, type."""
+        """Download the file of an output, given by filename, subfolder and type."""
         return self._request("/view?" + urllib.parse.urlencode(reference))
 
     def forget(self, prompts: list[str]) -> None:
-        """Take prompts that were not begun out of the queue. Never raises: it is called when something else failed."""
+        """Remove waiting prompts from the queue. Never raises, because it is called after other errors."""
         try:
             self._request("/queue", json.dumps({"delete": prompts}).encode())
         except RenderError:
@@ -79,7 +87,7 @@ class Server:
         try:
             return json.loads(answer)
         except ValueError:
-            raise RenderError(f"{self.url}{path} answered {answer[:80]!r}, expected a ComfyUI server.") from None
+            raise RenderError(f"{self.url}{path} answered {answer[:80]!r}; expected a ComfyUI server.") from None
 
     def _request(self, path: str, body: bytes | None = None, statuses: tuple[int, ...] = (200,)) -> bytes:
         request = urllib.request.Request(self.url.rstrip("/") + path, body, {"Content-Type": "application/json"})
@@ -92,9 +100,7 @@ class Server:
                 return content
             raise RenderError(f"{self.url}{path} answered {error.code} ({content[:200]!r}).") from error
         except (OSError, http.client.HTTPException) as error:
-            raise RenderError(
-                f"{self.url} does not answer ({error}), expected a ComfyUI server: start it, then run again."
-            ) from error
+            raise RenderError(f"{self.url} does not answer ({error}). Start ComfyUI, then run again.") from error
 
 
 def _outputs(done: dict[str, Any]) -> dict[str, Any]:
@@ -102,9 +108,9 @@ def _outputs(done: dict[str, Any]) -> dict[str, Any]:
     for kind, data in status.get("messages", []):
         if kind == "execution_error":
             raise RenderError(
-                f"node {data['node_id']} ({data['node_type']}) raised {data['exception_type']}: "
-                f"{data['exception_message'].strip()}: correct the workflow, or the server's models."
+                f"Node {data['node_id']} ({data['node_type']}) raised {data['exception_type']}: "
+                f"{data['exception_message'].strip()}. Correct the workflow, or the server's models."
             )
         if kind == "execution_interrupted":
-            raise RenderError(f"the prompt was interrupted at node {data['node_id']}: run again to go on.")
+            raise RenderError(f"The prompt was interrupted at node {data['node_id']}. Run again to resume.")
     return done.get("outputs", {})

@@ -1,4 +1,4 @@
-"""A user's workflow in API format, and where in it a prompt, a seed and a size belong."""
+"""Finds the inputs for prompt, seed and size in a workflow in API format, and fills them in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from train.data.render.server import RenderError
 
-# What the inputs are called: stock nodes for text of SD, SDXL and FLUX, for seeds and for sizes, and the primitives.
+# Names of the inputs in core's nodes for text (SD, SDXL and FLUX), seeds and sizes, and in primitives.
 PROMPTS = ("text", "prompt", "string", "value", "text_g", "text_l", "clip_l", "t5xxl")
 SEEDS = ("seed", "noise_seed", "value")
 SIZES = ("width", "height")
@@ -20,7 +20,7 @@ IMAGE_NODES = ("SaveImage", "PreviewImage")
 
 @dataclass(frozen=True)
 class Places:
-    """Nodes by title or id. None: the only node that can be meant."""
+    """Nodes by title or id. None selects the only suitable node."""
 
     prompt: str | None = None
     seed: str | None = None
@@ -29,17 +29,21 @@ class Places:
 
 
 class Workflow:
-    """A workflow with its places found. sized: whether a size is to be set.
+    """A workflow with its inputs for prompt, seed and size.
 
-    Raises RenderError for a file that is no API-format workflow, and where a place is missing or could be several.
+    Args:
+        nodes: Workflow in API format.
+        places: Nodes that are selected explicitly.
+        sized: Whether a size will be set.
+
+    Raises:
+        RenderError: This is not a workflow in API format, or no node or several nodes are suitable.
     """
 
     def __init__(self, nodes: dict[str, Any], places: Places = Places(), sized: bool = True) -> None:
         if not isinstance(nodes, dict) or not all(isinstance(n, dict) and "class_type" in n for n in nodes.values()):
-            told = "the format that the canvas is saved in" if isinstance(nodes, dict) and "nodes" in nodes else "JSON"
-            raise RenderError(
-                f"the workflow is {told}, expected ComfyUI's API format: export it there with Export (API)."
-            )
+            kind = "in the format of the canvas" if isinstance(nodes, dict) and "nodes" in nodes else "other JSON"
+            raise RenderError(f"The workflow is {kind}; expected ComfyUI's API format. Export it with Export (API).")
         self.nodes = nodes
         self.prompt = self._inputs("prompt", places.prompt, PROMPTS)
         self.seed = self._inputs("seed", places.seed, SEEDS)
@@ -48,21 +52,23 @@ class Workflow:
 
     @classmethod
     def read(cls, file: Path, places: Places = Places(), sized: bool = True) -> Workflow:
-        """Read an API-format file."""
+        """Read a file in API format."""
         try:
             nodes = json.loads(Path(file).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RenderError(f"{file} could not be read ({error}): name a workflow exported as API.") from error
+            raise RenderError(
+                f"{file} cannot be read ({error}). Pass a workflow exported with Export (API)."
+            ) from error
         return cls(nodes, places, sized)
 
     @property
     def digest(self) -> str:
-        """sha256 (hex) of the workflow and its places."""
+        """SHA-256 digest (hex) of the workflow and its inputs."""
         told = json.dumps([self.nodes, self.prompt, self.seed, self.size, self.image], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()
 
     def filled(self, prompt: str, seed: int, size: tuple[int, int] | None) -> dict[str, Any]:
-        """A copy with these values. size: (width, height) in pixels."""
+        """Return a copy with a prompt, a seed and a size (width, height) in pixels."""
         nodes = copy.deepcopy(self.nodes)
         for (node, names), value in ((self.prompt, prompt), (self.seed, seed)):
             nodes[node]["inputs"] |= dict.fromkeys(names, value)
@@ -72,22 +78,22 @@ class Workflow:
         return nodes
 
     def named(self, node: str) -> str:
-        """A node as a person knows it: id and title."""
+        """Return a node's id and title for messages."""
         title = self.nodes.get(node, {}).get("_meta", {}).get("title")
         return f"{node} ({title or self.nodes.get(node, {}).get('class_type', 'unknown')})"
 
     def _inputs(self, what: str, wanted: str | None, names: tuple[str, ...], together: bool = False):
-        """The node of a place, and which of its inputs can be set: those that no other node gives."""
+        """Return the node for a value, and its inputs that are not linked to other nodes."""
         found = {node: self._free(node, names, together) for node in self.nodes}
-        # A primitive's "value" may be anything: only a node that was named is set there.
+        # The "value" of a primitive can mean anything, so it is only used if the node was selected explicitly.
         sure = [node for node, free in found.items() if set(free) - {"value"}]
         node = self._node(what, wanted, sure)
         if not found[node]:
             given = sorted(set(names) & set(self.nodes[node]["inputs"]))
-            told = f"its {' and '.join(given)} come from another node" if given else "it has no such input"
+            reason = f"{' and '.join(given)} is linked to another node" if given else "it has no such input"
             raise RenderError(
-                f"node {self.named(node)} cannot take the {what}: {told}, expected a value for one of "
-                f"{', '.join(names)}: name another node with --{what}-node."
+                f"Node {self.named(node)} cannot take the {what}, because {reason}; expected an unlinked input "
+                f"{', '.join(names)}. Select another node with --{what}-node."
             )
         return node, found[node]
 
@@ -106,5 +112,5 @@ class Workflow:
         if len(candidates) == 1:
             return candidates[0]
         found = ", ".join(map(self.named, candidates)) or "none"
-        asked = f"with the id or title {wanted!r}" if wanted is not None else f"that could be meant for the {what}"
-        raise RenderError(f"of nodes {asked} the workflow has {found}, expected one: name it with --{what}-node.")
+        asked = f"with id or title {wanted!r}" if wanted is not None else f"suitable for the {what}"
+        raise RenderError(f"Nodes {asked}: {found}; expected one. Select it with --{what}-node.")
