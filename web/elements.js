@@ -1,4 +1,4 @@
-/** How elements are made, for the rating widget and the tab alike. */
+/** Creates elements for the rating widget and the sidebar tab. */
 
 /** A thumb up, as an SVG path in a box of 24 by 24. */
 export const THUMB =
@@ -10,22 +10,22 @@ export function element(tag, className, properties = {}) {
 }
 
 export function button(className, text, onClick) {
-  const made = element("button", className, { type: "button", textContent: text });
-  made.addEventListener("click", onClick);
-  return made;
+  const created = element("button", className, { type: "button", textContent: text });
+  created.addEventListener("click", onClick);
+  return created;
 }
 
-/** A button that shows a drawing: an SVG path in a box of 24 by 24. */
-export function drawnButton(className, drawing, onClick) {
-  const made = button(`prefgen-drawn ${className}`, "", onClick);
+/** Creates a button with an icon: an SVG path in a box of 24 by 24. */
+export function iconButton(className, icon, onClick) {
+  const created = button(`prefgen-drawn ${className}`, "", onClick);
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", drawing);
+  path.setAttribute("d", icon);
   svg.append(path);
-  made.append(svg);
-  return made;
+  created.append(svg);
+  return created;
 }
 
 /** Adds a style sheet to the page. */

@@ -1,5 +1,5 @@
-/** The pack's door in the browser: Record Preference gets its rating widget, and the sidebar a tab that shows a profile.
- * No other node is touched. */
+/** Entry point of the frontend extension: the rating widget of Record Preference, the tab in the sidebar that shows a
+ * profile, and the colors of our sockets. Other nodes are not changed. */
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
@@ -8,18 +8,20 @@ import { rate } from "./rating/profiles.js";
 import { drop, unsaved } from "./rating/unsaved.js";
 import { RatingWidget } from "./rating/widget.js";
 import { noteOutput, profileTab } from "./profile/tab.js";
+import { colorSockets } from "./sockets.js";
 
 const NODE = "RecordPreference";
 const CATEGORY = "PrefGen";
 
-/** The widgets of all Record Preference nodes that are in a graph now. */
+/** The widgets of all Record Preference nodes in the current graph. */
 const widgets = new Set();
 
 app.registerExtension({
   name: "prefgen.RecordPreference",
 
-  /** The tab; and clicks that were on their way when the page was left. */
+  /** Colors the sockets, adds the tab, and sends ratings that were not saved when the page was left. */
   async setup() {
+    colorSockets();
     app.extensionManager.registerSidebarTab(profileTab());
     api.addEventListener("executed", ({ detail }) => noteOutput(detail?.output));
     for (const click of unsaved()) {
@@ -27,33 +29,33 @@ app.registerExtension({
         await rate(click.profile, click.image, click.liked, click.prompt);
         drop(click);
       } catch (error) {
-        if (error.status >= 400 && error.status < 500) drop(click); // for good: the image is gone, say
-        console.warn(`PrefGen: a rating for ${click.profile} is not saved: ${error.message}`);
+        if (error.status >= 400 && error.status < 500) drop(click); // cannot succeed later, such as for a deleted image
+        console.warn(`PrefGen: a rating for ${click.profile} was not saved: ${error.message}`);
       }
     }
   },
 
   nodeCreated(node) {
-    // The category too, since another pack may call a node by the same name.
+    // Another pack may have a node of the same name, so the category is checked as well.
     if (node.constructor.comfyClass !== NODE || node.constructor.nodeData?.category !== CATEGORY) return;
     const widget = new RatingWidget(node);
     widgets.add(widget);
     widget.onRemoved = () => widgets.delete(widget);
   },
 
-  /** A workflow was opened, or the page was loaded again: show what its last run showed. */
+  /** Shows the images of the last run after a workflow was opened, or the page was reloaded. */
   afterConfigureGraph() {
     const workflow = (app.rootGraph ?? app.graph)?.id;
     const empty = () => [...widgets].filter((widget) => !widget.batch);
     if (!empty().length) return;
-    // Not awaited: the graph need not wait for it.
+    // Not awaited, because the graph need not wait for it.
     lastOutputs(workflow)
       .then((outputs) => empty().forEach((widget) => showIn(widget, outputs)))
-      .catch((error) => console.warn("PrefGen: the last run could not be asked for:", error))
+      .catch((error) => console.warn("PrefGen: the last run could not be loaded:", error))
       .then(() => empty().forEach((widget) => widget.refresh()));
   },
 
-  /** Another tab's workflow came to the front, or a job of the queue was opened. */
+  /** Shows the images of another workflow tab, or of a job of the queue that was opened. */
   onNodeOutputsUpdated(outputs) {
     widgets.forEach((widget) => showIn(widget, outputs));
   },

@@ -1,4 +1,4 @@
-/** The sidebar tab: a person's profile as it is now, and what can be done with it. */
+/** The sidebar tab, which shows and edits a profile. */
 
 import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
@@ -6,14 +6,14 @@ import * as profiles from "../rating/profiles.js";
 import { texts } from "./texts.js";
 import { ProfileView } from "./view.js";
 
-const PAGE = 24;
-const REMEMBERED = "prefgen.profile"; // which profile was looked at last
+const PAGE_SIZE = 24;
+const LAST_PROFILE = "prefgen.profile"; // storage key of the profile that was shown last
 
-/** The pictures that Show User Profile made since the page was loaded: profile -> how ComfyUI names the file. */
+/** Pictures of Show User Profile since the page was loaded: profile -> ComfyUI's names of the file. */
 const pictures = new Map();
-const noted = new EventTarget();
+const pictureEvents = new EventTarget();
 
-/** What ComfyUI's sidebar is given: `app.extensionManager.registerSidebarTab(profileTab())`. */
+/** Returns the description of the tab for `app.extensionManager.registerSidebarTab`. */
 export function profileTab() {
   let open = null;
   return {
@@ -33,19 +33,19 @@ export function profileTab() {
   };
 }
 
-/** A node ran: keep the picture, if it is one of a profile with a model's guesses. */
+/** Keeps the picture of a node that ran, if it is Show User Profile with a preference model. */
 export function noteOutput(output) {
   const name = output?.profile?.[0];
   if (!name || !output.alike || !output.images?.length) return;
   pictures.set(name, output.images[0]);
-  noted.dispatchEvent(new Event("change"));
+  pictureEvents.dispatchEvent(new Event("change"));
 }
 
 class ProfileTab {
   constructor(container) {
     this.name = "";
     this.sides = new Map([[true, []], [false, []]]);
-    this.turn = Promise.resolve();
+    this.queue = Promise.resolve();
     this.view = new ProfileView({
       choose: (name) => this.choose(name),
       more: (liked) => this.inTurn(() => this.more(liked)),
@@ -61,41 +61,41 @@ class ProfileTab {
     container.replaceChildren(this.view.element);
     this.onChange = () => this.inTurn(() => this.read());
     profiles.changes.addEventListener("change", this.onChange);
-    noted.addEventListener("change", this.onChange);
+    pictureEvents.addEventListener("change", this.onChange);
     this.onChange();
   }
 
-  /** Requests go one after the other, and whatever changed is seen by the read that each change asks for. */
+  /** Sends requests one after the other. Each change asks for another read, so the last one shows everything. */
   inTurn(action) {
-    this.turn = this.turn.then(action).catch((error) => this.view.say(error.message));
-    return this.turn;
+    this.queue = this.queue.then(action).catch((error) => this.view.showMessage(error.message));
+    return this.queue;
   }
 
   choose(name) {
     this.name = name;
-    localStorage.setItem(REMEMBERED, name);
+    localStorage.setItem(LAST_PROFILE, name);
     this.sides.forEach((side) => side.splice(0));
     return this.onChange();
   }
 
-  /** Ask the server for everything that is shown; as much of each side as was there. */
+  /** Loads everything that is shown, and of each side as many ratings as before. */
   async read() {
     const all = await profiles.list();
     const names = all.map(({ name }) => name);
     const newest = [...all].sort((a, b) => (b.updated ?? 0) - (a.updated ?? 0))[0]?.name ?? "";
-    this.name = [this.name, localStorage.getItem(REMEMBERED)].find((name) => names.includes(name)) ?? newest;
-    const about = all.find(({ name }) => name === this.name) ?? { liked: 0, disliked: 0 };
+    this.name = [this.name, localStorage.getItem(LAST_PROFILE)].find((name) => names.includes(name)) ?? newest;
+    const counts = all.find(({ name }) => name === this.name) ?? { liked: 0, disliked: 0 };
     for (const [liked, side] of this.sides) {
-      const limit = Math.max(PAGE, side.length);
-      const found = this.name ? await profiles.page(this.name, liked, 0, limit) : [];
-      side.splice(0, side.length, ...found);
+      const limit = Math.max(PAGE_SIZE, side.length);
+      const ratings = this.name ? await profiles.page(this.name, liked, 0, limit) : [];
+      side.splice(0, side.length, ...ratings);
     }
-    this.view.render({ names, name: this.name, about, sides: this.sides, picture: this.picture() });
+    this.view.render({ names, name: this.name, counts, sides: this.sides, picture: this.picture() });
   }
 
   async more(liked) {
     const side = this.sides.get(liked);
-    side.push(...(await profiles.page(this.name, liked, side.length, PAGE)));
+    side.push(...(await profiles.page(this.name, liked, side.length, PAGE_SIZE)));
     await this.read();
   }
 
@@ -105,34 +105,34 @@ class ProfileTab {
   }
 
   async forget({ image }) {
-    if (!(await sure(texts().sureImage))) return;
+    if (!(await confirm(texts().sureImage))) return;
     await this.inTurn(() => profiles.forgetImage(this.name, image));
   }
 
   async forgetAll() {
-    if (!(await sure(texts().sureAll(this.name)))) return;
+    if (!(await confirm(texts().sureAll(this.name)))) return;
     await this.inTurn(() => profiles.forgetProfile(this.name));
   }
 
   import(file) {
-    // Into a profile of the file's name, where none is chosen yet.
+    // Without a profile, the file's name becomes the profile's name.
     const name = this.name || file.name.replace(/(\.prefgen)?\.zip$/i, "");
     return this.inTurn(async () => {
       const { imported } = await profiles.upload(name, file);
       await this.read();
-      this.view.say(texts().imported(imported.ratings, imported.known));
+      this.view.showMessage(texts().imported(imported.ratings, imported.known));
     });
   }
 
   remove() {
     profiles.changes.removeEventListener("change", this.onChange);
-    noted.removeEventListener("change", this.onChange);
+    pictureEvents.removeEventListener("change", this.onChange);
     this.view.remove();
   }
 }
 
-/** Ask before what cannot be undone. */
-async function sure(message) {
+/** Asks before an action that cannot be undone. */
+async function confirm(message) {
   const dialog = app.extensionManager?.dialog;
   if (!dialog?.confirm) return window.confirm(message);
   return Boolean(await dialog.confirm({ title: "PrefGen", message, type: "delete" }));

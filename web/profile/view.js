@@ -1,6 +1,6 @@
-/** The tab's elements. It knows neither ComfyUI nor the routes. */
+/** The elements of the sidebar tab. Independent of ComfyUI and the routes. */
 
-import { THUMB, addStyle, button, drawnButton, element } from "../elements.js";
+import { THUMB, addStyle, button, iconButton, element } from "../elements.js";
 import { texts } from "./texts.js";
 
 const BIN = "M4 6.5h16M9.5 6V4h5v2M6 6.5l1 13.5h10l1-13.5M10 10v6.5M14 10v6.5";
@@ -8,10 +8,10 @@ const BIN = "M4 6.5h16M9.5 6V4h5v2M6 6.5l1 13.5h10l1-13.5M10 10v6.5M14 10v6.5";
 addStyle(new URL("./profile.css", import.meta.url));
 
 export class ProfileView {
-  /** @param actions what the buttons do, and `picture(digest)`, which gets an image as a blob */
+  /** @param actions handlers of the buttons, and `picture(digest)`, which loads an image as a blob */
   constructor(actions) {
     this.actions = actions;
-    this.cards = new Map(); // digest -> card, kept while the image is shown
+    this.cards = new Map(); // digest -> card, kept while its image is shown
     const label = texts();
     this.choice = element("select", "prefgen-choice", { ariaLabel: label.profile });
     this.choice.addEventListener("change", () => actions.choose(this.choice.value));
@@ -52,25 +52,25 @@ export class ProfileView {
   }
 
   /**
-   * state: {names, name: of the profile that is shown, about: {liked, disliked}, sides: Map liked -> its ratings,
-   * newest first, picture: an address or null}
+   * Shows a state: {names, name: the current profile, counts: {liked, disliked}, sides: Map liked -> ratings, newest
+   * first, picture: a URL or null}
    */
-  render({ names, name, about, sides, picture }) {
+  render({ names, name, counts, sides, picture }) {
     this.choice.replaceChildren(...names.map((each) => new Option(each, each, false, each === name)));
     this.choice.hidden = this.none.hidden = false;
     this.choice.hidden = !names.length;
     this.none.hidden = Boolean(names.length);
-    this.balance.hidden = !(about.liked + about.disliked);
-    this.balance.style.setProperty("--prefgen-share", about.liked / (about.liked + about.disliked || 1));
+    this.balance.hidden = !(counts.liked + counts.disliked);
+    this.balance.style.setProperty("--prefgen-share", counts.liked / (counts.liked + counts.disliked || 1));
     this.message.textContent = "";
-    for (const [liked, side] of sides) this.renderWall(liked, side, liked ? about.liked : about.disliked, name);
+    for (const [liked, side] of sides) this.renderWall(liked, side, liked ? counts.liked : counts.disliked, name);
     const wanted = new Set([...sides.values()].flat().map(({ image }) => `${name}/${image}`));
     for (const [key, card] of this.cards) if (!wanted.has(key)) this.drop(key, card);
     this.shown.hidden = !picture;
     this.hint.hidden = Boolean(picture) || !names.length;
     if (picture && this.shown.src !== picture) this.shown.src = picture;
     const [undo, export_, , forgetAll] = this.buttons;
-    undo.disabled = export_.disabled = !(about.liked + about.disliked);
+    undo.disabled = export_.disabled = !(counts.liked + counts.disliked);
     forgetAll.disabled = !name;
   }
 
@@ -81,8 +81,8 @@ export class ProfileView {
     empty.hidden = count > 0;
     more.hidden = side.length >= count;
     const cards = side.map((rating) => this.card(rating, `${name}/${rating.image}`).element);
-    // Only what is not there already is put there: a button that has the focus keeps it.
-    cards.forEach((card, place) => grid.children[place] !== card && grid.insertBefore(card, grid.children[place] ?? null));
+    // Cards that are in place already are not moved, so that a button keeps the focus.
+    cards.forEach((card, index) => grid.children[index] !== card && grid.insertBefore(card, grid.children[index] ?? null));
     while (grid.children.length > cards.length) grid.lastChild.remove();
   }
 
@@ -98,7 +98,7 @@ export class ProfileView {
     this.cards.delete(key);
   }
 
-  say(message) {
+  showMessage(message) {
     this.message.textContent = message;
   }
 
@@ -109,13 +109,13 @@ export class ProfileView {
   }
 }
 
-/** One rated image with what can be done about it. */
+/** One rated image with its buttons. */
 class Card {
   constructor(rating, actions) {
     this.rating = rating;
     this.picture = element("img", "", { draggable: false });
-    this.turn = drawnButton("prefgen-icon prefgen-turn", THUMB, () => actions.turn(this.rating));
-    const forget = drawnButton("prefgen-icon prefgen-forget", BIN, () => actions.forget(this.rating));
+    this.turn = iconButton("prefgen-icon prefgen-turn", THUMB, () => actions.turn(this.rating));
+    const forget = iconButton("prefgen-icon prefgen-forget", BIN, () => actions.forget(this.rating));
     label(forget, texts().forget);
     this.element = element("figure", "prefgen-rated");
     this.element.dataset.digest = rating.image;
@@ -147,7 +147,7 @@ class Card {
   }
 }
 
-function label(made, text) {
-  made.setAttribute("aria-label", text);
-  made.title = text;
+function label(button, text) {
+  button.setAttribute("aria-label", text);
+  button.title = text;
 }

@@ -1,22 +1,22 @@
-/** How many columns show images largest. */
+/** Finds the number of columns with which images are shown largest. */
 
 /**
- * @param count how many images
+ * @param count number of images
  * @param width, height of the box, in pixels
  * @param aspect width / height of an image
- * @param extra height below each image, in pixels
- * @param gap between images, in pixels
+ * @param extra pixels below each image
+ * @param gap pixels between images
  * @returns columns, 1 to count
  */
-export function columns(count, width, height, aspect, extra, gap) {
+export function bestColumns(count, width, height, aspect, extra, gap) {
   let best = 1;
-  let widest = -Infinity;
-  for (let across = 1; across <= count; across += 1) {
-    const down = Math.ceil(count / across);
-    const cell = (width - gap * (across - 1)) / across;
-    const row = (height - gap * (down - 1)) / down - extra;
-    const shown = Math.min(cell, row * aspect);
-    if (shown > widest) [best, widest] = [across, shown];
+  let largest = -Infinity;
+  for (let columns = 1; columns <= count; columns += 1) {
+    const rows = Math.ceil(count / columns);
+    const cellWidth = (width - gap * (columns - 1)) / columns;
+    const rowHeight = (height - gap * (rows - 1)) / rows - extra;
+    const imageWidth = Math.min(cellWidth, rowHeight * aspect);
+    if (imageWidth > largest) [best, largest] = [columns, imageWidth];
   }
   return best;
 }

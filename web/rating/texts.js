@@ -1,20 +1,20 @@
-/** What the widget says, in the languages of the pack's node texts (locales/). */
+/** Texts of the rating widget, in the languages of locales/. */
 
 import { app } from "../../../scripts/app.js";
 
 const en = {
-  title: (profile) => `Images to rate for ${profile}`,
-  empty: "Run the workflow: its images appear here, to like and to dislike.",
-  image: (place, count, prompt) => `Image ${place} of ${count}${prompt && `: ${prompt}`}`,
-  like: (place, count) => `Like image ${place} of ${count}`,
-  dislike: (place, count) => `Dislike image ${place} of ${count}`,
-  gone: "This image is gone: run again.",
+  title: (profile) => `Images to rate in profile ${profile}`,
+  empty: "Run the workflow to rate its images here.",
+  image: (position, count, prompt) => `Image ${position} of ${count}${prompt && `: ${prompt}`}`,
+  like: (position, count) => `Like image ${position} of ${count}`,
+  dislike: (position, count) => `Dislike image ${position} of ${count}`,
+  gone: "This image no longer exists. Run the workflow again.",
   counts: (profile, liked, disliked) => `${profile}: ${liked} liked, ${disliked} disliked`,
-  needsDislike: "Dislike an image too: a taste is read from pairs.",
-  needsLike: "Like an image too: a taste is read from pairs.",
+  needsDislike: "Dislike an image, too. Your taste is learned from pairs.",
+  needsLike: "Like an image, too. Your taste is learned from pairs.",
   undo: "Undo",
   undoTip: "Take back the last rating of this profile",
-  tookBack: (liked, prompt) => `Took back: ${liked ? "liked" : "disliked"}${prompt && `, ${prompt}`}`,
+  tookBack: (liked, prompt) => `Removed: ${liked ? "liked" : "disliked"}${prompt && `, ${prompt}`}`,
   notSaved: (count) => (count === 1 ? "One rating is not saved." : `${count} ratings are not saved.`),
   retry: "Try again",
   noAnswer: "ComfyUI does not answer.",
@@ -22,15 +22,15 @@ const en = {
 };
 
 const zh = {
-  title: (profile) => `为“${profile}”评价的图像`,
-  empty: "运行工作流后，图像会显示在这里，供你选择喜欢或不喜欢。",
+  title: (profile) => `档案“${profile}”中要评价的图像`,
+  empty: "运行工作流后，可在这里评价图像。",
   image: (place, count, prompt) => `第 ${place} 张图像，共 ${count} 张${prompt && `：${prompt}`}`,
   like: (place, count) => `喜欢第 ${place} 张图像（共 ${count} 张）`,
   dislike: (place, count) => `不喜欢第 ${place} 张图像（共 ${count} 张）`,
-  gone: "这张图像已不存在：请重新运行。",
+  gone: "这张图像已不存在。请重新运行工作流。",
   counts: (profile, liked, disliked) => `${profile}：喜欢 ${liked}，不喜欢 ${disliked}`,
-  needsDislike: "也请选一张不喜欢的图像：品味要从成对的图像中读出。",
-  needsLike: "也请选一张喜欢的图像：品味要从成对的图像中读出。",
+  needsDislike: "也请选一张不喜欢的图像。品味是从成对的图像中学到的。",
+  needsLike: "也请选一张喜欢的图像。品味是从成对的图像中学到的。",
   undo: "撤销",
   undoTip: "撤销此档案的最后一次评价",
   tookBack: (liked, prompt) => `已撤销：${liked ? "喜欢" : "不喜欢"}${prompt && `，${prompt}`}`,
@@ -41,15 +41,15 @@ const zh = {
 };
 
 const ja = {
-  title: (profile) => `「${profile}」として評価する画像`,
-  empty: "ワークフローを実行すると、ここに画像が表示され、好き・好きでないを選べます。",
+  title: (profile) => `プロファイル「${profile}」で評価する画像`,
+  empty: "ワークフローを実行すると、ここで画像を評価できます。",
   image: (place, count, prompt) => `画像 ${place}/${count}${prompt && `：${prompt}`}`,
   like: (place, count) => `画像 ${place}/${count} が好き`,
   dislike: (place, count) => `画像 ${place}/${count} は好きでない`,
-  gone: "この画像はもうありません。もう一度実行してください。",
+  gone: "この画像はもうありません。ワークフローをもう一度実行してください。",
   counts: (profile, liked, disliked) => `${profile}：好き ${liked}、好きでない ${disliked}`,
-  needsDislike: "好きでない画像も選んでください。好みは画像のペアから読み取られます。",
-  needsLike: "好きな画像も選んでください。好みは画像のペアから読み取られます。",
+  needsDislike: "好きでない画像も選んでください。好みは画像のペアから学習されます。",
+  needsLike: "好きな画像も選んでください。好みは画像のペアから学習されます。",
   undo: "元に戻す",
   undoTip: "このプロファイルの最後の評価を取り消す",
   tookBack: (liked, prompt) => `取り消しました：${liked ? "好き" : "好きでない"}${prompt && `、${prompt}`}`,
@@ -61,7 +61,7 @@ const ja = {
 
 const languages = { en, zh, ja };
 
-/** The texts in ComfyUI's language; English where there are none. Places count from 1. */
+/** Returns the texts in ComfyUI's language, or in English. Images are counted from 1. */
 export function texts() {
   return languages[app.extensionManager?.setting?.get("Comfy.Locale")] ?? en;
 }

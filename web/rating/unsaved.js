@@ -1,22 +1,22 @@
-/** Clicks that the server has not acknowledged, kept in the tab: a page that is loaded again sends them. */
+/** Keeps clicks that the server has not acknowledged in the browser tab, so that a reloaded page can send them. */
 
 const KEY = "prefgen.unsaved";
 
-/** All of them, oldest first: [{profile, image, liked, prompt}]. */
+/** Returns all unsaved clicks, oldest first: [{profile, image, liked, prompt}]. */
 export function unsaved() {
   try {
     return JSON.parse(sessionStorage.getItem(KEY)) ?? [];
   } catch {
-    return []; // no storage, or not ours
+    return []; // no storage, or invalid content
   }
 }
 
-/** Keep one; it takes the place of an older one for the same image. */
+/** Keeps a click. It replaces an older one for the same image. */
 export function keep(click) {
   write([...others(click), click]);
 }
 
-/** It is saved, or not wanted any more. */
+/** Removes a click that is saved, or no longer wanted. */
 export function drop(click) {
   write(others(click));
 }
@@ -29,6 +29,6 @@ function write(clicks) {
   try {
     sessionStorage.setItem(KEY, JSON.stringify(clicks));
   } catch {
-    // A tab without storage still has them in its widgets.
+    // Without storage, the widgets still hold them.
   }
 }

@@ -1,7 +1,7 @@
-/** The widget's elements: what is seen, and which buttons there are. It knows neither ComfyUI nor the routes. */
+/** The elements of the rating widget. Independent of ComfyUI and the routes. */
 
-import { THUMB, addStyle, button, drawnButton, element } from "../elements.js";
-import { columns } from "./fit.js";
+import { THUMB, addStyle, button, iconButton, element } from "../elements.js";
+import { bestColumns } from "./fit.js";
 import { texts } from "./texts.js";
 
 const GAP = 6;
@@ -10,7 +10,7 @@ const BUTTONS = 34;
 addStyle(new URL("./rating.css", import.meta.url));
 
 export class RatingView {
-  /** @param actions what the buttons do: {rate(image, liked), undo(), retry()} */
+  /** @param actions handlers of the buttons: {rate(image, liked), undo(), retry()} */
   constructor(actions) {
     this.actions = actions;
     this.cards = [];
@@ -22,32 +22,32 @@ export class RatingView {
     this.counts = element("span", "prefgen-counts");
     this.undo = button("prefgen-undo", texts().undo, () => actions.undo());
     this.undo.title = texts().undoTip;
-    const told = element("div", "prefgen-told");
-    told.append(this.message, this.retry);
+    const status = element("div", "prefgen-status");
+    status.append(this.message, this.retry);
     const footer = element("div", "prefgen-footer");
     footer.append(this.counts, this.undo);
     this.element = element("section", "prefgen-rating");
-    this.element.append(this.empty, this.grid, told, footer);
+    this.element.append(this.empty, this.grid, status, footer);
     this.resizing = new ResizeObserver(() => this.arrange());
     this.resizing.observe(this.grid);
     this.setImages([], "");
   }
 
-  /** Put other images here, without pictures and marks yet. images: [{digest}]. */
+  /** Replaces the images, whose pictures and marks follow. images: [{digest}]. */
   setImages(images, prompt) {
     this.cards.forEach((card) => card.forget());
-    this.cards = images.map((image, place) => new Card(image, place, images.length, prompt, this.actions));
+    this.cards = images.map((image, index) => new Card(image, index, images.length, prompt, this.actions));
     this.grid.replaceChildren(...this.cards.map((card) => card.element));
     this.element.classList.toggle("prefgen-has-images", images.length > 0);
     this.arrange();
   }
 
-  /** The digests of images without a picture. */
+  /** Returns the digests of images without a picture. */
   gone() {
     return new Set(this.cards.filter((card) => !card.url).map((card) => card.image.digest));
   }
 
-  /** Show a picture on every card of an image; null where there is none any more. */
+  /** Shows a picture on every card of an image; null for a deleted one. */
   setPicture(digest, blob) {
     for (const card of this.cards.filter((card) => card.image.digest === digest)) {
       card.setPicture(blob, (aspect) => {
@@ -58,8 +58,8 @@ export class RatingView {
   }
 
   /**
-   * Show what is known. state: {profile, marks: Map digest -> liked, unsaved: Set of digests, counts: {liked, disliked}
-   * or null, message, failed: whether something is to be tried again}
+   * Shows a state: {profile, marks: Map digest -> liked, unsaved: Set of digests, counts: {liked, disliked} or null,
+   * message, failed: whether a request can be retried}
    */
   render({ profile, marks, unsaved, counts, message, failed }) {
     const { liked, disliked } = counts ?? { liked: 0, disliked: 0 };
@@ -73,15 +73,15 @@ export class RatingView {
     this.undo.disabled = !(liked + disliked + unsaved.size);
   }
 
-  /** Choose the columns that show the images largest. */
+  /** Sets the number of columns. */
   arrange() {
     const { clientWidth: width, clientHeight: height } = this.grid;
     if (!this.cards.length || !width || !height) return;
-    const across = columns(this.cards.length, width, height, this.aspect, BUTTONS, GAP);
-    this.grid.style.setProperty("--prefgen-columns", across);
+    const columns = bestColumns(this.cards.length, width, height, this.aspect, BUTTONS, GAP);
+    this.grid.style.setProperty("--prefgen-columns", columns);
   }
 
-  /** Give back what it holds. */
+  /** Removes the elements, and releases the pictures. */
   remove() {
     this.resizing.disconnect();
     this.cards.forEach((card) => card.forget());
@@ -91,12 +91,12 @@ export class RatingView {
 
 /** One image with its two buttons. */
 class Card {
-  constructor(image, place, count, prompt, actions) {
+  constructor(image, index, count, prompt, actions) {
     this.image = image;
-    this.picture = element("img", "prefgen-picture", { alt: texts().image(place + 1, count, prompt), draggable: false });
+    this.picture = element("img", "prefgen-picture", { alt: texts().image(index + 1, count, prompt), draggable: false });
     this.gone = element("span", "prefgen-gone", { textContent: texts().gone, hidden: true });
-    this.like = thumb("prefgen-like", texts().like(place + 1, count), () => actions.rate(image, true));
-    this.dislike = thumb("prefgen-dislike", texts().dislike(place + 1, count), () => actions.rate(image, false));
+    this.like = thumb("prefgen-like", texts().like(index + 1, count), () => actions.rate(image, true));
+    this.dislike = thumb("prefgen-dislike", texts().dislike(index + 1, count), () => actions.rate(image, false));
     const frame = element("div", "prefgen-frame");
     frame.append(this.picture, this.gone);
     const buttons = element("div", "prefgen-buttons");
@@ -130,7 +130,7 @@ class Card {
 }
 
 function thumb(className, label, onClick) {
-  const made = drawnButton(`prefgen-thumb ${className}`, THUMB, onClick);
+  const made = iconButton(`prefgen-thumb ${className}`, THUMB, onClick);
   made.setAttribute("aria-label", label);
   made.title = label;
   return made;

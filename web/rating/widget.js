@@ -1,9 +1,9 @@
-/** The widget of one Record Preference node: the batch it shows, what is rated of it, and what is still to be saved. */
+/** The widget of a Record Preference node: the batch it shows, its ratings, and the ratings that are not saved yet. */
 
 import { batchOf } from "./batch.js";
 import * as profiles from "./profiles.js";
 import { texts } from "./texts.js";
-import * as kept from "./unsaved.js";
+import * as storage from "./unsaved.js";
 import { RatingView } from "./view.js";
 
 const NAME = "ratings";
@@ -11,18 +11,18 @@ const TYPE = "PREFGEN_RATINGS";
 const NO_IMAGES_HEIGHT = 90;
 const IMAGES_HEIGHT = 260;
 const FIRST_SIZE = [360, 560];
-const TYPING = 400; // milliseconds without a key after which a profile's name is taken as written
+const TYPING_PAUSE = 400; // milliseconds without a key press after which a profile's name is complete
 
 export class RatingWidget {
   constructor(node) {
     this.node = node;
     this.batch = null;
-    this.marks = new Map(); // digest -> liked, as the server has it
-    this.unsaved = new Map(); // digest -> {profile, image, liked, prompt}, clicked and not yet acknowledged
-    this.counts = null; // {liked, disliked}: how many the profile has, once that is known
+    this.marks = new Map(); // digest -> liked, as saved on the server
+    this.unsaved = new Map(); // digest -> {profile, image, liked, prompt}, clicked but not acknowledged
+    this.counts = null; // {liked, disliked} of the profile, once known
     this.message = "";
     this.failed = false;
-    this.turn = Promise.resolve();
+    this.queue = Promise.resolve();
     this.view = new RatingView({
       rate: (image, liked) => this.rate(image, liked),
       undo: () => this.undo(),
@@ -34,40 +34,40 @@ export class RatingWidget {
     this.render();
   }
 
-  /** Put the widget behind the node's own, and listen to this node; nothing of it is saved in workflows or queued. */
+  /** Adds the widget below the node's others, and listens to the node. Nothing of it is saved in workflows or prompts. */
   attach() {
     const { node } = this;
     const getMinHeight = () => (this.batch ? IMAGES_HEIGHT : NO_IMAGES_HEIGHT);
     const options = { serialize: false, hideOnZoom: false, getMinHeight };
     const widget = node.addDOMWidget(NAME, TYPE, this.view.element, options);
     widget.serialize = false;
-    // The images are shown here: not once more by the node itself, as Vue nodes and as the canvas would.
+    // The widget shows the images, so the node (in Vue or on the canvas) must not show them again.
     node.hideOutputImages = true;
     node.onDrawBackground = () => {};
     after(node, "onExecuted", (output) => this.show(output, true));
     after(node, "onRemoved", () => this.remove());
     after(this.input("profile"), "callback", () => {
       clearTimeout(this.typing);
-      this.typing = setTimeout(() => this.refresh(), TYPING);
+      this.typing = setTimeout(() => this.refresh(), TYPING_PAUSE);
     });
   }
 
-  /** One of the node's own widgets. */
+  /** Returns one of the node's widgets. */
   input(name) {
     return this.node.widgets.find((widget) => widget.name === name);
   }
 
-  /** Whose ratings: as the node says now; where another node says it, as it was at the last run. */
+  /** Name of the profile: the current value, or that of the last run where another node provides it. */
   get profile() {
     const linked = this.node.inputs?.find((input) => input.widget?.name === "profile")?.link != null;
     return (linked && this.batch?.profile) || String(this.input("profile").value);
   }
 
   /**
-   * Show what a run showed.
+   * Shows the output of a run.
    *
-   * @param output the node's, as ComfyUI tells it
-   * @param fresh it ran just now, so that what it says of ratings still holds
+   * @param output the node's output
+   * @param fresh whether it ran just now, so that its ratings are current
    */
   show(output, fresh = false) {
     const batch = batchOf(output);
@@ -79,18 +79,18 @@ export class RatingWidget {
       this.view.setImages(batch.images, batch.prompt);
       this.loadPictures();
     } else if (fresh) {
-      this.loadPictures(this.view.gone()); // forgotten, and shown once more
+      this.loadPictures(this.view.gone()); // deleted images that were generated again
     }
     if (!before && fresh) this.grow();
     if (!fresh || !batch.ratings || batch.profile !== this.profile) return this.refresh();
-    const rated = batch.images.map(({ digest }, place) => [digest, batch.ratings[place]]);
+    const rated = batch.images.map(({ digest }, index) => [digest, batch.ratings[index]]);
     this.marks = new Map(rated.filter(([, liked]) => liked !== null));
     this.counts = { liked: batch.liked, disliked: batch.disliked };
-    if (!this.failed) this.say("");
+    if (!this.failed) this.showMessage("");
     this.render();
   }
 
-  /** Ask the server what is rated, after the clicks that are on their way. */
+  /** Loads the ratings from the server, after pending clicks. */
   refresh() {
     return this.inTurn(() => this.read());
   }
@@ -99,13 +99,13 @@ export class RatingWidget {
     const { batch, profile } = this;
     try {
       const digests = [...new Set(batch?.images.map((image) => image.digest) ?? [])];
-      const told = await profiles.ratingsOf(profile, digests);
+      const saved = await profiles.ratingsOf(profile, digests);
       if (batch !== this.batch || profile !== this.profile) return;
-      this.marks = new Map(told.ratings.map((rating) => [rating.image, rating.liked]));
-      this.counts = { liked: told.liked, disliked: told.disliked };
-      if (!this.failed) this.say("");
+      this.marks = new Map(saved.ratings.map((rating) => [rating.image, rating.liked]));
+      this.counts = { liked: saved.liked, disliked: saved.disliked };
+      if (!this.failed) this.showMessage("");
     } catch (error) {
-      this.say(error.message);
+      this.showMessage(error.message);
     }
   }
 
@@ -114,46 +114,46 @@ export class RatingWidget {
       profiles
         .imageBlob(this.profile, image)
         .catch(() => null)
-        .then((blob) => this.view.setPicture(image.digest, blob)); // no card, where another batch came meanwhile
+        .then((blob) => this.view.setPicture(image.digest, blob)); // without effect where another batch has replaced it
     }
   }
 
-  /** A click. The same again takes it back. */
+  /** Handles a click. A second click on the same thumb takes it back. */
   rate({ digest }, liked) {
     if (!this.unsaved.has(digest) && this.marks.get(digest) === liked) return this.takeBack(digest);
     const click = { profile: this.profile, image: digest, liked, prompt: this.batch.prompt };
     this.unsaved.set(digest, click);
-    kept.keep(click);
+    storage.keep(click);
     this.render();
     return this.inTurn(() => this.save(digest));
   }
 
-  /** Send what was clicked; it is kept until the server has it on its disk. */
+  /** Sends a click, and keeps it until the server has saved it. */
   async save(digest) {
-    const clicked = this.unsaved.get(digest);
-    if (!clicked) return;
+    const click = this.unsaved.get(digest);
+    if (!click) return;
     try {
-      await profiles.rate(clicked.profile, digest, clicked.liked, clicked.prompt);
+      await profiles.rate(click.profile, digest, click.liked, click.prompt);
     } catch (error) {
-      this.say(`${texts().notSaved(this.unsaved.size)} ${error.message}`, true);
+      this.showMessage(`${texts().notSaved(this.unsaved.size)} ${error.message}`, true);
       return;
     }
-    if (this.unsaved.get(digest) === clicked) this.forget(digest);
+    if (this.unsaved.get(digest) === click) this.forget(digest);
   }
 
-  /** A click is saved, or not wanted any more. */
+  /** Removes a click that is saved, or no longer wanted. */
   forget(digest) {
-    kept.drop(this.unsaved.get(digest));
+    storage.drop(this.unsaved.get(digest));
     this.unsaved.delete(digest);
-    if (!this.unsaved.size) this.say("");
+    if (!this.unsaved.size) this.showMessage("");
   }
 
   retry() {
-    this.say("");
+    this.showMessage("");
     for (const digest of this.unsaved.keys()) this.inTurn(() => this.save(digest));
   }
 
-  /** Take back the last click: one that is not saved, else the profile's last rating. */
+  /** Takes back the last click: an unsaved one, or else the profile's last rating. */
   undo() {
     const waiting = [...this.unsaved.keys()].pop();
     if (waiting === undefined || !this.failed) return this.takeBack();
@@ -166,32 +166,32 @@ export class RatingWidget {
     return this.inTurn(async () => {
       try {
         const { undone } = await profiles.undo(profile, digest);
-        this.say(texts().tookBack(undone.liked, undone.prompt));
+        this.showMessage(texts().tookBack(undone.liked, undone.prompt));
       } catch (error) {
-        // Whether it was undone is not known where no answer came.
+        // Without an answer it is unknown whether the rating was undone.
         await this.read();
-        this.say(error.message);
+        this.showMessage(error.message);
       }
     });
   }
 
-  /** Requests go one after the other, so that ratings are in the order of the clicks. */
+  /** Sends requests one after the other, so that ratings keep the order of the clicks. */
   inTurn(action) {
-    this.turn = this.turn.then(action).then(() => this.render());
-    return this.turn;
+    this.queue = this.queue.then(action).then(() => this.render());
+    return this.queue;
   }
 
-  /** Something was rated, here or in another node. */
+  /** Handles a rating that was made here or in another node. */
   changed({ profile, image, rating, liked, disliked }) {
     if (profile !== this.profile) return;
-    if (!image) return void this.refresh(); // all of the profile
+    if (!image) return void this.refresh(); // the whole profile changed
     if (rating) this.marks.set(image, rating.liked);
     else this.marks.delete(image);
     this.counts = { liked, disliked };
     this.render();
   }
 
-  say(message, failed = false) {
+  showMessage(message, failed = false) {
     this.message = message;
     this.failed = failed;
   }
@@ -204,7 +204,7 @@ export class RatingWidget {
     this.view.render({ profile, marks, unsaved, counts, message, failed });
   }
 
-  /** Room for the first images, where the node has less. */
+  /** Enlarges the node for its first images. */
   grow() {
     const { node } = this;
     node.setSize(node.size.map((length, axis) => Math.max(length, FIRST_SIZE[axis])));
@@ -219,12 +219,12 @@ export class RatingWidget {
   }
 }
 
-/** Have one object's callback followed by another function. */
+/** Calls a function after a callback of an object. */
 function after(object, name, then) {
-  const before = object[name];
-  object[name] = function (...given) {
-    const result = before?.apply(this, given);
-    then(...given);
+  const callback = object[name];
+  object[name] = function (...parameters) {
+    const result = callback?.apply(this, parameters);
+    then(...parameters);
     return result;
   };
 }
