@@ -1,11 +1,11 @@
-"""Ratings under faults: programs killed while they rate, and two that rate at once.
+"""Tests ratings under faults: processes that are killed while they rate, and two that rate at the same time.
 
     make python ARGS="-m benchmarks.rating_faults"
 
-A writer is a program of its own that rates one image after the other and says so as soon as the store has answered. It
-is killed (SIGKILL, which no program can prepare for) at a random moment, again and again: afterwards every rating that
-it had said is in the profile, with its image. Then two writers rate a thousand images together, half of them both: none
-is lost, and none is there twice. With `--servers`, whole ComfyUI servers are killed while they are rated over HTTP.
+A writer is a process that rates one image after the other, and acknowledges each rating when the store has returned. It
+is killed with SIGKILL at a random moment, many times. Afterwards every acknowledged rating must be in the profile, with
+its image. Then two writers rate a thousand images together, half of them both. No rating may be lost or duplicated.
+With `--servers`, whole ComfyUI servers are killed while they are rated over HTTP.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from prefgen.profile import Profile, Profiles, StoredImage
 PACK = Path(__file__).resolve().parents[1]
 OUT = PACK / "out" / "benchmarks" / "rating_faults.json"
 NAME = "me"
-LONGEST_LIFE = 0.6
-"""Seconds after a writer's first word until it is killed, at most: some tens of ratings."""
+MAX_LIFETIME = 0.6
+"""Maximum seconds between a writer's first rating and its end: some tens of ratings."""
 
 
-def picture(number: int) -> StoredImage:
-    """An image that no other number has."""
+def unique_image(number: int) -> StoredImage:
+    """Return an image that is unique to a number."""
     return StoredImage(Image.new("RGB", (16, 16), (number % 256, number // 256 % 256, number // 65536)))
 
 
 def write(root: Path, numbers: range) -> None:
-    """What a writer does: rate, and say so."""
+    """Rate images, and print an acknowledgement of each."""
     me = Profiles(root).profile(NAME)
     for number in numbers:
-        rating = me.rate(picture(number), number % 2 == 0, f"prompt {number}")
+        rating = me.rate(unique_image(number), number % 2 == 0, f"prompt {number}")
         print(json.dumps([number, rating.image, rating.liked]), flush=True)
 
 
 def writer(root: Path, numbers: range) -> subprocess.Popen:
-    """A program that does so."""
+    """Start a process that runs `write`."""
     command = [
         sys.executable,
         "-m",
@@ -62,30 +62,30 @@ def writer(root: Path, numbers: range) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=PACK, stdout=subprocess.PIPE, text=True)
 
 
-def said(lines: Iterator[str]) -> list[list]:
-    """The ratings that were acknowledged; a last line that was cut off was not."""
+def parse_acknowledgements(lines: Iterator[str]) -> list[list]:
+    """Return the acknowledged ratings. An incomplete last line does not count."""
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def missing(me: Profile, acknowledged: list[list]) -> int:
-    """How many acknowledged ratings are not in the profile, or have no image that can be read."""
+    """Count acknowledged ratings that are not in the profile, or whose image cannot be read."""
     lost = 0
     for _, image, liked in acknowledged:
         rating = me.rating(image)
-        whole = rating is not None and rating.liked is liked
-        lost += not (whole and StoredImage.decode(me.image_path(image).read_bytes()).digest == image)
+        found = rating is not None and rating.liked is liked
+        lost += not (found and StoredImage.decode(me.image_path(image).read_bytes()).digest == image)
     return lost
 
 
-def kill_writers(root: Path, kills: int, dice: random.Random) -> dict:
-    """Kill one writer after the other, all in one profile."""
+def kill_writers(root: Path, kills: int, rng: random.Random) -> dict:
+    """Kill one writer after the other in one profile."""
     acknowledged: list[list] = []
     for turn in tqdm(range(kills), desc="writers killed"):
         running = writer(root, range(turn * 10_000, (turn + 1) * 10_000))
         first = running.stdout.readline()
-        time.sleep(dice.uniform(0, LONGEST_LIFE))
+        time.sleep(rng.uniform(0, MAX_LIFETIME))
         running.send_signal(signal.SIGKILL)
-        acknowledged += said([first, *running.stdout])
+        acknowledged += parse_acknowledgements([first, *running.stdout])
         running.wait()
     me = Profiles(root).profile(NAME)
     return {
@@ -97,67 +97,71 @@ def kill_writers(root: Path, kills: int, dice: random.Random) -> dict:
     }
 
 
-def kill_servers(kills: int, dice: random.Random) -> dict:
-    """Kill one ComfyUI after the other while it is rated through its routes."""
+def kill_servers(kills: int, rng: random.Random) -> dict:
+    """Kill one ComfyUI after the other while ratings are sent to its routes."""
     from tests.comfyui import running_server
 
     acknowledged, lost, seconds = 0, 0, []
     for turn in tqdm(range(kills), desc="servers killed"):
         with running_server(packs={"prefgen": PACK}) as server:
-            end, heard = time.monotonic() + 1 + dice.uniform(0, LONGEST_LIFE), []
+            end, received = time.monotonic() + 1 + rng.uniform(0, MAX_LIFETIME), []
             number = turn * 10_000
             family = [int(child) for child in children(server.process.pid)]
             while time.monotonic() < end:
                 began = time.monotonic()
-                heard.append(rate_over_http(server.url, number))
+                received.append(rate_over_http(server.url, number))
                 seconds.append(time.monotonic() - began)
                 number += 1
             killer = subprocess.Popen(
-                ["sh", "-c", f"sleep {dice.uniform(0, 0.1):.3f}; kill -9 {' '.join(map(str, family))}"]
+                ["sh", "-c", f"sleep {rng.uniform(0, 0.1):.3f}; kill -9 {' '.join(map(str, family))}"]
             )
-            while (answer := rate_over_http(server.url, number)) is not None:
-                heard.append(answer)
+            while (response := rate_over_http(server.url, number)) is not None:
+                received.append(response)
                 number += 1
             killer.wait()
             profiles = server.base / "user" / "default" / "prefgen" / "profiles"
-            lost += missing(Profiles(profiles).profile(NAME), heard)
-            acknowledged += len(heard)
+            lost += missing(Profiles(profiles).profile(NAME), received)
+            acknowledged += len(received)
     return {"kills": kills, "acknowledged": acknowledged, "lost": lost, "seconds_a_rating": mean(seconds)}
 
 
 def children(process: int) -> list[str]:
-    """The processes below one: the test server lives under a guard, which is spared."""
+    """Return the ids of a process's descendants. The process itself is a guard of the test server, and stays."""
     import psutil
 
     return [str(child.pid) for child in psutil.Process(process).children(recursive=True)]
 
 
 def rate_over_http(url: str, number: int) -> list | None:
-    """One rating through the route: what was acknowledged, or None where the server is gone."""
+    """Send one rating, and return what was acknowledged, or None if the server has ended."""
     liked = number % 2 == 0
     path = f"{url}/prefgen/profiles/{NAME}/ratings?liked={json.dumps(liked)}&prompt=prompt+{number}"
-    request = urllib.request.Request(path, picture(number).encode(), {"Content-Type": "image/webp"})
+    request = urllib.request.Request(path, unique_image(number).encode(), {"Content-Type": "image/webp"})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            rating = json.load(answer)["rating"]
+        with urllib.request.urlopen(request, timeout=30) as response:
+            rating = json.load(response)["rating"]
             return [number, rating["image"], rating["liked"]]
     except (OSError, ValueError):
         return None
 
 
 def write_at_once(root: Path, ratings: int) -> dict:
-    """Two writers, `ratings` images, half of which both rate."""
+    """Let two writers rate `ratings` images, half of which both rate."""
     share = ratings * 3 // 4
     began = time.monotonic()
     both = [writer(root, range(share)), writer(root, range(ratings - share, ratings))]
-    with ThreadPoolExecutor() as readers:  # at once: a writer whose words nobody takes would wait
-        acknowledged = [rating for heard in readers.map(lambda running: said(running.stdout), both) for rating in heard]
+    with ThreadPoolExecutor() as readers:  # in parallel, because a writer blocks when its output is not read
+        acknowledged = [
+            rating
+            for output in readers.map(lambda running: parse_acknowledgements(running.stdout), both)
+            for rating in output
+        ]
     statuses = [running.wait() for running in both]
     seconds = time.monotonic() - began
     me = Profiles(root).profile(NAME)
     lines = (me.folder / "ratings.jsonl").read_text().splitlines()[1:]
     images = [json.loads(line)["image"] for line in lines]
-    wanted = {picture(number).digest for number in range(ratings)}
+    wanted = {unique_image(number).digest for number in range(ratings)}
     return {
         "ratings": ratings,
         "acknowledged": len(acknowledged),
@@ -174,15 +178,15 @@ def mean(values: list[float]) -> float | None:
 
 
 def run(kills: int, ratings: int, servers: int, seed: int) -> dict:
-    """As many faults of each kind as asked for; `faultless` says that nothing was lost or doubled."""
-    dice, result = random.Random(seed), {}
+    """Run the requested faults. `faultless` in the result says that nothing was lost or duplicated."""
+    rng, result = random.Random(seed), {}
     with tempfile.TemporaryDirectory(prefix="prefgen-faults-") as folder:
         if kills:
-            result["killed"] = kill_writers(Path(folder) / "killed", kills, dice)
+            result["killed"] = kill_writers(Path(folder) / "killed", kills, rng)
         if ratings:
             result["at_once"] = write_at_once(Path(folder) / "at_once", ratings)
     if servers:
-        result["servers"] = kill_servers(servers, dice)
+        result["servers"] = kill_servers(servers, rng)
     faults = [part.get(kind, 0) for part in result.values() for kind in ("lost", "doubled", "writers_failed")]
     return result | {"faultless": not any(faults)}
 
@@ -190,12 +194,10 @@ def run(kills: int, ratings: int, servers: int, seed: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="writers to kill")
-    parser.add_argument("--ratings", type=int, default=1000, help="images for two writers at once")
-    parser.add_argument(
-        "--servers", type=int, default=0, help="whole ComfyUI servers to kill, which start in 10 s each"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the moments at which is killed")
-    parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)  # a writer's own command line
+    parser.add_argument("--ratings", type=int, default=1000, help="images for two simultaneous writers")
+    parser.add_argument("--servers", type=int, default=0, help="ComfyUI servers to kill; each takes 10 s to start")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the times at which processes are killed")
+    parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)  # used by the writers
     arguments = parser.parse_args()
     if arguments.write:
         root, first, last = arguments.write

@@ -35,8 +35,8 @@ TARGETS = 3
 THUMBNAILS = 3
 """Number of images that represent another user."""
 
-NO_PAIRS = "The model's guesses, and who is alike, take a liked and a disliked image, which {name} does not have yet."
-NO_SCORES = "{count} images have no guess: every pair that is read shows them. Rate more images."
+NO_PAIRS = "Predictions and similar users need a liked and a disliked image. {name} does not have both yet."
+NO_SCORES = "{count} images have no prediction, because every pair contains them. Rate more images."
 
 Step = Callable[[int], None]
 

@@ -21,14 +21,14 @@ def test_nothing_is_lost_or_doubled(tmp_path):
 
 def test_a_loss_would_be_seen(tmp_path):
     me = Profiles(tmp_path).profile(rating_faults.NAME)
-    kept, lost, turned, broken = (rating_faults.picture(number) for number in range(4))
+    kept, lost, turned, broken = (rating_faults.unique_image(number) for number in range(4))
     for image in (kept, turned, broken):
         me.rate(image, True)
-    me.image_path(broken.digest).write_bytes(rating_faults.picture(9).encode())
+    me.image_path(broken.digest).write_bytes(rating_faults.unique_image(9).encode())
     acknowledged = [[0, kept.digest, True], [1, lost.digest, True], [2, turned.digest, False], [3, broken.digest, True]]
     assert rating_faults.missing(me, acknowledged) == 3
 
 
 def test_a_line_that_was_cut_off_was_not_said():
     whole = json.dumps([1, "a", True]) + "\n"
-    assert rating_faults.said([whole, whole[:-3]]) == [[1, "a", True]]
+    assert rating_faults.parse_acknowledgements([whole, whole[:-3]]) == [[1, "a", True]]

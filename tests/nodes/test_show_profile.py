@@ -86,14 +86,14 @@ def test_likes_alone_say_what_is_missing(comfy):
     record(comfy, "fond", liked="0 1")
     told, _ = run(comfy, "fond")
     assert (told["scores"], told["alike"], told["told_apart"]) == ([], [], [])
-    assert "take a liked and a disliked image, which fond does not have yet" in told["text"][1]
+    assert "fond does not have both yet" in told["text"][1]
 
 
 def test_images_that_all_pairs_show_have_no_guess(comfy):
     record(comfy, "single", liked="0", disliked="1")
     told, _ = run(comfy, "single", compare_with="ada")
     assert told["scores"] == []
-    assert told["text"][1].startswith("2 images have no guess")
+    assert told["text"][1].startswith("2 images have no prediction")
     assert told["alike"][0]["name"] == "ada"
 
 

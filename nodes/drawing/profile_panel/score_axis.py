@@ -25,9 +25,9 @@ AXIS_HEIGHT = 34
 def draw(sheet: Sheet, scored: Sequence[RatedThumbnail]) -> None:
     """Draw the section."""
     sheet.skip(36)
-    sheet.text(sheet.left, sheet.y, "The model's guess for each image", 24, INK)
+    sheet.text(sheet.left, sheet.y, "Predicted rating of each image", 24, INK)
     sheet.skip(36)
-    sheet.paragraph(f"Scored as if it had not been rated: 0 would be disliked, 1 liked. {_summary(scored)}")
+    sheet.paragraph(f"Each image is scored without its own rating, from 0 (disliked) to 1 (liked). {_summary(scored)}")
     sheet.skip(10)
     low, high = axis_range([rated.score for rated in scored])
     sides = [[rated for rated in scored if rated.liked is liked] for liked in (True, False)]
@@ -56,11 +56,11 @@ def _summary(scored: Sequence[RatedThumbnail]) -> str:
     liked, disliked = ([rated.score for rated in scored if rated.liked is side] for side in (True, False))
     auc = roc_auc(liked, disliked)
     if auc is None:
-        return "The triangle: the middle one."
+        return "The triangle marks the median."
     count = len(liked) * len(disliked)
     return (
-        f"Of a liked and a disliked one, the liked one is put first in {auc * count:.0f} of {count} cases (guessing: "
-        "half of them). Triangles: the middle ones."
+        f"In {auc * count:.0f} of {count} pairs of a liked and a disliked image, the liked one scores higher (chance: "
+        "half of them). Triangles mark the medians."
     )
 
 

@@ -16,13 +16,11 @@ def draw(sheet: Sheet, users: Sequence[SimilarUser]) -> None:
     """Draw the section."""
     token_count = max(len(user.tokens) for user in users)
     sheet.skip(36)
-    sheet.text(sheet.left, sheet.y, "Who chooses alike", 24, INK)
+    sheet.text(sheet.left, sheet.y, "Similar users", 24, INK)
     sheet.skip(36)
-    legend = "Bars: how alike the model reads two people's choices, from opposite to the same."
+    legend = "Bars show how similar the users' tastes are, from opposite to same."
     if token_count:
-        legend += (
-            " Circles: the preference tokens by which attention is alike (filled) or opposed (rings); larger is more."
-        )
+        legend += " Circles show which preference tokens make attention similar (filled) or different (rings)."
     sheet.paragraph(legend)
     sheet.skip(8)
     tokens_x, bar_x = sheet.left + NAMES_WIDTH, sheet.right - NUMBER_WIDTH - BAR_WIDTH / 2
