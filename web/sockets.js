@@ -1,6 +1,7 @@
 /** Gives the pack's socket types their colors, which slots and links have in both renderers. */
 
 import { app } from "../../scripts/app.js";
+import { element } from "./elements.js";
 
 const COLORS = {
   PREFGEN_MODEL: "#e5489b",
@@ -10,16 +11,17 @@ const COLORS = {
 
 /** Call it once, when the canvas exists. */
 export function colorSockets() {
-  const { style } = document.documentElement;
+  // Slots of Nodes 2.0. In a style sheet, because the frontend clears the root element's own style.
+  const variables = Object.entries(COLORS).map(([type, color]) => `--color-datatype-${type}: ${color};`);
+  document.head.append(element("style", "", { textContent: `:root { ${variables.join(" ")} }` }));
+  // Slots of classic nodes, and links.
   for (const [type, color] of Object.entries(COLORS)) {
-    style.setProperty(`--color-datatype-${type}`, color); // Nodes 2.0
-    // Classic nodes, and all links.
     keepColor(app.canvas.default_connection_color_byType, type, color);
     keepColor(app.canvas.constructor.link_type_colors, type, color);
   }
 }
 
-/** A color palette that is loaded later sets the colors of all types: to "" where it has none. Only then ours stays. */
+/** Keeps a color where a palette that is loaded later has none for the type: it would set it to "". */
 function keepColor(colors, type, initial) {
   let color = initial;
   Object.defineProperty(colors, type, {
