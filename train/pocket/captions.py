@@ -22,24 +22,24 @@ def sample_named_attributes(rng: np.random.Generator) -> tuple[str, ...]:
 def sample_captions(
     indices: np.ndarray, rng: np.random.Generator, encode: CachedTextEncoders
 ) -> tuple[TextConditioning, TextConditioning]:
-    """What prompts say of posters (B, 6), and what captions say that name everything: each context and pooled text.
+    """Sample the conditioning of prompts and of full captions for posters (B, 6).
 
-    A share of them is of a thing between two subjects, which no word names: what a user adds has to do without knowing
-    what is painted.
+    A share of the captions is interpolated between two subjects, for which there is no word. So user tokens must work
+    without knowing the subject.
     """
-    told = [sample_named_attributes(rng) for _ in indices]
-    strange = rng.random(len(indices)) < BLENDED_SUBJECT_SHARE
+    named = [sample_named_attributes(rng) for _ in indices]
+    blended = rng.random(len(indices)) < BLENDED_SUBJECT_SHARE
     others = indices.copy()
-    others[strange, 0] = rng.permutation(indices[:, 0])[strange]
-    share = torch.from_numpy(np.where(strange, rng.random(len(indices)), 0.0)).float()
+    others[blended, 0] = rng.permutation(indices[:, 0])[blended]
+    share = torch.from_numpy(np.where(blended, rng.random(len(indices)), 0.0)).float()
 
-    def encoded(names: list[tuple[str, ...]]) -> TextConditioning:
+    def encode_captions(names: list[tuple[str, ...]]) -> TextConditioning:
         both = [
-            encode([caption(Attributes.from_indices(row), own) for row, own in zip(rows, names, strict=True)])
+            encode([caption(Attributes.from_indices(row), shown) for row, shown in zip(rows, names, strict=True)])
             for rows in (indices, others)
         ]
         return tuple(
             torch.lerp(one, two, share.view(-1, *[1] * (one.ndim - 1))) for one, two in zip(*both, strict=True)
         )
 
-    return encoded(told), encoded([tuple(ATTRIBUTES)] * len(indices))
+    return encode_captions(named), encode_captions([tuple(ATTRIBUTES)] * len(indices))

@@ -51,10 +51,16 @@ class Pairs:
 def teacher_pairs(
     folder: Path, teacher: PocketGenerator, sampling: Sampling, count: int, seed: int, whole: bool = False
 ) -> Pairs:
-    """Pairs from `folder`, painted where they are not there yet. count: a multiple of `SHARD`. whole: captions name all
-    six attributes, so that every one can be judged; otherwise they are of every kind, as in the generator's training.
+    """Load pairs from `folder`, and generate those that are missing.
 
-    The folder's name has to say which weights the teacher has: see `kept`.
+    Args:
+        folder: Folder of the pairs. Its name must identify the teacher's weights, see `cached_tensors`.
+        teacher: The generator.
+        sampling: Sampler settings of the teacher.
+        count: Number of pairs, a multiple of `SHARD`.
+        seed: Random seed.
+        whole: Whether captions name all six attributes, so that all can be evaluated. Otherwise they vary as in the
+            generator's training.
     """
     latents, seeds, captions, indices = [], [], [], []
     for shard in trange(count // SHARD, desc="painting with the teacher", unit_scale=SHARD, mininterval=5):

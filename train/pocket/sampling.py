@@ -176,8 +176,10 @@ def seed_noise(seeds: Sequence[int]) -> Tensor:
 
 
 def codebook_noise(adapter: PreferenceAdapter, seeds: Sequence[int]) -> Tensor | None:
-    """What the node's adapter draws its words by for each seed in a batch of one, as its `variety` of 1 says: (B, W).
-    None for an adapter without words."""
+    """Return the Gumbel noise (B, W) that the node samples codebook entries with for each seed, at a variety of 1.
+
+    Returns None for an adapter without a codebook.
+    """
     sizes = adapter.config.codebook_sizes
     return gumbel_noise([(seed, 0) for seed in seeds], sum(sizes)) if sizes else None
 

@@ -57,7 +57,7 @@ def test_a_seen_user_is_measured_on_other_images(folder):
         (lambda row: row | {"split": "tests"}, "line 1 is not a user.*split is 'tests'"),
         (lambda row: {"user": "u0"}, "line 1 is not a user"),
         (lambda row: row | {"pairs": [{"liked": "../x.png", "disliked": "y.png"}]}, r"line 1.*'../x.png'.*outside"),
-        (lambda row: row | {"pairs": [{"liked": "/etc/x.png", "disliked": "y.png"}]}, "outside the folder"),
+        (lambda row: row | {"pairs": [{"liked": "/etc/x.png", "disliked": "y.png"}]}, "outside the dataset folder"),
     ],
 )
 def test_a_broken_listing_says_where(folder, change, message):

@@ -142,7 +142,15 @@ def train_vision(folder: Path, config: VisionConfig) -> tuple[PrefDisc, PosterTa
 def encode_posters(
     prefdisc: PrefDisc, images: Tensor, attributes: np.ndarray, views: int, seed: int = SEED + 1
 ) -> PosterTable:
-    """Every poster through the tower, `views` times, each softened another way (0: once, as drawn). On the CPU."""
+    """Encode posters with the vision tower and the connector. The result is on the CPU.
+
+    Args:
+        prefdisc: The model.
+        images: Posters as uint8 (N, 3, 96, 96).
+        attributes: Attribute indices (N, 6).
+        views: Number of differently softened copies of each poster. 0 encodes the unchanged poster once.
+        seed: Random seed of the softening.
+    """
     parts, device = [], device_of(prefdisc)
     for start in range(0, len(images), 64):
         batch = images[start : start + 64].float() / 255
