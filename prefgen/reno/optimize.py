@@ -29,7 +29,7 @@ def optimize_noise(
     on_step: Callable[[RenoStep], None] | None = None,
     sample_noise: Callable[[int], Tensor] | None = None,
 ) -> RenoResult:
-    """Optimise the noise of a generator for a reward (ReNO; method.md section 4).
+    """Optimise the noise of a generator for a reward (ReNO, arXiv 2406.04312).
 
     Args:
         noise: Initial noise, (B, ...). It is not modified.

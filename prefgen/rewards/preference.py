@@ -1,4 +1,4 @@
-"""A user's preference as a reward (method.md section 4)."""
+"""A user's preference as a reward (docs/paper-index.md)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Objective = Literal["score", "margin"]
 
 @dataclass(frozen=True)
 class PreferenceReward:
-    """PrefDisc's preference score of images for one user (method.md section 4).
+    """PrefDisc's preference score of images for one user (docs/paper-index.md).
 
     Attributes:
         prefdisc: The preference model.

@@ -16,11 +16,11 @@ from train.evaluate import reno
 from train.evaluate.judge import Judge
 from train.evaluate.pictures.agents import draw_agents
 from train.evaluate.reno import run, sweep
-from train.evaluate.reno.painting import Painted, Painting
-from train.evaluate.reno.report import Found, bars, figures
-from train.evaluate.reno.rewards import LabelReward, Scores, without_prompts
-from train.evaluate.reno.rows import EVERY
-from train.evaluate.reno.setting import Setting
+from train.evaluate.reno.cached_generator import CachedGenerator, GeneratedPictures
+from train.evaluate.reno.conditions import ALL_CONDITIONS
+from train.evaluate.reno.report import ConditionResult, figures, targets_met
+from train.evaluate.reno.rewards import LabelReward, RewardFactory, without_prompts
+from train.evaluate.reno.settings import Settings
 from train.evaluate.reno.viper import Viper
 from train.evaluate.statistics import Estimate
 from train.pocket.prefdisc.architecture import new_prefdisc
@@ -72,7 +72,7 @@ def test_a_setting_is_chosen_by_the_validation_judge_alone(tmp_path, monkeypatch
     one = ("--learning-rates", "15", "--clips", "1", "--readings", "score", "--views", "4", "--starts", "2")
     result = sweep.main(small(tmp_path, *one))
     assert judges == ["validation_judge"]
-    assert result["setting"] == Setting(15, clip=1, by="score", views=4, starts=2).told()
+    assert result["setting"] == Settings(15, clip=1, objective="score", views=4, num_initial_noises=2).to_json()
     assert len(result["settings"]) == 1
     assert "<!-- reno.sweep -->" in (tmp_path / "e.md").read_text()
 
@@ -80,9 +80,9 @@ def test_a_setting_is_chosen_by_the_validation_judge_alone(tmp_path, monkeypatch
 def test_the_shipped_lora_is_used_where_there_is_one_in_one_step(tmp_path, monkeypatch):
     def paints(*arguments):
         parser = argparse.ArgumentParser()
-        run.add_generator(parser)
+        run.add_generator_options(parser)
         options = SimpleNamespace(arguments=parser.parse_args(arguments), model=lambda: None)
-        painting = run.painting_of(options, Setting())
+        painting = run.create_generator(options, Settings())
         return painting.lora, painting.sampling.steps
 
     lora = tmp_path / "lora.safetensors"
@@ -128,11 +128,11 @@ def test_a_sampling_that_paints_nothing_is_refused(steps, cfg):
 
 def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
     # Of the image itself: views are drawn anew in every iteration.
-    alone = Setting(views=0, starts=1)
-    painting = Painting(model, tmp_path, 1.5, alone, iterations=3, sampling=FewStepSampling(1))
-    plain = painting.paint(two, "plain", EVERY["plain"])
+    alone = Settings(views=0, num_initial_noises=1)
+    painting = CachedGenerator(model, tmp_path, 1.5, alone, iterations=3, sampling=FewStepSampling(1))
+    plain = painting.generate(two, "plain", ALL_CONDITIONS["plain"])
     assert plain.images.shape == (2, 4, 3, 96, 96)
-    made = {name: painting.paint(two, name, EVERY[name]) for name in ("best_of_n", "reno", "general")}
+    made = {name: painting.generate(two, name, ALL_CONDITIONS[name]) for name in ("best_of_n", "reno", "general")}
     for row in made.values():
         assert row.curve.shape == (2, 4, 3)
         assert (np.diff(row.curve) >= 0).all()
@@ -142,11 +142,13 @@ def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
     assert made["reno"].first == pytest.approx(made["best_of_n"].first, abs=1e-3)
     assert np.abs(made["general"].first - made["reno"].first).max() > 1e-2
     # What ReNO tries to start from is what best-of-N tries.
-    started = replace(painting, setting=replace(alone, starts=2)).paint(two, "reno", EVERY["reno"])
+    started = replace(painting, settings=replace(alone, num_initial_noises=2)).generate(
+        two, "reno", ALL_CONDITIONS["reno"]
+    )
     assert started.curve[..., :2] == pytest.approx(made["best_of_n"].curve[..., :2], abs=1e-5)
     assert (started.score[..., None] >= started.curve[..., :2]).all()
     # What is said to be the score is the score of the picture, but for its rounding to eight bits.
-    reward = Scores(model.prefdisc).of("preference", two, painting.setting)
+    reward = RewardFactory(model.prefdisc).create("preference", two, painting.settings)
     with torch.no_grad():
         again = reward(made["reno"].images.flatten(0, 1).float() / 255)
     assert again.numpy() == pytest.approx(made["reno"].score.ravel(), abs=0.03)
@@ -154,12 +156,13 @@ def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
 
 def test_each_agent_is_read_with_their_own_history(model, two):
     images = two.liked_posters.flatten(0, 1).float() / 255
-    scores, how = Scores(model.prefdisc, model.prefdisc), Setting(preference=1.0, clip=0.0, by="margin", views=0)
+    factory = RewardFactory(model.prefdisc, model.prefdisc)
+    how = Settings(preference=1.0, clip=0.0, objective="margin", views=0)
     with torch.no_grad():
-        ours = scores.of("preference", two, how)(images)
+        ours = factory.create("preference", two, how)(images)
         parts = [model.prefdisc.logits(two.prefixes[i], images[4 * i : 4 * i + 4], two.prompts[i]) for i in (0, 1)]
-        likes, dislikes = (scores.of(name, two, how)(images) for name in ("likes", "dislikes"))
-        wordless = scores.of("viper", two, how)(images)
+        likes, dislikes = (factory.create(name, two, how)(images) for name in ("likes", "dislikes"))
+        wordless = factory.create("viper", two, how)(images)
     logits = torch.cat(parts)
     # float32; the same forwards.
     assert torch.allclose(ours, logits[:, 0] - logits[:, 1], atol=1e-4)
@@ -197,22 +200,24 @@ class Read:
 
 def test_hacking_is_a_score_that_rose_while_utility_fell():
     plain = Read([[0, 0, 0, 0], [0, 0, 0, 0]])
-    painted = Painted(None, np.array([[1, 1, 0, 0]] * 2), np.zeros((2, 4)), np.zeros((2, 4, 1)))
-    row = Found(painted, Read([[1, -1, -1, 1], [1, -1, 0, 0]]), plain, plain)
+    painted = GeneratedPictures(None, np.array([[1, 1, 0, 0]] * 2), np.zeros((2, 4)), np.zeros((2, 4, 1)))
+    row = ConditionResult(painted, Read([[1, -1, -1, 1], [1, -1, 0, 0]]), plain, plain)
     assert row.hacked.tolist() == [[False, True, False, False]] * 2
     assert row.wins.tolist() == [[1, 0, 0, 1], [1, 0, 0.5, 0.5]]
     found = {"plain": replace(row, measured=plain), "reno": row}
     assert figures(found)["hacking_fraction"] == 0.25
-    assert bars(found) == {"wins": False, "obedience": True, "hacking": False}
+    assert targets_met(found) == {"wins": False, "obedience": True, "hacking": False}
 
 
 def test_from_plain_it_counts_what_is_below_the_plain_picture_whatever_a_row_began_with():
     plain, began, made = Read([[0, 0, 0]] * 2), Read([[2, -2, 2]] * 2), Read([[1, -1, -1]] * 2)
     plain.score, made.score = np.array([[0.5, 0.5, 0.5]] * 2), np.array([[0.9, 0.9, 0.4]] * 2)
-    row = Found(Painted(None, np.ones((2, 3)), np.zeros((2, 3)), np.zeros((2, 3, 1))), made, plain, began)
+    row = ConditionResult(
+        GeneratedPictures(None, np.ones((2, 3)), np.zeros((2, 3)), np.zeros((2, 3, 1))), made, plain, began
+    )
     assert row.hacked.tolist() == [[True, False, True]] * 2
     assert row.hacked_from_plain.tolist() == [[False, True, False]] * 2
-    assert row.told["hacking_from_plain"].value == pytest.approx(1 / 3)
+    assert row.estimates["hacking_from_plain"].value == pytest.approx(1 / 3)
 
 
 def test_a_setting_is_as_good_as_the_least_sure_of_its_bars():
@@ -230,8 +235,10 @@ def test_a_setting_is_as_good_as_the_least_sure_of_its_bars():
 def test_what_a_setting_lost_is_paired_with_plain():
     plain, made = Read([[0.0, 0.0]] * 2), Read([[1.0, 1.0]] * 2)
     plain.subject_correct, made.subject_correct = np.array([[1, 1], [1, 0]]), np.array([[1, 0], [0, 0]])
-    row = Found(Painted(None, np.ones((2, 2)), np.zeros((2, 2)), np.zeros((2, 2, 1))), made, plain, plain)
-    assert (sweep.told_of(row)["lost"].value, sweep.told_of(row)["lost"].stderr) == (0.5, 0)
+    row = ConditionResult(
+        GeneratedPictures(None, np.ones((2, 2)), np.zeros((2, 2)), np.zeros((2, 2, 1))), made, plain, plain
+    )
+    assert (sweep.estimates_with_loss(row)["lost"].value, sweep.estimates_with_loss(row)["lost"].stderr) == (0.5, 0)
 
 
 def test_the_viper_like_model_is_trained_once(tmp_path, monkeypatch):
@@ -251,6 +258,6 @@ def test_the_viper_like_model_is_trained_once(tmp_path, monkeypatch):
 
 def test_the_judge_has_no_part_in_painting(tmp_path, model, two, monkeypatch):
     monkeypatch.setattr(Judge, "forward", lambda *_: pytest.fail("the judge rewards nothing"))
-    Painting(model, tmp_path, 1.5, Setting(starts=1), iterations=2, sampling=FewStepSampling(1)).paint(
-        two, "reno", EVERY["reno"]
-    )
+    settings = Settings(num_initial_noises=1)
+    generator = CachedGenerator(model, tmp_path, 1.5, settings, iterations=2, sampling=FewStepSampling(1))
+    generator.generate(two, "reno", ALL_CONDITIONS["reno"])

@@ -1,9 +1,9 @@
-"""What optimising the noise does for people it has never seen (method.md section 4, ReNO).
+"""Evaluates optimised noise for unseen simulated users (docs/paper-index.md).
 
-`rows.py` says what is compared and `setting.py` how the noise is optimised; `rewards.py` has the score that a row
-climbs, `viper.py` trains the ViPer-like model, `painting.py` paints and keeps, `report.py` the tables, `picture.py` and
-`sheet.py` what is to be looked at. `sweep.py` is the command that chooses a setting. People and measures are
-`train.evaluate.pictures`.
+`conditions.py` lists what is compared, and `settings.py` how the noise is optimised. `rewards.py` has the rewards,
+`viper.py` trains the ViPer-like model, `cached_generator.py` generates and caches pictures. `report.py` builds the
+tables, `figure.py` and `contact_sheet.py` the images. `sweep.py` is the command that chooses the settings. Simulated
+users and metrics are in `train.evaluate.pictures`.
 """
 
 from train.evaluate.reno.run import main

@@ -1,4 +1,4 @@
-"""What the rows come to: the tables, the figures of the JSON, and a sentence for each."""
+"""Builds the report of the ReNO command: tables, JSON values, targets and notes."""
 
 from __future__ import annotations
 
@@ -10,45 +10,51 @@ from prefgen.rewards import PUBLISHED_REWARDS
 from train.evaluate.command import Table
 from train.evaluate.pictures.evaluator import PictureMetrics
 from train.evaluate.pictures.metrics import NOT_MEASURED, wins
-from train.evaluate.reno.painting import Painted
-from train.evaluate.reno.rows import EVERY
+from train.evaluate.reno.cached_generator import GeneratedPictures
+from train.evaluate.reno.conditions import ALL_CONDITIONS
 from train.evaluate.statistics import Estimate, mean_over_users, paired_difference
 
-LEAST_WINS, MOST_LOST, MOST_HACKED = 0.85, 0.03, 0.15
-"""What ReNO has to reach: wins over plain, the obedience that may be lost, and the runs whose score rose while true
-utility fell."""
+MIN_WIN_RATE, MAX_LOSS, MAX_HACKING = 0.85, 0.03, 0.15
+"""Targets of ReNO: win rate over plain, largest loss of prompt adherence, and largest share of reward hacking, where
+the score rises while true utility falls."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """One row. plain: the same agents' plain pictures; base: what the row began with (its own, where it has no other).
-    published: measures whose networks are at hand, (n, m) each."""
+class ConditionResult:
+    """Results of one condition.
 
-    painted: Painted
+    Attributes:
+        generated: Its pictures.
+        measured: Metrics of its pictures.
+        plain: Metrics of plain's pictures of the same agents.
+        baseline: Metrics of the pictures before the optimisation.
+        published: Published rewards whose files are available, (n, m) each.
+    """
+
+    generated: GeneratedPictures
     measured: PictureMetrics
     plain: PictureMetrics
-    base: PictureMetrics
+    baseline: PictureMetrics
     published: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def wins(self) -> np.ndarray:
-        """Over plain, by true utility: (n, m), half for a tie."""
+        """Wins over plain by true utility, (n, m). A tie counts half."""
         return wins(self.measured.utility, self.plain.utility)
 
     @property
     def hacked(self) -> np.ndarray:
-        """Whether the row's own score rose from its first picture while true utility fell: (n, m)."""
-        return (self.painted.score > self.painted.first) & (self.measured.utility < self.base.utility)
+        """Whether the condition's own reward rose while true utility fell below the baseline's, (n, m)."""
+        return (self.generated.score > self.generated.first) & (self.measured.utility < self.baseline.utility)
 
     @property
     def hacked_from_plain(self) -> np.ndarray:
-        """Whether PrefDisc's score is above the plain picture's and true utility below it, whatever the row began with:
-        (n, m)."""
+        """Whether PrefDisc's score is above plain's while true utility is below plain's, (n, m)."""
         return (self.measured.score > self.plain.score) & (self.measured.utility < self.plain.utility)
 
     @property
-    def told(self) -> dict[str, Estimate]:
-        """The estimates that every row has."""
+    def estimates(self) -> dict[str, Estimate]:
+        """The estimates that are reported for every condition."""
         measured = self.measured
         return {
             "win_rate": mean_over_users(self.wins),
@@ -64,40 +70,40 @@ class Found:
         }
 
 
-def tables(found: dict[str, Found]) -> list[Table]:
-    """Against plain, and method.md section 4's measures."""
-    told = {name: row.told for name, row in found.items()}
+def tables(results: dict[str, ConditionResult]) -> list[Table]:
+    """Build the table of wins over plain, and the table of the papers' metrics."""
+    estimates = {name: result.estimates for name, result in results.items()}
     main = [
         (
-            EVERY[name].label,
+            ALL_CONDITIONS[name].label,
             "" if name == "plain" else row["win_rate"].text(),
             "" if name == "plain" else row["utility_over_plain"].text(2, sign=True),
             row["obedience"].text(),
-            row["hacking_fraction"].text() if EVERY[name].score else "",
+            row["hacking_fraction"].text() if ALL_CONDITIONS[name].reward else "",
             row["score"].text(),
         )
-        for name, row in told.items()
+        for name, row in estimates.items()
     ]
-    columns = ("row", "wins over plain", "utility over plain", "obedience", "hacking", "PrefDisc score")
-    seen = [
+    columns = ("condition", "wins over plain", "utility over plain", "subject recognised", "hacking", "PrefDisc score")
+    metrics = [
         (
-            EVERY[name].label,
-            *(row[what].text() for what in ("clip_text", "clip_img", "style")),
-            *(row[what].text() if what in row else NOT_MEASURED for what in PUBLISHED_REWARDS),
+            ALL_CONDITIONS[name].label,
+            *(row[metric].text() for metric in ("clip_text", "clip_img", "style")),
+            *(row[reward].text() if reward in row else NOT_MEASURED for reward in PUBLISHED_REWARDS),
             NOT_MEASURED,
             NOT_MEASURED,
         )
-        for name, row in told.items()
+        for name, row in estimates.items()
     ]
     pocket = ("CLIP-Text (pocket CLIP)", "CLIP-Img (pocket CLIP)", "style (pocket CLIP)")
-    published = (*(reward.title for reward in PUBLISHED_REWARDS.values()), "CSD", "ViPer (published)")
-    return [Table("Wins", columns, main), Table("The papers' measures", ("row", *pocket, *published), seen)]
+    published = (*(spec.title for spec in PUBLISHED_REWARDS.values()), "CSD", "ViPer (published)")
+    return [Table("Wins", columns, main), Table("The papers' measures", ("condition", *pocket, *published), metrics)]
 
 
-def figures(found: dict[str, Found]) -> dict:
-    """The JSON: what has to be shown on top, with standard errors, then every row."""
+def figures(results: dict[str, ConditionResult]) -> dict:
+    """Return the JSON values: the headline figures with standard errors, then every condition."""
     top: dict[str, Estimate] = {}
-    for key, name, what in (
+    for key, name, metric in (
         ("win_rate", "reno", "win_rate"),
         ("win_rate_best_of_n", "best_of_n", "win_rate"),
         ("win_rate_adapter_reno", "adapter_reno", "win_rate"),
@@ -105,10 +111,10 @@ def figures(found: dict[str, Found]) -> dict:
         ("obedience_plain", "plain", "obedience"),
         ("hacking_fraction", "reno", "hacking_fraction"),
     ):
-        if name in found:
-            top[key] = found[name].told[what]
+        if name in results:
+            top[key] = results[name].estimates[metric]
     missing = dict.fromkeys((*PUBLISHED_REWARDS, "csd", "viper_published"), NOT_MEASURED)
-    rows = {name: missing | {k: e.to_json() for k, e in row.told.items()} for name, row in found.items()}
+    rows = {name: missing | {k: e.to_json() for k, e in row.estimates.items()} for name, row in results.items()}
     return {
         **{key: round(estimate.value, 5) for key, estimate in top.items()},
         "stderr": {key: round(estimate.stderr, 5) for key, estimate in top.items()},
@@ -116,58 +122,58 @@ def figures(found: dict[str, Found]) -> dict:
     }
 
 
-def bars(found: dict[str, Found]) -> dict[str, bool]:
-    """Which of the bars are met, of those that were measured."""
-    rates = {name: row.told["win_rate"].value for name, row in found.items()}
+def targets_met(results: dict[str, ConditionResult]) -> dict[str, bool]:
+    """Return which of the measured targets are met."""
+    rates = {name: row.estimates["win_rate"].value for name, row in results.items()}
     met = {}
-    if "reno" in found:
-        told = found["reno"].told
-        met["wins"] = rates["reno"] >= LEAST_WINS
-        met["obedience"] = found["plain"].told["obedience"].value - told["obedience"].value <= MOST_LOST
-        met["hacking"] = told["hacking_fraction"].value < MOST_HACKED
-        if "best_of_n" in found:
+    if "reno" in results:
+        reno, plain = results["reno"].estimates, results["plain"].estimates
+        met["wins"] = rates["reno"] >= MIN_WIN_RATE
+        met["obedience"] = plain["obedience"].value - reno["obedience"].value <= MAX_LOSS
+        met["hacking"] = reno["hacking_fraction"].value < MAX_HACKING
+        if "best_of_n" in results:
             met["over_best_of_n"] = rates["reno"] > rates["best_of_n"]
-            if "adapter_reno" in found:
+            if "adapter_reno" in results:
                 met["adapter_reno_over_both"] = rates["adapter_reno"] > max(rates["reno"], rates["best_of_n"])
     return met
 
 
-def notes(found: dict[str, Found], drawn: float) -> list[str]:
-    """A sentence for each finding. drawn: the judge's share of right readings on drawn posters."""
-    said = []
-    if "reno" in found:
-        reno, plain = found["reno"], found["plain"]
-        told = reno.told
-        said.append(
-            f"ReNO's picture is of higher true utility than plain in {told['win_rate'].text()} (bar: "
-            f"{LEAST_WINS}; a tie counts half)."
-        )
-        if "best_of_n" in found:
-            gap = paired_difference(reno.wins, found["best_of_n"].wins)
-            said.append(
-                f"Wins more than best-of-N's at as many generator evaluations: {gap.text(sign=True)}, paired. "
-                "ReNO also goes back through those that it climbs."
+def notes(results: dict[str, ConditionResult], judge_accuracy: float) -> list[str]:
+    """Write one sentence for each finding. `judge_accuracy` is measured on rendered posters."""
+    sentences = []
+    if "reno" in results:
+        reno, plain = results["reno"], results["plain"]
+        win_rate, hacking = reno.estimates["win_rate"], reno.estimates["hacking_fraction"]
+        sentences.append(f"Win rate of ReNO over plain pictures: {win_rate.text()} (target: {MIN_WIN_RATE}).")
+        if "best_of_n" in results:
+            gap = paired_difference(reno.wins, results["best_of_n"].wins)
+            sentences.append(
+                f"Win rate of ReNO minus that of best-of-N, with the same number of generated pictures: "
+                f"{gap.text(sign=True)}, paired. ReNO additionally runs the backward pass."
             )
-        if "adapter_reno" in found:
-            gap = paired_difference(found["adapter_reno"].wins, reno.wins)
-            from_plain = found["adapter_reno"].told["hacking_from_plain"]
-            said.append(
-                f"Adapter and ReNO together win {gap.text(sign=True)} more often than ReNO alone, paired. Beside the "
-                f"plain picture their score rose while true utility fell in {from_plain.text()}."
+        if "adapter_reno" in results:
+            gap = paired_difference(results["adapter_reno"].wins, reno.wins)
+            from_plain = results["adapter_reno"].estimates["hacking_from_plain"]
+            sentences.append(
+                f"Win rate of adapter and ReNO together minus that of ReNO alone: {gap.text(sign=True)}, paired. "
+                f"Compared with the plain picture, their score rose while true utility fell in {from_plain.text()}."
             )
         lost = paired_difference(reno.measured.subject_correct, plain.measured.subject_correct)
-        said.append(f"Obedience less plain's: {lost.text(sign=True)}, paired (bar: at most {MOST_LOST} lost).")
-        said.append(
-            f"Score rose while true utility fell in {told['hacking_fraction'].text()} of the runs (bar: below "
-            f"{MOST_HACKED})."
+        sentences.append(
+            f"Recognition of the prompted subject minus plain's: {lost.text(sign=True)}, paired (target: a loss of at "
+            f"most {MAX_LOSS})."
         )
-    said.append(
-        "Hacking is by each row's own score, from the picture of plain's noise: plain's, or the adapter's. Part of it "
-        f"is the judge's misreading: it reads {drawn:.3f} of the attributes of drawn test posters right, and has no "
-        "part in any training, reward or choice."
+        sentences.append(
+            f"The score rose while true utility fell in {hacking.text()} of the runs (target: below {MAX_HACKING})."
+        )
+    sentences.append(
+        "Hacking compares each condition's own score and true utility with its baseline, plain or the adapter. Part of "
+        "it is due to errors of the judge, whose accuracy on the attributes of rendered test posters is "
+        f"{judge_accuracy:.3f}. The judge is not used in any training, reward or selection."
     )
-    said.append(
-        f"'{NOT_MEASURED}': the published network's files were not at hand (--rewards and the Hugging Face cache), or "
-        "are given out as pickles only (CSD). The pocket CLIP's measures compare with nobody's figures."
+    sentences.append(
+        f"'{NOT_MEASURED}': the files of the published network were not available (--rewards and the Hugging Face "
+        "cache), or are distributed only as pickles (CSD), which PrefGen does not load. Metrics of the pocket CLIP "
+        "cannot be compared with published values."
     )
-    return said
+    return sentences

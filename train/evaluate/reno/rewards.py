@@ -1,4 +1,4 @@
-"""The score of every row: of the pictures of several agents at once, each by its own agent's history."""
+"""Rewards of the conditions: for the pictures of several agents at once, each with its own agent's history."""
 
 from __future__ import annotations
 
@@ -17,78 +17,86 @@ from prefgen.prefdisc.model import PrefDisc
 from prefgen.prefdisc.prefix import HistoryPrefix
 from prefgen.rewards import AugmentedReward, PreferenceReward, Reward, WeightedRewards
 from train.evaluate.pictures.agents import Agents
-from train.evaluate.reno.rows import Score
-from train.evaluate.reno.setting import Setting
+from train.evaluate.reno.conditions import RewardName
+from train.evaluate.reno.settings import Settings
 from train.pocket.clip import encode_text
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What scores are made of. prefdisc: the checkpoint's, frozen. viper: the ViPer-like one, where there is one."""
+class RewardFactory:
+    """Creates the rewards.
+
+    Attributes:
+        prefdisc: The checkpoint's PrefDisc, frozen.
+        viper: The ViPer-like model, or None.
+    """
 
     prefdisc: PrefDisc
     viper: PrefDisc | None = None
 
-    def of(self, score: Score, agents: Agents, setting: Setting) -> Reward:
-        """The reward of all m pictures of each of these agents, one agent's after the other: (n m, 3, H, W) -> (n m,).
+    def create(self, name: RewardName, agents: Agents, settings: Settings) -> Reward:
+        """Return a reward of m pictures of each of n agents, agent by agent: (n m, 3, H, W) to (n m,).
 
-        A preference and the pocket CLIP's cosine with the prompt are summed as the setting weighs them; the general
-        reward is the cosine alone.
+        It is the weighted sum of the preference and the pocket CLIP's cosine with the prompt. The general reward is the
+        cosine alone.
         """
-        prompts = [prompt for own in agents.prompts for prompt in own]
+        prompts = [prompt for agent_prompts in agents.prompts for prompt in agent_prompts]
         clip = PocketClipReward(prompts, self.prefdisc.device)
-        if score == "general":
+        if name == "general":
             reward = clip
         else:
-            preference = self._preference(score, agents, setting)
-            reward = WeightedRewards([(setting.preference, preference), (setting.clip, clip)])
-        return AugmentedReward(reward, setting.views) if setting.views else reward
+            preference = self._preference(name, agents, settings)
+            reward = WeightedRewards([(settings.preference, preference), (settings.clip, clip)])
+        return AugmentedReward(reward, settings.views) if settings.views else reward
 
-    def _preference(self, score: Score, agents: Agents, setting: Setting) -> Reward:
-        if score == "viper":
+    def _preference(self, name: RewardName, agents: Agents, settings: Settings) -> Reward:
+        objective = settings.objective
+        if name == "viper":
+            # This model was trained without prompts, in histories and at targets.
             histories = [without_prompts(history) for history in agents.histories]
-            # It never read a prompt: neither in a history nor at a target.
-            own = [PreferenceReward(self.viper, self.viper.encode(h), objective=setting.by) for h in histories]
+            rewards = [PreferenceReward(self.viper, self.viper.encode(h), objective=objective) for h in histories]
         else:
-            known = list(zip(agents.prefixes, agents.prompts, strict=True))
-            if score == "preference":
-                own = [
-                    PreferenceReward(self.prefdisc, prefix, prompts, objective=setting.by) for prefix, prompts in known
-                ]
+            inputs = list(zip(agents.prefixes, agents.prompts, strict=True))
+            if name == "preference":
+                rewards = [PreferenceReward(self.prefdisc, *pair, objective=objective) for pair in inputs]
             else:
-                own = [LabelReward(self.prefdisc, prefix, prompts, score) for prefix, prompts in known]
-        return EachAgent(own, agents.seeds.shape[1])
+                rewards = [LabelReward(self.prefdisc, *pair, name) for pair in inputs]
+        return PerAgentReward(rewards, agents.seeds.shape[1])
 
 
 @dataclass(frozen=True)
-class EachAgent:
-    """Pictures of several agents, `each` of every one: each agent's own reward."""
+class PerAgentReward:
+    """Scores each agent's pictures with the agent's reward. All agents have `num_pictures` pictures."""
 
     rewards: Sequence[Reward]
-    each: int
+    num_pictures: int
 
     def __call__(self, images: Tensor) -> Tensor:
-        parts = images.split(self.each)
+        parts = images.split(self.num_pictures)
         return torch.cat([reward(part) for reward, part in zip(self.rewards, parts, strict=True)])
 
 
 @dataclass(frozen=True)
 class LabelReward:
-    """One label's logit alone: M+ towards what is liked, -M- away from what is disliked (method.md section 4)."""
+    """The logit of one label: M+ for "likes", -M- for "dislikes" (docs/paper-index.md)."""
 
     prefdisc: PrefDisc
     prefix: HistoryPrefix
     prompts: Sequence[str]
-    which: Literal["likes", "dislikes"]
+    label: Literal["likes", "dislikes"]
 
     def __call__(self, images: Tensor) -> Tensor:
         liked, disliked = self.prefdisc.logits(self.prefix, images, self.prompts).float().unbind(-1)
-        return liked if self.which == "likes" else -disliked
+        return liked if self.label == "likes" else -disliked
 
 
 class PocketClipReward:
-    """The pocket CLIP's cosine of image and prompt, in place of the published general rewards. Prompts are read once,
-    one for each image."""
+    """The pocket CLIP's cosine of image and prompt, which replaces the published rewards.
+
+    Args:
+        prompts: One prompt for each image. They are encoded once.
+        device: Device of the images.
+    """
 
     def __init__(self, prompts: Sequence[str], device: torch.device) -> None:
         with torch.no_grad():
@@ -96,10 +104,10 @@ class PocketClipReward:
         self._tower = load_image_tower(weights_path("clip_vision")).model.to(device).requires_grad_(False)
 
     def __call__(self, images: Tensor) -> Tensor:
-        seen = F.normalize(self._tower(images.to(self._texts.device) * 2 - 1).image_embeds, dim=-1)
-        return (seen * self._texts).sum(-1)
+        embeddings = F.normalize(self._tower(images.to(self._texts.device) * 2 - 1).image_embeds, dim=-1)
+        return (embeddings * self._texts).sum(-1)
 
 
 def without_prompts(history: UserHistory) -> UserHistory:
-    """The same pairs as a model reads them that knows no prompts."""
+    """Return the history with empty prompts."""
     return UserHistory(tuple(PreferencePair(p.liked, p.disliked, "") for p in history.pairs), history.name)

@@ -1,6 +1,6 @@
-"""`python -m train.evaluate.reno.sweep`: which setting of ReNO, on validation agents and by the validation judge.
+"""Chooses the settings of ReNO on validation agents with the validation judge.
 
-Other agents, posters, prompts and noise than the test's; the test's judge has no part in it.
+This is `python -m train.evaluate.reno.sweep`. Agents, posters, prompts, noise and judge differ from the test's.
 """
 
 from __future__ import annotations
@@ -19,122 +19,141 @@ from train.evaluate.judge import load_judge
 from train.evaluate.pictures.agent_sampling import validation_agents
 from train.evaluate.pictures.agents import PROMPTS, SEEDS
 from train.evaluate.pictures.evaluator import PictureEvaluator
-from train.evaluate.reno.report import LEAST_WINS, MOST_HACKED, MOST_LOST, Found
-from train.evaluate.reno.run import add_generator, compare, painting_of
-from train.evaluate.reno.setting import Setting
+from train.evaluate.reno.report import MAX_HACKING, MAX_LOSS, MIN_WIN_RATE, ConditionResult
+from train.evaluate.reno.run import add_generator_options, compare, create_generator
+from train.evaluate.reno.settings import Settings
 from train.evaluate.statistics import Estimate, paired_difference
 
 USERS = 12
-RATES, CLIPS, READINGS, VIEWS, STARTS = (2.0, 5.0), (0.5, 1.0), ("score", "margin"), (4,), (1, 15)
-THINGS = ("sun", "moon", "house")
-"""What the prompts name. ReNO trains nothing, so any thing but the test's will do; of the others the generator paints
-these about as surely as the test's. With surer ones (.94 read, not .89) settings seemed to lose less than they did."""
-_EXACT = 1e-9
+LEARNING_RATES, CLIP_WEIGHTS, OBJECTIVES, VIEWS, INITIAL_NOISES = (
+    (2.0, 5.0),
+    (0.5, 1.0),
+    ("score", "margin"),
+    (4,),
+    (1, 15),
+)
+SUBJECTS = ("sun", "moon", "house")
+"""Subjects of the prompts, none of which the test uses. The generator draws them about as reliably as the test's: with
+easier ones (94 % recognised instead of 89 %) settings seemed to lose less prompt adherence than on the test."""
+MIN_STDERR = 1e-9
 
 
-def told_of(row: Found) -> dict[str, Estimate]:
-    """What is known of a setting's row: its estimates, and the obedience that it `lost` of plain's, paired."""
-    return row.told | {"lost": paired_difference(row.plain.subject_correct, row.measured.subject_correct)}
+def estimates_with_loss(result: ConditionResult) -> dict[str, Estimate]:
+    """Return the estimates of a condition, and its loss of prompt adherence compared with plain ("lost"), paired."""
+    lost = paired_difference(result.plain.subject_correct, result.measured.subject_correct)
+    return result.estimates | {"lost": lost}
 
 
-def margin(told: Mapping[str, Estimate]) -> float:
-    """How surely a setting holds every bar: of wins, hacking and lost obedience, by how many standard errors the least
-    sure is on the right side of its bar."""
-    above = (
-        (told["win_rate"].value - LEAST_WINS, told["win_rate"].stderr),
-        (MOST_HACKED - told["hacking_fraction"].value, told["hacking_fraction"].stderr),
-        (MOST_LOST - told["lost"].value, told["lost"].stderr),
+def margin(estimates: Mapping[str, Estimate]) -> float:
+    """Return the smallest distance to a target in standard errors. Targets are met where it is positive."""
+    distances = (
+        (estimates["win_rate"].value - MIN_WIN_RATE, estimates["win_rate"].stderr),
+        (MAX_HACKING - estimates["hacking_fraction"].value, estimates["hacking_fraction"].stderr),
+        (MAX_LOSS - estimates["lost"].value, estimates["lost"].stderr),
     )
-    return min(by / max(stderr, _EXACT) for by, stderr in above)
+    return min(distance / max(stderr, MIN_STDERR) for distance, stderr in distances)
 
 
 def measure(options: Options) -> Report:
-    """Paint plain and every setting; choose."""
-    given = options.arguments
-    settings = [
-        Setting(rate, given.regulariser, clip=clip, by=by, views=views, starts=starts)
-        for starts, rate, clip, by, views in product(
-            given.starts, given.learning_rates, given.clips, given.readings, given.views
+    """Generate and measure pictures with all settings, and choose the settings with the largest margin."""
+    arguments = options.arguments
+    candidates = [
+        Settings(rate, arguments.regulariser, clip=clip, objective=objective, views=views, num_initial_noises=noises)
+        for noises, rate, clip, objective, views in product(
+            arguments.starts, arguments.learning_rates, arguments.clips, arguments.readings, arguments.views
         )
     ]
-    for setting in settings:
-        setting.config(given.iterations)  # what is wrong with one is said before hours of work
-    agents, features = validation_agents(options, THINGS)
-    painting = painting_of(options, settings[0])
-    evaluator = PictureEvaluator(painting.model, load_judge("validation_judge"), features, agents)
-    told: dict[Setting, dict[str, Estimate]] = {}
-    for setting in tqdm(settings, desc="settings", unit="settings"):
-        both = compare(evaluator, replace(painting, setting=setting), ["plain", "reno"])
-        told[setting], plain = told_of(both["reno"]), both["plain"]
-    obedience = plain.told["obedience"]
-    chosen = max(told, key=lambda setting: margin(told[setting]))
-    shown = ("win_rate", "hacking_fraction", "lost", "score")
+    for settings in candidates:
+        settings.config(arguments.iterations)  # Refuse invalid settings before hours of work.
+    agents, features = validation_agents(options, SUBJECTS)
+    generator = create_generator(options, candidates[0])
+    evaluator = PictureEvaluator(generator.model, load_judge("validation_judge"), features, agents)
+    estimates: dict[Settings, dict[str, Estimate]] = {}
+    for settings in tqdm(candidates, desc="settings", unit="settings"):
+        results = compare(evaluator, replace(generator, settings=settings), ["plain", "reno"])
+        estimates[settings], plain = estimates_with_loss(results["reno"]), results["plain"]
+    obedience = plain.estimates["obedience"]
+    chosen = max(estimates, key=lambda settings: margin(estimates[settings]))
+    metrics = ("win_rate", "hacking_fraction", "lost", "score")
     result = {
-        "setting": chosen.told(),
+        "setting": chosen.to_json(),
         "settings": [
-            s.told() | {what: row[what].to_json() for what in shown} | {"margin": round(margin(row), 3)}
-            for s, row in told.items()
+            settings.to_json() | {name: row[name].to_json() for name in metrics} | {"margin": round(margin(row), 3)}
+            for settings, row in estimates.items()
         ],
         "obedience_plain": obedience.to_json(),
-        "holds": margin(told[chosen]) >= 0,
-        "iterations": given.iterations,
+        "holds": margin(estimates[chosen]) >= 0,
+        "iterations": arguments.iterations,
         "users": options.users,
         "checkpoint": options.checkpoint,
     }
     rows = [
-        (setting.text(), *(row[what].text() for what in shown), f"{margin(row):+.2f}") for setting, row in told.items()
+        (settings.text(), *(row[name].text() for name in metrics), f"{margin(row):+.2f}")
+        for settings, row in estimates.items()
     ]
-    measured = (
-        f"{options.users:,} validation agents over {options.seeds_text}, {PROMPTS * SEEDS} pictures each, of prompts "
-        f"({', '.join(THINGS)}), posters and noise that the test does not have, read by the validation judge; "
-        f"{given.iterations} iterations. Plain's obedience: {obedience.text()}. {CLUSTERED_NOTE}"
+    text = (
+        f"{options.users:,} validation agents over {options.seeds_text}, with {PROMPTS * SEEDS} pictures each. Prompts "
+        f"({', '.join(SUBJECTS)}), posters, noise and judge differ from the test's. {arguments.iterations} iterations. "
+        f"Prompted subject recognised in plain pictures: {obedience.text()}. {CLUSTERED_NOTE}"
     )
     notes = [
-        f"Chosen: {chosen.text()}; of all the one that holds its bars most surely, where a setting's margin is that of "
-        f"the least sure of the three: wins {LEAST_WINS}, hacking {MOST_HACKED}, obedience lost {MOST_LOST}."
+        f"Chosen: {chosen.text()}. It has the largest margin, which is the smallest distance to a target in standard "
+        f"errors: win rate {MIN_WIN_RATE}, hacking {MAX_HACKING}, loss of subject recognition {MAX_LOSS}."
     ]
-    columns = ("setting", "wins over plain", "hacking", "obedience lost", "PrefDisc score", "margin, standard errors")
-    return Report("ReNO's setting", measured, columns, rows, result, draw(told, chosen), notes)
+    columns = ("settings", "wins over plain", "hacking", "subject lost", "PrefDisc score", "margin, standard errors")
+    return Report("ReNO's settings", text, columns, rows, result, plot(estimates, chosen), notes)
 
 
-def draw(told: Mapping[Setting, Mapping[str, Estimate]], chosen: Setting) -> Figure:
-    """Wins over hacking: every setting a dot, the chosen one in colour."""
-    drawn, axes = plotting.new_figure(7, 4.6)
-    for setting, row in told.items():
+def plot(estimates: Mapping[Settings, Mapping[str, Estimate]], chosen: Settings) -> Figure:
+    """Plot the win rate of all settings over hacking, with the chosen settings in colour."""
+    figure, axes = plotting.new_figure(7, 4.6)
+    for settings, row in estimates.items():
         win, hacking = row["win_rate"], row["hacking_fraction"]
-        colour = plotting.OURS if setting == chosen else plotting.QUIET
+        colour = plotting.OURS if settings == chosen else plotting.QUIET
         axes.plot([hacking.low, hacking.high], [win.value] * 2, color=colour, alpha=0.3)
         axes.plot([hacking.value] * 2, [win.low, win.high], color=colour, alpha=0.3)
         axes.scatter([hacking.value], [win.value], color=colour, s=36, linewidths=0, zorder=3)
-        label = f"{setting.starts}, {setting.learning_rate:g}, {setting.by}, CLIP {setting.clip:g}"
+        label = (
+            f"{settings.num_initial_noises}, {settings.learning_rate:g}, {settings.objective}, CLIP {settings.clip:g}"
+        )
         axes.annotate(label, (hacking.value, win.value), (5, 4), textcoords="offset points", fontsize=7.5)
-    axes.axvline(MOST_HACKED, color=plotting.LIMIT, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_xlabel("score rose, true utility fell", fontsize=9)
+    axes.axvline(MAX_HACKING, color=plotting.LIMIT, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xlabel("hacking: score rose, true utility fell", fontsize=9)
     axes.set_ylabel("wins over plain", fontsize=9)
     plotting.clean_axes(axes)
     plotting.set_heading(
-        drawn, f"Chosen: {chosen.text()}", "Starts, learning rate, reading, CLIP's weight; 95 % intervals."
+        figure,
+        f"Chosen: {chosen.text()}",
+        "Labels: initial noises, learning rate, objective, weight of CLIP. Lines: 95 % intervals.",
     )
-    return drawn
+    return figure
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Which settings."""
-    add_generator(parser)
-    parser.add_argument("--learning-rates", type=float, nargs="+", default=RATES, help="to try")
-    parser.add_argument("--clips", type=float, nargs="+", default=CLIPS, help="weights of the pocket CLIP to try")
-    parser.add_argument("--readings", nargs="+", choices=READINGS, default=READINGS, help="of the preference, to try")
+    """Add the options of the command."""
+    add_generator_options(parser)
+    parser.add_argument("--learning-rates", type=float, nargs="+", default=LEARNING_RATES, help="learning rates to try")
     parser.add_argument(
-        "--views", type=int, nargs="+", default=VIEWS, help="of every image, to try; 0: the image itself"
+        "--clips", type=float, nargs="+", default=CLIP_WEIGHTS, help="weights of the pocket CLIP to try"
+    )
+    parser.add_argument("--readings", nargs="+", choices=OBJECTIVES, default=OBJECTIVES, help="objectives to try")
+    parser.add_argument(
+        "--views",
+        type=int,
+        nargs="+",
+        default=VIEWS,
+        help="numbers of augmented views to try; 0 uses the picture itself",
     )
     parser.add_argument(
-        "--starts", type=int, nargs="+", default=STARTS, help="noises to start from the best of, to try"
+        "--starts", type=int, nargs="+", default=INITIAL_NOISES, help="numbers of initial noises to try"
     )
-    parser.add_argument("--regulariser", type=float, default=Setting.regulariser, help="weight of the noise's norm")
+    parser.add_argument(
+        "--regulariser", type=float, default=Settings.regulariser, help="weight of the norm regulariser"
+    )
 
 
 def main(argv: list[str] | None = None) -> dict:
-    """The command."""
+    """Run the command."""
     return run_command("reno.sweep", measure, USERS, argv, add_options, __doc__)
 
 

@@ -22,8 +22,15 @@ POSTERS = 12_000
 
 @dataclass(frozen=True)
 class Viper:
-    """Where it is trained and for how long: as the ablation's variants, with the shipped model's eyes. users: in a
-    batch."""
+    """Trains and caches the ViPer-like model, like the ablation's variants, with the shipped vision encoder.
+
+    Attributes:
+        folder: Folder of the trained models.
+        steps: Training steps.
+        posters: Number of training posters.
+        users: Users in a batch.
+        seed: Seed of the training.
+    """
 
     folder: Path
     steps: int = STEPS
@@ -32,29 +39,30 @@ class Viper:
     seed: int = 0
 
     def prefdisc(self) -> PrefDisc:
-        """Frozen; trained where it is not there yet."""
-        found = new_prefdisc(variants.VARIANTS[NAME].num_tokens)
-        found.load_state_dict(load_file(self._trained()))
-        return found.requires_grad_(False).eval()
+        """Return the frozen model. It is trained if its file does not exist."""
+        prefdisc = new_prefdisc(variants.VARIANTS[NAME].num_tokens)
+        prefdisc.load_state_dict(load_file(self._trained_file()))
+        return prefdisc.requires_grad_(False).eval()
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of its weights; trained where they are not there yet."""
-        return hashlib.sha256(self._trained().read_bytes()).hexdigest()
+        """The hash of the weights. The model is trained if its file does not exist."""
+        return hashlib.sha256(self._trained_file().read_bytes()).hexdigest()
 
-    def _trained(self) -> Path:
-        """The weights' file; a training that was killed goes on where it was."""
+    def _trained_file(self) -> Path:
+        """Train the model unless its file exists. Resumes an interrupted training."""
         if not self.file.exists():
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            eyes = variants.load_shipped_vision(self.file.parent, self.posters)
-            trained = variants.train_variant(NAME, self.seed, self.file.parent, self.steps, *eyes, users=self.users)
-            beside = self.file.with_suffix(".tmp")
-            save_file({name: tensor.detach().cpu().clone() for name, tensor in trained.state_dict().items()}, beside)
-            beside.replace(self.file)
+            vision = variants.load_shipped_vision(self.file.parent, self.posters)
+            trained = variants.train_variant(NAME, self.seed, self.file.parent, self.steps, *vision, users=self.users)
+            temporary = self.file.with_suffix(".tmp")
+            tensors = {name: tensor.detach().cpu().clone() for name, tensor in trained.state_dict().items()}
+            save_file(tensors, temporary)
+            temporary.replace(self.file)
         return self.file
 
     @property
     def file(self) -> Path:
-        """Named by what the training begins from: with other eyes it is trained anew."""
-        begun = hashlib.sha256(load_preference_model(POCKET).encoder_fingerprint.encode()).hexdigest()[:12]
-        return self.folder / f"{begun}-{self.steps}-{self.posters}-{self.users}-{self.seed}" / "prefdisc.safetensors"
+        """The file of the weights. Its name contains the encoder's hash, so that a new encoder is trained anew."""
+        encoder = hashlib.sha256(load_preference_model(POCKET).encoder_fingerprint.encode()).hexdigest()[:12]
+        return self.folder / f"{encoder}-{self.steps}-{self.posters}-{self.users}-{self.seed}" / "prefdisc.safetensors"

@@ -1,4 +1,4 @@
-"""The contact sheet: a few agents, what they liked, and what every row painted for them from the same noise."""
+"""Draws the contact sheet: a few agents, their liked images, and the pictures of every condition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from train.evaluate.pictures.contact_sheet import (
     font,
     to_image,
 )
-from train.evaluate.reno.report import Found
+from train.evaluate.reno.report import ConditionResult
 
 PICTURE, THUMB, GAP, MARGIN, LABEL = 120, 88, 8, 50, 118
 ROW = PICTURE + 24
@@ -29,31 +29,29 @@ LINES = {
     "adapter": ("adapter", GREY),
     "adapter_reno": ("adapter + ReNO", OWN),
 }
-"""The rows that are shown, of those that were painted."""
+"""Labels and colours of the conditions on the sheet."""
 WIDTH = 2 * (THUMB + GAP) + LABEL + 4 * (PICTURE + GAP) + 20
 
 
-def draw_sheet(agents: Agents, found: Mapping[str, Found], chosen: Sequence[int]) -> Image.Image:
-    """Two agents side by side, as many lines as it takes."""
-    lines = [name for name in LINES if name in found]
+def draw_sheet(agents: Agents, results: Mapping[str, ConditionResult], chosen: Sequence[int]) -> Image.Image:
+    """Draw the chosen agents, two in each row."""
+    lines = [name for name in LINES if name in results]
     block = max(4 * (THUMB + GAP), len(lines) * ROW) + 60
     width = 2 * MARGIN + min(2, len(chosen)) * (WIDTH + MARGIN) - MARGIN
     sheet = Image.new("RGB", (width, 130 + (len(chosen) + 1) // 2 * block + 40), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, 36), "One prompt, one first noise, climbed by another score", INK, font(30, "Serif"))
-    pen.text((MARGIN, 82), "Of each person, the model knows eight pairs; the liked half is shown.", GREY, font(15))
+    pen.text((MARGIN, 36), "Same prompt and initial noise, optimised for different scores", INK, font(30, "Serif"))
+    pen.text((MARGIN, 82), "The model knows eight pairs of each agent. The liked images are shown.", GREY, font(15))
     for place, agent in enumerate(chosen):
         at = (MARGIN + place % 2 * (WIDTH + MARGIN), 130 + place // 2 * block)
-        _draw_agent(sheet, at, agents, {name: found[name] for name in lines}, agent)
-    told = (
-        "Under each picture: the person's true utility of what the judge reads in it; bold where higher than plain's."
-    )
-    pen.text((MARGIN, sheet.height - 34), told, GREY, font(13))
+        _draw_agent(sheet, at, agents, {name: results[name] for name in lines}, agent)
+    caption = "Below each picture: true utility of the attributes that the judge predicts. Bold: higher than plain's."
+    pen.text((MARGIN, sheet.height - 34), caption, GREY, font(13))
     return sheet
 
 
 def _draw_agent(
-    sheet: Image.Image, at: tuple[int, int], agents: Agents, found: Mapping[str, Found], agent: int
+    sheet: Image.Image, at: tuple[int, int], agents: Agents, results: Mapping[str, ConditionResult], agent: int
 ) -> None:
     (x, y), pen = at, ImageDraw.Draw(sheet)
     pen.line((x, y - 8, x + WIDTH, y - 8), LINE, 1)
@@ -64,14 +62,14 @@ def _draw_agent(
     left = x + 2 * (THUMB + GAP) + LABEL
     for i, prompt in enumerate(agents.prompts[agent][::SEEDS]):
         pen.text((left + i * SEEDS * (PICTURE + GAP), y), prompt, INK, font(15, "Serif"))
-    for line, (name, row) in enumerate(found.items()):
+    for line, (name, result) in enumerate(results.items()):
         (label, colour), above = LINES[name], y + 28 + line * ROW
         pen.text((left - 10, above + PICTURE // 2), label, colour, font(13, "Serif"), anchor="rm")
         for i, (picture, utility) in enumerate(
-            zip(row.painted.images[agent], row.measured.utility[agent], strict=True)
+            zip(result.generated.images[agent], result.measured.utility[agent], strict=True)
         ):
             right = left + i * (PICTURE + GAP)
             sheet.paste(to_image(picture, PICTURE), (right, above))
-            face = font(11, "Sans-Bold" if utility > row.plain.utility[agent, i] else "Sans")
+            face = font(11, "Sans-Bold" if utility > result.plain.utility[agent, i] else "Sans")
             number = f"{round(utility, 1) + 0.0:+.1f}"
             pen.text((right + PICTURE // 2, above + PICTURE + 3), number, colour, face, anchor="ma")
