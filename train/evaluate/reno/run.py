@@ -53,9 +53,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def add_generator_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the generator and its cache."""
     parser.add_argument("--iterations", type=int, default=ITERATIONS, help="iterations of ReNO, and N of best-of-N")
-    parser.add_argument(
-        "--steps", type=int, help=f"sampling steps; by default 1 with a LoRA, {FewStepSampling.steps} without"
-    )
+    steps_help = f"sampling steps; by default 1 with a LoRA, {FewStepSampling.steps} without"
+    parser.add_argument("--steps", type=int, help=steps_help)
     parser.add_argument("--cfg", type=float, default=FewStepSampling.cfg, help="guidance scale; 1 disables guidance")
     lora = parser.add_mutually_exclusive_group()
     lora.add_argument("--lora", type=Path, help="few-step LoRA of the pocket UNet; by default the shipped one")
