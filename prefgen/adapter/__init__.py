@@ -7,10 +7,11 @@ training. ComfyUI's side is ``nodes/attention/unet.py``, which uses the same wei
 """
 
 from .attention import decoupled_attention
-from .codebook import CodebookLogits, gumbel_noise
+from .codebook import CodebookLogits
 from .config import PARTS, AdapterConfig, UserParts
 from .diffusers import diffusers_block_name, install_in_diffusers
 from .model import PreferenceAdapter
+from .noise import gumbel_noise
 
 __all__ = [
     "PARTS",

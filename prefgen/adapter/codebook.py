@@ -8,10 +8,9 @@ separately.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -43,17 +42,6 @@ def gumbel_softmax_weights(
     codebook_of_entry = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(logits.device)
     in_codebook = codebook_of_entry == torch.arange(len(sizes), device=logits.device)[:, None]  # (T, E)
     return (logits / temperature)[:, None].masked_fill(~in_codebook, -torch.inf).softmax(-1)
-
-
-def gumbel_noise(seeds: Iterable[tuple[int, int]], entries: int) -> Tensor:
-    """Sample standard Gumbel noise (N, entries) that is reproducible for each image.
-
-    Args:
-        seeds: Seed and index in the batch of each of the N images.
-        entries: Number of codebook entries.
-    """
-    rows = [np.random.default_rng(seed).gumbel(size=entries) for seed in seeds]
-    return torch.from_numpy(np.stack(rows)).float()
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -28,6 +28,14 @@ class UserParts(NamedTuple):
     sem: Tensor | None = None
     core: Tensor | None = None
     img: Tensor | None = None
+
+
+class HasParts(Protocol):
+    """One user or a batch of users: each part is (D,) or (B, D)."""
+
+    sem: Tensor | None
+    core: Tensor | None
+    img: Tensor | None
 
 
 @dataclass(frozen=True)

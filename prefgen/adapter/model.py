@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +12,8 @@ from ..alignment import Alignment, AlignmentConfig
 from ..errors import EmbeddingError
 from ..mlp import MLP
 from .codebook import Codebook, CodebookLogits, KeysValues
-from .config import PARTS, AdapterConfig
+from .config import PARTS, AdapterConfig, HasParts
 from .fusion import FUSIONS
-
-
-class HasParts(Protocol):
-    """One user or a batch of users: each part is (D,) or (B, D)."""
-
-    sem: Tensor | None
-    core: Tensor | None
-    img: Tensor | None
 
 
 class TokenProjection(nn.Module):
