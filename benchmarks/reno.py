@@ -6,7 +6,7 @@ One iteration of ReNO needs the score of one image and its gradient. The publish
 whole history together with the image, and computes logits of the whole vocabulary at every position. Ours ("prefix")
 attends to the history's cached keys and values, which are computed before the first iteration and detached. peak_bytes
 is the peak of the allocator above the weights, including temporary buffers, plus the prefix, which stays between
-iterations. Both methods take turns in one run; times are medians.
+iterations. Both methods take template in one run; times are medians.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ def score_functions(geometry: Geometry, pairs: int) -> tuple[dict[str, Callable[
     def whole(image: Tensor) -> Tensor:
         return published(prefdisc, history, image).diff(dim=-1).neg()
 
-    return {"whole": whole, "prefix": PreferenceReward(prefdisc, prefix, PROMPT, objective="margin")}, prefix.bytes
+    return {"whole": whole, "prefix": PreferenceReward(prefdisc, prefix, PROMPT, objective="margin")}, prefix.nbytes
 
 
 def measure(geometry: Geometry, pairs: int, repeats: int, clock: Callable[[], float]) -> list[dict]:
     """Measure both methods, and return one row for each.
 
-    Times are medians of `repeats` turns. gradient_difference is the largest difference of any pixel's gradient, and
+    Times are medians of `repeats` template. gradient_difference is the largest difference of any pixel's gradient, and
     gradient_size the largest gradient of the whole sequence.
     """
     scores, prefix_bytes = score_functions(geometry, pairs)

@@ -37,19 +37,19 @@ CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 def published(prefdisc: PrefDisc, history: UserHistory | None, candidates: Tensor) -> Tensor:
     """Compute (M+, M-) of every candidate, (B, 2), with the published procedure and our token ids."""
-    turns, base = prefdisc.turns, prefdisc.base
+    template, base = prefdisc.template, prefdisc.base
     pairs = history.pairs if history else ()
-    history_ids = list(turns.opening)
+    history_ids = list(template.opening_ids)
     for pair in pairs:
-        history_ids += [*turns.rated(pair.prompt, True), *turns.rated(pair.prompt, False)]
+        history_ids += [*template.labelled_turn(pair.prompt, True), *template.labelled_turn(pair.prompt, False)]
     history_images = [image for pair in pairs for image in (pair.liked, pair.disliked)]
-    ids = torch.tensor([[*history_ids, *turns.open(PROMPT)]])
+    ids = torch.tensor([[*history_ids, *template.unlabelled_turn(PROMPT)]])
     label_logits = []
     for candidate in candidates:
         features = prefdisc.features(torch.stack([*history_images, candidate]))
-        embedded = base.get_input_embeddings()(ids).masked_scatter((ids == turns.image_id)[..., None], features)
+        embedded = base.get_input_embeddings()(ids).masked_scatter((ids == template.image_id)[..., None], features)
         logits = base(inputs_embeds=torch.cat([prefdisc.tokens[None], embedded], dim=1), use_cache=False).logits
-        label_logits.append(logits[0, -1, list(turns.label_ids)])
+        label_logits.append(logits[0, -1, list(template.label_ids)])
     return torch.stack(label_logits)
 
 
@@ -91,7 +91,7 @@ def measure(geometry: Geometry, candidates: int, repeats: int, clock: Callable[[
     )
     difference = (results["naive_s"] - results["ours_s"]).abs().max().item()
     spread = results["naive_s"].std(0).mean().item() if candidates > 1 else None
-    tokens = {"history_tokens": prefix.length, "candidate_tokens": len(prefdisc.turns.open(PROMPT))}
+    tokens = {"history_tokens": prefix.length, "candidate_tokens": len(prefdisc.template.unlabelled_turn(PROMPT))}
     return {
         "geometry": geometry.name,
         "candidates": candidates,

@@ -42,7 +42,7 @@ class PackedPass:
     def __init__(self, prefdisc: PrefDisc, batch: int, prompt: str) -> None:
         self.learner = Learner(prefdisc)
         self.packed = pack(
-            prefdisc.turns, [[prompt] * HISTORY_PAIRS] * batch, [[Target(HISTORY_PAIRS, prompt)]] * batch
+            prefdisc.template, [[prompt] * HISTORY_PAIRS] * batch, [[Target(HISTORY_PAIRS, prompt)]] * batch
         )
         self.counts = (2 * HISTORY_PAIRS + 2,) * batch
 
@@ -55,9 +55,9 @@ class TwoPasses:
     """The published procedure: the whole sequence for the liked target, and again for the disliked one."""
 
     def __init__(self, prefdisc: PrefDisc, batch: int, prompt: str) -> None:
-        self.prefdisc, turns = prefdisc, prefdisc.turns
-        rated = [*turns.rated(prompt, True), *turns.rated(prompt, False)]
-        self.ids = torch.tensor([[*turns.opening, *rated * HISTORY_PAIRS, *turns.open(prompt)]]).repeat(batch, 1)
+        self.prefdisc, template = prefdisc, prefdisc.template
+        rated = [*template.labelled_turn(prompt, True), *template.labelled_turn(prompt, False)]
+        self.ids = torch.tensor([[*template.opening_ids, *rated * HISTORY_PAIRS, *template.unlabelled_turn(prompt)]]).repeat(batch, 1)
 
     def __call__(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         return self._forward(inputs, 0), self._forward(inputs, 1)
@@ -70,7 +70,7 @@ class TwoPasses:
         features = self.prefdisc.features(values) if kind == "images" else values
         base = self.prefdisc.base
         embedded = base.get_input_embeddings()(self.ids)
-        embedded = embedded.masked_scatter((self.ids == self.prefdisc.turns.image_id)[..., None], features)
+        embedded = embedded.masked_scatter((self.ids == self.prefdisc.template.image_id)[..., None], features)
         tokens = self.prefdisc.tokens[None].expand(len(embedded), -1, -1)
         hidden = base.model.text_model(
             inputs_embeds=torch.cat([tokens, embedded], 1), use_cache=False
@@ -98,7 +98,7 @@ def measure(name: str, cached: bool, repeats: int) -> dict:
         "once": PackedPass(prefdisc, batch, PROMPTS[name]),
         "twice": TwoPasses(prefdisc, batch, PROMPTS[name]),
     }
-    labels, logits_by_kind = prefdisc.turns.label_ids, {}
+    labels, logits_by_kind = prefdisc.template.label_ids, {}
     optimiser = torch.optim.AdamW(trainable_parameters(prefdisc).values(), lr=1e-5, weight_decay=1e-2)
     durations: dict[str, list[tuple[float, float]]] = {kind: [] for kind in procedures}
     for turn in range(repeats + 1):

@@ -17,7 +17,7 @@ from ..prefgen.validation import require_number
 from .attention.masks import SpatialMask
 from .attention.unet import patch_user_attention
 from .attention.unet_blocks import require_fit
-from .memory.model_management import ready
+from .memory.model_management import load_to_device
 from .server.status_text import show_status
 from .sockets import EmbeddingType, PreferenceModelType
 
@@ -122,7 +122,7 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         factors = {"strength": strength, "variety": variety}
         factors |= {f"{part}_strength": value for part, value in part_strengths.items()}
         check_numbers(factors, start_percent, end_percent)
-        adapter = ready(preference_model, "adapter").require("adapter")
+        adapter = load_to_device(preference_model, "adapter").require("adapter")
         embedding.require_from(preference_model)
         require_fit(model, adapter.config)
         weights = parse_block_weights(adapter.config.ordered_blocks(), blocks, block_weights)

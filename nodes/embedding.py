@@ -14,7 +14,7 @@ from ..prefgen.embedding import UserEmbedding, encode_user
 from ..prefgen.errors import EmbeddingError
 from ..prefgen.history import History
 from .images import to_comfy
-from .memory.model_management import ready
+from .memory.model_management import load_to_device
 from .server.status_text import show_status
 from .sockets import EmbeddingType, HistoryType, PreferenceModelType
 
@@ -62,10 +62,10 @@ class EncodeUserHistory(io.ComfyNode):
     def execute(
         cls, preference_model: PreferenceModel, history: History, clip_vision: ClipVisionModel | None = None
     ) -> io.NodeOutput:
-        ready(preference_model, "image_tower")  # neither the alignment nor the adapter is needed
+        load_to_device(preference_model, "image_tower")  # neither the alignment nor the adapter is needed
         if history.has_pairs and preference_model.prefdisc is not None:
             memory = preference_model.prefdisc.working_bytes(2 * len(history))
-            ready(preference_model, "prefdisc", memory=memory)
+            load_to_device(preference_model, "prefdisc", memory=memory)
         embedding = encode_user(preference_model, history, clip_vision and image_encoder(clip_vision))
         if clip_vision is not None and embedding.vectors:
             _require_width(preference_model, embedding)

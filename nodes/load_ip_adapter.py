@@ -8,7 +8,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..prefgen.checkpoint.ip_adapter import load_ip_adapter
-from .memory.model_management import managed
+from .memory.model_management import register_with_model_management
 from .sockets import PreferenceModelType
 
 FOLDER = "ipadapter"
@@ -56,7 +56,9 @@ class PreferenceModelFromIPAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        return io.NodeOutput(managed(load_ip_adapter(folder_paths.get_full_path_or_raise(FOLDER, file))))
+        return io.NodeOutput(
+            register_with_model_management(load_ip_adapter(folder_paths.get_full_path_or_raise(FOLDER, file)))
+        )
 
 
 NODES = [PreferenceModelFromIPAdapter]

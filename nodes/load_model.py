@@ -9,8 +9,8 @@ from comfy_api.latest import io
 
 from ..prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from ..prefgen.pocket import shapes
-from .memory.model_management import managed
-from .memory.precision import PRECISIONS, progress_bar, reading_of
+from .memory.model_management import register_with_model_management
+from .memory.precision import PRECISIONS, base_load_options, progress_bar
 from .sockets import PreferenceModelType
 
 FOLDER = "prefgen"
@@ -94,8 +94,10 @@ class LoadPreferenceModel(io.ComfyNode):
     def execute(cls, checkpoint: str, precision: str = "auto", allow_download: bool = False) -> io.NodeOutput:
         path = POCKET if checkpoint == POCKET else _file(checkpoint)
         download = progress_bar() if allow_download else None
-        model = load_preference_model(path, bases=base_folders(), reading=reading_of(precision), download=download)
-        return io.NodeOutput(managed(model))
+        model = load_preference_model(
+            path, base_folders=base_folders(), base_options=base_load_options(precision), download_progress=download
+        )
+        return io.NodeOutput(register_with_model_management(model))
 
 
 NODES = [LoadPreferenceModel]

@@ -84,13 +84,13 @@ def load_clip() -> comfy.sd.CLIP:
     }
     clip = comfy.sd.CLIP(target, model_options=options)
     state = text.expand_encoders(load_state("text_encoders"))
-    _fill(clip.cond_stage_model, state, "text_encoders", assign=clip.is_dynamic(), unread=text.UNREAD)
+    _fill(clip.cond_stage_model, state, "text_encoders", assign=clip.is_dynamic(), unread=text.UNUSED_TENSORS)
     return clip
 
 
 def load_vae() -> comfy.sd.VAE:
     """The VAE: a TAESD of half the width inside core's own."""
-    return comfy.sd.VAE(sd=taesd.widen(load_state("vae")))
+    return comfy.sd.VAE(sd=taesd.pad_to_core_width(load_state("vae")))
 
 
 def _fill(

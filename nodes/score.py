@@ -9,10 +9,10 @@ from comfy_api.latest import io
 
 from ..prefgen.checkpoint.preference_model import PreferenceModel
 from ..prefgen.history import UserHistory
-from ..prefgen.prefdisc.model import CHUNK
+from ..prefgen.prefdisc.model import CHUNK_SIZE
 from .drawing.score_chart import chart_image
 from .images import from_comfy
-from .memory.model_management import ready
+from .memory.model_management import load_to_device
 from .sockets import HistoryType, PreferenceModelType
 
 
@@ -51,11 +51,11 @@ class PreferenceScore(io.ComfyNode):
     def execute(cls, model: PreferenceModel, history: UserHistory, images: torch.Tensor, prompt: str) -> io.NodeOutput:
         candidates = from_comfy(images, "images")
         prefdisc = model.require("prefdisc")
-        ready(model, "prefdisc", memory=prefdisc.working_bytes(len(candidates)))
+        load_to_device(model, "prefdisc", memory=prefdisc.working_bytes(len(candidates)))
         progress = comfy.utils.ProgressBar(len(candidates))
-        prefix = model.read(history)
+        prefix = model.encode_history(history)
         parts = []
-        for part in candidates.split(CHUNK):
+        for part in candidates.split(CHUNK_SIZE):
             comfy.model_management.throw_exception_if_processing_interrupted()
             parts.append(prefdisc.score(prefix, part, prompt).float().cpu())
             progress.update(len(part))

@@ -22,7 +22,7 @@ from .drawing.profile_panel import RatedThumbnail, SimilarUser, draw_panel
 from .drawing.profile_view import ProfileImage, ProfileView, load_profile_view, panel_content
 from .history import check_user_name, selection_inputs, user_options
 from .images import from_pil
-from .memory.model_management import ready
+from .memory.model_management import load_to_device
 from .server.request_user import profiles_for_node
 from .sockets import PreferenceModelType
 
@@ -168,7 +168,7 @@ def analyze(
         The score of each image that has one, and the other users, the most similar first.
     """
     prefdisc = model.require("prefdisc")
-    ready(model, "prefdisc", memory=prefdisc.working_bytes(2 * len(view.history)))
+    load_to_device(model, "prefdisc", memory=prefdisc.working_bytes(2 * len(view.history)))
     step = progress_step(len(images) + 2 * (1 + len(others)) if others else len(images))
     scores = cross_validated_scores(
         model, view.history, view.pair_keys, {image.key: image.read for image in images}, step

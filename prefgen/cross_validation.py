@@ -50,7 +50,7 @@ def cross_validated_scores(
         if indices:
             with torch.no_grad():
                 if len(indices) == len(pair_keys):
-                    prefix = model.read(history)
+                    prefix = model.encode_history(history)
                 else:
                     prefix = prefdisc.encode(UserHistory(tuple(history.pairs[i] for i in indices), history.name))
                 for key in keys:

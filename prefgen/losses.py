@@ -63,7 +63,7 @@ def preference_loss(
     return base + contrastive_preference(liked[..., columns], disliked[..., columns], reduction)
 
 
-def expected_over_choice(loss, first: Tensor, second: Tensor, probability: Tensor, **options) -> Tensor:
+def expected_pair_loss(loss, first: Tensor, second: Tensor, probability: Tensor, **options) -> Tensor:
     """The mean of a pair loss over who wins: p * loss(first, second) + (1 - p) * loss(second, first) (ours).
 
     With p = 1 it is the loss itself; with a simulator's true choice probability (B,) it has the same expectation as

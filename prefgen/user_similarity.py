@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .history import PreferencePair, UserHistory
-from .prefdisc.token_attention import attention_on_tokens
+from .prefdisc.token_attention import attention_to_preference_tokens
 
 if TYPE_CHECKING:
     from .checkpoint.preference_model import PreferenceModel
@@ -61,7 +61,7 @@ def compute_preference_direction(
     prefdisc = model.require("prefdisc")
     sem, tokens = [], []
     for variant in (history, swap_liked_and_disliked(history)):
-        prefix = model.read(variant)
+        prefix = model.encode_history(variant)
         sem.append(prefix.hidden.float().cpu()[list(prefdisc.spec.sem_layers)].mean(0))
         tokens.append(_attention_shares(prefdisc, prefix, targets))
         progress()
@@ -98,7 +98,7 @@ def _attention_shares(prefdisc: PrefDisc, prefix: HistoryPrefix, targets: Sequen
         return torch.zeros(prefdisc.spec.num_tokens, 1)
     shares = []
     for image, prompt in targets:
-        weights = attention_on_tokens(prefdisc, prefix, image, prompt)[1:]
+        weights = attention_to_preference_tokens(prefdisc, prefix, image, prompt)[1:]
         share = weights / weights.sum(-1, keepdim=True).clamp(min=1e-12)
         shares.append(share.flatten(0, -2).T)
     return torch.cat(shares, dim=1)

@@ -15,10 +15,10 @@ from benchmarks.geometries import PROMPT, Geometry, word_tokenizer
 from prefgen.losses import preference_loss
 from prefgen.prefdisc.base.shards import bytes_needed
 from prefgen.prefdisc.config import LoraSpec
-from prefgen.prefdisc.model import CHUNK, CPU_CHUNK, PrefDisc
+from prefgen.prefdisc.model import CHUNK_SIZE, CPU_CHUNK_SIZE, PrefDisc
 from prefgen.prefdisc.packing import Target, pack
 from prefgen.prefdisc.prefix import HistoryPrefix
-from prefgen.prefdisc.template import Turns
+from prefgen.prefdisc.template import ChatTemplate
 from train.prefdisc.config import LoraConfig
 from train.prefdisc.learner import Learner, trainable_parameters
 from train.prefdisc.lora import inject_lora
@@ -48,7 +48,7 @@ class PrefDiscBenchmark:
         rest = sum(p.numel() for p in (*base.model.vision_model.parameters(), *base.model.connector.parameters()))
         share = self.size / sum(p.numel() for p in base.parameters())
         self.text_bytes, self.image_bytes = text * share, rest * share
-        self.turns = Turns(shapes.spec, word_tokenizer())
+        self.template = ChatTemplate(shapes.spec, word_tokenizer())
         self.prefdisc: PrefDisc | None = None
 
     def needs(self, working: float) -> float:
@@ -87,17 +87,17 @@ class PrefDiscBenchmark:
     def working_gib(self) -> float:
         """Estimate the working memory for encoding a batch of images; see `PrefDisc.working_bytes`."""
         vision, text = self.flops.config.vision_config, self.flops.config.text_config
-        chunk = min(self.shapes.candidates, CHUNK if self.device.cuda else CPU_CHUNK)
+        chunk = min(self.shapes.candidates, CHUNK_SIZE if self.device.cuda else CPU_CHUNK_SIZE)
         widest = max(vision.intermediate_size, text.intermediate_size)
         return 4 * chunk * self.flops.patches * widest * self.device.dtype.itemsize / GIB + 0.5
 
     def open_tokens(self) -> int:
         """Return the number of tokens of a candidate."""
-        return len(self.turns.open(PROMPT))
+        return len(self.template.unlabelled_turn(PROMPT))
 
     def history_tokens(self, pairs: int) -> int:
         """Return the number of tokens of a history, including the preference tokens."""
-        return self.shapes.spec.num_tokens + 2 * pairs * len(self.turns.rated(PROMPT, True))
+        return self.shapes.spec.num_tokens + 2 * pairs * len(self.template.labelled_turn(PROMPT, True))
 
     def _images(self, count: int) -> torch.Tensor:
         return Geometry("", self.prefdisc, SIZE).images(count, seed=2)
@@ -129,7 +129,7 @@ class PrefDiscBenchmark:
         def run() -> None:
             self.prefdisc.score(*inputs, PROMPT)
 
-        forwards = -(-count // (CHUNK if self.device.cuda else CPU_CHUNK))
+        forwards = -(-count // (CHUNK_SIZE if self.device.cuda else CPU_CHUNK_SIZE))
         moved = forwards * (self.image_bytes + self.text_bytes)
         return Workload(
             run,
@@ -175,7 +175,7 @@ def training_step(prefdisc: PrefDisc, pairs: int, rows: int) -> Callable[[], Non
     prefdisc.train()
     learner = Learner(prefdisc, split_long=False)
     optimiser = torch.optim.AdamW(trainable_parameters(prefdisc).values(), lr=1e-5, weight_decay=1e-2)
-    packed = pack(prefdisc.turns, [[PROMPT] * pairs] * rows, [[Target(pairs, PROMPT)]] * rows)
+    packed = pack(prefdisc.template, [[PROMPT] * pairs] * rows, [[Target(pairs, PROMPT)]] * rows)
     count = 2 * pairs + 2
     images = Geometry("", prefdisc, SIZE).images(count * rows, seed=3).to(prefdisc.device)
 
@@ -183,7 +183,7 @@ def training_step(prefdisc: PrefDisc, pairs: int, rows: int) -> Callable[[], Non
         # LoRA weights are float32; their products are computed in bf16.
         with torch.autocast(prefdisc.device.type, prefdisc.dtype):
             logits = learner(packed, (count,) * rows, images=images)
-            loss = preference_loss(logits[:, 0], logits[:, 1], prefdisc.turns.label_ids)
+            loss = preference_loss(logits[:, 0], logits[:, 1], prefdisc.template.label_ids)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

@@ -15,7 +15,7 @@ from benchmarks.geometries import word_tokenizer
 from prefgen.pocket.shapes import UNetShape
 from prefgen.prefdisc.base.base_model import with_full_attention
 from prefgen.prefdisc.base.quantization import keep_differentiable
-from prefgen.prefdisc.base.shards import KEPT_WHOLE
+from prefgen.prefdisc.base.shards import UNQUANTIZED_MODULES
 from prefgen.prefdisc.model import PrefDisc
 
 NUM_RANDOM_VALUES = 2**22
@@ -90,7 +90,7 @@ def _quantize_nf4(base: nn.Module, dtype: torch.dtype, device: torch.device) -> 
     codes = torch.randint(0, 256, (NUM_RANDOM_VALUES,), dtype=torch.uint8, device=device)
     table = get_4bit_type("nf4", device=device)
     for name, layer in list(base.named_modules()):
-        if not isinstance(layer, nn.Linear) or any(part in name for part in KEPT_WHOLE):
+        if not isinstance(layer, nn.Linear) or any(part in name for part in UNQUANTIZED_MODULES):
             continue
         out, into = layer.weight.shape
         quantized = bnb.nn.Linear4bit(

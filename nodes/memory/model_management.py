@@ -1,8 +1,8 @@
-"""The preference model's weights under ComfyUI's memory management: in for use, out when others need room.
+"""Puts a preference model's weights under ComfyUI's memory management, so that they are loaded and unloaded on demand.
 
-Every part of a checkpoint comes and goes by itself: applying the adapter does not push the MODEL out for an 8B PrefDisc
-that is not used. Where a PrefDisc does not fit beside what is needed to compute, ComfyUI keeps the layers that are too
-many in the machine's memory and hands them in one by one, as it does with a MODEL.
+Each part of a checkpoint is managed separately, so that applying the adapter does not evict the MODEL for an 8B
+PrefDisc that is not in use. If PrefDisc does not fit on the device, ComfyUI keeps some layers in CPU memory and streams
+them in, as it does for a MODEL.
 """
 
 from __future__ import annotations
@@ -15,79 +15,85 @@ from comfy.patcher_extension import CallbacksMP
 from torch import nn
 
 from ...prefgen.checkpoint.preference_model import PreferenceModel
-from ...prefgen.prefdisc.base.quantization import is_quantized, settle
+from ...prefgen.prefdisc.base.quantization import is_quantized, restore_int8_scales
 
 PARTS = ("prefdisc", "image_tower", "alignment", "adapter")
-WHOLE = ""
-"""The one part of a model that has no others: a reward's."""
+ENTIRE_MODEL = ""
+"""Key of the only patcher of a model without these parts, such as a reward model."""
 
 
-class Part(nn.Module):
-    """A part as ComfyUI manages it. It writes a `device` to it, which the part itself may have a meaning for."""
+class ManagedModule(nn.Module):
+    """Wraps a module for ComfyUI, which sets a `device` attribute that the module itself may use differently."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
 
-def managed(model: nn.Module) -> nn.Module:
-    """Hand a freshly loaded model to ComfyUI's management, once, part by part."""
-    found = {name: part for name in PARTS if isinstance(part := getattr(model, name, None), nn.Module)}
-    model.patchers = {name: _patcher(part) for name, part in (found or {WHOLE: model}).items()}
+def register_with_model_management(model: nn.Module) -> nn.Module:
+    """Create a ModelPatcher for each part of a newly loaded model, and return the model."""
+    parts = {name: part for name in PARTS if isinstance(part := getattr(model, name, None), nn.Module)}
+    model.model_patchers = {name: _make_patcher(part) for name, part in (parts or {ENTIRE_MODEL: model}).items()}
     return model
 
 
-def ready(model: PreferenceModel, *parts: str, memory: int = 0, whole: bool = False) -> PreferenceModel:
-    """Bring parts of the model onto their device before they are used, all of them where none is named; "unload models"
-    may have moved them out since.
+def load_to_device(model: PreferenceModel, *parts: str, memory: int = 0, full_load: bool = False) -> PreferenceModel:
+    """Load parts of a model to their device before use. They may have been unloaded since.
 
-    memory: bytes that the computation needs beside the weights. whole: no layer is handed in from outside, which a
-    gradient would not pass.
+    Args:
+        model: A model from `register_with_model_management`.
+        *parts: Names of the parts; none means all.
+        memory: Memory in bytes that the computation needs in addition to the weights.
+        full_load: Whether to load all weights instead of streaming some. Gradients do not pass streamed layers.
+
+    Returns:
+        The model.
     """
-    for patcher in patchers(model, *parts):
-        in_full = whole or not _can_be_handed_in(patcher.model)
-        comfy.model_management.load_models_gpu([patcher], memory_required=memory, force_full_load=in_full)
+    for patcher in model_patchers(model, *parts):
+        force_full_load = full_load or not _supports_weight_streaming(patcher.model)
+        comfy.model_management.load_models_gpu([patcher], memory_required=memory, force_full_load=force_full_load)
     return model
 
 
-def patchers(model: nn.Module, *parts: str) -> list[comfy.model_patcher.ModelPatcher]:
-    """What ComfyUI manages these parts by, all of them where none is named."""
-    held = getattr(model, "patchers", {})
-    return [held[name] for name in parts or held if name in held]
+def model_patchers(model: nn.Module, *parts: str) -> list[comfy.model_patcher.ModelPatcher]:
+    """Return the ModelPatchers of the named parts, or of all parts if none is named."""
+    patchers = getattr(model, "model_patchers", {})
+    return [patchers[name] for name in parts or patchers if name in patchers]
 
 
-def _patcher(part: nn.Module) -> comfy.model_patcher.ModelPatcher:
+def _make_patcher(part: nn.Module) -> comfy.model_patcher.ModelPatcher:
     if hasattr(part, "base") and not is_quantized(part):
-        let_hand_in(part.base.model)
-    # ComfyUI's log names the class.
-    held = type(type(part).__name__, (Part,), {})(part)
+        enable_weight_streaming(part.base.model)
+    # A subclass with the part's class name, which ComfyUI logs.
+    module = type(type(part).__name__, (ManagedModule,), {})(part)
     patcher = comfy.model_patcher.ModelPatcher(
-        held,
+        module,
         load_device=comfy.model_management.text_encoder_device(),
         offload_device=comfy.model_management.text_encoder_offload_device(),
-        # ComfyUI would ask the state dict, for which bitsandbytes unpacks every layer.
-        size=sum(x.nbytes for x in (*held.parameters(), *held.buffers())),
+        # By default ComfyUI computes the size from the state dict, for which bitsandbytes unpacks every layer.
+        size=sum(x.nbytes for x in (*module.parameters(), *module.buffers())),
     )
-    patcher.add_callback(CallbacksMP.ON_LOAD, _bring_the_rest)
-    patcher.add_callback(CallbacksMP.ON_DETACH, lambda patcher, *_: settle(patcher.model))
+    patcher.add_callback(CallbacksMP.ON_LOAD, _move_unmanaged_tensors)
+    patcher.add_callback(CallbacksMP.ON_DETACH, lambda patcher, *_: restore_int8_scales(patcher.model))
     return patcher
 
 
-def let_hand_in(module: nn.Module) -> None:
-    """Make the plain linear layers of a module, which hold nearly all of its weights, ones of ComfyUI's kind: the same
-    layers, that also compute while their weights are elsewhere."""
+def enable_weight_streaming(module: nn.Module) -> None:
+    """Turn the plain linear layers of a module, which hold nearly all weights, into ComfyUI's.
+
+    These compute the same, and also while their weights are in CPU memory.
+    """
     for layer in module.modules():
         if type(layer) is nn.Linear:
             layer.__class__ = comfy.ops.disable_weight_init.Linear
 
 
-def _can_be_handed_in(module: nn.Module) -> bool:
+def _supports_weight_streaming(module: nn.Module) -> bool:
     return any(hasattr(layer, "comfy_cast_weights") for layer in module.modules())
 
 
-def _bring_the_rest(patcher: comfy.model_patcher.ModelPatcher, device: torch.device, *_) -> None:
-    """What only whole loading moves: parameters of modules that have modules inside (P_v, the connector's latents),
-    buffers (rotary frequencies), and layers that cannot be handed in, wherever ComfyUI would have left them."""
+def _move_unmanaged_tensors(patcher: comfy.model_patcher.ModelPatcher, device: torch.device, *_) -> None:
+    """Move what a partial load leaves behind: parameters of container modules, buffers and non-streaming layers."""
     for module in patcher.model.modules():
         if hasattr(module, "comfy_cast_weights"):
             continue
@@ -96,4 +102,4 @@ def _bring_the_rest(patcher: comfy.model_patcher.ModelPatcher, device: torch.dev
                 parameter.data = parameter.data.to(device)
         for name, buffer in module.named_buffers(recurse=False):
             module._buffers[name] = buffer.to(device)
-    settle(patcher.model)
+    restore_int8_scales(patcher.model)

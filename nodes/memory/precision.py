@@ -1,4 +1,4 @@
-"""What a base model takes, in what precision it is read, and whether there is room: said before gigabytes are read."""
+"""Chooses the precision of a base model, and checks that it fits into memory before it is loaded."""
 
 from __future__ import annotations
 
@@ -11,59 +11,69 @@ import psutil
 import torch
 
 from ...prefgen.errors import CheckpointError
-from ...prefgen.prefdisc.base.locate import BasePlace, BaseReading
+from ...prefgen.prefdisc.base.locate import BaseLoadOptions, BaseLocation
 from ...prefgen.prefdisc.base.quantization import Quantize
 
 GIB = 2**30
-SMALL = 2 * GIB
-"""Bytes in float32 up to which a base is not worth rounding: auto reads it whole (default ours)."""
+MAX_FLOAT32_BYTES = 2 * GIB
+"""Size in float32 up to which "auto" does not round a base. Our default."""
 
 AUTO = "auto"
-TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 QUANTIZED: tuple[Quantize, ...] = ("nf4", "int8")
-PRECISIONS = (AUTO, *TYPES, *QUANTIZED)
-"""What a person can choose."""
+PRECISIONS = (AUTO, *DTYPES, *QUANTIZED)
+"""The node's options."""
 
 log = logging.getLogger(__name__)
 
 
-def precision_of(choice: str, small: bool) -> torch.dtype:
-    """What to compute in. Auto, and where weights are quantised: bfloat16, or float16 on a device that has no bfloat16;
-    but float32 for a `small` base that is not."""
-    if choice in TYPES:
-        return TYPES[choice]
-    if small and choice == AUTO:
+def compute_dtype(precision: str, small: bool) -> torch.dtype:
+    """Return the dtype of the computation for an option of `PRECISIONS`.
+
+    "auto" means float32 for small models. Otherwise it and the quantised options mean bfloat16, or float16 on devices
+    without bfloat16.
+
+    Args:
+        precision: One of `PRECISIONS`.
+        small: Whether the model is small.
+    """
+    if precision in DTYPES:
+        return DTYPES[precision]
+    if small and precision == AUTO:
         return torch.float32
     device = comfy.model_management.text_encoder_device()
     cpu = comfy.model_management.is_device_cpu(device)
     return torch.bfloat16 if cpu or comfy.model_management.should_use_bf16(device) else torch.float16
 
 
-def reading_of(choice: str) -> Callable[[BasePlace], BaseReading]:
-    """How a base is read in the precision that was chosen.
+def base_load_options(precision: str) -> Callable[[BaseLocation], BaseLoadOptions]:
+    """Return a function that chooses how to load a base in a precision, and frees memory for it.
 
-    What this gives logs what the base takes and makes room for it. Raises CheckpointError where there cannot be enough.
+    The function logs the base's size. It raises CheckpointError if the base does not fit into memory.
+
+    Args:
+        precision: One of `PRECISIONS`.
     """
 
-    def reading(place: BasePlace) -> BaseReading:
-        dtype = precision_of(choice, place.size(torch.float32) <= SMALL)
-        quantize = choice if choice in QUANTIZED else "none"
-        size = place.size(dtype, quantize)
+    def choose(location: BaseLocation) -> BaseLoadOptions:
+        dtype = compute_dtype(precision, location.bytes_needed(torch.float32) <= MAX_FLOAT32_BYTES)
+        quantize = precision if precision in QUANTIZED else "none"
+        size = location.bytes_needed(dtype, quantize)
         name = quantize if quantize != "none" else str(dtype).removeprefix("torch.")
-        log.info("PrefGen reads %s in %s, which takes %.1f GiB.", place.id, name, size / GIB)
+        log.info("PrefGen loads %s in %s: %.1f GiB.", location.id, name, size / GIB)
         device = comfy.model_management.text_encoder_device()
-        _require_room(place, size, name, device)
-        # bitsandbytes quantises where the weights will be used, which is much faster there.
-        where = device if quantize != "none" else torch.device("cpu")
-        if not comfy.model_management.is_device_cpu(where):
-            comfy.model_management.free_memory(size + comfy.model_management.minimum_inference_memory(), where)
-        return BaseReading(dtype, quantize, where, progress_bar())
+        _require_memory(location, size, name, device)
+        # bitsandbytes quantises fastest on the device that will use the weights.
+        load_device = device if quantize != "none" else torch.device("cpu")
+        if not comfy.model_management.is_device_cpu(load_device):
+            comfy.model_management.free_memory(size + comfy.model_management.minimum_inference_memory(), load_device)
+        return BaseLoadOptions(dtype, quantize, load_device, progress_bar())
 
-    return reading
+    return choose
 
 
 def progress_bar() -> Callable[[int, int], None]:
-    """A bar over the node that runs, told what is done and of how much; an interrupt ends what tells it."""
+    """Return a callback (done, total) that draws a progress bar on the running node and stops when interrupted."""
     bar = comfy.utils.ProgressBar(1)
 
     def progress(done: int, total: int) -> None:
@@ -73,34 +83,27 @@ def progress_bar() -> Callable[[int, int], None]:
     return progress
 
 
-def _require_room(place: BasePlace, size: int, name: str, device: torch.device) -> None:
-    free = psutil.virtual_memory().available + psutil.swap_memory().free
-    if size > free:
-        raise CheckpointError(
-            f"{place.id} takes {size / GIB:.1f} GiB in {name}, and {free / GIB:.1f} GiB of memory are free: close "
-            f"other programs, or choose another precision ({_others(place, name)})."
+def _require_memory(location: BaseLocation, size: int, name: str, device: torch.device) -> None:
+    """Raise CheckpointError if a base fits into neither memory. Warn if it has to be streamed from CPU memory."""
+    memories = [("memory", psutil.virtual_memory().available + psutil.swap_memory().free)]
+    if not comfy.model_management.is_device_cpu(device):
+        total = comfy.model_management.get_total_memory(device) - comfy.model_management.minimum_inference_memory()
+        memories.append((f"memory of {device}", total))
+    for memory, free in memories:
+        if size <= free:
+            continue
+        shortage = (
+            f"{location.id} needs {size / GIB:.1f} GiB in {name}; {free / GIB:.1f} GiB of {memory} are available."
         )
-    if comfy.model_management.is_device_cpu(device):
-        return
-    total = comfy.model_management.get_total_memory(device) - comfy.model_management.minimum_inference_memory()
-    if size <= total:
-        return
-    # Quantised layers cannot be handed in one by one.
-    if name in QUANTIZED:
-        raise CheckpointError(
-            f"{place.id} takes {size / GIB:.1f} GiB in {name}, and {device} has room for {total / GIB:.1f} GiB: choose "
-            f"another precision ({_others(place, name)}; bfloat16 is offloaded in part)."
-        )
-    log.warning(
-        "PrefGen: %s takes %.1f GiB in %s and %s has room for %.1f GiB: a part of it stays in the machine's memory, "
-        "which is slow. Other precisions: %s.",
-        *(place.id, size / GIB, name, device, total / GIB, _others(place, name)),
-    )
+        other = f"Other precisions: {_other_precisions(location, name)}."
+        if memory == "memory" or name in QUANTIZED:  # quantised layers cannot be streamed
+            raise CheckpointError(f"{shortage} Choose another precision, or close other programs. {other}")
+        log.warning("PrefGen: %s A part stays in CPU memory, which is slow. %s", shortage, other)
 
 
-def _others(place: BasePlace, name: str) -> str:
-    """The other precisions, with what they take."""
-    sizes = {"bfloat16": place.size(torch.bfloat16)} | {
-        other: place.size(torch.bfloat16, other) for other in QUANTIZED if place.path.is_dir()
+def _other_precisions(location: BaseLocation, name: str) -> str:
+    """List the other precisions with their sizes."""
+    sizes = {"bfloat16": location.bytes_needed(torch.bfloat16)} | {
+        other: location.bytes_needed(torch.bfloat16, other) for other in QUANTIZED if location.path.is_dir()
     }
     return ", ".join(f"{other} {size / GIB:.1f} GiB" for other, size in sizes.items() if other != name)

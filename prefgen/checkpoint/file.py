@@ -1,6 +1,6 @@
-"""A preference checkpoint: one .safetensors file with any of three parts, and a header that says what they are.
+"""Reads and writes preference checkpoints: .safetensors files with up to three parts and a header.
 
-Tensors lie under `prefdisc.`, `alignment.` and `adapter.`; the header holds each part's shapes under the part's name.
+Tensors are named `prefdisc.`, `alignment.` and `adapter.`. The header holds each part's configuration under its name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..safefile import fingerprint, read_header, read_safefile, write_safefile
+from ..validation import format_value, require_choice
 
 KIND = "preference checkpoint"
 PARTS = ("prefdisc", "alignment", "adapter")
@@ -21,10 +22,14 @@ PARTS = ("prefdisc", "alignment", "adapter")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as it lies on disk.
+    """The content of a preference checkpoint.
 
-    header: JSON. `header[part]` is present for each part the file has: the fields of PrefDiscSpec, AlignmentConfig,
-    AdapterConfig; beside them `licence` and `training`. tensors: by their full names.
+    Attributes:
+        header: JSON values. `header[part]` is present for each part of the file and holds the fields of PrefDiscSpec,
+            AlignmentConfig or AdapterConfig. `licence` and `training` may be present.
+        tensors: Tensors by full name.
+        path: Where the file is.
+        fingerprint: Hash of header and tensors.
     """
 
     header: dict[str, Any]
@@ -33,73 +38,78 @@ class Checkpoint:
     fingerprint: str
 
     def has(self, part: str) -> bool:
-        """Whether the file has this part."""
+        """Return whether the file has a part."""
         return part in self.header
 
     def require(self, part: str) -> dict[str, Any]:
-        """The header of a part. Raises CheckpointError naming the file and the part it lacks."""
+        """Return the configuration of a part. Raises CheckpointError if the file does not have it."""
         if not self.has(part):
             present = ", ".join(name for name in PARTS if self.has(name)) or "nothing"
             raise CheckpointError(
-                f"{self.path.name} has no {part} part (it has: {present}), which this needs: "
-                f"choose a preference checkpoint with {part}."
+                f"{self.path.name} has no {part} part (it has: {present}). Choose a preference checkpoint with {part}."
             )
         return self.header[part]
 
     def part(self, part: str) -> dict[str, Tensor]:
-        """A part's tensors, without the part's name in front. Raises CheckpointError where it has none."""
+        """Return a part's tensors, named without the part. Raises CheckpointError if the file does not have it."""
         self.require(part)
         prefix = f"{part}."
         return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read and check a preference checkpoint. Raises CheckpointError; see `read_safefile`, and for a file whose content
-    is not what its fingerprint was taken of, or whose parts are not those its header lists."""
+    """Read a preference checkpoint.
+
+    Raises:
+        CheckpointError: See `read_safefile`. Or the content does not match the fingerprint or the header.
+    """
     file = read_safefile(path, KIND)
-    if odd := [name for name in (*PARTS, "training") if not isinstance(file.header.get(name, {}), dict)]:
-        raise CheckpointError(
-            f"{file.path.name} has a damaged PrefGen header ({odd[0]} is {file.header[odd[0]]!r:.40}), expected values "
-            "by name: get the file again."
-        )
-    found = {name.split(".", 1)[0] for name in file.tensors}
+    damage = [
+        f"its header's {name} is {format_value(file.header[name])}"
+        for name in (*PARTS, "training")
+        if not isinstance(file.header.get(name, {}), dict)
+    ]
+    held = {name.split(".", 1)[0] for name in file.tensors}
     listed = {part for part in PARTS if part in file.header}
-    if found != listed:
-        raise CheckpointError(
-            f"{file.path.name} lists the parts {sorted(listed)} and holds tensors of {sorted(found)}, "
-            "expected the same: the file is damaged, get it again."
-        )
+    if held != listed:
+        damage.append(f"it holds tensors of {sorted(held)} and lists {sorted(listed)}")
     actual = fingerprint(file.header, file.tensors)
     if actual != file.header.get("fingerprint"):
-        raise CheckpointError(
-            f"{file.path.name} does not match its own fingerprint: the file is damaged or was edited, get it again."
-        )
+        damage.append("it does not match its fingerprint")
+    if damage:
+        raise CheckpointError(f"{file.path.name} is damaged or was edited: {damage[0]}. Download it again.")
     return Checkpoint(file.header, file.tensors, file.path, actual)
 
 
 def write_part(
-    path: str | Path, part: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], **about: Any
+    path: str | Path, part: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], **header_values: Any
 ) -> Checkpoint:
-    """Put one part into a checkpoint, which is made where there is none; other parts stay as they are.
+    """Write one part into a checkpoint, which is created if necessary. Other parts stay unchanged.
 
-    config: the part's header. tensors: without the part's name in front. about: further header values, such as
-    `licence`, or `training={...}`, which is merged by key.
+    Args:
+        path: The checkpoint.
+        part: One of `PARTS`.
+        config: The part's configuration.
+        tensors: The part's tensors, named without the part.
+        **header_values: More values for the header, such as `licence`. `training={...}` is merged by key.
+
+    Returns:
+        The checkpoint as written.
     """
-    if part not in PARTS:
-        raise CheckpointError(f"A preference checkpoint has no part {part!r}; the parts are {', '.join(PARTS)}.")
+    require_choice("part", part, PARTS, CheckpointError)
     path = Path(path)
-    before = read_checkpoint(path) if path.exists() else Checkpoint({}, {}, path, "")
-    training = {**before.header.get("training", {}), **about.pop("training", {})}
-    header = {**before.header, **about, part: dict(config), "training": training}
-    kept = {name: tensor for name, tensor in before.tensors.items() if not name.startswith(f"{part}.")}
-    merged = kept | {f"{part}.{name}": tensor for name, tensor in tensors.items()}
+    previous = read_checkpoint(path) if path.exists() else Checkpoint({}, {}, path, "")
+    training = {**previous.header.get("training", {}), **header_values.pop("training", {})}
+    header = {**previous.header, **header_values, part: dict(config), "training": training}
+    others = {name: tensor for name, tensor in previous.tensors.items() if not name.startswith(f"{part}.")}
+    merged = others | {f"{part}.{name}": tensor for name, tensor in tensors.items()}
     header["fingerprint"] = fingerprint(header, merged)
     write_safefile(path, KIND, {k: v for k, v in header.items() if k not in ("kind", "format")}, merged)
     return read_checkpoint(path)
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file's header says it is a preference checkpoint; reads the header only."""
+    """Return whether a file is a preference checkpoint, by its header."""
     try:
         read_header(path, KIND)
     except CheckpointError:

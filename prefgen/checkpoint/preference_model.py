@@ -1,4 +1,4 @@
-"""The loaded preference model: what a checkpoint and its base model make together."""
+"""The preference model: loads a preference checkpoint with its base model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch import nn
 from ..errors import CheckpointError
 from ..pocket import shapes
 from ..prefdisc.base import hub
-from ..prefdisc.base.locate import POCKET_BASE, BasePlace, BaseReading, locate_base
-from ..prefdisc.base.quantization import settle
-from ..prefdisc.prefix_cache import KeptPrefixes
+from ..prefdisc.base.locate import POCKET_BASE, BaseLoadOptions, BaseLocation, locate_base
+from ..prefdisc.base.quantization import restore_int8_scales
+from ..prefdisc.prefix_cache import PrefixCache
 from ..safefile import fingerprint
 from ..validation import first_nonfinite
 from .file import Checkpoint, read_checkpoint
@@ -37,10 +37,14 @@ log = logging.getLogger(__name__)
 
 
 class PreferenceModel(nn.Module):
-    """One preference checkpoint, ready to use. A part that the file does not have is None.
+    """A loaded preference checkpoint. Parts that the file does not have are None.
 
-    checkpoint: the file. prefdisc: scores images. image_tower: the `img` part of user embeddings. alignment: takes
-    `sem` into CLIP text space. adapter: user tokens and the user K/V of every block, with the alignment inside.
+    Attributes:
+        checkpoint: The file's content.
+        prefdisc: Scores images.
+        image_tower: Computes the `img` part of user embeddings.
+        alignment: Maps `sem` into CLIP text space.
+        adapter: Computes user tokens and the keys and values of every block. It contains the alignment.
     """
 
     encodes_images_only = False
@@ -60,7 +64,7 @@ class PreferenceModel(nn.Module):
         self.image_tower = image_tower
         self.alignment = alignment
         self.adapter = adapter
-        self._kept = KeptPrefixes()
+        self._prefix_cache = PrefixCache()
 
     @property
     def header(self) -> dict:
@@ -69,7 +73,7 @@ class PreferenceModel(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """The checkpoint's fingerprint; a user embedding carries that of the checkpoint that made it."""
+        """The checkpoint's fingerprint. User embeddings store it to refer to their checkpoint."""
         return self.checkpoint.fingerprint
 
     @cached_property
@@ -97,30 +101,39 @@ class PreferenceModel(nn.Module):
 
     @property
     def spec(self) -> PrefDiscSpec:
-        """How PrefDisc reads. Raises CheckpointError where the checkpoint has no PrefDisc."""
+        """PrefDisc's configuration. Raises CheckpointError if the checkpoint has no PrefDisc."""
         return self.require("prefdisc").spec
 
-    def read(self, history: UserHistory) -> HistoryPrefix:
-        """What PrefDisc keeps of a history: read once, then kept by its digest (see prefdisc/kept.py). For frozen
-        weights; in a training, `PrefDisc.encode`. Raises CheckpointError where the checkpoint has no PrefDisc, and
-        HistoryError where not one pair fits into the base's context."""
+    def encode_history(self, history: UserHistory) -> HistoryPrefix:
+        """Encode a history with PrefDisc, or take it from the cache.
+
+        For frozen weights. Training uses `PrefDisc.encode`, which does not cache.
+
+        Raises:
+            CheckpointError: The checkpoint has no PrefDisc.
+            HistoryError: Not even the newest pair fits into the base model's context.
+        """
         prefdisc = self.require("prefdisc")
 
         def encode() -> HistoryPrefix:
             prefix = prefdisc.encode(history)
-            log.info("PrefGen read the history of %r: %d pairs, %d tokens.", history.name, len(history), prefix.length)
+            log.info(
+                "PrefGen encoded the history of %r: %d pairs, %d tokens.", history.name, len(history), prefix.length
+            )
             return prefix
 
-        return self._kept.get((history.digest, prefdisc.dtype), prefdisc.device, encode)
+        return self._prefix_cache.get((history.digest, prefdisc.dtype), prefdisc.device, encode)
 
     def require(self, part: str) -> nn.Module:
-        """The module of a part. Raises CheckpointError naming the file and the part it lacks."""
+        """Return the module of a part.
+
+        Raises:
+            CheckpointError: The checkpoint does not have the part, or the part's weights are missing.
+        """
         module = getattr(self, part)
         if module is None:
             self.checkpoint.require(part)
-            raise CheckpointError(
-                f"{self.name} describes its {part}, but its weights are not here: install what the checkpoint needs."
-            )
+            raise CheckpointError(f"{self.name} describes its {part} without weights. Download what it needs.")
         return module
 
 
@@ -128,131 +141,121 @@ def load_preference_model(
     path: str | Path,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    bases: Sequence[Path] = (),
-    reading: Callable[[BasePlace], BaseReading] | None = None,
-    download: Progress | None = None,
+    base_folders: Sequence[Path] = (),
+    base_options: Callable[[BaseLocation], BaseLoadOptions] | None = None,
+    download_progress: Progress | None = None,
 ) -> PreferenceModel:
-    """Load a preference checkpoint and the base model it names.
+    """Load a preference checkpoint and its base model.
 
-    path: a file, or "pocket" for the bundled one. device: where all of it goes in the end. dtype: what PrefDisc
-    computes in; the other parts, which are small, stay float32. bases: folders that hold base models (see
-    `locate_base`). reading: decides by the base's size how it is read, in place of `dtype`; what it raises ends the
-    loading before anything large is read. download: allows to download a base that is not here, or the rest of one that
-    is in the Hugging Face cache in part, and is told of bytes; without it no network is touched.
+    Args:
+        path: A file, or "pocket" for the bundled checkpoint.
+        device: Device of the result.
+        dtype: Dtype of PrefDisc's computation. The other parts are small and stay float32.
+        base_folders: Folders of base models (see `locate_base`).
+        base_options: Chooses how to load the base, instead of `dtype`. It may raise to stop before anything is loaded.
+        download_progress: Receives downloaded bytes and the total. Passing it allows downloading a missing base model;
+            without it the network is not used.
 
-    Raises CheckpointError: see `read_checkpoint`; and for a base that is not here, is of another revision, or does not
-    fit.
+    Raises:
+        CheckpointError: The checkpoint or the base is missing or damaged, or they do not fit each other.
     """
-    # Ordinary tensors even where the caller runs in inference mode: gradients go through these weights later.
+    # Ordinary tensors even in the caller's inference mode, because gradients pass these weights later.
     with torch.inference_mode(False):
         checkpoint = read_checkpoint(shapes.weights_path("preference") if path == POCKET else path)
+        model = PreferenceModel(checkpoint)
         try:
-            model = _assemble(checkpoint, bases, reading or (lambda _: BaseReading(dtype)), download)
-        except RuntimeError as error:
-            # What load_state_dict raises: a title, then a line for every key.
+            if checkpoint.has("prefdisc"):
+                options = base_options or (lambda _: BaseLoadOptions(dtype))
+                model.prefdisc = _load_prefdisc(checkpoint, base_folders, options, download_progress)
+            _load_generator_parts(model)
+        except RuntimeError as error:  # from load_state_dict: a title and a line for each key
             detail = " ".join(str(error).split()[:40])
             raise CheckpointError(
-                f"{checkpoint.path.name} has tensors that do not fit its header ({detail}): get the file again."
+                f"{model.name} has tensors that do not fit its header ({detail}). Download it again."
             ) from error
         model = model.to(device).requires_grad_(False).eval()
-        settle(model)
+        restore_int8_scales(model)
         return model
 
 
-def _assemble(
-    checkpoint: Checkpoint,
-    bases: Sequence[Path],
-    reading: Callable[[BasePlace], BaseReading],
-    download: Progress | None,
-) -> PreferenceModel:
+def _load_generator_parts(model: PreferenceModel) -> None:
+    """Load image tower, alignment and adapter, if the checkpoint has them."""
     from ..adapter import AdapterConfig, PreferenceAdapter
     from ..adapter.config import upgrade_adapter
     from ..alignment import Alignment, AlignmentConfig
 
-    model = PreferenceModel(checkpoint)
-    if checkpoint.has("prefdisc"):
-        model.prefdisc = _prefdisc(checkpoint, bases, reading, download)
+    checkpoint = model.checkpoint
     if checkpoint.header.get("image_tower") == POCKET_BASE:
         from ..embedding.image_tower import load_image_tower
 
         model.image_tower = load_image_tower(shapes.weights_path("clip_vision"))
-    aligned = checkpoint.has("alignment")
-    if aligned:
+    if checkpoint.has("alignment"):
         try:
             model.alignment = Alignment(AlignmentConfig(**checkpoint.header["alignment"]))
         except TypeError as error:
             raise CheckpointError(
-                f"{model.name} has a description of its alignment that does not fit ({error}): it comes from another "
-                "version of the pack, update the pack; or get the file again."
+                f"{model.name} has an alignment configuration that does not fit this version of PrefGen ({error}). "
+                "Update the pack, or download the file again."
             ) from error
         model.alignment.load_state_dict(checkpoint.part("alignment"))
     if checkpoint.has("adapter"):
         values, state = upgrade_adapter(checkpoint.header["adapter"], checkpoint.part("adapter"))
         config = AdapterConfig.from_dict(values)
-        if config.sem_tokens and not aligned:
-            checkpoint.require("alignment")
-        model.adapter = PreferenceAdapter(config, model.alignment.config if aligned else None)
         if (name := first_nonfinite(state.items())) is not None:
             raise CheckpointError(f"{model.name} has NaN or infinity in adapter.{name}. Download the file again.")
         if config.sem_tokens:
             state |= {f"alignment.{name}": tensor for name, tensor in checkpoint.part("alignment").items()}
+        model.adapter = PreferenceAdapter(config, model.alignment and model.alignment.config)
         model.adapter.load_state_dict(state)
-    return model
 
 
-def _place(spec: PrefDiscSpec, bases: Sequence[Path], download: Progress | None, name: str) -> BasePlace:
-    """Where the base is; downloaded, or the rest of it, where that is allowed."""
-    place = locate_base(spec.base, bases, spec.revision)
-    lacking = place.lacks() if place else []
-    if place and not lacking:
-        return place
-    if download is not None:
-        return BasePlace(hub.download(spec.base, spec.revision, download), spec.base)
-    if place:
-        raise CheckpointError(
-            f"{name} was made for the base model {spec.base!r}, whose copy in the Hugging Face cache ({place.path}) is "
-            f"incomplete: it lacks {len(lacking)} files (the first is {lacking[0]}). Allow its download, which goes on "
-            "where it stopped, or put that base model into models/prefgen/base/."
-        )
+def _locate_or_download(
+    spec: PrefDiscSpec, folders: Sequence[Path], download_progress: Progress | None, name: str
+) -> BaseLocation:
+    """Find the base model, and download missing files if that is allowed."""
+    location = locate_base(spec.base, folders, spec.revision)
+    missing = location.missing_files() if location else []
+    if location and not missing:
+        return location
+    if download_progress is not None:
+        return BaseLocation(hub.download(spec.base, spec.revision, download_progress), spec.base)
+    state = "which is not on this machine"
+    if location:
+        state = f"whose copy in the Hugging Face cache lacks {len(missing)} files ({missing[0]})"
     raise CheckpointError(
-        f"{name} was made for the base model {spec.base!r}, which is not here (bundled: {POCKET_BASE!r}): "
-        "put that base model into models/prefgen/base/, allow its download, or choose another checkpoint."
+        f"{name} needs the base model {spec.base!r}, {state}. Allow its download, or put it into models/prefgen/base/."
     )
 
 
-def _prefdisc(
+def _load_prefdisc(
     checkpoint: Checkpoint,
-    bases: Sequence[Path],
-    reading: Callable[[BasePlace], BaseReading],
-    download: Progress | None,
+    base_folders: Sequence[Path],
+    base_options: Callable[[BaseLocation], BaseLoadOptions],
+    download_progress: Progress | None,
 ) -> PrefDisc:
     from ..prefdisc.config import PrefDiscSpec
-    from ..prefdisc.lora import PREFIX, merge_lora
+    from ..prefdisc.lora import LORA_PREFIX, merge_lora
     from ..prefdisc.model import PrefDisc
 
     name, tensors = checkpoint.path.name, checkpoint.part("prefdisc")
     spec = PrefDiscSpec.from_json(checkpoint.header["prefdisc"])
-    place = _place(spec, bases, download, name)
-    how = reading(place)
-    base = place.load(how)
-    if base.revision not in ("", spec.revision):
-        raise CheckpointError(
-            f"{name} was made for revision {spec.revision!r} of the base model {spec.base!r}, found {base.revision!r}: "
-            "use the checkpoint and the base model of the same release."
-        )
-    tokens = tensors.get("tokens")
+    location = _locate_or_download(spec, base_folders, download_progress, name)
+    options = base_options(location)
+    base = location.load(options)
+    tokens = tensors.get("tokens", torch.empty(0))
+    lora = {key.removeprefix(LORA_PREFIX): tensor for key, tensor in tensors.items() if key.startswith(LORA_PREFIX)}
     width = base.model.config.text_config.hidden_size
-    if tokens is None or tuple(tokens.shape) != (spec.num_tokens, width):
-        raise CheckpointError(
-            f"{name} has preference tokens of shape {None if tokens is None else tuple(tokens.shape)}, "
-            f"expected {(spec.num_tokens, width)} for the base model {spec.base}: it was made for another base."
-        )
-    lora = {key.removeprefix(PREFIX): tensor for key, tensor in tensors.items() if key.startswith(PREFIX)}
-    if bool(lora) != bool(spec.lora):
-        raise CheckpointError(
-            f"{name} has {len(lora)} tensors of a LoRA and a header that {'describes' if spec.lora else 'knows of'} "
-            f"{'one' if spec.lora else 'none'}, expected both or neither: the file is damaged, get it again."
-        )
+    requirements = {  # what: (found, expected)
+        "Revision": (base.revision or spec.revision, spec.revision),
+        "Shape of the preference tokens": (tuple(tokens.shape), (spec.num_tokens, width)),
+        "LoRA among the tensors": (bool(lora), bool(spec.lora)),
+    }
+    for what, (found, expected) in requirements.items():
+        if found != expected:
+            raise CheckpointError(
+                f"{name} does not fit the base model {spec.base!r} or its own header. {what}: found {found}, expected "
+                f"{expected}. Use files of the same release."
+            )
     model = merge_lora(base.model, spec.lora, lora, name) if spec.lora else base.model
-    # Ends where the base is, which after quantising is not the CPU.
-    return PrefDisc(model, base.tokenizer, spec, tokens.to(model.device, how.dtype))
+    # A quantised base is not on the CPU.
+    return PrefDisc(model, base.tokenizer, spec, tokens.to(model.device, options.dtype))

@@ -40,7 +40,7 @@ def core_shapes() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def widen(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def pad_to_core_width(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Surround every weight with zeros up to core's shape, and add the blocks that are left out as zeros.
 
     Args:

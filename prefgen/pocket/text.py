@@ -9,7 +9,7 @@ from ..errors import CheckpointError
 
 VOCABULARY = 49_408
 ENCODERS = ("clip_l", "clip_g")
-UNREAD = ("clip_l.logit_scale", "clip_g.logit_scale", "clip_l.transformer.text_projection.weight")
+UNUSED_TENSORS = ("clip_l.logit_scale", "clip_g.logit_scale", "clip_l.transformer.text_projection.weight")
 """Tensors that core's text encoders have and SDXL never reads: the files may leave them out."""
 
 

@@ -1,4 +1,4 @@
-"""What a preference checkpoint's header says about its PrefDisc."""
+"""The configuration of PrefDisc, as stored in a preference checkpoint's header."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from ..validation import read_config
 
 @dataclass(frozen=True)
 class LoraSpec:
-    """The low-rank adapter that a checkpoint lays over its base.
+    """The LoRA of a checkpoint.
 
-    r, alpha: its rank and its scale, which is alpha / r (method.md section 2: 8 and 8). target_modules: as peft takes
-    them, the ends of modules' names, or one regular expression over whole names. Its tensors are `prefdisc.lora.` and
-    then the names of peft's own `get_peft_model_state_dict`, which are those of an `adapter_model.safetensors`.
+    Its tensors are named `prefdisc.lora.` plus the names of peft's `get_peft_model_state_dict`, as in an
+    `adapter_model.safetensors`.
+
+    Attributes:
+        r: Rank (method.md section 2: 8).
+        alpha: Scale; the update is multiplied by alpha / r (method.md section 2: 8).
+        target_modules: Ends of module names, or one regular expression for whole names, as peft takes them.
     """
 
     r: int
@@ -25,18 +29,24 @@ class LoraSpec:
 
 @dataclass(frozen=True)
 class PrefDiscSpec:
-    """How PrefDisc reads: the text around an image, the labels, the pixels, the layers. Everything from the header.
+    """How PrefDisc reads a history: base model, chat template, labels, preprocessing and layers.
 
-    base, revision: the Idefics2 it was trained on. turn: the chat template of one rated image, with `<image>`,
-    `{prompt}` and `{label}`. labels: the tokens of like and dislike, as text. image: what stands for `<image>` before
-    tokenising (one `<image>` a perceiver latent, fenced where the base wants it). opening: text before the first turn.
-    num_tokens: preference tokens L_p (method.md: 10). sem_layers, core_layers: indices into the hidden states, where 0
-    is the embedding and n the n-th layer's output. longest_edge, shortest_edge (pixels), mean, std: preprocessing.
-    max_prompt_tokens: prompts are cut there (method.md section 2: 100). lora: None where the base is used as it is.
-    disliked_first: a pair of the history is read disliked image first, as published procedures score (default ours:
-    liked first).
-
-    A turn without `{prompt}` reads no prompts, whatever it is given.
+    Attributes:
+        base: Id of the Idefics2 that the checkpoint was trained on.
+        revision: Its revision.
+        turn: Chat turn of one rated image, with `<image>`, `{prompt}` and `{label}`. Prompts are ignored by a turn
+            without `{prompt}`.
+        image: Text that replaces `<image>`: one image token for each perceiver latent, between the base's fences.
+        labels: The like and dislike labels, one token each.
+        num_tokens: Number of preference tokens L_p (method.md section 2: 10).
+        sem_layers, core_layers: Indices of hidden states. 0 is the embedding, n the output of the n-th layer.
+        longest_edge, shortest_edge: Bounds of an image's size in pixels.
+        opening: Text before the first turn.
+        mean, std: Normalisation of pixels.
+        max_prompt_tokens: Length at which prompts are cut (method.md section 2: 100).
+        lora: The LoRA, or None if the base is used unchanged.
+        disliked_first: Whether a history reads the disliked image of a pair first, as published models score. Our
+            default is liked first.
     """
 
     base: str
@@ -57,19 +67,22 @@ class PrefDiscSpec:
     disliked_first: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as JSON values, for the header; without a LoRA, and with the usual order, there is no word of it."""
-        unsaid = {"lora": None, "disliked_first": False}
-        return {name: value for name, value in asdict(self).items() if name not in unsaid or value != unsaid[name]}
+        """Return the spec as JSON values. `lora` and `disliked_first` are left out at their defaults."""
+        optional = {"lora": None, "disliked_first": False}
+        return {name: value for name, value in asdict(self).items() if name not in optional or value != optional[name]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PrefDiscSpec:
-        """Read a spec from the header's JSON. Raises CheckpointError naming a field that is missing, unknown or of
-        another type."""
+        """Read a spec from a header's JSON values.
+
+        Raises:
+            CheckpointError: A field is missing, unknown or of the wrong type.
+        """
         try:
             lora = values.get("lora")
             return read_config(cls, values if lora is None else values | {"lora": read_config(LoraSpec, lora)})
         except (TypeError, AttributeError) as error:
             raise CheckpointError(
-                f"The header's description of PrefDisc does not fit ({error}): "
-                "the checkpoint comes from another version of the pack; update the pack or convert the checkpoint."
+                f"The checkpoint's PrefDisc configuration does not fit this version of PrefGen ({error}). "
+                "Update the pack, or convert the checkpoint again."
             ) from error

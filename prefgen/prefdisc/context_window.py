@@ -1,4 +1,4 @@
-"""What of a history fits into the base model's context."""
+"""Shortens a history to the newest pairs that fit into the base model's context."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import HistoryError
 from ..history import UserHistory
-from .template import Turns
+from .template import ChatTemplate
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -15,35 +15,50 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def positions_of(config: PretrainedConfig) -> int:
-    """How many tokens a decoder (its text_config) takes with every one in sight: its positions, or its sliding window
-    where that is shorter, since a window would hide the preference tokens."""
+def max_positions(config: PretrainedConfig) -> int:
+    """Return how many tokens a decoder can attend to at once.
+
+    A sliding window counts as the limit, because it would hide the preference tokens.
+
+    Args:
+        config: The decoder's configuration (`text_config`).
+    """
     return min(config.max_position_embeddings, config.sliding_window or config.max_position_embeddings)
 
 
-def newest_that_fit(history: UserHistory, turns: Turns, positions: int) -> UserHistory:
-    """The newest pairs that leave room for the preference tokens and for a target with the longest prompt; what is left
-    out is logged. Raises HistoryError where not even one pair fits."""
-    target = len(turns.open("")) + turns.spec.max_prompt_tokens
-    left = positions - turns.spec.num_tokens - len(turns.opening) - target
-    kept = 0
+def truncate_to_context(history: UserHistory, template: ChatTemplate, positions: int) -> UserHistory:
+    """Drop the oldest pairs until preference tokens, history and a target with the longest prompt fit.
+
+    Logs a warning when pairs are dropped.
+
+    Args:
+        history: The history to encode.
+        template: The chat template of the preference model.
+        positions: Size of the context in tokens.
+
+    Raises:
+        HistoryError: Not even the newest pair fits.
+    """
+    target = len(template.unlabelled_turn("")) + template.spec.max_prompt_tokens
+    free = positions - template.spec.num_tokens - len(template.opening_ids) - target
+    num_fitting = 0
     for pair in reversed(history.pairs):
-        left -= len(turns.rated(pair.prompt, True)) + len(turns.rated(pair.prompt, False))
-        if left < 0:
+        free -= len(template.labelled_turn(pair.prompt, True)) + len(template.labelled_turn(pair.prompt, False))
+        if free < 0:
             break
-        kept += 1
-    if kept == len(history):
+        num_fitting += 1
+    if num_fitting == len(history):
         return history
-    if not kept:
+    if not num_fitting:
         raise HistoryError(
-            f"The newest pair of {history.name!r} does not fit into the base model's context of {positions} tokens: "
-            "shorten its prompt, or choose a checkpoint whose base has a longer context."
+            f"The newest pair of {history.name!r} does not fit into the base model's context of {positions} tokens. "
+            "Shorten its prompt, or choose a checkpoint whose base has a longer context."
         )
     log.warning(
-        "The history of %r has %d pairs, and %d fit into the base model's context of %d tokens: the newest are read.",
+        "The history of %r has %d pairs; the newest %d fit into the base model's context of %d tokens.",
         history.name,
         len(history),
-        kept,
+        num_fitting,
         positions,
     )
-    return UserHistory(history.pairs[-kept:], history.name)
+    return UserHistory(history.pairs[-num_fitting:], history.name)

@@ -1,5 +1,4 @@
-"""A checkpoint's LoRA, laid over its base by peft, and merged into the weights where those can take it: scoring then
-costs what the base costs."""
+"""Applies a checkpoint's LoRA to its base model with peft, merged where possible, so that scoring costs no more."""
 
 from __future__ import annotations
 
@@ -15,41 +14,48 @@ from .config import LoraSpec
 if TYPE_CHECKING:
     from transformers import Idefics2ForConditionalGeneration
 
-PREFIX = "lora."
-OUTER = "base_model.model."
-"""What peft puts before the names of a model it wraps; a LoRA injected into a model has names without it."""
+LORA_PREFIX = "lora."
+PEFT_PREFIX = "base_model.model."
+"""Prefix that peft puts before the names of a wrapped model. Injected LoRAs have names without it."""
 
 
 def merge_lora(
     base: Idefics2ForConditionalGeneration, lora: LoraSpec, tensors: Mapping[str, Tensor], name: str
 ) -> Idefics2ForConditionalGeneration:
-    """Merge a LoRA into `base`, which is changed. Over a quantised base it stays beside the weights, as it was trained:
-    4 or 8 bits would round it away.
+    """Merge a LoRA into `base`, in place. Over a quantised base it stays unmerged, because rounding would lose it.
 
-    tensors: as peft names them. name: the checkpoint's, for messages. Raises CheckpointError where peft is missing, or
-    the tensors are not those that the LoRA has on this base.
+    Args:
+        base: The base model.
+        lora: Rank, scale and target modules.
+        tensors: The LoRA's tensors, named as peft names them.
+        name: The checkpoint's name, for messages.
+
+    Returns:
+        The base model with the LoRA.
+
+    Raises:
+        CheckpointError: peft is not installed, or the tensors do not fit the base model.
     """
     try:
         from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     except ImportError as error:
-        raise CheckpointError(f"{name} has a LoRA, which needs the package peft: install peft.") from error
+        raise CheckpointError(f"{name} has a LoRA, which needs the package peft. Run: pip install peft.") from error
 
     modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
     try:
         wrapped = get_peft_model(base, LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules=modules))
     except ValueError as error:
         raise CheckpointError(
-            f"{name} has a LoRA for the modules {lora.target_modules}, which its base does not have: "
-            "it was made for another base."
+            f"{name} has a LoRA for {lora.target_modules}, which its base model does not have. It was made for "
+            "another base model."
         ) from error
-    given = {OUTER + key.removeprefix(OUTER): tensor for key, tensor in tensors.items()}
+    tensors = {PEFT_PREFIX + key.removeprefix(PEFT_PREFIX): tensor for key, tensor in tensors.items()}
     expected = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
-    shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
-    if shapes != {key: tuple(tensor.shape) for key, tensor in given.items()}:
-        odd = sorted(set(shapes) ^ set(given)) or [key for key in shapes if shapes[key] != tuple(given[key].shape)]
+    shapes, expected_shapes = ({(key, tensor.shape) for key, tensor in x.items()} for x in (tensors, expected))
+    if differing := sorted(shapes ^ expected_shapes):
         raise CheckpointError(
-            f"{name} has a LoRA of {len(given)} tensors, expected {len(shapes)} of rank {lora.r} on its base (the "
-            f"first that differs is {odd[0]}): it was made for another base, or the file is damaged."
+            f"{name} has a LoRA whose tensors do not fit rank {lora.r} on its base model (first: {differing[0][0]}). "
+            "It was made for another base model, or the file is damaged."
         )
-    set_peft_model_state_dict(wrapped, given)
+    set_peft_model_state_dict(wrapped, tensors)
     return wrapped.get_base_model() if is_quantized(base) else wrapped.merge_and_unload()

@@ -1,13 +1,12 @@
-"""PrefDisc: Idefics2 with preference tokens before everything, read at one position for two labels.
+"""PrefDisc, the preference model: an Idefics2 with preference tokens that predicts whether a user likes an image.
 
-method.md section 2. The input is [P_v; history; target]; M+ and M- are the label logits at the target's last position
-and Q = exp M+ / (exp M+ + exp M-).
+Implements method.md section 2. The input is [P_v; history; target]. M+ and M- are the logits of the two labels at the
+target's last position, and the score is Q = exp M+ / (exp M+ + exp M-).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,43 +15,35 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 from ..history import UserHistory
 from ..images import check_images
-from ..validation import format_value
+from ..validation import format_value, matches_type
 from . import shared_attention
 from .config import PrefDiscSpec
-from .context_window import newest_that_fit, positions_of
-from .packing import Packed
+from .context_window import max_positions, truncate_to_context
+from .packing import PackedBatch, PackedStates
 from .pixels import preprocess
 from .prefix import HistoryPrefix
-from .template import Turns
+from .template import ChatTemplate
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import Idefics2ForConditionalGeneration
 
-CHUNK, CPU_CHUNK = 32, 8
-"""Candidates in one forward, on an accelerator and on a CPU, whose caches more would overflow: what bounds the memory
-of any number of them (default ours)."""
-
-
-@dataclass(frozen=True)
-class PackedStates:
-    """What one packed forward gives.
-
-    logits (B, T, 2, 2): for every target, for its first and second image, (M+, M-). hidden (B, S, D): the last layer's
-    states. layers: the states (B, S, D) of the embedding and of every layer, where they were asked for. Logits of
-    targets that a user does not have (`Packed.judged`) mean nothing.
-    """
-
-    logits: Tensor
-    hidden: Tensor
-    layers: tuple[Tensor, ...] = ()
+CHUNK_SIZE, CPU_CHUNK_SIZE = 32, 8
+"""Candidates in one forward pass, on an accelerator and on a CPU, whose caches overflow with more. They bound the
+memory of scoring many candidates. Our defaults."""
 
 
 class PrefDisc(nn.Module):
     """The preference model of one checkpoint.
 
-    base: an Idefics2ForConditionalGeneration. tokens: P_v (L_p, D); None draws new ones. Raises CheckpointError where
-    the spec does not fit the base: its pixels, or layers that the base has not.
+    Args:
+        base: The Idefics2.
+        tokenizer: Its tokenizer.
+        spec: The configuration.
+        tokens: Preference tokens P_v, (L_p, D). None draws random ones.
+
+    Raises:
+        CheckpointError: The spec does not fit the base's patch size or number of layers.
     """
 
     def __init__(
@@ -63,83 +54,90 @@ class PrefDisc(nn.Module):
         tokens: Tensor | None = None,
     ) -> None:
         super().__init__()
-        patch = base.config.vision_config.patch_size
-        if spec.shortest_edge < patch:
-            raise CheckpointError(
-                f"The checkpoint reads images down to {spec.shortest_edge} pixels, and the vision tower of {spec.base} "
-                f"sees patches of {patch}: the two do not belong together."
-            )
-        _check_layers(spec, base.config.text_config.num_hidden_layers)
+        _check_spec(spec, base)
         self.spec = spec
-        self.turns = Turns(spec, tokenizer)
+        self.template = ChatTemplate(spec, tokenizer)
         self.base = base
-        shared_attention.install(base)
+        shared_attention.use_shared_attention(base)
         if tokens is None:
-            words = base.get_input_embeddings().weight
-            tokens = torch.randn(spec.num_tokens, words.shape[1], dtype=words.dtype) * words.detach().std()
+            embeddings = base.get_input_embeddings().weight
+            shape = spec.num_tokens, embeddings.shape[1]
+            tokens = torch.randn(shape, dtype=embeddings.dtype) * embeddings.detach().std()
         self.tokens = nn.Parameter(tokens)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are now."""
+        """Current device of the weights."""
         return self.tokens.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights compute in. The preference tokens may be float32 over a half-precision base, and linear
-        layers quantised; the embedding is neither."""
+        """Dtype of the computation. Linear layers may be quantised, and preference tokens may stay float32."""
         return self.base.get_input_embeddings().weight.dtype
 
     def working_bytes(self, images: int) -> int:
-        """About what reading or judging so many images takes beside the weights, at most: the widest layer's states of
-        a forward's images, four times (default ours)."""
+        """Estimate the memory that encoding or scoring images needs in addition to the weights.
+
+        Counts four times the widest layer's states of one forward pass. Our default.
+        """
         vision, text = self.base.config.vision_config, self.base.config.text_config
         patches = (self.spec.longest_edge // vision.patch_size) ** 2
         widest = max(vision.intermediate_size, text.intermediate_size)
-        return 4 * min(images, CHUNK) * patches * widest * self.dtype.itemsize
+        return 4 * min(images, CHUNK_SIZE) * patches * widest * self.dtype.itemsize
 
     def features(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1] -> what stands for each in the text: (N, latents, D). Differentiable."""
-        return self.connect(self.patches(images))
+        """Compute the embeddings that stand for images in the text. Differentiable.
 
-    def patches(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1] -> the vision tower's states (N, patches, D_vision).
+        Args:
+            images: (N, 3, H, W) in [0, 1].
 
-        The tower and the connector are called one after the other because `get_image_features` drops all-zero images
-        as padding, and a mid-grey image is all zeros once normalised.
+        Returns:
+            (N, latents, D).
+        """
+        return self.connect(self.patch_states(images))
+
+    def patch_states(self, images: Tensor) -> Tensor:
+        """Compute the vision tower's states (N, patches, D_vision) of images (N, 3, H, W) in [0, 1].
+
+        Calls the tower directly, because `get_image_features` drops all-zero images as padding, and a mid-grey image
+        is all zeros after normalisation.
         """
         tower = self.base.model.vision_model
-        # Resized in float32: half a precision's rounding of a pixel is more than the processor's.
+        # Resize in float32: rounding pixels to half precision changes more than the processor's own rounding.
         images = images.to(self.device, torch.promote_types(self.dtype, torch.float32))
         pixels = preprocess(images, self.spec).to(self.dtype)
         return tower(pixel_values=pixels).last_hidden_state
 
     def connect(self, patches: Tensor) -> Tensor:
-        """The tower's states (N, patches, D_vision) -> the connector's (N, latents, D)."""
-        seen = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
-        return self.base.model.connector(patches, attention_mask=seen)
+        """Compute the connector's latents (N, latents, D) of the tower's states (N, patches, D_vision)."""
+        mask = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
+        return self.base.model.connector(patches, attention_mask=mask)
 
     def encode(self, history: UserHistory | None) -> HistoryPrefix:
-        """Read a history once: the KV cache of [P_v; history], detached. None: no history, P_v alone.
+        """Encode [P_v; history] once, detached.
 
-        Of a history longer than the base's context the newest pairs that fit are read, and a warning logged.
-        Ordinary tensors whatever mode the caller is in, so that the prefix can serve a later gradient. Raises
-        HistoryError where not one pair fits.
+        Keeps the newest pairs of a history that is longer than the base's context, and logs a warning. The result
+        consists of ordinary tensors even in inference mode, so that it can serve later gradients.
+
+        Args:
+            history: The user's history. None encodes the preference tokens alone.
+
+        Raises:
+            HistoryError: Not even the newest pair fits into the context.
         """
         with torch.inference_mode(False), torch.no_grad():
-            ids = list(self.turns.opening)
-            images = []
-            context = positions_of(self.base.config.text_config)
-            for pair in newest_that_fit(history, self.turns, context).pairs if history else ():
-                for liked in self.turns.in_order(True, False):
-                    ids += self.turns.rated(pair.prompt, liked)
-                images += self.turns.in_order(pair.liked, pair.disliked)
-            read = self._features_of(images) if images else None
-            embedded = self._behind_tokens(self._embed(torch.tensor([ids], dtype=torch.long), read))
+            ids, images = list(self.template.opening_ids), []
+            positions = max_positions(self.base.config.text_config)
+            for pair in truncate_to_context(history, self.template, positions).pairs if history else ():
+                for liked in self.template.order_pair(True, False):
+                    ids += self.template.labelled_turn(pair.prompt, liked)
+                images += self.template.order_pair(pair.liked, pair.disliked)
+            features = self._features_of_any_size(images) if images else None
+            embedded = self._prepend_tokens(self._embed(torch.tensor([ids], dtype=torch.long), features))
             length = embedded.shape[1]
             if not length:
                 return HistoryPrefix((), self.tokens.new_zeros(0), 0)
-            output = self._text(embedded, use_cache=True, output_hidden_states=True)
+            output = self._text_model(embedded, use_cache=True, output_hidden_states=True)
             layers = tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
             hidden = torch.stack([state[0, -1] for state in output.hidden_states])
             return HistoryPrefix(layers, hidden, length, history.digest if history else "")
@@ -149,47 +147,65 @@ class PrefDisc(nn.Module):
         prefix: HistoryPrefix | None,
         images: Tensor,
         prompts: str | Sequence[str] = "",
-        chunk: int | None = None,
+        chunk_size: int | None = None,
     ) -> Tensor:
-        """(M+, M-) of every candidate after the history: (B, 2). Differentiable in `images`.
+        """Compute the label logits of candidates after a history. Differentiable in `images`.
 
-        prefix: from `encode`; None for no history. images (B, 3, H, W) in [0, 1]. prompts: one for all, or B.
-        At most `chunk` candidates are in one forward (None: what suits the device). They share the prefix (see
-        shared_attention.py), or have a copy of it each where another attention was chosen. Raises ImageError for images
-        that cannot be used, PrefGenError for a prompt with half a character.
+        Candidates share the prefix (see shared_attention.py). With another attention implementation each one gets a
+        copy of it.
+
+        Args:
+            prefix: The encoded history, from `encode`. None for no history.
+            images: Candidates, (B, 3, H, W) in [0, 1].
+            prompts: One prompt for all candidates, or B prompts.
+            chunk_size: Maximum number of candidates in one forward pass. None chooses by the device.
+
+        Returns:
+            (M+, M-) of each candidate, (B, 2).
+
+        Raises:
+            ImageError: An image is unusable.
+            PrefGenError: A prompt is not valid text.
         """
         check_images(images, "The batch of candidates", batch=True)
-        one = isinstance(prompts, str) or not isinstance(prompts, Iterable)  # what is no text is told where it is read
-        prompts = [prompts] * len(images) if one else list(prompts)
+        # A value that is not text at all is refused where the template reads it.
+        single = isinstance(prompts, str) or not isinstance(prompts, Iterable)
+        prompts = [prompts] * len(images) if single else list(prompts)
         if len(prompts) != len(images):
-            raise ValueError(f"{len(prompts)} prompts for {len(images)} candidates: give one for all, or one each")
+            raise ValueError(f"Found {len(prompts)} prompts for {len(images)} candidates; expected one, or one each.")
         prefix = prefix or self.encode(None)
-        chunk = chunk or (CPU_CHUNK if self.device.type == "cpu" else CHUNK)
+        chunk_size = chunk_size or (CPU_CHUNK_SIZE if self.device.type == "cpu" else CHUNK_SIZE)
         parts = [
-            self._judge(prefix, images[start : start + chunk], prompts[start : start + chunk])
-            for start in range(0, len(images), chunk)
+            self._chunk_logits(prefix, images[start : start + chunk_size], prompts[start : start + chunk_size])
+            for start in range(0, len(images), chunk_size)
         ]
         return torch.cat(parts)
 
     def score(self, prefix: HistoryPrefix | None, images: Tensor, prompts: str | Sequence[str] = "") -> Tensor:
-        """Q of every candidate (B,), in [0, 1]: the probability that the user likes it."""
+        """Compute Q (B,) in [0, 1], the probability that the user likes each candidate. Takes what `logits` takes."""
         return self.logits(prefix, images, prompts).softmax(-1)[:, 0]
 
-    def forward(self, packed: Packed, features: Tensor, every_layer: bool = False) -> PackedStates:
-        """One training forward over packed sequences (see packing.py).
+    def forward(self, packed: PackedBatch, features: Tensor, every_layer: bool = False) -> PackedStates:
+        """Compute the label logits of a packed batch, for training.
 
-        features (B, images, latents, D), from `features`: of each history pair the liked image's and then the disliked
-        one's, then those of the targets; a user with fewer images than others has theirs first, and anything after.
-        every_layer: keep the states of every layer, for probes and auxiliary losses. Raises ValueError where features
-        are too few.
+        Args:
+            packed: The batch, from `pack`.
+            features: Image features (B, images, latents, D), from `features`. Each history pair's liked image comes
+                first, and all history images come before the targets. Users with fewer images have padding at the end.
+            every_layer: Whether to return the states of every layer, for probes and auxiliary losses.
+
+        Raises:
+            ValueError: There are too few features.
         """
         batch = len(packed.ids)
-        if features.shape[0] != batch or features.shape[1] < packed.images:
-            raise ValueError(f"features of shape {tuple(features.shape)} for {batch} users of {packed.images} images")
+        if features.shape[0] != batch or features.shape[1] < packed.num_images:
+            raise ValueError(
+                f"features have shape {tuple(features.shape)}; expected {batch} users of {packed.num_images} images."
+            )
         if self.spec.disliked_first:
-            features = packed.disliked_first(features)
-        embedded = self._behind_tokens(self._embed(packed.ids, features))
-        output = self._text(
+            features = packed.swap_history_pairs(features)
+        embedded = self._prepend_tokens(self._embed(packed.ids, features))
+        output = self._text_model(
             embedded,
             position_ids=packed.positions,
             attention_mask=packed.mask.to(embedded.dtype),
@@ -198,62 +214,67 @@ class PrefDisc(nn.Module):
         )
         hidden = output.last_hidden_state
         rows = torch.arange(batch, device=hidden.device)[:, None, None]
-        return PackedStates(self.label_logits(hidden[rows, packed.reads]), hidden, output.hidden_states or ())
+        logits = self.label_logits(hidden[rows, packed.prediction_positions])
+        return PackedStates(logits, hidden, output.hidden_states or ())
 
     def label_logits(self, states: Tensor) -> Tensor:
-        """Last-layer states (..., D) -> (M+, M-) (..., 2): two rows of the vocabulary matrix, never all of it."""
-        return states @ self.base.lm_head.weight[list(self.turns.label_ids)].T
+        """Compute (M+, M-) (..., 2) of last-layer states (..., D), from two rows of the vocabulary matrix."""
+        return states @ self.base.lm_head.weight[list(self.template.label_ids)].T
 
-    def _judge(self, prefix: HistoryPrefix, images: Tensor, prompts: list[str]) -> Tensor:
-        turns = [self.turns.open(prompt) for prompt in prompts]
+    def _chunk_logits(self, prefix: HistoryPrefix, images: Tensor, prompts: list[str]) -> Tensor:
+        turns = [self.template.unlabelled_turn(prompt) for prompt in prompts]
         longest = max(map(len, turns))
-        # Padded on the right: under the causal mask no real token sees the padding, and each is read at its own end.
+        # Padding is on the right: the causal mask hides it, and each turn is read at its own end.
         ids = torch.tensor([[*turn, *[0] * (longest - len(turn))] for turn in turns])
         embedded = self._embed(ids, self.features(images))
-        if prefix.length and shared_attention.is_installed(self.base):
+        if prefix.length and shared_attention.uses_shared_attention(self.base):
             positions = torch.arange(prefix.length, prefix.length + longest, device=self.device)[None]
             options = {"shared_prefix": prefix, "position_ids": positions}
         else:
-            options = {"past_key_values": prefix.cache(len(images))}
-        hidden = self._text(embedded, use_cache=False, **options).last_hidden_state
+            options = {"past_key_values": prefix.to_dynamic_cache(len(images))}
+        hidden = self._text_model(embedded, use_cache=False, **options).last_hidden_state
         ends = torch.tensor([len(turn) - 1 for turn in turns], device=hidden.device)
         return self.label_logits(hidden[torch.arange(len(turns), device=hidden.device), ends])
 
-    def _features_of(self, images: list[Tensor]) -> Tensor:
-        """Images of any sizes -> (N, latents, D); those of one size go through the tower together."""
+    def _features_of_any_size(self, images: list[Tensor]) -> Tensor:
+        """Compute the features (N, latents, D) of images; in batches if all have one size."""
         if any(image.shape != images[0].shape for image in images):
             return torch.cat([self.features(image[None]) for image in images])
-        return torch.cat([self.features(part) for part in torch.stack(images).split(CHUNK)])
+        return torch.cat([self.features(part) for part in torch.stack(images).split(CHUNK_SIZE)])
 
     def _embed(self, ids: Tensor, features: Tensor | None) -> Tensor:
-        """Token ids (B, S) -> embeddings (B, S, D), with each row's image features where its image tokens stand, in
-        order. features (B, images, latents, D), or (images, latents, D) for a batch that has one sequence, or as many
-        images as sequences."""
+        """Embed token ids (B, S) as (B, S, D), and replace the image tokens of each row by its features, in order.
+
+        Features are (B, images, latents, D), or (images, latents, D) for one sequence or one image per sequence.
+        """
         ids = ids.to(self.device)
         embedded = self.base.get_input_embeddings()(ids)
         if features is None:
             return embedded
-        shown = features.to(embedded.dtype).reshape(len(ids), -1, embedded.shape[-1])
-        here = ids == self.turns.image_id
-        # Row by row, so that a user with fewer images than the others does not take the next one's.
-        place = (here.cumsum(1) - 1).clamp(0, shown.shape[1] - 1)
-        return torch.where(here[..., None], shown.gather(1, place[..., None].expand_as(embedded)), embedded)
+        features = features.to(embedded.dtype).reshape(len(ids), -1, embedded.shape[-1])
+        is_image = ids == self.template.image_id
+        # Index within each row, so that a user with fewer images does not take the next user's.
+        index = (is_image.cumsum(1) - 1).clamp(0, features.shape[1] - 1)
+        return torch.where(is_image[..., None], features.gather(1, index[..., None].expand_as(embedded)), embedded)
 
-    def _behind_tokens(self, embedded: Tensor) -> Tensor:
-        """(B, S, D) -> (B, L_p + S, D), with the preference tokens in front."""
+    def _prepend_tokens(self, embedded: Tensor) -> Tensor:
+        """Put the preference tokens before embeddings: (B, S, D) -> (B, L_p + S, D)."""
         tokens = self.tokens.to(embedded.dtype).expand(len(embedded), -1, -1)
         return torch.cat([tokens, embedded], dim=1)
 
-    def _text(self, embedded: Tensor, **options):
+    def _text_model(self, embedded: Tensor, **options):
         return self.base.model.text_model(inputs_embeds=embedded, **options)
 
 
-def _check_layers(spec: PrefDiscSpec, count: int) -> None:
-    for part, layers in (("sem", spec.sem_layers), ("core", spec.core_layers)):
-        listed = isinstance(layers, tuple) and layers
-        if not listed or not all(type(layer) is int and 0 <= layer <= count for layer in layers):
-            found = format_value(list(layers) if isinstance(layers, tuple) else layers)
-            raise CheckpointError(
-                f"The checkpoint reads {part} out of the layers {found}, and the base model {spec.base} has 0 to "
-                f"{count}: the two do not belong together, get the checkpoint again."
-            )
+def _check_spec(spec: PrefDiscSpec, base: Idefics2ForConditionalGeneration) -> None:
+    """Raise CheckpointError unless a spec fits a base model."""
+    patch, count = base.config.vision_config.patch_size, base.config.text_config.num_hidden_layers
+    fits = {"shortest_edge": spec.shortest_edge >= patch}
+    for name in ("sem_layers", "core_layers"):
+        layers = getattr(spec, name)
+        fits[name] = matches_type(layers, tuple[int, ...]) and layers and all(0 <= layer <= count for layer in layers)
+    for name in (name for name, fit in fits.items() if not fit):
+        raise CheckpointError(
+            f"The checkpoint's {name} is {format_value(getattr(spec, name))}; the base model {spec.base} has "
+            f"{patch}-pixel patches and layers 0 to {count}. Download the checkpoint again."
+        )

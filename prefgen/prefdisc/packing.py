@@ -1,7 +1,7 @@
-"""Packing: a history and several targets at several points of it, in one sequence.
+"""Packs a history and several targets into one sequence for training.
 
-Each target sees the preference tokens, the history up to its own point, and itself; never another target. One
-forward then serves every target, and every length of history, at the cost of the history once.
+Each target attends to the preference tokens, to the history before it and to itself, never to another target. One
+forward pass then serves every target and every history length, at the cost of one pass over the history.
 """
 
 from __future__ import annotations
@@ -12,139 +12,181 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from .template import Turns
+from .template import ChatTemplate
 
 
 @dataclass(frozen=True)
 class Target:
-    """A pair to be judged after the first `after` pairs of the history. Images: the first, then the second."""
+    """A pair of images to judge with part of the history as context. The first image comes before the second.
 
-    after: int
+    Attributes:
+        num_pairs: Number of history pairs, counted from the first, that the target sees.
+        prompt: Prompt of both images.
+    """
+
+    num_pairs: int
     prompt: str
 
 
 @dataclass(frozen=True)
-class Packed:
-    """B packed sequences of S tokens (with P_v in front), right-padded.
+class PackedBatch:
+    """B right-padded sequences of S tokens, one for each user. The L_p preference tokens come first.
 
-    ids (B, S - L_p) token ids; positions (B, S); mask (B or 1, 1, S, S), 0 where attended and very negative elsewhere;
-    reads (B, T, 2): where the labels of each target's two images are predicted; marks (B, n, 2): where the labels of
-    each history pair's two images stand, in the order in which they are read. A user's images: history, then targets.
+    A user's images come in this order: history pairs, then targets. Users may have different numbers of targets and
+    pairs; T and n are the largest, and `has_target` and `has_pair` mark the existing ones. Positions of absent ones
+    are 0, and values read there are meaningless.
 
-    Where users differ, T and n are the most that one of them has: `judged` (B, T) and `told` (B, n) say which targets
-    and pairs are there. What is read at the places of others (all 0) means nothing. images: the most that a user has.
+    Attributes:
+        ids: Token ids, (B, S - L_p).
+        positions: Position ids, (B, S).
+        mask: Additive attention mask, (B, 1, S, S), or (1, 1, S, S) if all users share it.
+        prediction_positions: Positions that predict the labels of each target's two images, (B, T, 2).
+        label_positions: Positions of the labels of each history pair's two images, in reading order, (B, n, 2).
+        has_target: Which targets exist, (B, T).
+        has_pair: Which history pairs exist, (B, n).
+        num_images: Largest number of images of one user.
     """
 
     ids: Tensor
     positions: Tensor
     mask: Tensor
-    reads: Tensor
-    marks: Tensor
-    judged: Tensor
-    told: Tensor
-    images: int
+    prediction_positions: Tensor
+    label_positions: Tensor
+    has_target: Tensor
+    has_pair: Tensor
+    num_images: int
 
-    def to(self, device: torch.device | str) -> Packed:
-        """The same on another device."""
-        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self) if field.name != "images"}
-        return replace(self, **moved)
+    def to(self, device: torch.device | str) -> PackedBatch:
+        """Return a copy of the batch on another device."""
+        tensors = [field.name for field in fields(self) if field.name != "num_images"]
+        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
 
-    def history_ends(self, turns: Turns) -> Tensor:
-        """Where each user's last history token stands, whose states are their embedding: (B,). All users have n pairs,
-        at least one."""
-        return self.marks[:, -1, -1] - turns.label_offset - 1
+    def history_end_positions(self, template: ChatTemplate) -> Tensor:
+        """Return the position (B,) of each user's last history token, whose states are the user embedding.
 
-    def disliked_first(self, features: Tensor) -> Tensor:
-        """Features (B, images, ...) with the two images of every history pair exchanged; targets stay."""
-        place = torch.arange(features.shape[1], device=features.device)
-        in_history = place < 2 * self.told.sum(1, keepdim=True).to(place.device)
+        All users must have the same number of pairs, at least one.
+        """
+        return self.label_positions[:, -1, -1] - template.label_offset - 1
+
+    def swap_history_pairs(self, features: Tensor) -> Tensor:
+        """Swap the two images of every history pair in features (B, images, ...). Targets stay in place."""
+        index = torch.arange(features.shape[1], device=features.device)
+        in_history = index < 2 * self.has_pair.sum(1, keepdim=True).to(index.device)
         rows = torch.arange(len(features), device=features.device)[:, None]
-        return features[rows, torch.where(in_history, place ^ 1, place)]
+        return features[rows, torch.where(in_history, index ^ 1, index)]
 
 
-def pack(turns: Turns, histories: Sequence[Sequence[str]], targets: Sequence[Sequence[Target]]) -> Packed:
-    """Lay out one sequence a user.
+@dataclass(frozen=True)
+class PackedStates:
+    """Output of one forward pass over a packed batch.
 
-    histories: for each user the prompts of their pairs, in order ("" where a pair has none). targets: for each user
-    theirs. Users may differ in both numbers. Raises ValueError for a target after more pairs than there are.
+    Attributes:
+        logits: (M+, M-) of each target's first and second image, (B, T, 2, 2). Meaningless where
+            `PackedBatch.has_target` is False.
+        hidden: States of the last layer, (B, S, D).
+        layers: States of the embedding and of every layer, each (B, S, D), if requested.
     """
-    rows = [_lay_out(turns, history, wanted) for history, wanted in zip(histories, targets, strict=True)]
+
+    logits: Tensor
+    hidden: Tensor
+    layers: tuple[Tensor, ...] = ()
+
+
+def pack(
+    template: ChatTemplate, histories: Sequence[Sequence[str]], targets: Sequence[Sequence[Target]]
+) -> PackedBatch:
+    """Lay out one sequence for each user.
+
+    Args:
+        template: The chat template of the preference model.
+        histories: Prompts of each user's pairs, in order; "" for a pair without a prompt.
+        targets: Targets of each user. Users may differ in both numbers.
+
+    Raises:
+        ValueError: A target asks for more pairs than the history has.
+    """
+    rows = [_lay_out(template, history, own) for history, own in zip(histories, targets, strict=True)]
     length = max(len(row.ids) for row in rows)
-    extent = turns.spec.num_tokens + length
-    # Users with the same shapes share one mask: in a training batch that is nearly always all of them.
-    shared = all(row.shape == rows[0].shape for row in rows)
-    masks = [_mask(row, extent) for row in (rows[:1] if shared else rows)]
-    reads, judged = _even([row.reads for row in rows])
-    marks, told = _even([row.marks for row in rows])
-    return Packed(
+    total_length = template.spec.num_tokens + length
+    # Users with equal layouts share one mask. In a training batch that is nearly always all of them.
+    shared = all(row.layout == rows[0].layout for row in rows)
+    masks = [_attention_mask(row, total_length) for row in (rows[:1] if shared else rows)]
+    prediction_positions, has_target = _pad([row.prediction_positions for row in rows])
+    label_positions, has_pair = _pad([row.label_positions for row in rows])
+    return PackedBatch(
         ids=torch.tensor([row.ids + [0] * (length - len(row.ids)) for row in rows]),
-        positions=torch.tensor([row.positions + [0] * (extent - len(row.positions)) for row in rows]),
+        positions=torch.tensor([row.positions + [0] * (total_length - len(row.positions)) for row in rows]),
         mask=torch.stack(masks)[:, None],
-        reads=reads,
-        marks=marks,
-        judged=judged,
-        told=told,
-        images=2 * max(len(row.reads) + len(row.marks) for row in rows),
+        prediction_positions=prediction_positions,
+        label_positions=label_positions,
+        has_target=has_target,
+        has_pair=has_pair,
+        num_images=2 * max(len(row.prediction_positions) + len(row.label_positions) for row in rows),
     )
 
 
-def _even(places: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
-    """Lists of pairs of places, one list a user -> (B, most, 2) with 0 where a user has fewer, and which are theirs."""
-    most = max(map(len, places))
-    filled = torch.tensor([[*own, *[[0, 0]] * (most - len(own))] for own in places], dtype=torch.long)
-    there = torch.tensor([[True] * len(own) + [False] * (most - len(own)) for own in places], dtype=torch.bool)
-    return filled.view(len(places), most, 2), there.view(len(places), most)
+def _pad(positions: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
+    """Pad each user's list of position pairs with zeros to (B, longest, 2), and mark the real ones (B, longest)."""
+    longest = max(map(len, positions))
+    padded = torch.tensor([[*row, *[[0, 0]] * (longest - len(row))] for row in positions], dtype=torch.long)
+    exists = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in positions], dtype=torch.bool)
+    return padded.view(len(positions), longest, 2), exists.view(len(positions), longest)
 
 
 @dataclass
 class _Row:
-    """One user's sequence while it is being laid out. Segment 0 is the prefix; each target image is its own."""
+    """One user's sequence during layout.
+
+    `segments` is 0 for history tokens and a separate number for each target image; `limits` is the number of leading
+    tokens that each token may attend to outside its own segment.
+    """
 
     ids: list[int]
     positions: list[int]
     segments: list[int]
     limits: list[int]
-    reads: list[list[int]]
-    marks: list[list[int]]
+    prediction_positions: list[list[int]]
+    label_positions: list[list[int]]
 
     @property
-    def shape(self) -> tuple:
+    def layout(self) -> tuple:
         return tuple(self.segments), tuple(self.limits)
 
 
-def _lay_out(turns: Turns, history: Sequence[str], targets: Sequence[Target]) -> _Row:
-    offset = turns.spec.num_tokens
-    ids = list(turns.opening)
-    ends, marks = [offset + len(ids)], []
+def _lay_out(template: ChatTemplate, history: Sequence[str], targets: Sequence[Target]) -> _Row:
+    offset = template.spec.num_tokens
+    ids = list(template.opening_ids)
+    pair_ends, label_positions = [offset + len(ids)], []
     for prompt in history:
-        marks.append([])
-        for liked in turns.in_order(True, False):
-            ids += turns.rated(prompt, liked)
-            marks[-1].append(offset + len(ids) + turns.label_offset)
-        ends.append(offset + len(ids))
+        label_positions.append([])
+        for liked in template.order_pair(True, False):
+            ids += template.labelled_turn(prompt, liked)
+            label_positions[-1].append(offset + len(ids) + template.label_offset)
+        pair_ends.append(offset + len(ids))
     prefix = offset + len(ids)
-    row = _Row(ids, list(range(prefix)), [0] * prefix, [prefix] * prefix, [], marks)
+    row = _Row(ids, list(range(prefix)), [0] * prefix, [prefix] * prefix, [], label_positions)
     for target in targets:
-        if not 0 <= target.after < len(ends):
-            raise ValueError(f"a target after {target.after} pairs of a history of {len(history)}")
-        turn, limit = turns.open(target.prompt), ends[target.after]
-        row.reads.append([])
+        if not 0 <= target.num_pairs < len(pair_ends):
+            raise ValueError(f"target.num_pairs is {target.num_pairs}; expected 0 to {len(history)}.")
+        turn, limit = template.unlabelled_turn(target.prompt), pair_ends[target.num_pairs]
+        row.prediction_positions.append([])
         for second in range(2):
             row.ids += turn
             row.positions += range(limit, limit + len(turn))
-            row.segments += [2 * len(row.reads) - 1 + second] * len(turn)
+            row.segments += [2 * len(row.prediction_positions) - 1 + second] * len(turn)
             row.limits += [limit] * len(turn)
-            row.reads[-1].append(offset + len(row.ids) - 1)
+            row.prediction_positions[-1].append(offset + len(row.ids) - 1)
     return row
 
 
-def _mask(row: _Row, extent: int) -> Tensor:
-    """(S, S), additive. Padding sees itself only, which keeps its softmax finite, and nothing sees it."""
-    padding = extent - len(row.segments)
+def _attention_mask(row: _Row, length: int) -> Tensor:
+    """Return the additive mask (S, S). Padding attends only to itself, which keeps its softmax finite."""
+    padding = length - len(row.segments)
     segments = torch.tensor(row.segments + [-1] * padding)
     limits = torch.tensor(row.limits + [0] * padding)
-    index = torch.arange(extent)
+    index = torch.arange(length)
     causal = index[None, :] <= index[:, None]
     in_prefix = (segments == 0)[None, :] & (index[None, :] < limits[:, None])
-    own = segments[None, :] == segments[:, None]
-    return torch.zeros(extent, extent).masked_fill(~(causal & (in_prefix | own)), torch.finfo(torch.float32).min)
+    same_segment = segments[None, :] == segments[:, None]
+    visible = causal & (in_prefix | same_segment)
+    return torch.zeros(length, length).masked_fill(~visible, torch.finfo(torch.float32).min)

@@ -1,7 +1,7 @@
-"""Differentiable preprocessing: images as the library holds them -> what Idefics2's vision tower takes.
+"""Differentiable preprocessing: resizes and normalises images for Idefics2's vision tower.
 
-Equal to transformers' own image processor for Idefics2 on the same floats; on 8-bit images that one rounds to 8 bits
-once more after resizing, and this does not, since rounding has no gradient.
+Equals transformers' image processor for Idefics2 on floating-point images. On 8-bit images the processor rounds again
+after resizing; this code does not, because rounding has no gradient.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from .config import PrefDiscSpec
 
 
 def fitted_size(height: int, width: int, spec: PrefDiscSpec) -> tuple[int, int]:
-    """The size (height, width) an image is read at, as Idefics2's processor takes it: the longer edge at most
-    `longest_edge` with the aspect kept, then neither edge below `shortest_edge`.
+    """Return the (height, width) to which Idefics2's processor resizes an image.
 
-    What is left over of an edge after whole patches (the bottom or right rim, less than a patch) is not seen: the tower
-    was trained on whole patches only.
+    The longer edge becomes at most `longest_edge`, with the aspect ratio kept. Then both edges become at least
+    `shortest_edge`. The tower sees whole patches only: a rest of less than a patch at the bottom and right is cut off,
+    as in its training.
     """
     aspect = width / height
     if width >= height and width > spec.longest_edge:
@@ -28,9 +28,14 @@ def fitted_size(height: int, width: int, spec: PrefDiscSpec) -> tuple[int, int]:
 
 
 def preprocess(images: Tensor, spec: PrefDiscSpec) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> normalised pixels (B, 3, h, w). Gradients flow to every pixel.
+    """Resize images (bilinear with antialiasing, as Idefics2's processor does) and normalise them.
 
-    Bilinear with antialiasing, as the base's processor does it.
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        spec: Size bounds, mean and standard deviation.
+
+    Returns:
+        (B, 3, h, w), differentiable in every pixel.
     """
     size = fitted_size(*images.shape[-2:], spec)
     if size != tuple(images.shape[-2:]):

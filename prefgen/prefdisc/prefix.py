@@ -1,4 +1,4 @@
-"""The history's prefix: what PrefDisc keeps of [P_v; history], so that a candidate costs its own tokens only."""
+"""The encoded history: keys and values of [P_v; history], so that scoring a candidate costs only its own tokens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class HistoryPrefix:
-    """Keys and values of every layer for one history, detached, and the states that a user embedding pools.
+    """Keys and values of one history, detached, and the hidden states that a user embedding pools.
 
-    keys_values: for each layer (K, V), each (1, heads, length, head_dim). hidden: (layers + 1, D), the last history
-    token's state after the embedding and after each layer. digest: the history's, or "" for no history.
+    Attributes:
+        keys_values: (K, V) of each layer, each (1, kv_heads, length, head_dim).
+        hidden: States of the last history token, (layers + 1, D): after the embedding and after each layer.
+        length: Number of tokens, preference tokens included.
+        digest: Digest of the history, "" without one.
     """
 
     keys_values: tuple[tuple[Tensor, Tensor], ...]
@@ -26,21 +29,24 @@ class HistoryPrefix:
     digest: str = ""
 
     @property
-    def bytes(self) -> int:
-        """What the keys and values take."""
+    def nbytes(self) -> int:
+        """Size of the keys and values."""
         return sum(tensor.nbytes for pair in self.keys_values for tensor in pair)
 
     def to(self, device: torch.device | str) -> HistoryPrefix:
-        """The same on another device; itself where it is there already. Ordinary tensors in every mode."""
+        """Return the prefix on a device, as ordinary tensors even in inference mode."""
         if self.hidden.device == torch.device(device):
             return self
         with torch.inference_mode(False):
             layers = tuple((keys.to(device), values.to(device)) for keys, values in self.keys_values)
             return HistoryPrefix(layers, self.hidden.to(device), self.length, self.digest)
 
-    def cache(self, batch: int) -> DynamicCache | None:
-        """A fresh cache of this prefix for `batch` candidates, which copies it for each as soon as it is used: for an
-        attention that cannot share it. The prefix itself is never written to."""
+    def to_dynamic_cache(self, batch: int) -> DynamicCache | None:
+        """Return a new transformers cache of this prefix, expanded to a batch of candidates; None if it is empty.
+
+        For attention implementations that cannot share the prefix: the cache copies it for each candidate when it is
+        first used, and never writes to it.
+        """
         from transformers import DynamicCache
 
         if not self.length:

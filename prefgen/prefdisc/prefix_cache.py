@@ -1,4 +1,4 @@
-"""Encoded histories, kept: a history that was read once is not read again while it is among the last few."""
+"""Caches encoded histories, so that recently used ones are not encoded again."""
 
 from __future__ import annotations
 
@@ -10,33 +10,41 @@ import torch
 from .prefix import HistoryPrefix
 
 
-class KeptPrefixes:
-    """The most recently used prefixes, at most `most` and `most_bytes` of them; the newest stays however large it is.
+class PrefixCache:
+    """A least-recently-used cache of history prefixes. The newest one is kept whatever its size.
 
-    They are kept off the accelerator, where whoever manages its memory would not know of them: 8 pairs of Idefics2-8B
-    are 218 MB in half precision, which come back in less time than one image takes to read. Defaults ours.
+    Prefixes are stored in CPU memory, because ComfyUI's memory management would not know of them on the GPU. Copying
+    one back takes less time than encoding one image (8 pairs of Idefics2-8B: 218 MB in half precision).
+
+    Args:
+        max_entries: Maximum number of prefixes. Our default.
+        max_bytes: Maximum size of all prefixes together. Our default.
     """
 
-    def __init__(self, most: int = 16, most_bytes: int = 2**30) -> None:
-        self.most = most
-        self.most_bytes = most_bytes
-        self._kept: OrderedDict[Hashable, HistoryPrefix] = OrderedDict()
+    def __init__(self, max_entries: int = 16, max_bytes: int = 2**30) -> None:
+        self.max_entries = max_entries
+        self.max_bytes = max_bytes
+        self._prefixes: OrderedDict[Hashable, HistoryPrefix] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._prefixes)
 
-    def get(self, key: Hashable, device: torch.device, read: Callable[[], HistoryPrefix]) -> HistoryPrefix:
-        """The prefix of `key` on `device`; `read` makes it where it is not kept.
+    def get(self, key: Hashable, device: torch.device, encode: Callable[[], HistoryPrefix]) -> HistoryPrefix:
+        """Return the prefix of a key on a device. Call `encode` if it is not cached.
 
-        key: all that the prefix depends on: the history's digest, and the type that the weights compute in.
+        Args:
+            key: Everything that the prefix depends on: the history's digest and the dtype of the weights.
+            device: Device of the result.
+            encode: Computes the prefix.
         """
-        if key not in self._kept:
-            prefix = read()
-            self._kept[key] = prefix.to("cpu")
-            while len(self) > 1 and (
-                len(self) > self.most or sum(p.bytes for p in self._kept.values()) > self.most_bytes
-            ):
-                self._kept.popitem(last=False)
+        if key not in self._prefixes:
+            prefix = encode()
+            self._prefixes[key] = prefix.to("cpu")
+            while len(self) > 1 and self._is_over_limit():
+                self._prefixes.popitem(last=False)
             return prefix
-        self._kept.move_to_end(key)
-        return self._kept[key].to(device)
+        self._prefixes.move_to_end(key)
+        return self._prefixes[key].to(device)
+
+    def _is_over_limit(self) -> bool:
+        return len(self) > self.max_entries or sum(p.nbytes for p in self._prefixes.values()) > self.max_bytes

@@ -1,7 +1,7 @@
-"""Turns: the chat text around each rated image, as token ids.
+"""The chat template: writes each rated image as one chat turn of token ids.
 
-One rated image is one turn, for example `User:<image>The prompt is 'a cat' Score for this image?...Assistant: +`.
-The target's turn is left open: it ends just before its label, wherever the tokenizer put the space.
+A labelled turn is, for example, `User:<image>The prompt is 'a cat' Score for this image?...Assistant: +`. The turn of
+an image to be scored is unlabelled: it ends just before its label, wherever the tokenizer puts the space.
 """
 
 from __future__ import annotations
@@ -17,81 +17,88 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-Image = TypeVar("Image")
+Item = TypeVar("Item")
 
 
-class Turns:
-    """Writes turns for one spec and tokenizer. Raises CheckpointError where the two do not fit each other."""
+class ChatTemplate:
+    """The chat template of one spec and tokenizer.
+
+    Attributes:
+        image_id: Token id that image features replace.
+        label_ids: Token ids of the like label and the dislike label.
+        opening_ids: Token ids before the first turn.
+        images_per_turn: Number of image tokens in a turn.
+
+    Raises:
+        CheckpointError: The tokenizer does not fit the spec.
+    """
 
     def __init__(self, spec: PrefDiscSpec, tokenizer: Tokenizer) -> None:
         self.spec = spec
         self.tokenizer = tokenizer
-        self.image_id = self._id("<image>")
-        # But for what stands for unknown words: it is no part of a turn.
+        self.image_id = tokenizer.token_to_id("<image>")
+        if self.image_id is None:
+            raise CheckpointError("The tokenizer has no '<image>' token. Use the tokenizer of an Idefics2 model.")
+        # The token for unknown words is not part of the template, so prompts may contain it.
         unknown = getattr(tokenizer.model, "unk_token", None)
         added = tokenizer.get_added_tokens_decoder().items()
-        self._special = {i for i, token in added if token.special and token.content != unknown}
-        like, dislike = (self._tokenise(self._text("", label)) for label in spec.labels)
+        self._special_ids = {i for i, token in added if token.special and token.content != unknown}
+        like, dislike = (self._tokenize(self._text("", label)) for label in spec.labels)
         differing = [i for i, (a, b) in enumerate(zip(like, dislike, strict=False)) if a != b]
         if len(like) != len(dislike) or len(differing) != 1:
             raise CheckpointError(
-                f"The labels {spec.labels} are not one token each in the turn {spec.turn!r}: "
-                "the tokenizer and the checkpoint do not belong together."
+                f"The labels {spec.labels} are not one token each in the turn {spec.turn!r}. "
+                "The tokenizer does not belong to the checkpoint."
             )
-        # Counted from the end, so that it holds for every prompt. Includes the label itself.
+        # Counted from the end, so that it holds for every prompt. Includes the label.
         self._tail = len(like) - differing[0]
         self.label_ids = (like[differing[0]], dislike[differing[0]])
-        self.opening = tuple(self._tokenise(spec.opening)) if spec.opening else ()
+        self.opening_ids = tuple(self._tokenize(spec.opening)) if spec.opening else ()
         self.images_per_turn = like.count(self.image_id)
-        # Prompts repeat a great deal within a history and over a training run.
-        self.rated = lru_cache(maxsize=4096)(self._rated)
+        # Prompts often repeat within a history and during training.
+        self.labelled_turn = lru_cache(maxsize=4096)(self._labelled_turn)
 
-    def _rated(self, prompt: str, liked: bool) -> tuple[int, ...]:
-        """Token ids of a whole turn: an image with its label."""
-        return tuple(self._tokenise(self._text(prompt, self.spec.labels[0 if liked else 1])))
+    def _labelled_turn(self, prompt: str, liked: bool) -> tuple[int, ...]:
+        """Return the token ids of an image's turn with its label."""
+        return tuple(self._tokenize(self._text(prompt, self.spec.labels[0 if liked else 1])))
 
-    def open(self, prompt: str) -> tuple[int, ...]:
-        """Token ids of the target's turn, up to where the label is to be predicted."""
-        return self.rated(prompt, True)[: -self._tail]
+    def unlabelled_turn(self, prompt: str) -> tuple[int, ...]:
+        """Return the token ids of an image's turn, up to where the label is to be predicted."""
+        return self.labelled_turn(prompt, True)[: -self._tail]
 
-    def in_order(self, liked: Image, disliked: Image) -> tuple[Image, Image]:
-        """What belongs to the two images of a pair, in the order in which a history reads them."""
+    def order_pair(self, liked: Item, disliked: Item) -> tuple[Item, Item]:
+        """Return the two items of a pair in the order in which a history reads them."""
         return (disliked, liked) if self.spec.disliked_first else (liked, disliked)
 
     @property
     def label_offset(self) -> int:
-        """Where a whole turn's label is, counted from the turn's end (negative)."""
+        """Position of a turn's label, counted from the end of the turn (negative)."""
         return -self._tail
 
     def _text(self, prompt: str, label: str) -> str:
         before, between = self.spec.turn.split("<image>", 1)
-        # The prompt goes in last, so that braces and tokens inside it are never read as the template's own.
-        question, place, answer = between.partition("{prompt}")
-        if not place:
+        # The prompt is inserted last, so that braces and tokens in it are not taken for the template's own.
+        question, placeholder, answer = between.partition("{prompt}")
+        if not placeholder:
             return before + self.spec.image + between.replace("{label}", label)
-        return before + self.spec.image + question + self._prompt(prompt) + answer.replace("{label}", label)
+        return before + self.spec.image + question + self._clean_prompt(prompt) + answer.replace("{label}", label)
 
-    def _prompt(self, prompt: str) -> str:
-        """The prompt without special tokens (they must not become turns), cut to `max_prompt_tokens` tokens. Raises
-        PrefGenError for half a character, which no tokenizer reads."""
+    def _clean_prompt(self, prompt: str) -> str:
+        """Remove special tokens from a prompt and cut it to `max_prompt_tokens` tokens.
+
+        Raises:
+            PrefGenError: The prompt has an unpaired surrogate.
+        """
         require_text(prompt, "The prompt")
         encoded = self.tokenizer.encode(prompt, add_special_tokens=False)
-        # By what the tokenizer reads, not by how tokens are spelled: some match in any case, or with spaces around. And
-        # again, since what is left may read as another.
-        while spans := [span for i, span in zip(encoded.ids, encoded.offsets, strict=True) if i in self._special]:
+        # Find special tokens in the tokenizer's output, not by their spelling: some match in any case, or with spaces
+        # around them. Repeat, because the remaining text may form another one.
+        while spans := [s for i, s in zip(encoded.ids, encoded.offsets, strict=True) if i in self._special_ids]:
             for start, end in reversed(spans):
                 prompt = f"{prompt[:start]} {prompt[end:]}"
             encoded = self.tokenizer.encode(prompt, add_special_tokens=False)
         limit = self.spec.max_prompt_tokens
         return prompt if len(encoded.ids) <= limit else prompt[: encoded.offsets[limit - 1][1]]
 
-    def _tokenise(self, text: str) -> list[int]:
+    def _tokenize(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
-
-    def _id(self, token: str) -> int:
-        found = self.tokenizer.token_to_id(token)
-        if found is None:
-            raise CheckpointError(
-                f"The tokenizer has no {token!r} token, which PrefDisc needs: use the tokenizer of an Idefics2 model."
-            )
-        return found

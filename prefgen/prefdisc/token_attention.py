@@ -1,5 +1,7 @@
-"""How much a target's image attends to the preference tokens: the papers' picture of which users are alike (001
-figure 4)."""
+"""Measures how much a target's image attends to the preference tokens, the papers' picture of which users are similar.
+
+Source: arXiv 2508.08220, figure 4.
+"""
 
 from __future__ import annotations
 
@@ -16,41 +18,59 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def attention_kept(
-    prefdisc: PrefDisc, keep: Callable[[Tensor], Tensor] = lambda weights: weights
+def record_attention(
+    prefdisc: PrefDisc, select: Callable[[Tensor], Tensor] = lambda weights: weights
 ) -> Iterator[list[Tensor]]:
-    """While open, every forward leaves its layers' attention weights (B, heads, S, S) in the list, in order.
+    """Record the attention weights (B, heads, S, S) of every layer in every forward pass inside the context.
 
-    Only the plain implementation has weights to give; the one before is put back. keep: what of a layer's weights is
-    kept. With 32 layers of an 8B base and 8 pairs all of them are a gigabyte.
+    Switches to transformers' eager attention, the only one that returns weights, and back afterwards.
+
+    Args:
+        prefdisc: The model to observe.
+        select: Selects what to keep of a layer's weights. All weights of an 8B base with 8 pairs are a gigabyte.
+
+    Yields:
+        A list that receives the selected weights in layer order.
     """
     text = prefdisc.base.model.text_model
-    before, kept = text.config._attn_implementation, []
+    implementation, recorded = text.config._attn_implementation, []
 
-    def take(_module, _given, out: tuple) -> None:
-        kept.append(keep(out[1]))
+    def record(_module, _inputs, outputs: tuple) -> None:
+        recorded.append(select(outputs[1]))
 
     text.set_attn_implementation("eager")
-    hooks = [layer.self_attn.register_forward_hook(take) for layer in text.layers]
+    hooks = [layer.self_attn.register_forward_hook(record) for layer in text.layers]
     try:
-        yield kept
+        yield recorded
     finally:
         for hook in hooks:
             hook.remove()
-        text.set_attn_implementation(before)
+        text.set_attn_implementation(implementation)
 
 
-def attention_on_tokens(prefdisc: PrefDisc, prefix: HistoryPrefix, image: Tensor, prompt: str = "") -> Tensor:
-    """Attention of a target's image tokens on the preference tokens, after a history: (layers, heads, image tokens,
-    L_p), float32 on the CPU. Weights are shares of what a token attends to altogether.
+def attention_to_preference_tokens(
+    prefdisc: PrefDisc, prefix: HistoryPrefix, image: Tensor, prompt: str = ""
+) -> Tensor:
+    """Return the attention of a target's image tokens to the preference tokens.
 
-    prefix: from `PrefDisc.encode`. image: (3, H, W) in [0, 1]. Raises ImageError for an image that cannot be used.
+    Args:
+        prefdisc: The preference model.
+        prefix: The encoded history, from `PrefDisc.encode`.
+        image: The target, (3, H, W) in [0, 1].
+        prompt: The target's prompt.
+
+    Returns:
+        (layers, heads, image tokens, L_p), float32 on the CPU. Each value is a share of the token's whole attention.
+
+    Raises:
+        ImageError: The image is unusable.
     """
-    shown = torch.tensor([token == prefdisc.turns.image_id for token in prefdisc.turns.open(prompt)])
+    template = prefdisc.template
+    is_image_token = torch.tensor([token == template.image_id for token in template.unlabelled_turn(prompt)])
 
-    def keep(weights: Tensor) -> Tensor:
-        return weights[0, :, shown.to(weights.device), : prefdisc.spec.num_tokens].float().cpu()
+    def select(weights: Tensor) -> Tensor:
+        return weights[0, :, is_image_token.to(weights.device), : prefdisc.spec.num_tokens].float().cpu()
 
-    with attention_kept(prefdisc, keep) as kept, torch.inference_mode(False), torch.no_grad():
+    with record_attention(prefdisc, select) as recorded, torch.inference_mode(False), torch.no_grad():
         prefdisc.logits(prefix, image[None], prompt)
-    return torch.stack(kept)
+    return torch.stack(recorded)

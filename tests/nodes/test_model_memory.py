@@ -77,7 +77,7 @@ def test_it_says_what_it_takes_and_shows_how_far_it_is(comfy, large):
     model = graph.add("LoadPreferenceModel", checkpoint=large, precision="float16")
     taste.scored(graph, model=model)
     result = comfy.run(graph)
-    told = re.findall(r"PrefGen reads someone/large in float16, which takes (\S+) GiB", comfy.server.log.read_text())
+    told = re.findall(r"PrefGen loads someone/large in float16: (\S+) GiB", comfy.server.log.read_text())
     assert told
     shown = [(value, most) for node, value, most in result.progress if node == model.id]
     assert shown[-1][0] == shown[-1][1] > 50, "every tensor counts"
@@ -120,7 +120,7 @@ def test_a_base_that_is_not_here_is_not_fetched(comfy):
     write_lora(taste.folder_of(comfy.server) / "elsewhere.safetensors", base="someone/elsewhere", revision="")
     graph = Graph()
     taste.scored(graph, checkpoint="elsewhere.safetensors")
-    taste.refused(comfy, graph, "LoadPreferenceModel", "someone/elsewhere", "not here", "allow its download")
+    taste.refused(comfy, graph, "LoadPreferenceModel", "someone/elsewhere", "not on this machine", "Allow its download")
     graph = Graph()
     model = graph.add("LoadPreferenceModel", checkpoint="elsewhere.safetensors", allow_download=True)
     taste.scored(graph, model=model)
@@ -135,20 +135,20 @@ def held(pack, tmp_path):
 
     write_folder(tmp_path / "base" / "someone--tiny", config=tiny.BROAD)
     write_lora(tmp_path / "lora.safetensors", config=tiny.BROAD, base="someone/tiny")
-    model = load_preference_model(tmp_path / "lora.safetensors", bases=[tmp_path / "base"])
+    model = load_preference_model(tmp_path / "lora.safetensors", base_folders=[tmp_path / "base"])
     images = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(9))
 
     def score():
         with torch.no_grad():
             return model.prefdisc.score(model.prefdisc.encode(tiny.history(2)), images, "a cat")
 
-    return pack("nodes.memory.model_management").managed(model), score, score()
+    return pack("nodes.memory.model_management").register_with_model_management(model), score, score()
 
 
 def test_layers_that_do_not_fit_are_handed_in_one_by_one(held):
     """What ComfyUI does on a small card, told here that there is room for a fifth of the weights."""
     model, score, expected = held
-    patcher = model.patchers["prefdisc"]
+    patcher = model.model_patchers["prefdisc"]
     patcher.load(torch.device("cpu"), lowvram_model_memory=patcher.model_size() // 5)
     outside = [m for m in model.prefdisc.modules() if getattr(m, "comfy_cast_weights", False)]
     assert len(outside) > 10
@@ -165,15 +165,15 @@ def test_the_adapter_comes_without_prefdisc(pack):
     from prefgen.checkpoint.preference_model import POCKET, load_preference_model
 
     weights = pack("nodes.memory.model_management")
-    model = weights.managed(load_preference_model(POCKET))
-    weights.ready(model, "adapter")
-    assert model.patchers["adapter"].loaded_size() > 0
-    assert model.patchers["prefdisc"].loaded_size() == 0
+    model = weights.register_with_model_management(load_preference_model(POCKET))
+    weights.load_to_device(model, "adapter")
+    assert model.model_patchers["adapter"].loaded_size() > 0
+    assert model.model_patchers["prefdisc"].loaded_size() == 0
 
 
 @pytest.mark.parametrize(
     ("free", "precision", "said"),
-    [(10**5, "bfloat16", r"takes \S+ GiB in bfloat16, and 0.0 GiB of memory are free: .*nf4 0.0 GiB, int8 0.0 GiB")],
+    [(10**5, "bfloat16", r"needs \S+ GiB in bfloat16; 0.0 GiB of memory are available\. .*nf4 0.0 GiB, int8 0.0 GiB")],
 )
 def test_too_little_memory_is_said_before_anything_is_read(pack, tmp_path, monkeypatch, free, precision, said):
     from types import SimpleNamespace
@@ -181,6 +181,6 @@ def test_too_little_memory_is_said_before_anything_is_read(pack, tmp_path, monke
     room, bases = pack("nodes.memory.precision"), pack("prefgen.prefdisc.base.locate")
     monkeypatch.setattr(room.psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
     monkeypatch.setattr(room.psutil, "swap_memory", lambda: SimpleNamespace(free=0))
-    place = bases.BasePlace(write_folder(tmp_path / "tiny"), "someone/tiny")
+    place = bases.BaseLocation(write_folder(tmp_path / "tiny"), "someone/tiny")
     with pytest.raises(ValueError, match=said):
-        room.reading_of(precision)(place)
+        room.base_load_options(precision)(place)

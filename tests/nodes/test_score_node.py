@@ -28,7 +28,7 @@ def test_scores_are_the_librarys_and_sorted(comfy):
     best, ranked, chart = (graph.add("ProbeSave", value=node[i]) for i in (2, 3, 4))
     result = comfy.run(graph)
     folder = taste.folder_of(comfy.server)
-    model = load_preference_model(folder / taste.CHECKPOINT, bases=[folder / "base"])
+    model = load_preference_model(folder / taste.CHECKPOINT, base_folders=[folder / "base"])
     prefix = model.prefdisc.encode(UserHistory.from_images(probe(2, 0), probe(2, 1), ["a cat"]))
     expected = model.prefdisc.score(prefix, probe(3, 9), "a cat")
     shown = result.of(node)

@@ -41,7 +41,7 @@ def test_nothing_liked_gives_no_part_and_no_tower_is_asked_for(model):
         assert (embedding.vectors, embedding.name) == ({}, "nobody")
         embedding.require_from(model)
     with pytest.raises(HistoryError, match="Nothing is rated: like an image"):
-        model.read(nobody)
+        model.encode_history(nobody)
 
 
 def test_liked_images_alone_give_img_alone(model):
@@ -55,7 +55,7 @@ def test_liked_images_alone_give_img_alone(model):
     with pytest.raises(EmbeddingError, match=r"has no CLIP image encoder.*'ada'. Connect a CLIP_VISION, or dislike"):
         encode_user(model, alone)
     with pytest.raises(HistoryError, match="Dislike at least one image"):
-        model.read(alone)
+        model.encode_history(alone)
 
 
 def test_made_in_inference_mode_it_serves_training(model):
@@ -82,7 +82,7 @@ def test_another_checkpoints_embedding_is_refused_by_name(model):
 
 def test_a_history_that_was_scored_with_is_not_read_again(model, monkeypatch):
     history = tiny.history(2, seed=7)
-    model.prefdisc.score(model.read(history), torch.rand(1, 3, 24, 24))
+    model.prefdisc.score(model.encode_history(history), torch.rand(1, 3, 24, 24))
     monkeypatch.setattr(model.prefdisc, "encode", None)  # called again, it would fail
     assert torch.isfinite(encode_user(model, history).sem).all()
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from prefgen.losses import base_loss, contrastive_preference, expected_over_choice, mmd, preference_loss
+from prefgen.losses import base_loss, contrastive_preference, expected_pair_loss, mmd, preference_loss
 
 
 def test_base_loss_is_the_mean_of_both_cross_entropies():
@@ -37,8 +37,8 @@ def test_preference_loss_is_the_sum_over_the_vocabulary_or_the_labels():
 
 def test_expected_over_choice_is_the_loss_where_the_choice_is_sure():
     first, second = torch.randn(2, 5, 2)
-    sure = expected_over_choice(contrastive_preference, first, second, torch.ones(5))
-    never = expected_over_choice(contrastive_preference, first, second, torch.zeros(5))
+    sure = expected_pair_loss(contrastive_preference, first, second, torch.ones(5))
+    never = expected_pair_loss(contrastive_preference, first, second, torch.zeros(5))
     assert torch.allclose(sure, contrastive_preference(first, second))
     assert torch.allclose(never, contrastive_preference(second, first))
 

@@ -17,7 +17,7 @@ def test_the_full_size_sdxl_has_its_70_cross_attention_blocks():
 
 def test_a_thin_taesd_is_a_wide_one_with_zeros():
     thin = ThinTAESD()
-    wide = taesd.widen(thin.state_dict())
+    wide = taesd.pad_to_core_width(thin.state_dict())
     assert wide["taesd_encoder.0.weight"].shape == (64, 3, 3, 3)
     assert wide["taesd_decoder.3.conv.0.weight"].shape == (64, 64, 3, 3)
     assert wide["taesd_decoder.19.weight"].shape == (3, 64, 3, 3)
@@ -47,7 +47,7 @@ def decode(state: dict, x: torch.Tensor) -> torch.Tensor:
 
 def test_a_state_dict_that_is_no_taesd_is_refused():
     with pytest.raises(CheckpointError, match=r"taesd_encoder\.0\.weight"):
-        taesd.widen({"decoder.conv_in.weight": torch.zeros(1)})
+        taesd.pad_to_core_width({"decoder.conv_in.weight": torch.zeros(1)})
 
 
 def test_words_of_the_vocabulary_keep_their_rows_and_all_others_share_one():

@@ -33,19 +33,19 @@ def table() -> PosterTable:
 
 
 def test_a_turn_is_six_tokens(prefdisc):
-    turns = prefdisc.turns
-    assert len(turns.rated("a lighthouse", True)) == 6
-    assert len(turns.open("a lighthouse")) == 5
-    known = {turns.tokenizer.id_to_token(i) for phrase in ATTRIBUTES["subject"].values() for i in turns.open(phrase)}
+    template = prefdisc.template
+    assert len(template.labelled_turn("a lighthouse", True)) == 6
+    assert len(template.unlabelled_turn("a lighthouse")) == 5
+    known = {template.tokenizer.id_to_token(i) for phrase in ATTRIBUTES["subject"].values() for i in template.unlabelled_turn(phrase)}
     assert "[UNK]" not in known
 
 
 def test_a_batch_of_users(prefdisc, table):
     world, rng = World.load(), np.random.default_rng(1)
-    users = sample_user_batch(prefdisc.turns, table, world, training_users(world, 200), [PAIRS, 0], rng)
+    users = sample_user_batch(prefdisc.template, table, world, training_users(world, 200), [PAIRS, 0], rng)
     assert users.features.shape == (200, 2 * (PAIRS + 2), LATENTS, WIDTH)
     assert (users.history[..., 0, 0] == users.history[..., 1, 0]).all(), "a pair has one subject"
-    assert users.packed.reads.shape == (200, 2, 2)
+    assert users.packed.prediction_positions.shape == (200, 2, 2)
     assert users.chosen.float().mean().item() == pytest.approx(users.probability.mean().item(), abs=0.1)
     # What was liked agrees with the taste far more often than what was not.
     liked = one_hot_values(users.history[:, :, 0]) - one_hot_values(users.history[:, :, 1])
@@ -55,7 +55,7 @@ def test_a_batch_of_users(prefdisc, table):
 def test_a_history_tells_the_group_its_user_is_of(prefdisc, table):
     world, rng = World.load(), np.random.default_rng(4)
     utilities, groups = world.sample(200, rng)
-    users = sample_user_batch(prefdisc.turns, table, world, utilities, [PAIRS], rng)
+    users = sample_user_batch(prefdisc.template, table, world, utilities, [PAIRS], rng)
     told = (users.evidence.sum(1).argmax(-1).numpy() == groups).mean()
     assert told > 0.5, "by chance it would be .125; eight pairs tell .7 of the groups"
 
@@ -63,14 +63,14 @@ def test_a_history_tells_the_group_its_user_is_of(prefdisc, table):
 def test_utilities_are_those_of_the_simulator(prefdisc, table):
     world = World.load()
     utilities, _ = world.sample(5, np.random.default_rng(2))
-    users = sample_user_batch(prefdisc.turns, table, world, utilities, [PAIRS], np.random.default_rng(2))
+    users = sample_user_batch(prefdisc.template, table, world, utilities, [PAIRS], np.random.default_rng(2))
     gap = np.diff(utility_of(utilities[:, None, None], users.targets), axis=-1)[..., 0] * -1
     assert users.probability.numpy() == pytest.approx(world.probability(gap), abs=1e-6)
 
 
 def test_features_in_a_batch_are_those_of_its_posters(prefdisc, table):
     world = World.load()
-    users = sample_user_batch(prefdisc.turns, table, world, training_users(world, 3), [PAIRS], np.random.default_rng(3))
+    users = sample_user_batch(prefdisc.template, table, world, training_users(world, 3), [PAIRS], np.random.default_rng(3))
     shown = np.concatenate([users.history, users.targets], axis=1).reshape(3, -1, 6)
     for user in range(3):
         for place in (0, 5, 17):
@@ -119,6 +119,6 @@ def test_a_variant_lacks_what_it_should(table, tmp_path, name):
     patches, seen = (model.base.model.vision_model.state_dict() for model in (eyes, trained))
     assert all(torch.equal(tensor, seen[name]) for name, tensor in patches.items()), "every variant has the same eyes"
     users = sample_user_batch(
-        trained.turns, table, World.load(), training_users(World.load(), 2), [PAIRS], np.random.default_rng(0)
+        trained.template, table, World.load(), training_users(World.load(), 2), [PAIRS], np.random.default_rng(0)
     )
     assert torch.isfinite(trained(users.packed, users.features).logits).all()

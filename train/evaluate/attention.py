@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from prefgen.prefdisc.token_attention import attention_kept
+from prefgen.prefdisc.token_attention import record_attention
 from train.data.agents import World
 from train.data.posters import ATTRIBUTES
 from train.evaluate import plotting
@@ -43,13 +43,13 @@ def attention_on_tokens(
         because image tokens also attend to everything else.
     """
     prefdisc = encoded.prefdisc
-    turn = prefdisc.turns.open(str(encoded.gallery.prompts(np.array(target))))
+    turn = prefdisc.template.unlabelled_turn(str(encoded.gallery.prompts(np.array(target))))
     # Offsets from the turn's last token, at which the label is predicted.
-    offsets = torch.tensor([i - len(turn) + 1 for i, token in enumerate(turn) if token == prefdisc.turns.image_id])
+    offsets = torch.tensor([i - len(turn) + 1 for i, token in enumerate(turn) if token == prefdisc.template.image_id])
     pairs, attention = np.full((len(history), 1, 2), target), []
-    with attention_kept(prefdisc) as layer_weights:
+    with record_attention(prefdisc) as layer_weights:
         for _, packed in packed_forward(encoded, history, pairs, [history.shape[1]], desc=desc):
-            positions = packed.reads[:, 0, 0].cpu()[:, None] + offsets
+            positions = packed.prediction_positions[:, 0, 0].cpu()[:, None] + offsets
             users = torch.arange(len(positions))[:, None]
             layers = [
                 w.float().cpu().transpose(1, 2)[users, positions][..., : prefdisc.spec.num_tokens]
@@ -82,7 +82,7 @@ def subjects_of_one_length(encoded: EncodedGallery) -> list[int]:
     """
     firsts = np.arange(len(ATTRIBUTES["subject"])) * encoded.gallery.per_subject
     lengths = np.array(
-        [len(encoded.prefdisc.turns.open(prompt)) for prompt in encoded.gallery.prompts(firsts).tolist()]
+        [len(encoded.prefdisc.template.unlabelled_turn(prompt)) for prompt in encoded.gallery.prompts(firsts).tolist()]
     )
     return np.flatnonzero(lengths == np.bincount(lengths).argmax()).tolist()
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from prefgen.prefdisc.model import PackedStates, PrefDisc
-from prefgen.prefdisc.packing import Packed, Target, pack
+from prefgen.prefdisc.model import PrefDisc
+from prefgen.prefdisc.packing import PackedBatch, PackedStates, Target, pack
 from train.evaluate.choice_trials import Gallery
 
 BATCH = 50
@@ -100,8 +100,8 @@ def target_hidden_states(encoded: EncodedGallery, history: np.ndarray, rows: np.
     pairs, after = np.stack([rows, rows], axis=-1), [history.shape[1]] * rows.shape[1]
     hidden = []
     for states, packed in packed_forward(encoded, history, pairs, after, desc=desc):
-        users = torch.arange(len(packed.reads), device=states.hidden.device)[:, None]
-        hidden.append(states.hidden[users, packed.reads[..., 0]].float().cpu())
+        users = torch.arange(len(packed.prediction_positions), device=states.hidden.device)[:, None]
+        hidden.append(states.hidden[users, packed.prediction_positions[..., 0]].float().cpu())
     return torch.cat(hidden).numpy()
 
 
@@ -112,7 +112,7 @@ def sem_embeddings(encoded: EncodedGallery, history: np.ndarray, desc: str = "en
     """
     embeddings = []
     for states, packed in packed_forward(encoded, history, history[:, :1], [0], every_layer=True, desc=desc):
-        last = packed.history_ends(encoded.prefdisc.turns)
+        last = packed.history_end_positions(encoded.prefdisc.template)
         users = torch.arange(len(last), device=last.device)
         layers = torch.stack([states.layers[i][users, last] for i in encoded.prefdisc.spec.sem_layers])
         embeddings.append(layers.mean(0).float().cpu())
@@ -127,7 +127,7 @@ def packed_forward(
     after: list[int],
     every_layer: bool = False,
     desc: str = "",
-) -> Iterator[tuple[PackedStates, Packed]]:
+) -> Iterator[tuple[PackedStates, PackedBatch]]:
     """Run PrefDisc on packed sequences, one batch of users at a time.
 
     Args:
@@ -145,7 +145,7 @@ def packed_forward(
     encoded.prefdisc.eval()
     for start in tqdm(range(0, len(history), BATCH), desc=desc, unit_scale=BATCH, unit="users", mininterval=2):
         histories, targets = history[start : start + BATCH], pairs[start : start + BATCH]
-        packed = pack(encoded.prefdisc.turns, _histories(encoded, histories), _targets(encoded, targets, after)).to(
+        packed = pack(encoded.prefdisc.template, _histories(encoded, histories), _targets(encoded, targets, after)).to(
             device
         )
         rows = torch.from_numpy(np.concatenate([histories, targets], axis=1).reshape(len(histories), -1))

@@ -62,9 +62,9 @@ def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> U
     rng, sem, core, best = np.random.default_rng(seed), [], [], []
     for _ in range(0, count, AT_ONCE):
         utilities, _ = world.sample(AT_ONCE, rng)
-        users = sample_user_batch(prefdisc.turns, posters, world, utilities, [PAIRS], rng)
+        users = sample_user_batch(prefdisc.template, posters, world, utilities, [PAIRS], rng)
         states = torch.stack(prefdisc(users.packed, users.features, every_layer=True).layers)
-        last = states[:, torch.arange(AT_ONCE), users.packed.marks[:, -1, -1]]
+        last = states[:, torch.arange(AT_ONCE), users.packed.label_positions[:, -1, -1]]
         sem.append(last[list(prefdisc.spec.sem_layers)].mean(0))
         core.append(last[list(prefdisc.spec.core_layers)].mean(0))
         best.append(torch.stack([part.argmax(1) for part in users.taste.split(SIZES, dim=1)], dim=1))

@@ -10,8 +10,8 @@ from accelerate import PartialState
 
 from prefgen.checkpoint.preference_model import POCKET
 from prefgen.pocket.shapes import weights_path
-from prefgen.prefdisc.base.base_model import Base, load_base
-from prefgen.prefdisc.base.huggingface import is_folder, load_folder
+from prefgen.prefdisc.base.base_model import Base, load_base_file
+from prefgen.prefdisc.base.huggingface import is_folder, load_base_folder
 from prefgen.prefdisc.config import PrefDiscSpec
 from prefgen.prefdisc.model import PrefDisc
 from train.prefdisc.checkpoints import FILE, load_prefdisc
@@ -64,7 +64,7 @@ def spec_for(config: RunConfig, base: Base) -> PrefDiscSpec:
         raise SettingsError(f"spec.{min(unknown)} is not a known key, or is set by other keys. Remove it.")
     if not config.mode_flags.prompts:
         if not config.turn_without_prompt:
-            raise SettingsError(f"Mode {config.mode!r} uses turns without a prompt. Set turn_without_prompt.")
+            raise SettingsError(f"Mode {config.mode!r} uses template without a prompt. Set turn_without_prompt.")
         values["turn"] = config.turn_without_prompt
     if not config.mode_flags.tokens:
         values["num_tokens"] = 0
@@ -86,8 +86,8 @@ def read_base(config: BaseConfig) -> Base:
     if config.quantize != "none":
         if not is_folder(path):
             raise SettingsError(f"base.quantize={config.quantize!r} needs a base.path in Hugging Face's format.")
-        return load_folder(path, config.id or path.name, dtype, quantize=config.quantize, device=PartialState().device)
+        return load_base_folder(path, config.id or path.name, dtype, quantize=config.quantize, device=PartialState().device)
     if is_folder(path):
-        return load_folder(path, config.id or path.name, dtype)
-    base = load_base(path, dtype)
+        return load_base_folder(path, config.id or path.name, dtype)
+    base = load_base_file(path, dtype)
     return replace(base, id=config.id) if config.id else base

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.prefdisc.packing import Packed
+from prefgen.prefdisc.packing import PackedBatch
 from prefgen.prefdisc.prefix import HistoryPrefix
 
 MIN_SPLIT_TOKENS = 512
@@ -34,11 +34,11 @@ class Learner(nn.Module):
     @property
     def labels(self) -> tuple[int, int]:
         """Columns of + and - in the result of `forward`."""
-        return self.prefdisc.turns.label_ids if self.logits == "vocabulary" else (0, 1)
+        return self.prefdisc.template.label_ids if self.logits == "vocabulary" else (0, 1)
 
     def forward(
         self,
-        packed: Packed,
+        packed: PackedBatch,
         counts: tuple[int, ...],
         images: Tensor | None = None,
         features: Tensor | None = None,
@@ -46,7 +46,7 @@ class Learner(nn.Module):
         """Compute the logits (B, 2, V) at the last position of the liked and the disliked target of each sequence.
 
         Args:
-            packed: Packed token sequences.
+            packed: PackedBatch token sequences.
             counts: Number of images of each sequence.
             images: Images of all sequences in their order, (N, 3, H, W).
             features: Image features in the same order, (N, latents, D), instead of `images`.
@@ -60,23 +60,23 @@ class Learner(nn.Module):
             hidden = torch.stack([self._history_first(packed, row, features[row]) for row in range(len(features))])
         else:
             rows = torch.arange(len(features), device=features.device)[:, None]
-            hidden = self.prefdisc(packed, features).hidden[rows, packed.reads[:, 0]]
+            hidden = self.prefdisc(packed, features).hidden[rows, packed.prediction_positions[:, 0]]
         if self.logits == "labels":
             return self.prefdisc.label_logits(hidden).float()
         # In float32, because half precision is too coarse for the cross-entropy over a vocabulary.
         return self.prefdisc.base.lm_head(hidden).float()
 
-    def _history_first(self, packed: Packed, row: int, features: Tensor) -> Tensor:
+    def _history_first(self, packed: PackedBatch, row: int, features: Tensor) -> Tensor:
         """Return one sequence's last-layer states (2, D) at the label positions of its targets.
 
         Processes the history, and then both targets as a batch.
         """
         base, tokens = self.prefdisc.base, self.prefdisc.tokens
-        liked, disliked = packed.reads[row, 0].tolist()
+        liked, disliked = packed.prediction_positions[row, 0].tolist()
         length = disliked - liked
         ids = packed.ids[row, : disliked + 1 - len(tokens)]
         embedded = base.get_input_embeddings()(ids)
-        is_image = (ids == self.prefdisc.turns.image_id)[:, None]
+        is_image = (ids == self.prefdisc.template.image_id)[:, None]
         embedded = embedded.masked_scatter(is_image, features.to(embedded.dtype))
         history, targets = torch.cat([tokens, embedded]).split([disliked + 1 - 2 * length, 2 * length])
         targets = targets.view(2, length, -1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.config import LoraSpec
-from prefgen.prefdisc.lora import OUTER, PREFIX
+from prefgen.prefdisc.lora import PEFT_PREFIX, LORA_PREFIX
 from train.prefdisc.config import LoraConfig
 from train.prefdisc.sharded import copy_full_tensor
 from train.settings import SettingsError
@@ -53,7 +53,7 @@ def lora_state_dict(base: nn.Module) -> dict[str, Tensor]:
     """Return the LoRA's tensors under the names of a checkpoint's prefdisc part, which follow peft's own files."""
     from peft import get_peft_model_state_dict
 
-    return {f"{PREFIX}{OUTER}{name}": tensor for name, tensor in get_peft_model_state_dict(base).items()}
+    return {f"{LORA_PREFIX}{PEFT_PREFIX}{name}": tensor for name, tensor in get_peft_model_state_dict(base).items()}
 
 
 def load_lora(base: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -62,7 +62,7 @@ def load_lora(base: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         CheckpointError: Names or shapes differ.
     """
-    saved = {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+    saved = {name: tensor for name, tensor in tensors.items() if name.startswith(LORA_PREFIX)}
     current = lora_state_dict(base)
     differing = set(current) ^ set(saved)
     if differing:

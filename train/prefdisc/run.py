@@ -93,7 +93,7 @@ def make_trainer(config: RunConfig) -> PrefDiscTrainer:
     return _trainer(
         Learner(prefdisc, config.loss, split_long=not config.checkpointing),
         config,
-        Collator(prefdisc.turns, config.data.image_size, cache),
+        Collator(prefdisc.template, config.data.image_size, cache),
         Trials(train, config.data, count, config.seed, prompts),
         Trials(validation, config.data, config.data.validation, config.seed + VALIDATION_SEED, prompts),
         args,

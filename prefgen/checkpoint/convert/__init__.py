@@ -1,7 +1,6 @@
-"""From what others publish, and from what our training leaves behind, to one preference checkpoint; and what one holds.
+"""Converts published models and our trainings' output folders to preference checkpoints.
 
-`published.py` converts a published LoRA with or without preference tokens, by a layout out of `layouts.py`;
-`peft_folder.py` and `pickled.py` read its files, and take plain tensors only (`plain.py`); `trained.py` takes a
-training's output folder; `target.py` is where it all goes; `inspect.py` describes a checkpoint; `command.py` is the
-command line.
+`published.py` converts a published LoRA with or without preference tokens, described by a layout of `layouts.py`.
+`peft_folder.py` and `pickled.py` read its files, and `tensor_check.py` checks the tensors. `trained.py` takes the
+checkpoint out of a training's output folder. `output_file.py` writes the result.
 """

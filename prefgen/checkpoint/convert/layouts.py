@@ -1,4 +1,4 @@
-"""How published preference models read a history: their chat template, pixels and labels (method.md section 2)."""
+"""Describes the published preference models: their chat templates, preprocessing and labels (method.md section 2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...prefdisc.config import PrefDiscSpec
 
 LATENTS = 64
-"""Tokens that stand for an image in Idefics2-8B: its perceiver's latents."""
+"""Image tokens of Idefics2-8B, one for each latent of its perceiver."""
 
 _FENCE = "<fake_token_around_image>"
 _ANSWER = "Score for this image?<end_of_utterance>\nAssistant: {label}<end_of_utterance>\n"
@@ -32,8 +32,11 @@ _IDEFICS2 = PrefDiscSpec(
 class Layout:
     """One published model.
 
-    source: where it is published. licence: of its weights. spec: how it reads; base and LoRA are filled in from its
-    files, num_tokens from its tokens. has_tokens: whether it comes with preference tokens.
+    Attributes:
+        source: Where it is published.
+        licence: Licence of its weights.
+        spec: PrefDisc's configuration, without the LoRA and the number of tokens, which come from the files.
+        has_tokens: Whether it has preference tokens.
     """
 
     source: str
@@ -48,13 +51,13 @@ LEARN_USER_PREF = Layout(
     PrefDiscSpec(**{**vars(_IDEFICS2), "turn": "User:<image>The prompt is '{prompt}' " + _ANSWER}),
     has_tokens=True,
 )
-"""Learning User Preferences for Image Generation Models (arXiv 2508.08220): a LoRA, and a pickled pool of 10 tokens.
+"""Learning User Preferences for Image Generation Models (arXiv 2508.08220): a LoRA and a pickled pool of 10 tokens.
 
-The target's turn ends before the space in front of its label, as in the authors' training; their scoring leaves that
-space in the turn, a token that their training never has there.
+The target's turn ends before the space in front of its label, as in the authors' training. Their scoring code keeps the
+space, a token that does not occur there in training.
 """
 
 VIPER = Layout("EPFL-VILAB/Metric-ViPer", "Apache-2.0", _IDEFICS2, has_tokens=False)
-"""ViPer's proxy metric (arXiv 2407.17365): a LoRA, no prompts in its turns and no tokens. The licence is its code's."""
+"""ViPer's proxy metric (arXiv 2407.17365): a LoRA without prompts and tokens. The licence is that of its code."""
 
 LAYOUTS = {"learn-user-pref": LEARN_USER_PREF, "viper": VIPER}

@@ -1,4 +1,4 @@
-"""A published preference model as a preference checkpoint."""
+"""Converts a published preference model, a LoRA with or without preference tokens, into a preference checkpoint."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import CheckpointError
-from ...prefdisc.lora import PREFIX
+from ...prefdisc.lora import LORA_PREFIX
 from ..file import Checkpoint
 from .layouts import Layout
+from .output_file import write_new
 from .peft_folder import read_peft_folder
 from .pickled import read_pool
-from .target import write_new
 
-POOLS = (".pt", ".pth", ".bin")
-_OTHERS = ("adapter_model", "training_args", "optimizer", "scheduler", "rng_state", "pytorch_model")
+POOL_SUFFIXES = (".pt", ".pth", ".bin")
+_OTHER_FILES = ("adapter_model", "training_args", "optimizer", "scheduler", "rng_state", "pytorch_model")
 
 
 def convert_published(
@@ -31,23 +31,32 @@ def convert_published(
     licence: str | None = None,
     force: bool = False,
 ) -> Checkpoint:
-    """Convert a published LoRA, and the preference tokens that belong to it, into one file.
+    """Convert a published LoRA and its preference tokens into one file.
 
-    source: a folder with `adapter_config.json` and the weights. tokens: the pickled pool; None takes the one that lies
-    in `source`. base, licence: instead of the layout's. force: replace `out`. Raises CheckpointError: see
-    `read_peft_folder` and `read_pool`; no pool, or several; tokens and LoRA of different widths; `out` is there.
+    Args:
+        layout: How the model reads a history.
+        source: Folder with `adapter_config.json` and the weights.
+        out: The file to write.
+        tokens: The pickled pool of tokens. None takes the only one in `source`.
+        base: Id of the base model, instead of the layout's.
+        licence: Licence of the weights, instead of the layout's.
+        force: Whether to replace an existing file.
+
+    Raises:
+        CheckpointError: See `read_peft_folder` and `read_pool`. Or there is no pool or several, tokens and LoRA have
+            different widths, or `out` exists.
     """
     source = Path(source)
     if not source.is_dir():
-        raise CheckpointError(f"{source} is no folder, expected the one that {layout.source} was downloaded to.")
+        raise CheckpointError(f"{source} is not a folder; expected the download of {layout.source}.")
     peft = read_peft_folder(source)
     if peft.width is None:
-        raise CheckpointError(f"The LoRA in {peft.folder} has nothing for the language model: it is of another model.")
-    pool = read_pool(_pool(source, tokens)) if layout.has_tokens else None
+        raise CheckpointError(f"The LoRA in {peft.folder} does not change a language model. Choose another LoRA.")
+    pool = read_pool(Path(tokens) if tokens else _find_pool(source)) if layout.has_tokens else None
     if pool is not None and peft.width != pool.shape[1]:
         raise CheckpointError(
-            f"The preference tokens are {pool.shape[1]} wide, and the language model of the LoRA is {peft.width}: "
-            "choose tokens and LoRA of one release."
+            f"The preference tokens have width {pool.shape[1]}, the LoRA's language model has {peft.width}. Choose "
+            "tokens and LoRA of the same release."
         )
     spec = replace(
         layout.spec,
@@ -58,28 +67,26 @@ def convert_published(
     return write_new(
         out,
         spec.to_json(),
-        _tensors(peft.tensors, pool, peft.width),
+        _checkpoint_tensors(peft.tensors, pool, peft.width),
         licence=licence or layout.licence,
         training={"prefdisc": {"source": layout.source}},
         force=force,
     )
 
 
-def _tensors(lora: Mapping[str, Tensor], pool: Tensor | None, width: int) -> dict[str, Any]:
+def _checkpoint_tensors(lora: Mapping[str, Tensor], pool: Tensor | None, width: int) -> dict[str, Any]:
     first = next(iter(lora.values()))
     tokens = first.new_zeros((0, width)).float() if pool is None else pool
-    return {"tokens": tokens} | {PREFIX + name: tensor for name, tensor in lora.items()}
+    return {"tokens": tokens} | {LORA_PREFIX + name: tensor for name, tensor in lora.items()}
 
 
-def _pool(source: Path, given: str | Path | None) -> Path:
-    if given is not None:
-        return Path(given)
-    files = (path for path in sorted(source.rglob("*")) if path.suffix in POOLS and path.is_file())
-    found = [path for path in files if not path.name.startswith(_OTHERS)]
-    if len(found) != 1:
-        named = ", ".join(str(path.relative_to(source)) for path in found[:5]) or "none"
+def _find_pool(source: Path) -> Path:
+    files = (path for path in sorted(source.rglob("*")) if path.suffix in POOL_SUFFIXES and path.is_file())
+    pools = [path for path in files if not path.name.startswith(_OTHER_FILES)]
+    if len(pools) != 1:
+        names = ", ".join(str(path.relative_to(source)) for path in pools[:5]) or "none"
         raise CheckpointError(
-            f"{source} holds {len(found)} files that may be the pool of preference tokens ({named}), expected one "
-            f"({' or '.join(POOLS)}): name it with --tokens."
+            f"{source} has {len(pools)} files that may be the pool of preference tokens ({names}); expected one. "
+            "Choose it with --tokens."
         )
-    return found[0]
+    return pools[0]

@@ -1,10 +1,13 @@
-"""The base model: a real transformers Idefics2, built from a configuration with its traps taken out, or read from a
-base file: weights in a .safetensors file whose header holds the configuration, and `tokenizer.json` beside it."""
+"""Builds Idefics2 base models, and reads and writes base files: weights with the configuration in the header.
+
+A base file lies beside its `tokenizer.json`.
+"""
 
 from __future__ import annotations
 
 import copy
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 
 KIND = "base model"
 TOKENIZER = "tokenizer.json"
-_COMPUTED_BY = frozenset(
+MIN_TRANSFORMERS = "4.56"
+"""ComfyUI accepts older versions, whose attention and cache interfaces PrefDisc cannot use."""
+
+_IMPLEMENTATION_KEYS = frozenset(
     f"{before}{name}_implementation{after}"
     for before in ("", "_")
     for name in ("attn", "experts")
@@ -30,7 +36,14 @@ _COMPUTED_BY = frozenset(
 
 @dataclass(frozen=True)
 class Base:
-    """A base model with its tokenizer. id, revision: what a checkpoint made on it names; revision "" is unknown."""
+    """A base model with its tokenizer.
+
+    Attributes:
+        model: The Idefics2.
+        tokenizer: Its tokenizer.
+        id: Id of the base, which checkpoints refer to.
+        revision: Revision of the base, "" if unknown.
+    """
 
     model: Idefics2ForConditionalGeneration
     tokenizer: Tokenizer
@@ -39,10 +52,13 @@ class Base:
 
 
 def build_base(config: dict[str, Any]) -> Idefics2ForConditionalGeneration:
-    """An untrained Idefics2 of these shapes (`Idefics2Config`'s JSON), float32.
+    """Build an untrained Idefics2 in float32.
 
-    Two things differ from the class's own initialisation: the perceiver's latents, which would start all equal and
-    so never come apart, are drawn from a normal; and attention is full (see `with_full_attention`).
+    Differs from transformers' initialisation in two ways. The perceiver's latents are drawn from a normal
+    distribution, because equal latents would stay equal in training. Attention is full (see `with_full_attention`).
+
+    Args:
+        config: JSON values of an `Idefics2Config`.
     """
     from transformers import Idefics2Config, Idefics2ForConditionalGeneration
 
@@ -54,40 +70,64 @@ def build_base(config: dict[str, Any]) -> Idefics2ForConditionalGeneration:
 
 
 def with_full_attention(config: dict[str, Any]) -> dict[str, Any]:
-    """`Idefics2Config`'s JSON with sliding-window attention off unless it asks for it: the class's own default, a
-    window of 4,096, would hide the preference tokens from long histories. And computed by transformers' own choice: a
-    file may name a kernel instead, which would be downloaded and run."""
-    config = _without(copy.deepcopy(config), _COMPUTED_BY)
+    """Return an `Idefics2Config`'s JSON values with full attention by transformers' default implementation.
+
+    The class's default is a sliding window of 4,096 tokens, which would hide the preference tokens from long
+    histories. It stays only if the configuration sets it. Implementation names are removed, because transformers would
+    download and run a kernel that is named there.
+    """
+    config = _remove_keys(copy.deepcopy(config), _IMPLEMENTATION_KEYS)
     config.setdefault("text_config", {}).setdefault("sliding_window", None)
     return config
 
 
-def unfit() -> tuple[type[Exception], ...]:
-    """What building a model raises where its configuration, or its weights, are not what they should be."""
-    from huggingface_hub.errors import StrictDataclassError
-
-    return (
-        AttributeError,
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-        RuntimeError,
-        StrictDataclassError,
-    )
-
-
-def _without(value: Any, names: frozenset[str]) -> Any:
+def _remove_keys(value: Any, names: frozenset[str]) -> Any:
     if isinstance(value, dict):
-        return {name: _without(inner, names) for name, inner in value.items() if name not in names}
-    return [_without(inner, names) for inner in value] if isinstance(value, list) else value
+        return {name: _remove_keys(inner, names) for name, inner in value.items() if name not in names}
+    return [_remove_keys(inner, names) for inner in value] if isinstance(value, list) else value
+
+
+@contextmanager
+def model_errors(subject: str, advice: str = "Download it again.") -> Iterator[None]:
+    """Turn the errors of building a model, whose configuration or weights may be wrong, into a CheckpointError.
+
+    Args:
+        subject: What cannot be loaded, the beginning of the message.
+        advice: A sentence that says what to do.
+
+    Raises:
+        CheckpointError: Building failed, or transformers is too old. Out-of-memory errors pass unchanged.
+    """
+    import transformers
+    from huggingface_hub.errors import StrictDataclassError
+    from packaging.version import Version
+    from safetensors import SafetensorError
+
+    if Version(transformers.__version__) < Version(MIN_TRANSFORMERS):
+        raise CheckpointError(
+            f"PrefDisc needs transformers {MIN_TRANSFORMERS} or later; found {transformers.__version__}. Run pip "
+            "install --upgrade transformers in ComfyUI's Python."
+        )
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (
+        *(AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError),
+        *(OSError, ImportError, SafetensorError, StrictDataclassError),
+    ) as error:
+        detail = " ".join(str(error).split()[:40]) or type(error).__name__
+        raise CheckpointError(f"{subject} cannot be loaded as a base model ({detail}). {advice}") from error
 
 
 def save_base(
     path: Path, base_id: str, config: dict[str, Any], model: Idefics2ForConditionalGeneration, tokenizer: Tokenizer
 ) -> str:
-    """Write a base file in half precision and its tokenizer; return the revision, taken of the weights."""
+    """Write a base file in half precision, and its tokenizer beside it.
+
+    Returns:
+        The revision, a hash of configuration and weights.
+    """
     tensors = {name: tensor.half() for name, tensor in model.state_dict().items()}
     revision = fingerprint({"id": base_id, "config": config}, tensors)[:16]
     write_safefile(path, KIND, {"id": base_id, "revision": revision, "config": config}, tensors)
@@ -95,35 +135,24 @@ def save_base(
     return revision
 
 
-def load_base(path: Path, dtype: torch.dtype = torch.float32) -> Base:
-    """Read a base file. Raises CheckpointError where it is not one, or its weights do not fit its configuration."""
+def load_base_file(path: Path, dtype: torch.dtype = torch.float32) -> Base:
+    """Load a base file. Raises CheckpointError if it is damaged, or its weights do not fit its configuration."""
     file = read_safefile(path, KIND)
     tokenizer = read_tokenizer(path.with_name(TOKENIZER))
-    try:
+    with model_errors(path.name):
         model = build_base(file.header["config"])
         model.load_state_dict(file.tensors)
         return Base(model.to(dtype).eval(), tokenizer, file.header["id"], file.header["revision"])
-    except unfit() as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{path.name} does not fit its own header ({first}): get the file again.") from error
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """Read a `tokenizer.json`. Raises CheckpointError where it is missing, no JSON, or no tokenizer that the installed
-    library knows."""
+    """Read a `tokenizer.json`. Raises CheckpointError if it is missing, damaged, or needs a newer tokenizers."""
     import tokenizers
 
     try:
-        text = path.read_text(encoding="utf-8")
-        json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} could not be read ({error}): get the base model's tokenizer again.") from error
-    try:
-        return tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises no class of its own
+        return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # tokenizers raises bare Exceptions
         raise CheckpointError(
-            f"{path} is no tokenizer that tokenizers {tokenizers.__version__} reads ({str(error)[:120]}): it may be of "
-            "a newer version, update tokenizers and transformers; or get the base model's tokenizer again."
+            f"{path} cannot be read by tokenizers {tokenizers.__version__} ({str(error)[:120]}). Download the base "
+            "model's tokenizer again, or update tokenizers and transformers."
         ) from error

@@ -1,4 +1,4 @@
-"""Where base models are: the bundled one, folders of them on this machine, and the Hugging Face cache."""
+"""Finds base models: the bundled one, those in local folders, and those in the Hugging Face cache."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 from ...errors import CheckpointError
 from ...pocket import shapes
-from ...safefile import read_header, read_listing
-from .base_model import KIND, Base, load_base
-from .hub import cached
-from .huggingface import Progress, is_folder, lacking_files, load_folder, weigh_folder
+from ...safefile import read_header, read_shapes
+from .base_model import KIND, Base, load_base_file
+from .hub import cached_snapshot
+from .huggingface import Progress, folder_bytes, is_folder, load_base_folder, missing_files
 from .quantization import Quantize
 from .shards import bytes_needed
 
@@ -21,9 +21,15 @@ POCKET_BASE = "prefgen/pocket"
 
 
 @dataclass(frozen=True)
-class BaseReading:
-    """How a base is read. dtype: what it computes in. quantize: 4 or 8 bits by bitsandbytes, on `device` (see
-    `load_folder`). progress: told of tensors read and tensors in all."""
+class BaseLoadOptions:
+    """How to load a base model.
+
+    Attributes:
+        dtype: Dtype of the computation.
+        quantize: Quantisation by bitsandbytes, or "none".
+        device: Device of a quantised model. Others are loaded to the CPU.
+        progress: Receives the number of loaded tensors and the total.
+    """
 
     dtype: torch.dtype = torch.float32
     quantize: Quantize = "none"
@@ -32,80 +38,98 @@ class BaseReading:
 
 
 @dataclass(frozen=True)
-class BasePlace:
-    """Where a base model lies. path: a base file of ours, or a Hugging Face folder. in_cache: Hugging Face's cache has
-    it, where a download that was stopped leaves some of its files."""
+class BaseLocation:
+    """Where a base model is on disk.
+
+    Attributes:
+        path: One of our base files, or a Hugging Face folder.
+        id: Id of the base.
+        in_cache: Whether it is in the Hugging Face cache, where a stopped download leaves incomplete folders.
+    """
 
     path: Path
     id: str
     in_cache: bool = False
 
-    def lacks(self) -> list[str]:
-        """The names of files that a download into the cache has still to fetch. Raises CheckpointError for an index of
-        shards that cannot be read."""
-        return lacking_files(self.path) if self.in_cache else []
+    def missing_files(self) -> list[str]:
+        """Return the names of files that still have to be downloaded into the cache.
 
-    def size(self, dtype: torch.dtype, quantize: Quantize = "none") -> int:
-        """The bytes that it will take. Raises CheckpointError for files that are missing or damaged."""
-        if self.path.is_dir():
-            return weigh_folder(self.path, dtype, quantize)
-        shapes = {name: entry["shape"] for name, entry in read_listing(self.path).items() if name != "__metadata__"}
-        return bytes_needed(shapes, dtype)
+        Raises:
+            CheckpointError: The index of shards cannot be read.
+        """
+        return missing_files(self.path) if self.in_cache else []
 
-    def load(self, reading: BaseReading) -> Base:
-        """Read it. Raises CheckpointError: see `load_folder` and `load_base`; and for a base file that is to be
-        quantised."""
+    def bytes_needed(self, dtype: torch.dtype, quantize: Quantize = "none") -> int:
+        """Compute the memory that the base needs. Raises CheckpointError if files are missing or damaged."""
         if self.path.is_dir():
-            return load_folder(
-                self.path, self.id, reading.dtype, reading.quantize, reading.device, progress=reading.progress
+            return folder_bytes(self.path, dtype, quantize)
+        return bytes_needed(read_shapes(self.path), dtype)
+
+    def load(self, options: BaseLoadOptions) -> Base:
+        """Load the base.
+
+        Raises:
+            CheckpointError: See `load_base_folder` and `load_base_file`. Base files cannot be quantised.
+        """
+        if self.path.is_dir():
+            return load_base_folder(
+                self.path, self.id, options.dtype, options.quantize, options.device, progress=options.progress
             )
-        if reading.quantize != "none":
+        if options.quantize != "none":
             raise CheckpointError(
-                f"{self.path.name} is a base file, and those are small: {reading.quantize} is for folders in Hugging "
-                "Face's format. Choose float32 or bfloat16."
+                f"{self.path.name} is a small base file, which cannot be quantised to {options.quantize}. Choose "
+                "float32 or bfloat16."
             )
-        return load_base(self.path, reading.dtype)
+        return load_base_file(self.path, options.dtype)
 
 
-def find_base(wanted: str, folders: Sequence[Path], dtype: torch.dtype = torch.float32) -> Base | None:
-    """The base model of this id, None where it is not on this machine: see `locate_base`.
+def load_base_by_id(base_id: str, folders: Sequence[Path], dtype: torch.dtype = torch.float32) -> Base | None:
+    """Load the base model with an id, or return None if it is not on this machine.
 
-    Raises CheckpointError where it is here and cannot be read.
+    Raises:
+        CheckpointError: It cannot be loaded.
     """
-    place = locate_base(wanted, folders)
-    return place and place.load(BaseReading(dtype))
+    location = locate_base(base_id, folders)
+    return location and location.load(BaseLoadOptions(dtype))
 
 
-def locate_base(wanted: str, folders: Sequence[Path], revision: str = "") -> BasePlace | None:
-    """Where the base model of this id is, None where it is not on this machine.
+def locate_base(base_id: str, folders: Sequence[Path], revision: str = "") -> BaseLocation | None:
+    """Find the base model with an id, without using the network.
 
-    folders: each holds base models, a folder each: a base file of ours beside its tokenizer, named anything; or a
-    Hugging Face folder, named by the id: `HuggingFaceM4/idefics2-8b`, `HuggingFaceM4--idefics2-8b` or `idefics2-8b`.
-    After them the Hugging Face cache is looked into, without any network, for that `revision` if it is a commit:
-    what lies there may be incomplete (see `BasePlace.lacks`).
+    Searches the folders first, then the Hugging Face cache.
+
+    Args:
+        base_id: Id of the base, such as `HuggingFaceM4/idefics2-8b`.
+        folders: Folders of base models. Each base has its own folder there: a base file of ours with any name beside
+            its tokenizer, or a Hugging Face folder that is named `HuggingFaceM4/idefics2-8b`,
+            `HuggingFaceM4--idefics2-8b` or `idefics2-8b`.
+        revision: If it is a commit, only that commit counts in the cache.
+
+    Returns:
+        The location, or None. A base in the cache may be incomplete (see `BaseLocation.missing_files`).
     """
-    if wanted == POCKET_BASE:
-        return BasePlace(shapes.weights_path("prefdisc"), wanted)
+    if base_id == POCKET_BASE:
+        return BaseLocation(shapes.weights_path("prefdisc"), base_id)
     for file in (file for folder in folders for file in sorted(Path(folder).glob("*/*.safetensors"))):
-        if _is_base(file, wanted):
-            return BasePlace(file, wanted)
-    for folder in (Path(folder) / name for folder in folders for name in _names(wanted)):
+        if _is_base_file(file, base_id):
+            return BaseLocation(file, base_id)
+    for folder in (Path(folder) / name for folder in folders for name in _folder_names(base_id)):
         if is_folder(folder):
-            return BasePlace(folder, wanted)
-    folder = cached(wanted, revision)
-    return BasePlace(folder, wanted, in_cache=True) if folder else None
+            return BaseLocation(folder, base_id)
+    folder = cached_snapshot(base_id, revision)
+    return BaseLocation(folder, base_id, in_cache=True) if folder else None
 
 
-def _names(wanted: str) -> tuple[str, ...]:
-    """What the folder of a base may be called. An id out of a file that somebody shared leads nowhere else."""
-    path = PurePosixPath(wanted)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in wanted:
+def _folder_names(base_id: str) -> tuple[str, ...]:
+    """Return the possible folder names of a base. Ids from shared files that lead elsewhere have none."""
+    path = PurePosixPath(base_id)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in base_id:
         return ()
-    return wanted, wanted.replace("/", "--"), path.name
+    return base_id, base_id.replace("/", "--"), path.name
 
 
-def _is_base(path: Path, wanted: str) -> bool:
+def _is_base_file(path: Path, base_id: str) -> bool:
     try:
-        return read_header(path, KIND).get("id") == wanted
+        return read_header(path, KIND).get("id") == base_id
     except CheckpointError:
         return False

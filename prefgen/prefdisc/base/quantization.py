@@ -1,4 +1,4 @@
-"""Base models in 4 or 8 bits, by bitsandbytes: what it is told, and what has to be put right around it."""
+"""Loads base models in 4 or 8 bits with bitsandbytes, and works around its device and gradient limitations."""
 
 from __future__ import annotations
 
@@ -8,50 +8,57 @@ import torch
 from torch import nn
 
 from ...errors import CheckpointError
-from .shards import KEPT_WHOLE
+from ...validation import require_choice
+from .shards import UNQUANTIZED_MODULES
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
 
 Quantize = Literal["none", "nf4", "int8"]
-KINDS = get_args(Quantize)
+FORMATS = get_args(Quantize)[1:]
 
 
-def quantizer(quantize: Quantize, dtype: torch.dtype) -> BitsAndBytesConfig:
-    """What transformers is told to read a base in 4-bit NF4, or in 8 bits by LLM.int8. dtype: of the arithmetic, and of
-    what stays whole: the vocabulary matrix and the vision tower.
+def quantization_config(quantize: Quantize, dtype: torch.dtype) -> BitsAndBytesConfig:
+    """Return transformers' configuration for loading a base in 4-bit NF4 or 8-bit LLM.int8.
 
-    Raises CheckpointError where bitsandbytes is not installed: it is optional, and there is none for some machines.
+    Args:
+        quantize: "nf4" or "int8".
+        dtype: Dtype of the computation and of unquantised modules.
+
+    Raises:
+        CheckpointError: bitsandbytes is not installed, or does not support this machine.
     """
-    if quantize not in KINDS[1:]:
-        raise CheckpointError(f"A base cannot be quantised by {quantize!r}: choose {' or '.join(KINDS[1:])}.")
+    require_choice("quantize", quantize, FORMATS, CheckpointError)
     try:
         import bitsandbytes  # noqa: F401
     except (ImportError, OSError, RuntimeError) as error:
-        # The last two: its binaries do not load on every machine.
+        # OSError and RuntimeError: its binaries do not load on every machine.
         raise CheckpointError(
-            f"A base in {quantize} needs the package bitsandbytes, which does not load here ({str(error)[:80]}): "
-            "install it into ComfyUI's Python (pip install bitsandbytes), or choose bfloat16."
+            f"{quantize} needs the package bitsandbytes, which does not load here ({str(error)[:80]}). Run "
+            "pip install bitsandbytes in ComfyUI's Python, or choose bfloat16."
         ) from error
     from transformers import BitsAndBytesConfig
 
-    # The modules' whole names, as transformers matches them.
-    whole = [name if name == "lm_head" else f"model.{name}" for name in KEPT_WHOLE]
+    # transformers matches full module names.
+    skipped = [name if name == "lm_head" else f"model.{name}" for name in UNQUANTIZED_MODULES]
     if quantize == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=whole)
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=whole
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=skipped
     )
 
 
 def is_quantized(model: nn.Module) -> bool:
-    """Whether layers of it are bitsandbytes'."""
+    """Return whether a model has bitsandbytes layers."""
     return any(type(module).__module__.startswith("bitsandbytes.") for module in model.modules())
 
 
-def settle(model: nn.Module) -> None:
-    """Put 8-bit layers right after `model.to(device)`, which moves a layer's weight and leaves its scales, and after a
-    first forward a second reference to the weight, on the device before. Changes nothing in a model without any."""
+def restore_int8_scales(model: nn.Module) -> None:
+    """Move the scales of 8-bit layers to the device of their weights. Call this after `model.to(device)`.
+
+    `model.to` moves an 8-bit layer's weight, but not its scales, and not the second reference to the weight that the
+    first forward pass creates. Models without 8-bit layers stay unchanged.
+    """
     for module in model.modules():
         weight, state = getattr(module, "weight", None), getattr(module, "state", None)
         if state is None or not hasattr(weight, "SCB"):
@@ -63,8 +70,11 @@ def settle(model: nn.Module) -> None:
 
 
 def keep_differentiable(model: nn.Module) -> None:
-    """Keep 4-bit layers in the one format that has a gradient. On processors with AVX512-BF16 bitsandbytes would repack
-    them at the first forward without gradient, for a product whose gradient is nothing, silently, from then on."""
+    """Keep 4-bit layers in the only format that has a gradient.
+
+    On CPUs with AVX512-BF16, bitsandbytes repacks them at the first forward pass without gradients. Later gradients
+    would then silently be zero.
+    """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False

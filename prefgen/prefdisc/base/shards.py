@@ -1,5 +1,4 @@
-"""What lies in a Hugging Face folder's .safetensors files, by their headers: checked, and weighed, before any tensor is
-read."""
+"""Lists the tensors of a Hugging Face folder from its files' headers, and computes the memory that they need."""
 
 from __future__ import annotations
 
@@ -11,94 +10,82 @@ from pathlib import Path
 import torch
 
 from ...errors import CheckpointError
-from ...safefile import read_listing
+from ...safefile import read_shapes
 
-WHOLE = "model.safetensors"
+SINGLE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-SAFE = ".safetensors"
 
 QUANTIZED_BYTES = {"nf4": 0.5 + 4 / 64, "int8": 1.0}
-"""Bytes a weight takes: 4 bits and, for every 64 weights, a float32 scale; 8 bits (a scale a row hardly counts)."""
+"""Bytes per weight. nf4: 4 bits, and a float32 scale for every 64 weights. int8: the scale per row hardly counts."""
 
-KEPT_WHOLE = ("lm_head", "vision_model")
-"""Modules that are never quantised: PrefDisc reads two rows of the one, and the other is small and sees best whole."""
+UNQUANTIZED_MODULES = ("lm_head", "vision_model")
+"""PrefDisc reads only two rows of the vocabulary matrix, and the vision tower is small and sensitive to rounding."""
 
 
 def listed_tensors(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Every tensor's shape, by name, of `model.safetensors`, or of the shards that its index names.
+    """Read the shapes of all tensors of `model.safetensors`, or of the shards that the index lists.
 
-    Raises CheckpointError naming the file: none is there, a shard is missing, cut short or no safetensors, or holds
-    other tensors than the index says.
+    Raises:
+        CheckpointError: A file is missing or damaged, or a shard does not hold the tensors that the index lists.
     """
-    if (folder / WHOLE).is_file():
-        return _shapes(folder / WHOLE)
-    if not (folder / INDEX).is_file():
-        raise CheckpointError(
-            f"{folder} has neither {WHOLE} nor {INDEX}, expected the weights of its base model: download its "
-            f"*{SAFE} files and their index."
-        )
+    if missing := missing_weights(folder):
+        raise CheckpointError(f"{folder} lacks {len(missing)} files of weights ({missing[0]}). Download them.")
+    if (folder / SINGLE_FILE).is_file():
+        return read_shapes(folder / SINGLE_FILE)
     tensors: dict[str, tuple[int, ...]] = {}
-    shards = _shards(folder / INDEX)
-    for number, (name, expected) in enumerate(sorted(shards.items()), 1):
-        path = folder / name
-        if not path.is_file():
+    for name, expected in sorted(_shards(folder / INDEX).items()):
+        shapes = read_shapes(folder / name)
+        if missing := sorted(expected - set(shapes)):
             raise CheckpointError(
-                f"{folder} lacks the shard {name} ({number} of the {len(shards)} that its index names): download it."
+                f"{folder / name} lacks {len(missing)} tensors that the index lists ({missing[0]}). Download the "
+                "shards and the index again."
             )
-        found = _shapes(path)
-        if missing := sorted(expected - set(found)):
-            raise CheckpointError(
-                f"{path} lacks {len(missing)} tensors that the index places there (the first is {missing[0]}): it "
-                "belongs to another model or version, download the shards and the index again."
-            )
-        tensors |= found
+        tensors |= shapes
     return tensors
 
 
-def lacking_weights(folder: Path) -> list[str]:
-    """The names of the weights' files that a folder lacks, by its own index; a file that is there may be damaged still.
-    Raises CheckpointError for an index that cannot be read."""
-    if (folder / WHOLE).is_file():
+def missing_weights(folder: Path) -> list[str]:
+    """Return the names of missing weight files, according to the folder's index.
+
+    Raises:
+        CheckpointError: The index cannot be read.
+    """
+    if (folder / SINGLE_FILE).is_file():
         return []
     if not (folder / INDEX).is_file():
-        return [f"{WHOLE} or {INDEX}"]
+        return [f"{SINGLE_FILE} or {INDEX}"]
     return [name for name in sorted(_shards(folder / INDEX)) if not (folder / name).is_file()]
 
 
 def bytes_needed(tensors: Mapping[str, tuple[int, ...]], dtype: torch.dtype, quantize: str = "none") -> int:
-    """What a base model of these tensors takes once it is read."""
+    """Compute the memory in bytes that a base model with these tensors needs once it is loaded."""
     return round(
         sum(
-            math.prod(shape) * (QUANTIZED_BYTES[quantize] if _quantised(name, shape, quantize) else dtype.itemsize)
+            math.prod(shape) * (QUANTIZED_BYTES[quantize] if _is_quantized(name, shape, quantize) else dtype.itemsize)
             for name, shape in tensors.items()
         )
     )
 
 
-def _quantised(name: str, shape: tuple[int, ...], quantize: str) -> bool:
+def _is_quantized(name: str, shape: tuple[int, ...], quantize: str) -> bool:
     if quantize == "none" or len(shape) != 2 or not name.endswith(".weight"):
         return False
-    return not any(part in name for part in (*KEPT_WHOLE, "embed"))
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    listing = read_listing(path)
-    return {name: tuple(entry["shape"]) for name, entry in listing.items() if name != "__metadata__"}
+    return not any(part in name for part in (*UNQUANTIZED_MODULES, "embed"))
 
 
 def _shards(index: Path) -> dict[str, set[str]]:
-    """The index's shards, each with the tensors it places there."""
+    """Return the tensor names of each shard in the index."""
+    shards: dict[str, set[str]] = {}
     try:
-        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        shards: dict[str, set[str]] = {}
-        for tensor, name in places.items():
+        for tensor, name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items():
             shards.setdefault(name, set()).add(tensor)
-        if not shards:
-            raise ValueError("it names none")
-        # A name out of a downloaded file leads nowhere else.
-        odd = sorted(name for name in shards if Path(name).name != name or not name.endswith(SAFE))
+        # A name from a downloaded file must not lead out of the folder.
+        unsafe = [name for name in shards if Path(name).name != name or not name.endswith(".safetensors")]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{index} cannot be read as an index of shards ({error}): download it again.") from error
-    if odd:
-        raise CheckpointError(f"{index} names {odd[0]!r}, expected *{SAFE} files beside it: download it again.")
+        raise CheckpointError(f"{index} is not an index of shards ({error}). Download it again.") from error
+    if unsafe or not shards:
+        raise CheckpointError(
+            f"{index} lists {min(unsafe, default='no shards')}; expected .safetensors files beside it. Download it "
+            "again."
+        )
     return shards

@@ -63,7 +63,7 @@ def test_every_image_has_a_row_for_every_person(unbroken, images):
 def test_scores_are_those_of_the_library(unbroken, images):
     model = load_preference_model("pocket")
     for user in ("ada", "bo"):
-        prefix = model.read(UserHistory.from_folder(material.PEOPLE / user))
+        prefix = model.encode_history(UserHistory.from_folder(material.PEOPLE / user))
         own = [row for row in unbroken if row["user"] == user and not row["error"]]
         assert len({row["score"] for row in own}) > 20
         # of two sizes, in two folders

@@ -26,7 +26,7 @@ def test_a_spec_comes_back_from_json(lora):
         ({"surprise": 1}, "unknown field 'surprise'"),
         ({"lora": {"r": 8, "alpha": 8}}, "target_modules"),
         ({"lora": {"r": 8, "alpha": 8, "target_modules": "x", "rank": 2}}, "unknown field 'rank'"),
-        ({"lora": 8}, "does not fit"),
+        ({"lora": 8}, "does not fit this version"),
         ({"lora": {"r": "8", "alpha": 8, "target_modules": "x"}}, "r is '8'"),
         ({"base": {}}, "base is {}"),
         ({"turn": None}, "turn is None"),

@@ -9,7 +9,7 @@ import torch
 from prefgen.errors import HistoryError
 from prefgen.history import UserHistory
 from prefgen.prefdisc.base.base_model import build_base
-from prefgen.prefdisc.context_window import positions_of
+from prefgen.prefdisc.context_window import max_positions
 from prefgen.prefdisc.model import PrefDisc
 from tests.prefgen import tiny
 
@@ -33,7 +33,7 @@ def room_for(pairs):
 def test_the_newest_pairs_that_fit_are_read(caplog, limit):
     history = tiny.history(5, prompts=["a cat"] * 5)
     model = model_of(**{limit: room_for(2) + 1})
-    assert positions_of(model.base.config.text_config) == room_for(2) + 1
+    assert max_positions(model.base.config.text_config) == room_for(2) + 1
     with caplog.at_level(logging.WARNING):
         prefix = model.encode(history)
     assert "'tiny' has 5 pairs, and 2 fit into the base model's context" in caplog.text

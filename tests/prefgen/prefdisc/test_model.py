@@ -6,25 +6,25 @@ import pytest
 import torch
 
 from prefgen.errors import CheckpointError, ImageError, PrefGenError
-from prefgen.prefdisc.model import CPU_CHUNK, PrefDisc
+from prefgen.prefdisc.model import CPU_CHUNK_SIZE, PrefDisc
 from prefgen.prefdisc.packing import Target, pack
 from tests.prefgen import tiny
 
 
 def plain_logits(model, history, image, prompt):
     """(M+, M-) by the base model's own forward over [P_v; history; target], and the sequence's length."""
-    ids = list(model.turns.opening)
+    ids = list(model.template.opening_ids)
     images = []
     for pair in history.pairs if history else ():
-        ids += [*model.turns.rated(pair.prompt, True), *model.turns.rated(pair.prompt, False)]
+        ids += [*model.template.labelled_turn(pair.prompt, True), *model.template.labelled_turn(pair.prompt, False)]
         images += [pair.liked, pair.disliked]
-    ids = torch.tensor([[*ids, *model.turns.open(prompt)]])
+    ids = torch.tensor([[*ids, *model.template.unlabelled_turn(prompt)]])
     embedded = model.base.get_input_embeddings()(ids)
     features = torch.cat([model.features(i[None]) for i in [*images, image]])
-    embedded[ids == model.turns.image_id] = features.flatten(0, 1)
+    embedded[ids == model.template.image_id] = features.flatten(0, 1)
     embedded = torch.cat([model.tokens[None], embedded], dim=1)
     logits = model.base(inputs_embeds=embedded).logits[0, -1]
-    return logits[list(model.turns.label_ids)]
+    return logits[list(model.template.label_ids)]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_prefix_gives_the_whole_sequences_logits(model, pairs):
     prompts = ["a cat", "", "the red house on a dog", "a", "a dog"]
     prefix = model.encode(history) if history else None
     with torch.no_grad():
-        ours = model.logits(prefix, candidates, prompts, chunk=2)
+        ours = model.logits(prefix, candidates, prompts, chunk_size=2)
         plain = torch.stack([plain_logits(model, history, i, p) for i, p in zip(candidates, prompts, strict=True)])
     assert torch.allclose(ours, plain, atol=1e-4)
     assert plain.std() > 0.05, "the weights are too small for this test to mean anything"
@@ -49,7 +49,7 @@ def test_prefix_gives_the_whole_sequences_logits(model, pairs):
 @pytest.mark.parametrize("part", ["sem", "core"])
 def test_layers_that_the_base_has_not_are_refused(model, part, layers):
     spec = replace(tiny.SPEC, **{f"{part}_layers": layers})
-    with pytest.raises(CheckpointError, match=rf"{part} out of the layers .* base model tests/tiny has 0 to 4"):
+    with pytest.raises(CheckpointError, match=rf"{part}_layers is .* base model tests/tiny has .* layers 0 to 4"):
         PrefDisc(model.base, tiny.tokenizer(), spec)
 
 
@@ -71,14 +71,14 @@ def test_any_number_of_candidates_is_split_and_no_vocabulary_is_multiplied(model
         model, "features", lambda images, real=model.features: sizes.append(len(images)) or real(images)
     )
     monkeypatch.setattr(model.base.lm_head, "forward", lambda states: pytest.fail("all logits were computed"))
-    prefix, images = model.encode(tiny.history(1)), torch.rand(2 * CPU_CHUNK + 3, 3, 24, 24)
+    prefix, images = model.encode(tiny.history(1)), torch.rand(2 * CPU_CHUNK_SIZE + 3, 3, 24, 24)
     sizes.clear()
     with torch.no_grad():
         assert model.logits(prefix, images).shape == (len(images), 2)
-        assert sizes == [CPU_CHUNK, CPU_CHUNK, 3]
-        whole = model.logits(prefix, images, chunk=len(images))
+        assert sizes == [CPU_CHUNK_SIZE, CPU_CHUNK_SIZE, 3]
+        whole = model.logits(prefix, images, chunk_size=len(images))
         # float32; a matrix product of other rows sums in another order
-        assert torch.allclose(whole, model.logits(prefix, images, chunk=7), atol=1e-4)
+        assert torch.allclose(whole, model.logits(prefix, images, chunk_size=7), atol=1e-4)
 
 
 def test_gradient_reaches_the_pixels_and_matches_the_whole_sequence(model):
@@ -104,18 +104,18 @@ def test_packed_forward_gives_every_target_what_scoring_gives(model):
     targets = [Target(3, "a dog"), Target(0, "a dog"), Target(1, "the red house"), Target(3, "")]
     images = torch.rand(len(targets), 2, 3, 24, 24)
     short = [Target(2, ""), Target(1, "a"), Target(0, "a"), Target(2, "a")]
-    packed = pack(model.turns, [prompts, ["a", "", "a cat"]], [targets, short])
+    packed = pack(model.template, [prompts, ["a", "", "a cat"]], [targets, short])
     shown = torch.stack([i for pair in history.pairs for i in (pair.liked, pair.disliked)])
     features = model.features(torch.cat([shown, images.flatten(0, 1)]))
     with torch.no_grad():
         states = model(packed, features[None].expand(2, -1, -1, -1))
         for i, target in enumerate(targets):
-            part = type(history)(history.pairs[: target.after]) if target.after else None
+            part = type(history)(history.pairs[: target.num_pairs]) if target.num_pairs else None
             expected = model.logits(model.encode(part), images[i], target.prompt)
             assert torch.allclose(states.logits[0, i], expected, atol=1e-4)
-    assert packed.marks.shape == (2, 3, 2)
-    at_marks = packed.ids[0][packed.marks[0] - model.spec.num_tokens]
-    assert at_marks.tolist() == [list(model.turns.label_ids)] * 3
+    assert packed.label_positions.shape == (2, 3, 2)
+    at_marks = packed.ids[0][packed.label_positions[0] - model.spec.num_tokens]
+    assert at_marks.tolist() == [list(model.template.label_ids)] * 3
 
 
 def test_users_of_unequal_histories_read_as_each_alone(model):
@@ -135,24 +135,24 @@ def test_users_of_unequal_histories_read_as_each_alone(model):
         )
         for h, i in zip(histories, images, strict=True)
     ]
-    packed = pack(model.turns, prompts, targets)
+    packed = pack(model.template, prompts, targets)
     # What stands after a user's own images must not matter: anything large will do.
-    features = torch.full((len(shown), packed.images, tiny.SPEC.image.count("<image>"), tiny.WIDTH), 1e4)
+    features = torch.full((len(shown), packed.num_images, tiny.SPEC.image.count("<image>"), tiny.WIDTH), 1e4)
     with torch.no_grad():
         for row, seen in enumerate(shown):
             features[row, : len(seen)] = model.features(seen)
         together = model(packed, features).logits
         for row, wanted in enumerate(targets):
-            assert packed.judged[row].sum() == len(wanted)
+            assert packed.has_target[row].sum() == len(wanted)
             for i, target in enumerate(wanted):
-                part = type(histories[0])(histories[row].pairs[: target.after]) if target.after else None
+                part = type(histories[0])(histories[row].pairs[: target.num_pairs]) if target.num_pairs else None
                 expected = model.logits(model.encode(part), images[row][i], target.prompt)
                 # float32, four layers of weights six times the usual
                 assert torch.allclose(together[row, i], expected, atol=1e-4)
 
 
 def test_too_few_features_are_refused(model):
-    packed = pack(model.turns, [["a"], []], [[Target(1, "a")], [Target(0, "a")]])
+    packed = pack(model.template, [["a"], []], [[Target(1, "a")], [Target(0, "a")]])
     with pytest.raises(ValueError, match="for 2 users of 4 images"):
         model(packed, torch.zeros(2, 3, 2, tiny.WIDTH))
 
@@ -194,7 +194,7 @@ def test_float32_tokens_over_a_half_precision_base():
     assert half.dtype == torch.bfloat16
     prefix = half.encode(tiny.history(2))
     assert prefix.hidden.dtype == torch.bfloat16
-    packed = pack(half.turns, [["a"]], [[Target(1, "a")]])
+    packed = pack(half.template, [["a"]], [[Target(1, "a")]])
     states = half(packed, half.features(torch.rand(4, 3, 24, 24))[None])
     states.logits.float().sum().backward()
     assert half.tokens.grad.dtype == torch.float32

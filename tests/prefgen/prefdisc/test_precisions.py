@@ -10,7 +10,7 @@ import torch
 from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.base import quantization
-from prefgen.prefdisc.base.locate import BaseReading, locate_base
+from prefgen.prefdisc.base.locate import BaseLoadOptions, locate_base
 from tests.prefgen import tiny
 from tests.prefgen.prefdisc.base.test_locate import ID, IMAGES, write_folder, write_lora
 
@@ -35,7 +35,9 @@ def checkpoint(tmp_path_factory):
 
 
 def loaded(checkpoint, folder, quantize, dtype=torch.float32):
-    return load_preference_model(checkpoint[0], bases=[folder], reading=lambda _: BaseReading(dtype, quantize))
+    return load_preference_model(
+        checkpoint[0], base_folders=[folder], base_options=lambda _: BaseLoadOptions(dtype, quantize)
+    )
 
 
 def margins(prefdisc, prefix):
@@ -62,18 +64,20 @@ def test_four_bits_score_as_their_own_weights_written_out(folder, checkpoint):
         layers[name].weight.data = full
     assert merged, "the LoRA is not rounded into four bits"
     history = tiny.history(2)
-    found = margins(made.prefdisc, made.read(history))
+    found = margins(made.prefdisc, made.encode_history(history))
     expected = margins(written, written.encode(history))
     # float32, the LoRA added in another order
     assert torch.allclose(found, expected, atol=1e-3)
-    assert (found - margins(whole.prefdisc, whole.read(history))).abs().max() > 0.01, "four bits are four bits"
+    assert (found - margins(whole.prefdisc, whole.encode_history(history))).abs().max() > 0.01, (
+        "four bits are four bits"
+    )
 
 
 @needs_bitsandbytes
 def test_eight_bits_score_nearly_as_the_whole_base(folder, checkpoint):
     history = tiny.history(2)
     whole, made = loaded(checkpoint, folder, "none"), loaded(checkpoint, folder, "int8")
-    expected, found = (margins(model.prefdisc, model.read(history)) for model in (whole, made))
+    expected, found = (margins(model.prefdisc, model.encode_history(history)) for model in (whole, made))
     # Weights and activations are rounded to 1/254 of the largest of a row, through eight layers of weights that are few
     # and six times the usual; other scales, or another layer's, would be off by more than the whole.
     assert 0 < (found - expected).abs().max() < 0.3 * expected.abs().max()
@@ -88,12 +92,12 @@ def test_eight_bits_score_nearly_as_the_whole_base(folder, checkpoint):
 def test_what_it_takes_is_known_from_the_headers(folder, quantize):
     place = locate_base(ID, [folder])
     for dtype, kind in ((torch.float32, "none"), (torch.bfloat16, "none"), (torch.bfloat16, quantize)):
-        model = place.load(BaseReading(dtype, kind)).model
+        model = place.load(BaseLoadOptions(dtype, kind)).model
         found = sum(parameter.nbytes for parameter in model.parameters())
         for parameter in model.parameters():
             state = getattr(parameter, "quant_state", None)
             found += 0 if state is None else state.absmax.nbytes
-        assert place.size(dtype, kind) == found
+        assert place.bytes_needed(dtype, kind) == found
 
 
 @needs_bitsandbytes
@@ -101,11 +105,11 @@ def test_what_it_takes_is_known_from_the_headers(folder, quantize):
 def test_it_still_scores_after_it_was_moved(folder, checkpoint, quantize):
     """Module.to moves an 8-bit layer's weight and forgets its scales; on the way out and in they are put right."""
     model = loaded(checkpoint, folder, quantize)
-    prefix = model.read(tiny.history(2))
+    prefix = model.encode_history(tiny.history(2))
     before = margins(model.prefdisc, prefix)
     for _ in range(2):
         model.to("cpu")
-        quantization.settle(model)
+        quantization.restore_int8_scales(model)
         assert torch.equal(margins(model.prefdisc, prefix), before)
 
 
@@ -114,7 +118,7 @@ def test_it_still_scores_after_it_was_moved(folder, checkpoint, quantize):
 def test_the_gradient_reaches_the_pixels(folder, checkpoint, quantize):
     model = loaded(checkpoint, folder, quantize)
     images = IMAGES.clone().requires_grad_()
-    model.prefdisc.logits(model.read(tiny.history(1)), images, "a cat").sum().backward()
+    model.prefdisc.logits(model.encode_history(tiny.history(1)), images, "a cat").sum().backward()
     assert torch.isfinite(images.grad).all()
     assert images.grad.abs().max() > 0
 
@@ -137,15 +141,15 @@ def test_reading_tells_how_far_it_is_and_can_be_stopped(folder, checkpoint):
         raise Stopped
 
     def reading(progress):
-        return lambda place: BaseReading(progress=progress)
+        return lambda place: BaseLoadOptions(progress=progress)
 
     load_preference_model(
-        checkpoint[0], bases=[folder], reading=reading(lambda done, total: told.append((done, total)))
+        checkpoint[0], base_folders=[folder], base_options=reading(lambda done, total: told.append((done, total)))
     )
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1] > 50, "every tensor counts"
     with pytest.raises(Stopped):
-        load_preference_model(checkpoint[0], bases=[folder], reading=reading(stop))
+        load_preference_model(checkpoint[0], base_folders=[folder], base_options=reading(stop))
     quiet = list(told)
-    load_preference_model(checkpoint[0], bases=[folder])
+    load_preference_model(checkpoint[0], base_folders=[folder])
     assert told == quiet, "nobody is told of another reading"

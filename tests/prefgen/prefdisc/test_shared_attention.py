@@ -32,11 +32,11 @@ def plain(query, key, value, keys, values):
 @pytest.mark.parametrize("kernel", ["fused", "by matrix", "by matrix, a row at a time"])
 def test_merged_is_one_softmax(dtype, tolerance, kernel, monkeypatch):
     if kernel != "fused":
-        monkeypatch.setattr(shared_attention, "_softmax_attention", shared_attention.by_matrix)
+        monkeypatch.setattr(shared_attention, "_softmax_attention", shared_attention.softmax_attention_in_chunks)
     if kernel == "by matrix, a row at a time":
-        monkeypatch.setattr(shared_attention, "SCORES", 1)
+        monkeypatch.setattr(shared_attention, "MAX_SCORES", 1)
     tensors = drawn(dtype)
-    merged = shared_attention.merged(*tensors, scale=8**-0.5)
+    merged = shared_attention.shared_prefix_attention(*tensors, scale=8**-0.5)
     assert merged.dtype == dtype
     assert (merged.double() - plain(*tensors)).abs().max() < tolerance
 
@@ -44,11 +44,11 @@ def test_merged_is_one_softmax(dtype, tolerance, kernel, monkeypatch):
 @pytest.mark.parametrize("scores", [1, 40, 2**18])
 def test_the_gradient_is_that_of_one_softmax(scores, monkeypatch):
     """Against autograd through the whole sequence, in float64: only the order of the sums differs."""
-    monkeypatch.setitem(shared_attention.GRADIENT_SCORES, "cpu", scores)
+    monkeypatch.setitem(shared_attention.MAX_BACKWARD_SCORES, "cpu", scores)
     tensors = drawn(torch.float64)
     weight = torch.randn(3, 4, 7, 8, dtype=torch.float64)
     found = []
-    for attention in (lambda *given: shared_attention.merged(*given, scale=8**-0.5), plain):
+    for attention in (lambda *given: shared_attention.shared_prefix_attention(*given, scale=8**-0.5), plain):
         own = [tensor.clone().requires_grad_() for tensor in tensors[:3]]
         found.append(torch.autograd.grad((attention(*own, *tensors[3:]) * weight).sum(), own))
     for ours, theirs in zip(*found, strict=True):
@@ -59,7 +59,9 @@ def test_the_gradient_is_that_of_one_softmax(scores, monkeypatch):
 def test_the_gradient_is_the_finite_difference():
     *own, keys, values = drawn(torch.float64, batch=2, heads=2, kv_heads=1, length=3, prefix=4, width=2)
     own = [tensor.requires_grad_() for tensor in own]
-    assert torch.autograd.gradcheck(lambda *given: shared_attention.merged(*given, keys, values, scale=0.5), own)
+    assert torch.autograd.gradcheck(
+        lambda *given: shared_attention.shared_prefix_attention(*given, keys, values, scale=0.5), own
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -67,7 +69,7 @@ def test_gradients_in_half_precision_are_finite_and_near(dtype):
     tensors = drawn(dtype)
     own = [tensor.clone().requires_grad_() for tensor in tensors[:3]]
     wide = [tensor.double().requires_grad_() for tensor in tensors[:3]]
-    ours = torch.autograd.grad(shared_attention.merged(*own, *tensors[3:], scale=8**-0.5).sum(), own)
+    ours = torch.autograd.grad(shared_attention.shared_prefix_attention(*own, *tensors[3:], scale=8**-0.5).sum(), own)
     theirs = torch.autograd.grad(plain(*wide, *tensors[3:]).sum(), wide)
     for near, exact in zip(ours, theirs, strict=True):
         assert near.dtype == dtype
@@ -79,7 +81,7 @@ def test_the_backward_pass_keeps_no_copy_of_the_prefix():
     query, key, value, keys, values = drawn(prefix=500)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
-        shared_attention.merged(query.requires_grad_(), key, value, keys, values, scale=1.0)
+        shared_attention.shared_prefix_attention(query.requires_grad_(), key, value, keys, values, scale=1.0)
     of_prefix = {keys.data_ptr(), values.data_ptr()}
     assert {tensor.data_ptr() for tensor in kept} >= of_prefix
     assert sum(tensor.nbytes for tensor in kept if tensor.data_ptr() not in of_prefix) < keys.nbytes / 2
@@ -87,7 +89,7 @@ def test_the_backward_pass_keeps_no_copy_of_the_prefix():
 
 def test_a_prefix_that_outweighs_everything_leaves_the_numbers_finite():
     query, key, value, keys, values = drawn()
-    merged = shared_attention.merged(query * 100, key, value, keys * 100, values, scale=8**-0.5)
+    merged = shared_attention.shared_prefix_attention(query * 100, key, value, keys * 100, values, scale=8**-0.5)
     assert torch.isfinite(merged).all()
     assert torch.allclose(merged.double(), plain(query * 100, key, value, keys * 100, values), atol=1e-4)
 
@@ -103,13 +105,13 @@ PROMPTS = ["a cat", "", "the red house on a dog", "a", "a dog"]
 
 def test_scoring_copies_no_prefix_and_agrees_with_the_copy(model, monkeypatch):
     prefix = model.encode(tiny.history(3))
-    monkeypatch.setattr(shared_attention, "is_installed", lambda base: False)
+    monkeypatch.setattr(shared_attention, "uses_shared_attention", lambda base: False)
     copied = model.logits(prefix, CANDIDATES, PROMPTS)
     monkeypatch.undo()
     # With nothing to copy from, a candidate that did not share the prefix would be judged without a history.
-    monkeypatch.setattr(HistoryPrefix, "cache", lambda self, batch: None)
+    monkeypatch.setattr(HistoryPrefix, "to_dynamic_cache", lambda self, batch: None)
     with torch.no_grad():
-        shared = model.logits(prefix, CANDIDATES, PROMPTS, chunk=2)
+        shared = model.logits(prefix, CANDIDATES, PROMPTS, chunk_size=2)
     # float32, four layers of weights six times the usual
     assert torch.allclose(shared, copied, atol=1e-4)
     assert copied.std() > 0.05, "the weights are too small for this test to mean anything"
@@ -121,11 +123,11 @@ def test_gradients_share_too_and_agree_with_the_copy(model, monkeypatch):
     asked = [CANDIDATES.clone().requires_grad_(), *model.base.model.text_model.parameters()]
 
     def gradients():
-        margin = model.logits(prefix, asked[0], PROMPTS, chunk=2).diff(dim=-1).sum()
+        margin = model.logits(prefix, asked[0], PROMPTS, chunk_size=2).diff(dim=-1).sum()
         return torch.autograd.grad(margin, asked, allow_unused=True)
 
     shared = gradients()
-    monkeypatch.setattr(shared_attention, "is_installed", lambda base: False)
+    monkeypatch.setattr(shared_attention, "uses_shared_attention", lambda base: False)
     for ours, copied in zip(shared, gradients(), strict=True):
         if copied is not None:
             # float32 through four layers of weights six times the usual

@@ -53,7 +53,9 @@ def given(tmp_path, monkeypatch):
     write_part(checkpoint, "alignment", asdict(config), Alignment(config).state_dict())
     from prefgen.checkpoint.preference_model import load_preference_model as loading
 
-    monkeypatch.setattr(command, "load_preference_model", lambda path, _: loading(path, bases=[tmp_path / "bases"]))
+    monkeypatch.setattr(
+        command, "load_preference_model", lambda path, _: loading(path, base_folders=[tmp_path / "bases"])
+    )
     monkeypatch.setattr(command, "load_sdxl", lambda *_: tiny_sdxl())
     write_users(tmp_path / "set", train=3, pairs=10)
     line = ["--checkpoint", str(checkpoint), "--users", str(tmp_path / "set"), "--sdxl", "anything"]
@@ -116,7 +118,7 @@ def test_a_liked_image_to_be_painted_is_in_no_history(given, tmp_path):
     from prefgen.checkpoint.preference_model import load_preference_model
 
     checkpoint, _ = given
-    model = load_preference_model(checkpoint, bases=[tmp_path / "bases"])
+    model = load_preference_model(checkpoint, base_folders=[tmp_path / "bases"])
     encoded = encode_users(model, tmp_path / "set", tmp_path / "kept.safetensors")
     assert [[pair.liked.name for pair in pairs] for pairs in encoded.liked] == [
         [f"{user}-8-liked.png", f"{user}-9-liked.png"] for user in range(3)

@@ -153,7 +153,7 @@ def test_a_set_on_disk_becomes_a_checkpoints_alignment(tmp_path, monkeypatch):
     checkpoint = write_checkpoint(tmp_path / "p.safetensors", revision, ("prefdisc",))
     from prefgen.checkpoint.preference_model import load_preference_model as loading
 
-    monkeypatch.setattr(command, "load_preference_model", lambda path: loading(path, bases=[tmp_path / "bases"]))
+    monkeypatch.setattr(command, "load_preference_model", lambda path: loading(path, base_folders=[tmp_path / "bases"]))
     texts = torch.Generator().manual_seed(0)
     monkeypatch.setattr(train.pocket.clip, "encode_text", lambda t: torch.randn(len(t), TEXT_DIM, generator=texts))
     given = ["--config", "pocket", "--checkpoint", str(checkpoint), "--users", str(write_users(tmp_path / "set", 9))]

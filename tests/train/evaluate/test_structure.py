@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from prefgen.prefdisc.token_attention import attention_kept
+from prefgen.prefdisc.token_attention import record_attention
 from train.evaluate.attention import (
-    attention_on_tokens,
     attention_patterns,
+    attention_on_tokens,
     pattern_similarity,
     shuffled_histories,
     subjects_of_one_length,
@@ -73,7 +73,7 @@ def test_attention_is_of_the_targets_image_on_the_preference_tokens(encoded, tri
     history = np.zeros_like(trials.history) + np.where(np.arange(12) < 6, [[0], [1]], [[1], [0]]).T[:, None]
     found = attention_on_tokens(encoded, history, target=9)
     spec, text = encoded.prefdisc.spec, encoded.prefdisc.base.config.text_config
-    images = encoded.prefdisc.turns.images_per_turn
+    images = encoded.prefdisc.template.images_per_turn
     shape = (12, text.num_hidden_layers, text.num_attention_heads, images, spec.num_tokens)
     assert found.shape == shape
     assert (found >= 0).all()
@@ -92,7 +92,7 @@ def test_histories_for_attention_are_of_one_length(encoded, world):
     rng = np.random.default_rng(0)
     history = draw_trials(world, encoded.gallery, world.sample(20, rng)[0], 1, rng, subjects=subjects).history
     prompts = encoded.gallery.prompts(history[..., 0])
-    assert {len(encoded.prefdisc.turns.open(prompt)) for prompt in prompts.ravel().tolist()} == {5}
+    assert {len(encoded.prefdisc.template.unlabelled_turn(prompt)) for prompt in prompts.ravel().tolist()} == {5}
     assert len(np.unique(prompts)) > 5
 
 
@@ -100,7 +100,7 @@ def test_what_is_kept_is_what_was_used(encoded, trials):
     text = encoded.prefdisc.base.model.text_model
     before = text.config._attn_implementation
     plain = score_targets(encoded, trials.history[:3], trials.targets[:3])
-    with attention_kept(encoded.prefdisc) as kept:
+    with record_attention(encoded.prefdisc) as kept:
         watched = score_targets(encoded, trials.history[:3], trials.targets[:3])
         assert len(kept) == len(text.layers)
         assert kept[0].sum(-1) == pytest.approx(torch.ones_like(kept[0].sum(-1)), abs=1e-5)

@@ -34,7 +34,7 @@ def test_a_hugging_face_folder_learns_as_a_base_file_does(folder):
     file = run(load_config(str(folder / "run.yaml"), ["stage_one.steps=2", f"output={folder / 'file'}"]))
     # A base file holds half precision: its weights are off by one part in 2,000.
     assert list(reached["losses"].values()) == pytest.approx(list(file["losses"].values()), rel=0.02)
-    loaded = load_preference_model(reached["checkpoint"], bases=[folder / "hub"])
+    loaded = load_preference_model(reached["checkpoint"], base_folders=[folder / "hub"])
     assert torch.isfinite(loaded.prefdisc.score(None, torch.rand(2, 3, 24, 24), "a cat")).all()
 
 

@@ -89,7 +89,7 @@ def test_the_checkpoint_scores_as_the_trained_model(folder, first):
     """By the library's own door, and through the history's prefix instead of a packed forward."""
     trainer = make_trainer(config(folder))
     load_prefdisc(folder / "out" / "full" / "stage1" / "preference.safetensors", trainer.model.prefdisc)
-    loaded = load_preference_model(first["checkpoint"], bases=[folder / "bases"])
+    loaded = load_preference_model(first["checkpoint"], base_folders=[folder / "bases"])
     for number in range(3):
         trial = trainer.eval_dataset[number]
         with torch.no_grad():
@@ -218,7 +218,7 @@ def test_what_cannot_be_run_is_said_in_a_sentence(folder, monkeypatch, caplog):
 
 
 def test_a_mode_without_prompts_reads_none_whoever_gives_one(folder):
-    turns = build_prefdisc(config(folder, mode="base")).turns
-    assert turns.open("a cat") == turns.open("")
-    with_prompts = build_prefdisc(config(folder)).turns
-    assert with_prompts.open("a cat") != with_prompts.open("")
+    template = build_prefdisc(config(folder, mode="base")).template
+    assert template.unlabelled_turn("a cat") == template.unlabelled_turn("")
+    with_prompts = build_prefdisc(config(folder)).template
+    assert with_prompts.unlabelled_turn("a cat") != with_prompts.unlabelled_turn("")

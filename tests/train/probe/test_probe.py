@@ -117,7 +117,7 @@ def test_the_command_reads_a_set_and_writes_table_picture_and_header(tmp_path, m
     checkpoint = write_checkpoint(tmp_path / "p.safetensors", write_base(tmp_path / "bases"), ("prefdisc",))
     from prefgen.checkpoint.preference_model import load_preference_model as loading
 
-    monkeypatch.setattr(command, "load_preference_model", lambda path: loading(path, bases=[tmp_path / "bases"]))
+    monkeypatch.setattr(command, "load_preference_model", lambda path: loading(path, base_folders=[tmp_path / "bases"]))
     write_users(tmp_path / "set", train=3, pairs=6)
     given = ["--checkpoint", str(checkpoint), "--set", str(tmp_path / "set"), "--split", "train", "--pairs", "6"]
     given += ["--history", "2", "--histories", "3", "--out", str(tmp_path / "out"), "--write", str(checkpoint)]

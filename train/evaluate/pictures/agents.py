@@ -147,7 +147,7 @@ def draw_agents(
     with torch.inference_mode():
         for i in trange(len(histories), desc="encoding histories", unit="agents", mininterval=2):
             embeddings.append(encode_user(model, histories[i]))
-            prefixes.append(model.read(histories[i]))  # cached by the line above
+            prefixes.append(model.encode_history(histories[i]))  # cached by the line above
     # The subject varies fastest, so that the prompts of one agent have two subjects.
     combinations = [(name, wording) for wording in WORDINGS for name in prompt_subjects]
     chosen = [

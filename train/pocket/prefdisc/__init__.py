@@ -40,7 +40,7 @@ def train(
 
 def export(prefdisc: PrefDisc, out: Path, found: dict[str, float]) -> None:
     """Write the base model, its tokenizer, and the PrefDisc part of the checkpoint with its metrics."""
-    tokenizer = prefdisc.turns.tokenizer
+    tokenizer = prefdisc.template.tokenizer
     config = base_config(tokenizer)
     revision = save_base(out / "prefdisc.safetensors", BASE, config, prefdisc.base, tokenizer)
     spec = replace(prefdisc.spec, revision=revision)

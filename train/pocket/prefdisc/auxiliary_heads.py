@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prefgen.prefdisc.packing import Packed
+from prefgen.prefdisc.packing import PackedBatch
 from train.data.agents import World
 from train.pocket.prefdisc.architecture import WIDTH
 from train.pocket.prefdisc.user_batches import UserBatch, one_hot_values
@@ -32,12 +32,12 @@ class AuxiliaryHeads(nn.Module):
         sizes = {"shown": world.scale.size, "evidence": world.groups, "belief": world.groups, "taste": world.scale.size}
         self.readers = nn.ModuleDict({name: nn.Linear(WIDTH, size) for name, size in sizes.items()})
 
-    def forward(self, layers: tuple[Tensor, ...], packed: Packed) -> dict[str, Tensor]:
+    def forward(self, layers: tuple[Tensor, ...], packed: PackedBatch) -> dict[str, Tensor]:
         """States of every layer (B, S, D) -> shown (B, n + T, 2, 24) wherever a label is or is to be predicted, and the
         others (B, n, size) where the pair's second label is."""
-        rows = torch.arange(len(packed.reads), device=packed.reads.device)[:, None, None]
-        labels = torch.cat([packed.marks, packed.reads], dim=1)
-        ends = packed.marks[..., 1:]
+        rows = torch.arange(len(packed.prediction_positions), device=packed.prediction_positions.device)[:, None, None]
+        labels = torch.cat([packed.label_positions, packed.prediction_positions], dim=1)
+        ends = packed.label_positions[..., 1:]
         states = {name: layers[at][rows, labels if name == "shown" else ends] for name, at in LAYERS.items()}
         read = {name: self.readers[name](F.layer_norm(state, (WIDTH,))) for name, state in states.items()}
         return {name: values if name == "shown" else values[:, :, 0] for name, values in read.items()}

@@ -24,9 +24,9 @@ from train.pocket.prefdisc.user_batches import PAIRS, UserBatch, sample_user_bat
 from train.pocket.prefdisc.vision_training import PosterTable
 from train.prefdisc.ablation_modes import MODES, Mode
 
-# Few targets and many users: tastes are learned from users, and each target costs a pair of turns.
+# Few targets and many users: tastes are learned from users, and each target costs a pair of template.
 AFTER = [0, 2, 4, 8, 8]
-# The first steps have short histories, in which turns quickly learn to attend to their own image.
+# The first steps have short histories, in which template quickly learn to attend to their own image.
 SHORT, AFTER_SHORT = 2, [0, 1, 2]
 SEED = 32
 
@@ -93,7 +93,7 @@ def train_decoder(
         if not config.history:
             pairs, after = 0, [0] * len(after)
         return sample_user_batch(
-            prefdisc.turns, table, world, utilities, after, rng, pairs, words and config.mode.prompts
+            prefdisc.template, table, world, utilities, after, rng, pairs, words and config.mode.prompts
         )
 
     def stage_one(model: nn.Module, step: int) -> dict[str, Tensor]:
@@ -130,8 +130,8 @@ def _preference_loss(
     prefdisc: PrefDisc, states: PackedStates, users: UserBatch, probability: Tensor, mode: Mode
 ) -> Tensor:
     rows = torch.arange(len(users.features), device=users.features.device)[:, None, None]
-    vocabulary = prefdisc.base.lm_head(states.hidden[rows, users.packed.reads]).flatten(0, 1)
-    loss = partial(preference_loss, labels=prefdisc.turns.label_ids, contrastive=mode.contrastive)
+    vocabulary = prefdisc.base.lm_head(states.hidden[rows, users.packed.prediction_positions]).flatten(0, 1)
+    loss = partial(preference_loss, labels=prefdisc.template.label_ids, contrastive=mode.contrastive)
     return expected_over_choice(loss, vocabulary[:, 0], vocabulary[:, 1], probability.flatten())
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.prefdisc.model import PackedStates, PrefDisc
-from prefgen.prefdisc.packing import Packed
+from prefgen.prefdisc.packing import PackedBatch
 from train.data.agents import World, training_users
 from train.data.posters import Wordings
 from train.loop import LoopConfig, device_of, fit
@@ -100,16 +100,16 @@ def _draw(
     """Sample the users of a step. The same step has the same users; `reword` rewords their prompts."""
     rng = np.random.default_rng([SEED, step])
     utilities = pool[rng.integers(len(pool), size=count)]
-    return sample_user_batch(prefdisc.turns, table, world, utilities, AFTER, rng, PAIRS, words, reword)
+    return sample_user_batch(prefdisc.template, table, world, utilities, AFTER, rng, PAIRS, words, reword)
 
 
-def _used_states(states: PackedStates, packed: Packed, prefdisc: PrefDisc) -> Tensor:
+def _used_states(states: PackedStates, packed: PackedBatch, prefdisc: PrefDisc) -> Tensor:
     """Return the states of every layer that are used: (layers, B, 1 + 2 T, D).
 
     These are the last history token, which is the user embedding, and the label position of every target.
     """
-    last = packed.history_ends(prefdisc.turns)
-    places = torch.cat([last[:, None], packed.reads.flatten(1)], dim=1)
+    last = packed.history_end_positions(prefdisc.template)
+    places = torch.cat([last[:, None], packed.prediction_positions.flatten(1)], dim=1)
     users = torch.arange(len(places), device=places.device)[:, None]
     return torch.stack([layer[users, places] for layer in states.layers[1:]])
 

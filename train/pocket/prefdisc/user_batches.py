@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prefgen.prefdisc.packing import Packed, Target, pack
-from prefgen.prefdisc.template import Turns
+from prefgen.prefdisc.packing import PackedBatch, Target, pack
+from prefgen.prefdisc.template import ChatTemplate
 from train.data.agents import World, by_attribute, utility_of
 from train.data.posters import ATTRIBUTES, TASTE
 from train.pocket.prefdisc.vision_training import SUBJECTS, PosterTable
@@ -26,7 +26,7 @@ class UserBatch:
     """A batch of B users with a history of n pairs (liked first) and T unordered target pairs.
 
     Attributes:
-        packed: Packed token sequences.
+        packed: PackedBatch token sequences.
         features: Image features (B, 2 (n + T), latents, D).
         probability: Probability of preferring the first image of each target, (B, T).
         chosen: Whether the first image was preferred, (B, T).
@@ -36,7 +36,7 @@ class UserBatch:
         targets: Attribute indices of the targets, (B, T, 2, 6).
     """
 
-    packed: Packed
+    packed: PackedBatch
     features: Tensor
     probability: Tensor
     chosen: Tensor
@@ -55,7 +55,7 @@ class UserBatch:
 
 
 def sample_user_batch(
-    turns: Turns,
+    template: ChatTemplate,
     table: PosterTable,
     world: World,
     utilities: np.ndarray,
@@ -68,14 +68,14 @@ def sample_user_batch(
     """Sample histories and targets for users.
 
     Args:
-        turns: Tokenised template of the turns.
+        template: Tokenised template of the template.
         table: Posters with their features.
         world: Population of the agents.
         utilities: Utilities of the users, (B, 24).
         after: For each target, the number of history pairs it sees.
         rng: Random generator.
         pairs: Number of history pairs.
-        words: Whether turns have prompts.
+        words: Whether template have prompts.
         reword: Function that rewords a prompt.
     """
     count = len(utilities)
@@ -97,7 +97,7 @@ def sample_user_batch(
     views = rng.integers(table.features.shape[1], size=rows.shape)
     history = table.attributes[rows[:, :pairs]]
     return UserBatch(
-        packed=pack(turns, histories, targets),
+        packed=pack(template, histories, targets),
         features=table.features[torch.from_numpy(rows), torch.from_numpy(views)].flatten(1, 2),
         probability=torch.from_numpy(world.probability(gap[:, pairs:])).float(),
         chosen=torch.from_numpy(chosen[:, pairs:]),

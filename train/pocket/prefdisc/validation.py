@@ -35,7 +35,7 @@ def validate(
     for _ in range(0, users, BATCH):
         utilities, _ = world.sample(BATCH, rng)
         after = [PAIRS] * targets + [0] * targets
-        batch = sample_user_batch(prefdisc.turns, table, world, utilities, after, rng)
+        batch = sample_user_batch(prefdisc.template, table, world, utilities, after, rng)
         q = prefdisc(batch.packed, batch.features).logits.softmax(-1)[..., 0]
         for part, pairs in ((slice(0, targets), PAIRS), (slice(targets, None), 0)):
             ideal = ideal_observer(world, batch.history[:, :pairs], batch.targets[:, part], rng)

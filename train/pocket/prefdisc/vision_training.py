@@ -66,7 +66,7 @@ class VisionTraining(nn.Module):
             The connector's output (B, latents, D), and the logits (B, values) of each attribute from the connector and
             from the mean patch.
         """
-        patches = self.prefdisc.patches(images)
+        patches = self.prefdisc.patch_states(images)
         features = self.prefdisc.connect(patches)
         read = self.reader(features.flatten(1)), self.patch_reader(patches.mean(1))
         return features, *(logits.split(SIZES, dim=1) for logits in read)

@@ -20,7 +20,7 @@ def test_a_packed_forward_reads_pairs_in_the_order_of_scoring(disliked_first):
     histories, targets = [tiny.history(3, seed=4), tiny.history(1, seed=5)], torch.rand(2, 2, 3, 24, 24)
     images = [torch.stack([i for pair in h.pairs for i in (pair.liked, pair.disliked)]) for h in histories]
     packed = pack(
-        prefdisc.turns,
+        prefdisc.template,
         [[pair.prompt for pair in history.pairs] for history in histories],
         [[Target(len(history), "a dog")] for history in histories],
     )

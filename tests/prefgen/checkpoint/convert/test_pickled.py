@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from prefgen.checkpoint.convert.pickled import read_pool, read_tensors
+from prefgen.checkpoint.convert.pickled import read_pool, read_state_dict
 from prefgen.errors import CheckpointError
 from tests.prefgen.checkpoint.convert import published
 
@@ -45,7 +45,7 @@ def test_a_pickle_that_would_run_something_runs_nothing(tmp_path, inside):
     if inside == "in a dictionary":
         saved = {"prompt": TENSOR, "more": saved}
     torch.save(saved, tmp_path / "pool.pt")
-    with pytest.raises(CheckpointError, match="is no pickle of tensors alone"):
+    with pytest.raises(CheckpointError, match="could not be read as a pickle of tensors"):
         read_pool(tmp_path / "pool.pt")
     assert not trap.exists()
 
@@ -53,16 +53,16 @@ def test_a_pickle_that_would_run_something_runs_nothing(tmp_path, inside):
 @pytest.mark.parametrize(
     ("saved", "message"),
     [
-        ({"other": TENSOR}, "holds no tensor where preference tokens were expected"),
+        ({"other": TENSOR}, "holds no tensor; expected preference tokens"),
         ({"prompt": TENSOR, "again.prompt": TENSOR}, "holds no tensor"),
         ([1, 2], "holds no tensor"),
         (torch.zeros(3), r"holds a tensor of shape \(3,\)"),
-        (torch.zeros(3, 4, dtype=torch.long), "holds a tensor of the type int64"),
-        (TENSOR.to(torch.float8_e4m3fn), "holds a tensor of the type float8_e4m3fn"),
-        (TENSOR.to_sparse(), "holds a tensor sparse or nested"),
-        (TENSOR.to("meta"), "holds a tensor without numbers"),
-        (torch.zeros(1).expand(10**7, 10**6), "holds a tensor of shape .* with numbers for a part of it only"),
-        (torch.full((3, 4), torch.nan), "preference tokens with NaN"),
+        (torch.zeros(3, 4, dtype=torch.long), "holds a tensor of type int64"),
+        (TENSOR.to(torch.float8_e4m3fn), "holds a tensor of type float8_e4m3fn"),
+        (TENSOR.to_sparse(), "holds a tensor in a sparse or nested layout"),
+        (TENSOR.to("meta"), "holds a tensor without values"),
+        (torch.zeros(1).expand(10**7, 10**6), "holds a tensor of shape .* with values for a part of it only"),
+        (torch.full((3, 4), torch.nan), "holds a tensor with NaN"),
     ],
 )
 def test_what_is_no_pool(tmp_path, saved, message):
@@ -74,13 +74,13 @@ def test_what_is_no_pool(tmp_path, saved, message):
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"PK\x03\x04" + bytes(40)])
 def test_what_is_no_pickle(tmp_path, content):
     (tmp_path / "pool.pt").write_bytes(content)
-    with pytest.raises(CheckpointError, match="is no pickle of tensors alone"):
+    with pytest.raises(CheckpointError, match="could not be read as a pickle of tensors"):
         read_pool(tmp_path / "pool.pt")
 
 
 def test_a_state_dict_is_tensors_only(tmp_path):
     torch.save({"a": TENSOR, "b": 3}, tmp_path / "adapter_model.bin")
     with pytest.raises(CheckpointError, match="expected a state dict of tensors"):
-        read_tensors(tmp_path / "adapter_model.bin")
+        read_state_dict(tmp_path / "adapter_model.bin")
     with pytest.raises(CheckpointError, match="could not be read"):
-        read_tensors(tmp_path / "missing.bin")
+        read_state_dict(tmp_path / "missing.bin")

@@ -62,22 +62,22 @@ def test_it_scores_as_the_model_that_was_trained(trained, tmp_path):
     made = convert_trained(folder / "run", tmp_path / "made.safetensors")
     assert made.fingerprint == read_checkpoint(folder / "run/full/stage2/checkpoint-10" / FILE).fingerprint
     history, images = tiny.history(2), torch.rand(3, 3, 24, 24)
-    loaded = load_preference_model(made.path, bases=[folder / "bases"])
+    loaded = load_preference_model(made.path, base_folders=[folder / "bases"])
     with torch.no_grad():
         expected = prefdisc.score(prefdisc.encode(history), images, "a cat")
     # the base is kept in half precision, the LoRA merged
-    assert torch.allclose(loaded.prefdisc.score(loaded.read(history), images, "a cat"), expected, atol=5e-3)
+    assert torch.allclose(loaded.prefdisc.score(loaded.encode_history(history), images, "a cat"), expected, atol=5e-3)
 
 
 def test_what_holds_no_checkpoint_or_several(trained, tmp_path):
-    with pytest.raises(CheckpointError, match="holds no checkpoint of a training, expected preference"):
+    with pytest.raises(CheckpointError, match="has no preference.safetensors, also not in stage2"):
         convert_trained(trained[0] / "bases", tmp_path / "made.safetensors")
     for mode in ("full", "base"):
         (tmp_path / "runs" / mode / "stage1").mkdir(parents=True)
-    with pytest.raises(CheckpointError, match=r"holds several runs \(base, full\)"):
+    with pytest.raises(CheckpointError, match=r"has several runs \(base, full\)"):
         convert_trained(tmp_path / "runs", tmp_path / "made.safetensors")
     found = trained[0] / "run/full/stage1" / FILE
-    with pytest.raises(CheckpointError, match="is what the training wrote"):
+    with pytest.raises(CheckpointError, match="is the training's own file"):
         convert_trained(found, found, force=True)
     assert read_checkpoint(found).has("prefdisc")
 
@@ -90,6 +90,6 @@ def test_a_training_that_came_apart_is_refused(trained, tmp_path, value):
     tensors = whole.part("prefdisc")
     tensors["tokens"][1, 2] = value
     write_part(found, "prefdisc", whole.header["prefdisc"], tensors)
-    with pytest.raises(CheckpointError, match=r"has NaN or infinities \(the first in prefdisc.tokens\): that"):
+    with pytest.raises(CheckpointError, match=r"contains NaN or infinity \(prefdisc.tokens\)"):
         convert_trained(tmp_path, tmp_path / "made.safetensors")
     assert not (tmp_path / "made.safetensors").exists()

@@ -21,7 +21,7 @@ from prefgen.checkpoint.preference_model import load_preference_model
 told = []
 download = (lambda *done: told.append(done)) if sys.argv[2] == "allowed" else None
 try:
-    model = load_preference_model(sys.argv[1], download=download)
+    model = load_preference_model(sys.argv[1], download_progress=download)
     print(json.dumps({"layers": len(model.prefdisc.base.model.text_model.layers), "told": told}))
 except CheckpointError as error:
     print(json.dumps({"error": str(error)}))
@@ -69,8 +69,8 @@ def test_a_base_in_the_cache_is_found(tmp_path, monkeypatch, folder):
 def test_a_download_is_made_only_where_allowed_and_then_kept(tmp_path, folder, checkpoint):
     with serving(ID, folder) as (address, asked):
         refused = load(checkpoint, tmp_path, HF_ENDPOINT=address)
-        assert "which is not here" in refused["error"]
-        assert "allow its download" in refused["error"]
+        assert "which is not on this machine" in refused["error"]
+        assert "Allow its download" in refused["error"]
         assert not asked, "no network without a word"
         made = load(checkpoint, tmp_path, allowed=True, HF_ENDPOINT=address)
         assert made["layers"] == 4
@@ -93,8 +93,8 @@ def test_a_download_that_was_stopped_goes_on_where_allowed(tmp_path, folder, che
     write_cache(tmp_path / "home" / "hub", ID, some)
     with serving(ID, folder) as (address, asked):
         refused = load(checkpoint, tmp_path / "home", HF_ENDPOINT=address)
-        assert f"is incomplete: it lacks {len(gone)} files (the first is {gone[0].name})" in refused["error"]
-        assert "Allow its download, which goes on where it stopped" in refused["error"]
+        assert f"copy in the Hugging Face cache lacks {len(gone)} files ({gone[0].name})" in refused["error"]
+        assert "Allow its download" in refused["error"]
         assert not asked, "no network without a word"
         assert load(checkpoint, tmp_path / "home", allowed=True, HF_ENDPOINT=address)["layers"] == 4
         fetched = {path.rsplit("/", 1)[1] for path in asked if "/resolve/" in path}

@@ -11,8 +11,8 @@ from prefgen.checkpoint.file import write_part
 from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.base.base_model import save_base
-from prefgen.prefdisc.base.huggingface import load_folder
-from prefgen.prefdisc.base.locate import find_base, locate_base
+from prefgen.prefdisc.base.huggingface import load_base_folder
+from prefgen.prefdisc.base.locate import load_base_by_id, locate_base
 from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.model import PrefDisc
 from tests.prefgen import tiny
@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 def test_a_hugging_face_folder_is_the_model_it_holds(tmp_path, name, shard):
     path = write_folder(tmp_path / name, shard)
     assert (path / "model.safetensors.index.json").exists() == (shard == "60KB")
-    base = find_base(ID, [tmp_path / "nothing", tmp_path])
+    base = load_base_by_id(ID, [tmp_path / "nothing", tmp_path])
     assert (base.id, base.revision) == (ID, "")
     ours, theirs = PrefDisc(base.model, base.tokenizer, tiny.SPEC, tiny.prefdisc().tokens.detach()), tiny.prefdisc()
     history = tiny.history(2)
@@ -53,7 +53,7 @@ def test_a_type_can_be_chosen_and_no_window_hides_the_tokens(folder):
     config = json.loads((folder / "config.json").read_text())
     config["text_config"].pop("sliding_window", None)  # as the published file: transformers would make it 4,096
     (folder / "config.json").write_text(json.dumps(config))
-    base = load_folder(folder, ID, torch.bfloat16)
+    base = load_base_folder(folder, ID, torch.bfloat16)
     assert {parameter.dtype for parameter in base.model.parameters()} == {torch.bfloat16}
     assert base.model.config.text_config.sliding_window is None
 
@@ -62,30 +62,30 @@ def test_another_model_is_refused_before_it_is_weighed(tmp_path):
     path = write_folder(tmp_path / "tiny-idefics2")
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | {"model_type": "llava"}))
-    with pytest.raises(CheckpointError, match="holds a model of the type 'llava', expected 'idefics2'"):
-        locate_base(ID, [tmp_path]).size(torch.float32)
+    with pytest.raises(CheckpointError, match="holds a model of type 'llava'; expected 'idefics2'"):
+        locate_base(ID, [tmp_path]).bytes_needed(torch.float32)
 
 
 @pytest.mark.parametrize("wanted", ["../someone", "/etc", "", "someone/../../x", "..\\x", "other/model"])
 def test_an_id_leads_to_no_other_place(folder, wanted):
-    assert find_base(wanted, [folder.parent]) is None
+    assert load_base_by_id(wanted, [folder.parent]) is None
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("type", "holds a model of the type 'llama', expected 'idefics2'"),
-        ("json", "cannot be read as a base model"),
-        ("weights", "has neither model.safetensors nor model.safetensors.index.json"),
-        ("cut", "model.safetensors is cut short"),
-        ("missing", r"lacks 1 tensors of its base model \(the first is lm_head.weight\)"),
-        ("shapes", "cannot be read as a base model"),
-        ("tokenizer", "tokenizer.json could not be read"),
-        ("nan", r"has NaN or infinities \(the first in model.text_model.layers.2.mlp.up_proj.weight\)"),
-        ("value", "cannot be read as a base model"),
-        ("newer tokenizer", "is no tokenizer that tokenizers .* reads .*: it may be of a newer version, update"),
-        ("empty tokenizer", "is no tokenizer that tokenizers .* reads"),
-        ("lora", "adapter_config.json beside the base model.*: move adapter_config.json and adapter_model.safetensors"),
+        ("type", "holds a model of type 'llama'; expected 'idefics2'"),
+        ("json", "has no readable config.json"),
+        ("weights", "lacks 1 files of weights .model.safetensors or model.safetensors.index.json"),
+        ("cut", "model.safetensors is not a complete .safetensors file"),
+        ("missing", r"lacks 1 tensors of its base model \(lm_head.weight\)"),
+        ("shapes", "cannot be loaded as a base model"),
+        ("tokenizer", "tokenizer.json cannot be read by tokenizers"),
+        ("nan", r"contains NaN or infinity in torch.float32 \(model.text_model.layers.2.mlp.up_proj.weight\)"),
+        ("value", "cannot be loaded as a base model"),
+        ("newer tokenizer", "tokenizer.json cannot be read by tokenizers .* or update tokenizers and transformers"),
+        ("empty tokenizer", "tokenizer.json cannot be read by tokenizers"),
+        ("lora", "LoRA beside the base model.* Move adapter_config.json and adapter_model.safetensors"),
     ],
 )
 def test_a_faulty_folder_says_what_is_wrong(tmp_path, fault, message):
@@ -125,7 +125,7 @@ def test_a_faulty_folder_says_what_is_wrong(tmp_path, fault, message):
     else:
         (path / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=message):
-        find_base(ID, [tmp_path])
+        load_base_by_id(ID, [tmp_path])
 
 
 @pytest.mark.parametrize("change", [{"text_config": {"hidden_size": "wide"}}, {"text_config": None}])
@@ -133,8 +133,8 @@ def test_a_base_file_with_a_faulty_configuration_is_refused(tmp_path, change):
     (tmp_path / "any").mkdir()
     base = tmp_path / "any" / "base.safetensors"
     save_base(base, ID, tiny.CONFIG | change, tiny.prefdisc().base, tiny.tokenizer())
-    with pytest.raises(CheckpointError, match=r"base\.safetensors does not fit its own header"):
-        find_base(ID, [tmp_path])
+    with pytest.raises(CheckpointError, match=r"base\.safetensors cannot be loaded as a base model"):
+        load_base_by_id(ID, [tmp_path])
 
 
 @pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "_attn_implementation_internal"])
@@ -145,7 +145,7 @@ def test_a_configuration_names_no_kernel(tmp_path, name, part):
     config = json.loads((path / "config.json").read_text())
     (config[part] if part else config)[name] = "someone/kernel"
     (path / "config.json").write_text(json.dumps(config))
-    built = find_base(ID, [tmp_path]).model.config
+    built = load_base_by_id(ID, [tmp_path]).model.config
     parts = [built, built.text_config, built.vision_config, built.perceiver_config]
     assert {part._attn_implementation for part in parts} == {"sdpa"}
 
@@ -187,12 +187,12 @@ def write_lora(path, lora=LORA, wrapped=True, config=tiny.CONFIG, **spec):
 @pytest.mark.parametrize("lora", [LORA, LoraSpec(2, 3, ("q_proj", "o_proj"))])
 def test_a_lora_scores_as_the_model_that_was_trained(tmp_path, folder, lora, wrapped):
     trained = write_lora(tmp_path / "lora.safetensors", lora, wrapped)
-    loaded = load_preference_model(tmp_path / "lora.safetensors", bases=[folder.parent.parent])
+    loaded = load_preference_model(tmp_path / "lora.safetensors", base_folders=[folder.parent.parent])
     history = tiny.history(2)
     with torch.no_grad():
         expected = trained.logits(trained.encode(history), IMAGES, "a cat")
         bare = tiny.prefdisc().logits(tiny.prefdisc().encode(history), IMAGES, "a cat")
-    ours = loaded.prefdisc.logits(loaded.read(history), IMAGES, "a cat")
+    ours = loaded.prefdisc.logits(loaded.encode_history(history), IMAGES, "a cat")
     # float32: merged into the weights, the LoRA is added in another order
     assert torch.allclose(ours, expected, atol=1e-4)
     assert (ours - bare).abs().max() > 0.1, "the LoRA matters"
@@ -205,9 +205,11 @@ def test_a_lora_over_a_base_file_of_ours(tmp_path):
     base = tmp_path / "bases" / "any" / "base.safetensors"
     revision = save_base(base, ID, copy.deepcopy(tiny.CONFIG), model.base, tiny.tokenizer())
     write_lora(tmp_path / "lora.safetensors", revision=revision)
-    loaded = load_preference_model(tmp_path / "lora.safetensors", bases=[tmp_path / "bases"], dtype=torch.bfloat16)
+    loaded = load_preference_model(
+        tmp_path / "lora.safetensors", base_folders=[tmp_path / "bases"], dtype=torch.bfloat16
+    )
     assert loaded.prefdisc.dtype == torch.bfloat16
-    assert torch.isfinite(loaded.prefdisc.score(loaded.read(tiny.history(2)), IMAGES)).all()
+    assert torch.isfinite(loaded.prefdisc.score(loaded.encode_history(tiny.history(2)), IMAGES)).all()
 
 
 def rewritten(path, change, **spec):
@@ -221,11 +223,15 @@ def rewritten(path, change, **spec):
 @pytest.mark.parametrize(
     ("change", "spec", "message"),
     [
-        (lambda t: {"tokens": t["tokens"]}, {}, "has 0 tensors of a LoRA and a header that describes one"),
-        (lambda t: t, {"lora": None}, "tensors of a LoRA and a header that knows of none"),
-        (lambda t: dict(list(t.items())[1:]), {}, "tensors, expected .* of rank 4 on its base .the first that differs"),
-        (lambda t: t, {"lora": asdict(replace(LORA, r=8))}, "of rank 8 on its base"),
-        (lambda t: t, {"lora": asdict(replace(LORA, target_modules=("nowhere",)))}, "which its base does not have"),
+        (lambda t: {"tokens": t["tokens"]}, {}, "LoRA among the tensors: found False, expected True"),
+        (lambda t: t, {"lora": None}, "LoRA among the tensors: found True, expected False"),
+        (lambda t: dict(list(t.items())[1:]), {}, "do not fit rank 4 on its base model .first: "),
+        (lambda t: t, {"lora": asdict(replace(LORA, r=8))}, "do not fit rank 8 on its base model"),
+        (
+            lambda t: t,
+            {"lora": asdict(replace(LORA, target_modules=("nowhere",)))},
+            "which its base model does not have",
+        ),
     ],
 )
 def test_a_lora_that_does_not_fit_is_refused(tmp_path, folder, change, spec, message):
@@ -233,4 +239,4 @@ def test_a_lora_that_does_not_fit_is_refused(tmp_path, folder, change, spec, mes
     write_lora(path)
     rewritten(path, change, **spec)
     with pytest.raises(CheckpointError, match=message):
-        load_preference_model(path, bases=[folder.parent.parent])
+        load_preference_model(path, base_folders=[folder.parent.parent])

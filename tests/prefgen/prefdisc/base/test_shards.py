@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prefgen.errors import CheckpointError
-from prefgen.prefdisc.base.locate import find_base, locate_base
+from prefgen.prefdisc.base.locate import load_base_by_id, locate_base
 from tests.prefgen.prefdisc.base.test_locate import ID, write_folder
 
 INDEX = "model.safetensors.index.json"
@@ -60,26 +60,26 @@ def leading_away(path, shards):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lacking, r"lacks the shard model-00002-of-0000\d.safetensors \(2 of the \d that its index names\): download"),
-        (cut, r"model-00002-of-0000\d.safetensors is cut short"),
-        (a_page, r"model-00002-of-0000\d.safetensors is not a .safetensors file"),
-        (anothers, r"model-00002-of-0000\d.safetensors lacks 1 tensors that the index places there"),
-        (no_index, "has neither model.safetensors nor model.safetensors.index.json"),
-        (broken_index, "cannot be read as an index of shards"),
-        (empty_index, "cannot be read as an index of shards"),
-        (numbers, "cannot be read as an index of shards"),
-        (deep, "cannot be read as an index of shards"),
-        (leading_away, r"names '../model-00001-of-0000\d.safetensors', expected"),
+        (lacking, r"lacks 1 files of weights \(model-00002-of-0000\d.safetensors\). Download"),
+        (cut, r"model-00002-of-0000\d.safetensors is not a complete .safetensors file"),
+        (a_page, r"model-00002-of-0000\d.safetensors is not a complete .safetensors file"),
+        (anothers, r"model-00002-of-0000\d.safetensors lacks 1 tensors that the index lists"),
+        (no_index, "lacks 1 files of weights .model.safetensors or model.safetensors.index.json"),
+        (broken_index, "is not an index of shards"),
+        (empty_index, "lists no shards; expected .safetensors files"),
+        (numbers, "is not an index of shards"),
+        (deep, "is not an index of shards"),
+        (leading_away, r"lists ../model-00001-of-0000\d.safetensors; expected"),
     ],
 )
 def test_a_faulty_shard_is_named(tmp_path, spoil, message):
     path = write_folder(tmp_path / "tiny-idefics2", shard="60KB")
     shards = sorted(path.glob("*.safetensors"))
     assert len(shards) > 2
-    assert find_base(ID, [tmp_path]) is not None
+    assert load_base_by_id(ID, [tmp_path]) is not None
     spoil(path, shards)
     with pytest.raises(CheckpointError, match=message) as caught:
-        find_base(ID, [tmp_path])
+        load_base_by_id(ID, [tmp_path])
     with pytest.raises(CheckpointError, match=message):
-        locate_base(ID, [tmp_path]).size(torch.float32)
+        locate_base(ID, [tmp_path]).bytes_needed(torch.float32)
     assert len(str(caught.value)) < 400
