@@ -48,5 +48,5 @@ python:
 
 lock:
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --upgrade \
-		pyproject.toml --extra train --extra rewards --extra test requirements/comfyui.in \
+		pyproject.toml --extra train --extra idefics2 --extra rewards --extra cli --extra test requirements/comfyui.in \
 		--output-file requirements/environment.lock

@@ -101,7 +101,7 @@ def build_graph(config: DemoConfig, prompt: str) -> PromptGraph:
         batch = add("ImageBatch", image1=batch, image2=image)[0] if batch else image
     for person, history in histories.items():
         prompt_graph.scores[person] = add(
-            "PreferenceScore", model=preference, history=history, images=batch, prompt=prompt
+            "PreferenceScore", preference_model=preference, history=history, images=batch, prompt=prompt
         )
     return prompt_graph
 

@@ -14,7 +14,7 @@ class PrefGenExtension(ComfyExtension):
 
         routes.add_routes(PromptServer.instance)
         request_user.install_user_tracking(PromptServer.instance)
-        pocket_generator.offer_loras()
+        pocket_generator.register_lora_folder()
         await replacements.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -1,4 +1,4 @@
-"""LoadPreferenceModel: a preference checkpoint from models/prefgen, or the bundled one."""
+"""LoadPreferenceModel: loads a preference checkpoint from models/prefgen, or the bundled one."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from .sockets import PreferenceModelType
 FOLDER = "prefgen"
 BASES = "base"
 LANGUAGE_MODELS = "LLM"
-"""The folder in models/ where other packs keep language models, Idefics2 among them."""
+"""Folder in models/ where other packs keep language models such as Idefics2."""
 
 
-def checkpoints() -> list[str]:
-    """The bundled checkpoint, then the files in models/prefgen (and further folders of extra_model_paths.yaml)."""
+def list_checkpoints() -> list[str]:
+    """Return "pocket" and the files in models/prefgen (and in the folders of extra_model_paths.yaml)."""
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
     names = folder_paths.get_filename_list(FOLDER)
     return [POCKET, *(n for n in names if n.endswith(".safetensors") and Path(n).parts[0] != BASES)]
 
 
-def _file(checkpoint: str) -> str:
+def _checkpoint_path(checkpoint: str) -> str:
     if checkpoint == POCKET:
         return str(shapes.weights_path("preference"))
     return folder_paths.get_full_path_or_raise(FOLDER, checkpoint)
 
 
 def base_folders() -> list[Path]:
-    """Where base models are looked for: models/prefgen/base, then models/LLM, each wherever ComfyUI has it."""
-    known = folder_paths.folder_names_and_paths
-    other = folder_paths.get_folder_paths(LANGUAGE_MODELS) if LANGUAGE_MODELS in known else []
-    usual = Path(folder_paths.models_dir) / LANGUAGE_MODELS
+    """Return the folders of base models: models/prefgen/base, then models/LLM, and ComfyUI's other paths for them."""
+    registered = LANGUAGE_MODELS in folder_paths.folder_names_and_paths
+    language_models = folder_paths.get_folder_paths(LANGUAGE_MODELS) if registered else []
+    default = Path(folder_paths.models_dir) / LANGUAGE_MODELS
     ours = (Path(folder) / BASES for folder in folder_paths.get_folder_paths(FOLDER))
-    return list(dict.fromkeys([*ours, *map(Path, other), usual]))
+    return list(dict.fromkeys([*ours, *map(Path, language_models), default]))
 
 
 class LoadPreferenceModel(io.ComfyNode):
-    """A preference checkpoint with the base model it names."""
+    """Loads a preference checkpoint and its base model."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -50,35 +50,36 @@ class LoadPreferenceModel(io.ComfyNode):
             node_id="LoadPreferenceModel",
             display_name="Load Preference Model",
             category="PrefGen",
-            description="Loads what reads a person's taste: PrefDisc, and the adapter that paints to it.",
+            description="Loads a preference model: PrefDisc scores images, and the adapter personalises SDXL.",
             search_aliases=["prefgen", "prefdisc", "preference checkpoint", "taste", "personalise"],
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
-                    options=checkpoints(),
+                    options=list_checkpoints(),
                     default=POCKET,
-                    tooltip='"pocket" is bundled with the pack; others are .safetensors files in models/prefgen.',
+                    tooltip='Preference checkpoint: "pocket" is bundled, others are files in models/prefgen.',
                 ),
                 io.Combo.Input(
                     "precision",
                     options=list(PRECISIONS),
                     default="auto",
                     optional=True,
-                    tooltip="What the base model is read in. Auto: float32 for small ones, else bfloat16. An 8B base "
-                    "takes 16 GiB in bfloat16, 9 in int8 and 6 in nf4; these two need the package bitsandbytes.",
+                    tooltip="Precision of the base model. auto: float32 for small models, else bfloat16. "
+                    "An 8B model needs 16 GiB in bfloat16, 9 in int8 and 6 in nf4. int8 and nf4 need the package "
+                    "bitsandbytes.",
                 ),
                 io.Boolean.Input(
                     "allow_download",
                     default=False,
                     optional=True,
-                    tooltip="Download the checkpoint's base model from the Hugging Face Hub, if it is on no disk here. "
-                    "Off, nothing is ever downloaded.",
+                    tooltip="Download the base model from the Hugging Face Hub if it is missing. If off, nothing is "
+                    "downloaded.",
                 ),
             ],
             outputs=[
                 PreferenceModelType.Output(
                     display_name="preference_model",
-                    tooltip="For the nodes that score images, encode a history, apply the adapter or optimise noise.",
+                    tooltip="Preference model, for scoring, encoding, applying the adapter or optimising noise.",
                 )
             ],
         )
@@ -87,12 +88,12 @@ class LoadPreferenceModel(io.ComfyNode):
     def fingerprint_inputs(
         cls, checkpoint: str, precision: str = "auto", allow_download: bool = False
     ) -> tuple[str, int, int, str]:
-        found = Path(_file(checkpoint)).stat()
-        return checkpoint, found.st_mtime_ns, found.st_size, precision
+        stat = Path(_checkpoint_path(checkpoint)).stat()
+        return checkpoint, stat.st_mtime_ns, stat.st_size, precision
 
     @classmethod
     def execute(cls, checkpoint: str, precision: str = "auto", allow_download: bool = False) -> io.NodeOutput:
-        path = POCKET if checkpoint == POCKET else _file(checkpoint)
+        path = POCKET if checkpoint == POCKET else _checkpoint_path(checkpoint)
         download = progress_bar() if allow_download else None
         model = load_preference_model(
             path, base_folders=base_folders(), base_options=base_load_options(precision), download_progress=download

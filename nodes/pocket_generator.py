@@ -1,4 +1,4 @@
-"""LoadPocketGenerator: the bundled SDXL-architecture generator as core's own MODEL, CLIP and VAE."""
+"""LoadPocketGenerator: loads the bundled SDXL-architecture generator as ComfyUI's MODEL, CLIP and VAE."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from comfy_api.latest import io
 
 from ..prefgen.errors import CheckpointError
 from ..prefgen.pocket import shapes, taesd, text
+from ..prefgen.safefile import load_tensors
 
 
 class PocketSDXL(comfy.supported_models.SDXL):
-    """Core's SDXL at the pocket size. The head size comes with the unet_config, so nothing is added to it here."""
+    """ComfyUI's SDXL at the pocket size. The unet_config already contains the head size."""
 
     unet_extra_config: ClassVar[dict] = {}
     memory_usage_factor = 0.8
@@ -30,32 +31,26 @@ class PocketSDXL(comfy.supported_models.SDXL):
         return comfy.model_base.ModelType.V_PREDICTION
 
 
-def offer_loras() -> None:
-    """Put the pocket's LoRAs into the list of core's LoRA loaders, behind a person's own."""
-    folder_paths.add_model_folder_path("loras", str(shapes.LORAS))
+def register_lora_folder() -> None:
+    """Add the pocket LoRAs to the list of ComfyUI's LoRA loaders, after the user's own."""
+    folder_paths.add_model_folder_path("loras", str(shapes.LORA_FOLDER))
 
 
 def load_state(part: str) -> dict[str, torch.Tensor]:
-    """A part's tensors in float32; the files hold halves, to be small.
+    """Load a part's tensors as float32. The files store half precision.
 
     Raises:
-        CheckpointError: the file is missing or cannot be read.
+        CheckpointError: The file is missing or damaged.
     """
-    path = shapes.weights_path(part)
-    try:
-        state = comfy.utils.load_torch_file(str(path), safe_load=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"The pocket models' {path.name} cannot be read ({error}): the file is damaged, reinstall the pack."
-        ) from error
+    state = load_tensors(shapes.weights_path(part))
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
 def load_model(disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """The UNet as a MODEL; its weights are in diffusers' names.
+    """Load the UNet, whose file has diffusers' names.
 
     Args:
-        disable_dynamic: use the patcher that keeps whole weights on the device, as core's loaders offer it.
+        disable_dynamic: Whether to use the patcher that keeps all weights on the device, as in ComfyUI's loaders.
     """
     config = PocketSDXL(shapes.UNET.ldm_config())
     config.set_inference_dtype(torch.float32, None)
@@ -69,13 +64,13 @@ def load_model(disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatche
         offload_device=comfy.model_management.unet_offload_device(),
     )
     _fill(model.diffusion_model, state, "unet", assign=patcher.is_dynamic())
-    # how to build the MODEL anew, for whoever needs a copy with weights of its own
+    # ComfyUI calls this to build a copy with its own weights.
     patcher.cached_patcher_init = (load_model, ())
     return patcher
 
 
 def load_clip() -> comfy.sd.CLIP:
-    """Both text encoders, behind SDXL's own tokenizer."""
+    """Load both text encoders, with SDXL's tokenizer."""
     target = comfy.supported_models_base.ClipTarget(comfy.sdxl_clip.SDXLTokenizer, comfy.sdxl_clip.SDXLClipModel)
     options = {
         "clip_l_model_config": shapes.CLIP_L.clip_config(),
@@ -84,36 +79,32 @@ def load_clip() -> comfy.sd.CLIP:
     }
     clip = comfy.sd.CLIP(target, model_options=options)
     state = text.expand_encoders(load_state("text_encoders"))
-    _fill(clip.cond_stage_model, state, "text_encoders", assign=clip.is_dynamic(), unread=text.UNUSED_TENSORS)
+    _fill(clip.cond_stage_model, state, "text_encoders", assign=clip.is_dynamic(), optional=text.UNUSED_TENSORS)
     return clip
 
 
 def load_vae() -> comfy.sd.VAE:
-    """The VAE: a TAESD of half the width inside core's own."""
+    """Load the VAE, a narrow TAESD padded to ComfyUI's width."""
     return comfy.sd.VAE(sd=taesd.pad_to_core_width(load_state("vae")))
 
 
 def _fill(
-    module: torch.nn.Module, state: dict[str, torch.Tensor], part: str, assign: bool, unread: tuple[str, ...] = ()
+    module: torch.nn.Module, state: dict[str, torch.Tensor], part: str, assign: bool, optional: tuple[str, ...] = ()
 ) -> None:
-    """Load a whole state dict, of which only the `unread` may be missing; `assign` as core does it."""
+    """Load a state dict, which may lack only the `optional` tensors. `assign` is torch's."""
     try:
         missing, unknown = module.load_state_dict(state, strict=False, assign=assign)
+        detail = ", ".join([*(name for name in missing if name not in optional), *unknown][:3])
     except RuntimeError as error:
+        detail = str(error)
+    if detail:
         raise CheckpointError(
-            f"The pocket models' {part}.safetensors holds tensors of other shapes than this version's ({error}): "
-            "reinstall the pack."
-        ) from error
-    missing = [name for name in missing if name not in unread]
-    if missing or unknown:
-        raise CheckpointError(
-            f"The pocket models' {part}.safetensors lacks {len(missing)} tensors ({', '.join(missing[:3])}) and has "
-            f"{len(unknown)} unknown ones ({', '.join(unknown[:3])}): it is another version's, reinstall the pack."
+            f"The pocket models' {part}.safetensors does not fit this version of the pack ({detail}). Reinstall it."
         )
 
 
 class LoadPocketGenerator(io.ComfyNode):
-    """The pocket generator, in core's own classes."""
+    """Loads the pocket generator."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -122,15 +113,15 @@ class LoadPocketGenerator(io.ComfyNode):
             display_name="Load Pocket Generator",
             category="PrefGen",
             description=(
-                "The small SDXL generator that comes with the pack: nothing to download. It paints flat posters of "
-                f"{shapes.IMAGE_SIZE} x {shapes.IMAGE_SIZE} pixels and works with every core node that takes SDXL."
+                "Loads the small SDXL-architecture generator that is bundled with the pack. It paints flat posters of "
+                f"{shapes.IMAGE_SIZE} x {shapes.IMAGE_SIZE} pixels and works with all SDXL nodes."
             ),
             search_aliases=["prefgen", "small sdxl", "demo checkpoint", "pocket", "load checkpoint"],
             inputs=[],
             outputs=[
-                io.Model.Output(tooltip="The pocket UNet, SDXL's architecture, v-prediction."),
-                io.Clip.Output(tooltip="The pocket generator's two text encoders."),
-                io.Vae.Output(tooltip="The pocket generator's VAE, for SDXL latents."),
+                io.Model.Output(tooltip="Pocket UNet: SDXL's architecture, v-prediction."),
+                io.Clip.Output(tooltip="Text encoders of the pocket generator."),
+                io.Vae.Output(tooltip="VAE of the pocket generator, for SDXL latents."),
             ],
         )
 

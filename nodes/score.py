@@ -1,4 +1,4 @@
-"""PreferenceScore: how much a person would like each image."""
+"""PreferenceScore: scores images for one user, and sorts them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sockets import HistoryType, PreferenceModelType
 
 
 class PreferenceScore(io.ComfyNode):
-    """Q of every image: the probability that the person likes it."""
+    """Computes Q of each image, the probability that the user likes it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -25,47 +25,53 @@ class PreferenceScore(io.ComfyNode):
             node_id="PreferenceScore",
             display_name="Preference Score",
             category="PrefGen",
-            description="Scores images for one person, from 0 (would dislike) to 1 (would like), and sorts them.",
+            description="Scores images for one user, from 0 (dislike) to 1 (like), and sorts them.",
             search_aliases=["prefgen", "rank images", "aesthetic score", "best of batch", "prefdisc", "rating"],
             is_output_node=True,
             inputs=[
-                PreferenceModelType.Input("model", tooltip="The preference model that scores."),
-                HistoryType.Input("history", tooltip="Whose taste: their pairs of liked and disliked images."),
-                io.Image.Input("images", tooltip="The images to score, as one batch."),
-                io.String.Input("prompt", default="", multiline=True, tooltip="What the images were made for."),
+                PreferenceModelType.Input("preference_model", tooltip="Preference model that scores the images."),
+                HistoryType.Input("history", tooltip="The user's pairs of liked and disliked images."),
+                io.Image.Input("images", tooltip="Images to score, as one batch."),
+                io.String.Input("prompt", default="", multiline=True, tooltip="Prompt that the images were made with."),
             ],
             outputs=[
                 io.Float.Output(
-                    display_name="scores", is_output_list=True, tooltip="The score of each image, in the batch's order."
+                    display_name="scores",
+                    is_output_list=True,
+                    tooltip="Score of each image, in batch order.",
                 ),
                 io.Int.Output(
-                    display_name="ranking", is_output_list=True, tooltip="Places in the batch (from 0), best first."
+                    display_name="ranking",
+                    is_output_list=True,
+                    tooltip="Batch indices of the images (from 0), best first.",
                 ),
-                io.Image.Output(display_name="best", tooltip="The image with the highest score."),
+                io.Image.Output(display_name="best", tooltip="Image with the highest score."),
                 io.Image.Output(display_name="sorted", tooltip="All images, best first."),
-                io.Image.Output(display_name="chart", tooltip="The images with their scores as bars, best first."),
+                io.Image.Output(display_name="chart", tooltip="Images with their scores as bars, best first."),
             ],
         )
 
     @classmethod
-    def execute(cls, model: PreferenceModel, history: UserHistory, images: torch.Tensor, prompt: str) -> io.NodeOutput:
+    def execute(
+        cls, preference_model: PreferenceModel, history: UserHistory, images: torch.Tensor, prompt: str
+    ) -> io.NodeOutput:
         candidates = from_comfy(images, "images")
-        prefdisc = model.require("prefdisc")
-        load_to_device(model, "prefdisc", memory=prefdisc.working_bytes(len(candidates)))
+        prefdisc = preference_model.require("prefdisc")
+        load_to_device(preference_model, "prefdisc", memory=prefdisc.working_bytes(len(candidates)))
         progress = comfy.utils.ProgressBar(len(candidates))
-        prefix = model.encode_history(history)
-        parts = []
-        for part in candidates.split(CHUNK_SIZE):
+        prefix = preference_model.encode_history(history)
+        chunks = []
+        for chunk in candidates.split(CHUNK_SIZE):
             comfy.model_management.throw_exception_if_processing_interrupted()
-            parts.append(prefdisc.score(prefix, part, prompt).float().cpu())
-            progress.update(len(part))
-        scores = torch.cat(parts)
+            chunks.append(prefdisc.score(prefix, chunk, prompt).float().cpu())
+            progress.update(len(chunk))
+        scores = torch.cat(chunks)
         order = scores.argsort(descending=True, stable=True)
         ranked = images[order]
         chart = chart_image(ranked[..., :3], scores[order], f"{history.name}: {prompt}" if prompt else history.name)
         values, ranking = scores.tolist(), order.tolist()
-        shown = {"scores": values, "ranking": ranking, "text": [", ".join(f"{value:.3f}" for value in values)]}
-        return io.NodeOutput(values, ranking, ranked[:1], ranked, chart, ui=shown)
+        result = {"scores": values, "ranking": ranking, "text": [", ".join(f"{value:.3f}" for value in values)]}
+        return io.NodeOutput(values, ranking, ranked[:1], ranked, chart, ui=result)
 
 
 NODES = [PreferenceScore]

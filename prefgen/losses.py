@@ -1,6 +1,6 @@
-"""Every loss, a pure function that names its equation. Numbers refer to the sections of method.md.
+"""Loss functions, one for each equation. Sections refer to method.md.
 
-Shapes: B targets, V the vocabulary's size (or 2, where only the label logits are kept).
+Shapes: B targets; V is the size of the vocabulary, or 2 if only the label logits are kept.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ LIKE, DISLIKE = 0, 1
 def base_loss(
     liked: Tensor, disliked: Tensor, labels: tuple[int, int] = (LIKE, DISLIKE), reduction: str = "mean"
 ) -> Tensor:
-    """L_base = 1/2 (CE(M(S, z_pos), +) + CE(M(S, z_neg), -)), method.md section 2.
+    """Compute L_base = 1/2 (CE(M(S, z_pos), +) + CE(M(S, z_neg), -)) (section 2).
 
-    liked, disliked: logits (B, V) at the last position of each target. With the whole vocabulary, `labels` are the
-    token ids of `+` and `-` (as the authors' code does it); with label logits (B, 2) the default selects them.
-    reduction: "mean" gives a scalar, "none" gives (B,).
+    Args:
+        liked, disliked: Logits (B, V) at the last position of each target.
+        labels: Columns of `+` and `-`. With the whole vocabulary, as in the authors' code, they are token ids. The
+            default is for label logits (B, 2).
+        reduction: "mean" returns a scalar, "none" returns (B,).
     """
     like = F.cross_entropy(liked, liked.new_full(liked.shape[:-1], labels[0], dtype=torch.long), reduction=reduction)
     dislike = F.cross_entropy(
@@ -32,10 +34,13 @@ def base_loss(
 
 
 def contrastive_preference(liked: Tensor, disliked: Tensor, reduction: str = "mean") -> Tensor:
-    """L_CP = L_+ + L_-, with L_+ = -mean log sigmoid(M+(z_pos) - M+(z_neg)) and
-    L_- = -mean log sigmoid(M-(z_neg) - M-(z_pos)), method.md section 2.
+    """Compute L_CP = L_+ + L_- (section 2).
 
-    liked, disliked: label logits (B, 2), columns (M+, M-). reduction: "mean" gives a scalar, "none" gives (B,).
+    L_+ = -mean log sigmoid(M+(z_pos) - M+(z_neg)) and L_- = -mean log sigmoid(M-(z_neg) - M-(z_pos)).
+
+    Args:
+        liked, disliked: Label logits (B, 2), columns (M+, M-).
+        reduction: "mean" returns a scalar, "none" returns (B,).
     """
     like = -F.logsigmoid(liked[..., LIKE] - disliked[..., LIKE])
     dislike = -F.logsigmoid(disliked[..., DISLIKE] - liked[..., DISLIKE])
@@ -49,12 +54,15 @@ def preference_loss(
     contrastive: bool = True,
     reduction: str = "mean",
 ) -> Tensor:
-    """L_all = L_base + L_CP, method.md section 2; L_base alone where not `contrastive`.
+    """Compute L_all = L_base + L_CP (section 2), or L_base alone.
 
-    liked, disliked: logits (B, V) at the last position of each target, `labels` the columns of `+` and `-`: over the
-    whole vocabulary L_base weighs every token against the labels (as the authors' code does), over label logits (B, 2),
-    the default, the two against each other. L_CP is the same either way: it looks at the labels' columns only.
-    reduction: "mean" gives a scalar, "none" gives (B,).
+    Args:
+        liked, disliked: Logits (B, V) at the last position of each target.
+        labels: Columns of `+` and `-`. Over the whole vocabulary, as in the authors' code, L_base compares the labels
+            with every token; over label logits (B, 2), the default, it compares them with each other. L_CP only uses
+            the labels' columns.
+        contrastive: Whether to add L_CP.
+        reduction: "mean" returns a scalar, "none" returns (B,).
     """
     base = base_loss(liked, disliked, labels, reduction)
     if not contrastive:
@@ -64,14 +72,20 @@ def preference_loss(
 
 
 def expected_pair_loss(loss, first: Tensor, second: Tensor, probability: Tensor, **options) -> Tensor:
-    """The mean of a pair loss over who wins: p * loss(first, second) + (1 - p) * loss(second, first) (ours).
+    """Compute the expectation of a pair loss over the choice: p loss(first, second) + (1 - p) loss(second, first).
 
-    With p = 1 it is the loss itself; with a simulator's true choice probability (B,) it has the same expectation as
-    sampled choices, without their noise. Used in warm-up only: real users give no probabilities.
+    Has the same expectation as sampled choices, without their noise. For warm-up with a simulator only, because real
+    users give no probabilities. Our addition.
+
+    Args:
+        loss: A pair loss of this module.
+        first, second: Logits of both images.
+        probability: Probability that the first image is chosen, (B,).
+        **options: Passed to `loss`.
     """
-    won = loss(first, second, reduction="none", **options)
-    lost = loss(second, first, reduction="none", **options)
-    return (probability * won + (1 - probability) * lost).mean()
+    first_wins = loss(first, second, reduction="none", **options)
+    second_wins = loss(second, first, reduction="none", **options)
+    return (probability * first_wins + (1 - probability) * second_wins).mean()
 
 
 def mmd(
@@ -81,19 +95,25 @@ def mmd(
     scales: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
     unbiased: bool = False,
 ) -> Tensor:
-    """Squared maximum mean discrepancy between samples x (N, D) and y (M, D): E k(x,x') + E k(y,y') - 2 E k(x,y).
+    """Compute the squared maximum mean discrepancy E k(x,x') + E k(y,y') - 2 E k(x,y) (section 3).
 
-    method.md section 3 (the alignment's loss); the kernel and its bandwidth are default ours, the paper gives none:
-    "rbf" is the mean of exp(-d^2 / (2 s m)) over `scales` s, "imq" of s m / (s m + d^2), where m is the median
-    squared distance between all samples (detached: the bandwidth must not be something that training can move).
-    unbiased: leave each sample's distance to itself out (may then be slightly negative). Raises ValueError for an
-    unknown kernel or samples that cannot be compared.
+    The paper gives no kernel; kernels and bandwidth are our default. m is the median squared distance between all
+    samples, detached, so that training cannot change the bandwidth.
+
+    Args:
+        x, y: Samples (N, D) and (M, D).
+        kernel: "rbf" for exp(-d^2 / (2 s m)), "imq" for s m / (s m + d^2).
+        scales: Values of s, over which the kernel is averaged.
+        unbiased: Whether to leave out each sample's distance to itself. The result may then be slightly negative.
+
+    Raises:
+        ValueError: The kernel is unknown, or the samples have other shapes.
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
-        raise ValueError(f"mmd compares (N, D) with (M, D), N and M at least 2; got {tuple(x.shape)}, {tuple(y.shape)}")
-    both = torch.cat([x, y])
-    squared = _squared_distances(both)
-    off_diagonal = ~torch.eye(len(both), dtype=torch.bool, device=both.device)
+        raise ValueError(f"Samples have shapes {tuple(x.shape)} and {tuple(y.shape)}; expected (N, D) and (M, D).")
+    samples = torch.cat([x, y])
+    squared = _squared_distances(samples)
+    off_diagonal = ~torch.eye(len(samples), dtype=torch.bool, device=samples.device)
     median = squared.detach()[off_diagonal].median().clamp_min(torch.finfo(squared.dtype).tiny)
     gram = torch.stack([_kernel(squared, median * scale, kernel) for scale in scales]).mean(0)
     n = len(x)
@@ -102,7 +122,7 @@ def mmd(
 
 
 def _squared_distances(points: Tensor) -> Tensor:
-    """Pairwise squared distances (N, N) whose gradient is finite at zero, which `cdist`'s root is not."""
+    """Return pairwise squared distances (N, N). Unlike `cdist`, their gradient is finite at zero."""
     norms = points.square().sum(-1)
     return (norms[:, None] + norms[None, :] - 2 * points @ points.T).clamp_min(0)
 
@@ -112,7 +132,7 @@ def _kernel(squared: Tensor, bandwidth: Tensor, kernel: str) -> Tensor:
         return torch.exp(-squared / (2 * bandwidth))
     if kernel == "imq":
         return bandwidth / (bandwidth + squared)
-    raise ValueError(f"unknown kernel {kernel!r}, expected 'rbf' or 'imq'")
+    raise ValueError(f"kernel is {kernel!r}; expected 'rbf' or 'imq'.")
 
 
 def _mean(gram: Tensor, unbiased: bool) -> Tensor:

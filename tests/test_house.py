@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACK = ("prefgen", "nodes")
 FOLDERS = (*PACK, "train", "demo", "benchmarks", "scripts", "tests")
 HEAVY = {"torch", "transformers", "diffusers", "peft", "open_clip", "bitsandbytes", "imscore", "accelerate", "datasets"}
-OPTIONAL = {"peft", "bitsandbytes", "open_clip", "imscore", "diffusers"}
+OPTIONAL = {"peft", "bitsandbytes", "open_clip", "imscore", "diffusers", "accelerate", "pyarrow"}
 UNPICKLER = (
     ROOT / "prefgen" / "checkpoint" / "convert" / "pickled.py"
 )  # reads what others published as pickles, tensors alone
@@ -229,6 +229,20 @@ def test_the_metadata_agrees_with_itself():
     assert wanted == project["dependencies"]
     assert "comfyui" not in project["name"].lower(), "the registry refuses such names"
     assert not [line for line in project["dependencies"] if "==" in line or "<" in line], "ComfyUI owns the versions"
+    assert "transformers>=4.50.3" in wanted, "ComfyUI 0.30's own bound: an installation must not change the version"
+    required = {re.split(r"[<>=; ]", line)[0].lower() for line in wanted}
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    optional = {re.split(r"[<>=; ]", line)[0].lower() for line in extras}
+    at_import = {name for path in sources(*PACK) for name in imports(ast.parse(path.read_text()), everywhere=False)}
+    packages = {
+        "torch": "torch",
+        "numpy": "numpy",
+        "PIL": "pillow",
+        "safetensors": "safetensors",
+        "filelock": "filelock",
+    }
+    assert {packages[name] for name in at_import & set(packages)} <= required, "imported at once means required"
+    assert {"peft", "accelerate", "open_clip_torch", "imscore", "bitsandbytes", "pyarrow"} <= optional - required
     assert (
         f"[{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
         or "[Unreleased]" in (ROOT / "CHANGELOG.md").read_text()

@@ -1,6 +1,6 @@
-"""The pocket models: a complete small system that is shipped with the pack, one ``.safetensors`` file a part.
+"""The pocket models: small bundled models with SDXL's and Idefics2's architectures, one file for each part.
 
-They run through the same code as the full-size models; this package holds their weights, their shapes (``shapes.py``)
-and the two expansions that keep the files small: a narrow TAESD padded to core's width (``taesd.py``) and the rows of a
-CLIP vocabulary that are in use (``text.py``).
+They run through the same code as the full-size models. This package holds their weights, their shapes (`shapes.py`) and
+two expansions that keep the files small: `taesd.py` pads a narrow TAESD to ComfyUI's width, and `text.py` expands the
+used rows of a CLIP vocabulary to a whole table.
 """

@@ -1,16 +1,16 @@
-"""Shapes of the pocket models, as training (diffusers) and ComfyUI each want them written.
+"""Shapes of the pocket models, and their configurations for training (diffusers) and for ComfyUI.
 
-What core's SDXL feeds the UNet for a 96 px image, and training therefore has to feed as well (ComfyUI 0.30):
+What ComfyUI 0.30 passes to SDXL's UNet for a 96-pixel image. Training has to pass the same:
 
-- *Size conditioning.* With a plain ``CLIPTextEncode`` the width and height default to those of the latent times eight,
-  so the six numbers are ``(height, width, crop_h, crop_w, target_height, target_width) = (96, 96, 0, 0, 96, 96)``,
-  embedded in 256 values each, cosines first, behind the pooled text: ``SIZE_CONDITION`` as diffusers' ``time_ids``.
-- *Text.* Penultimate hidden states of both encoders without their final norm, 77 tokens, `clip_l` before `clip_g`; the
+- *Size conditioning.* With a plain `CLIPTextEncode`, width and height default to the latents' times eight. The six
+  numbers are `(height, width, crop_h, crop_w, target_height, target_width) = (96, 96, 0, 0, 96, 96)`. Each is embedded
+  in 256 values, cosines first, after the pooled text. Diffusers calls them `time_ids`; here they are `SIZE_CONDITION`.
+- *Text.* Penultimate hidden states of both encoders without the final norm, 77 tokens, `clip_l` before `clip_g`. The
   pooled text is `clip_g`'s projected last state at the first end token. Padding (49,407 for `clip_l`, 0 for `clip_g`)
-  is attended. An empty negative prompt is the *encoded* empty prompt, not zeros.
-- *Latents.* Core multiplies by 0.13025 what a VAE hands out; ``vae_scale = 0.13025`` in a TAESD file undoes it, and the
-  UNet sees the encoder's own output.
-- *Prediction.* v-prediction on SDXL's schedule: ``v = sqrt(a) noise - sqrt(1 - a) latent``, timesteps 0 to 999.
+  is attended to. An empty negative prompt is the *encoded* empty prompt, not zeros.
+- *Latents.* ComfyUI multiplies a VAE's output by 0.13025. `vae_scale = 0.13025` in a TAESD file undoes this, so that
+  the UNet sees the encoder's own output.
+- *Prediction.* v-prediction on SDXL's schedule: `v = sqrt(a) noise - sqrt(1 - a) latent`, timesteps 0 to 999.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..validation import require_choice
 
 FOLDER = Path(__file__).parent
 IMAGE_SIZE = 96
@@ -26,19 +27,20 @@ LATENT_CHANNELS = 4
 LATENT_SIZE = IMAGE_SIZE // 8
 SDXL_LATENT_SCALE = 0.13025
 SIZE_CONDITION = (IMAGE_SIZE, IMAGE_SIZE, 0, 0, IMAGE_SIZE, IMAGE_SIZE)
-SIZE_EMBEDDING = 256  # values a number of the size condition, fixed by SDXL
+SIZE_EMBEDDING = 256  # values for each number of the size condition, fixed by SDXL
 
-LORAS = FOLDER / "loras"
-"""What stands in the list of core's LoRA loaders: nothing else lies here."""
-FEW_STEP_LORA = LORAS / "prefgen_pocket_few_step.safetensors"
-"""Makes the pocket UNet paint in one step to four, at cfg 1."""
+LORA_FOLDER = FOLDER / "loras"
+"""Folder that ComfyUI's LoRA loaders list. It holds LoRAs only."""
+
+FEW_STEP_LORA = LORA_FOLDER / "prefgen_pocket_few_step.safetensors"
+"""LoRA for sampling the pocket UNet in one to four steps, at cfg 1."""
 
 PARTS = ("unet", "text_encoders", "vae", "clip_vision", "prefdisc", "preference")
 
 
 @dataclass(frozen=True)
 class TextShape:
-    """One CLIP text encoder. Core needs three layers at least, since it reads the penultimate one."""
+    """Shape of a CLIP text encoder. ComfyUI reads the penultimate layer, so it needs at least three."""
 
     hidden: int
     heads: int
@@ -47,7 +49,7 @@ class TextShape:
     layers: int = 3
 
     def clip_config(self) -> dict:
-        """What core's ``clip_l_model_config`` / ``clip_g_model_config`` model options take."""
+        """Return the value of ComfyUI's model options `clip_l_model_config` and `clip_g_model_config`."""
         return {
             "hidden_size": self.hidden,
             "num_attention_heads": self.heads,
@@ -60,9 +62,15 @@ class TextShape:
 
 @dataclass(frozen=True)
 class UNetShape:
-    """An SDXL UNet: a level is `channels` wide and its attention blocks have `depth` transformer layers.
+    """Shape of an SDXL UNet.
 
-    The first level has no attention (depth 0), as in SDXL.
+    Attributes:
+        channels: Width of each level.
+        depth: Number of transformer layers in each level's attention blocks. The first level has none, as in SDXL.
+        layers_per_block: Number of residual blocks of each level.
+        head_channels: Width of an attention head.
+        context_dim: Width of the text embedding.
+        pooled_dim: Width of the pooled text.
     """
 
     channels: tuple[int, ...] = (64, 128, 128)
@@ -74,11 +82,11 @@ class UNetShape:
 
     @property
     def condition_dim(self) -> int:
-        """Width of pooled text and size condition side by side (core's ``adm_in_channels``)."""
+        """Width of the pooled text and the size condition together (`adm_in_channels`)."""
         return self.pooled_dim + len(SIZE_CONDITION) * SIZE_EMBEDDING
 
     def diffusers_kwargs(self) -> dict:
-        """Arguments of ``diffusers.UNet2DConditionModel``."""
+        """Return the arguments of `diffusers.UNet2DConditionModel`."""
         down = ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in self.depth]
         up = ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(self.depth)]
         return {
@@ -90,9 +98,9 @@ class UNetShape:
             "down_block_types": tuple(down),
             "up_block_types": tuple(up),
             "mid_block_type": "UNetMidBlock2DCrossAttn",
-            # diffusers wants a number for the levels without attention too, and does not read it
+            # diffusers requires a number for levels without attention, but does not use it
             "transformer_layers_per_block": tuple(max(depth, 1) for depth in self.depth),
-            # a misnomer that diffusers keeps: the number of heads, not their width
+            # despite its name the number of heads, not their width
             "attention_head_dim": tuple(width // self.head_channels for width in self.channels),
             "cross_attention_dim": self.context_dim,
             "use_linear_projection": True,
@@ -102,7 +110,7 @@ class UNetShape:
         }
 
     def ldm_config(self) -> dict:
-        """The ``unet_config`` of core's SDXL, whose UNet names its blocks as the original latent diffusion did."""
+        """Return ComfyUI's `unet_config`, whose names are those of the original latent diffusion code."""
         base = self.channels[0]
         blocks = self.layers_per_block
         return {
@@ -129,7 +137,7 @@ class UNetShape:
         }
 
     def attention_blocks(self) -> tuple[tuple[str, int], ...]:
-        """Every cross-attention block as ``(name, width)``; names as in ComfyUI's patches: ``input.4.0``."""
+        """Return `(name, width)` of every cross-attention block, named as in ComfyUI's patches, such as `input.4.0`."""
         levels = list(zip(self.channels, self.depth, strict=True))
         stride = self.layers_per_block + 1  # each level's blocks and its up- or downsampler
         down = [
@@ -153,21 +161,17 @@ CLIP_G = TextShape(hidden=128, heads=4, intermediate=512, activation="gelu")
 UNET = UNetShape(context_dim=CLIP_L.hidden + CLIP_G.hidden, pooled_dim=CLIP_G.hidden)
 
 SDXL_UNET = UNetShape(channels=(320, 640, 1280), depth=(0, 2, 10), head_channels=64, context_dim=2048, pooled_dim=1280)
-"""The full-size SDXL UNet, in the same words: 70 cross-attention blocks."""
+"""The full-size SDXL UNet, with 70 cross-attention blocks."""
 
 
 def weights_path(part: str) -> Path:
-    """The file that holds one part's weights.
+    """Return the file of one part's weights.
 
     Raises:
-        CheckpointError: there is no such part, or its file is missing.
+        CheckpointError: There is no such part, or its file is missing.
     """
-    if part not in PARTS:
-        raise CheckpointError(f"The pocket models have no part {part!r}; the parts are {', '.join(PARTS)}.")
+    require_choice("part of the pocket models", part, PARTS, CheckpointError)
     path = FOLDER / f"{part}.safetensors"
     if not path.is_file():
-        raise CheckpointError(
-            f"The pocket models' {path.name} is missing from {FOLDER}: reinstall the pack, "
-            "or train the pocket models with train.pocket."
-        )
+        raise CheckpointError(f"{path} is missing. Reinstall the pack, or train the pocket models with train.pocket.")
     return path

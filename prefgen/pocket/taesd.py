@@ -1,8 +1,8 @@
-"""A thin TAESD, written as core's.
+"""Pads the pocket VAE, a narrow TAESD, to the size that ComfyUI requires.
 
-Core builds TAESD 64 channels wide with eleven residual blocks a side, and takes no other. The pocket VAE is thinner and
-shallower, and exact at that: TAESD is convolutions, ReLUs and skips, so zero channels stay zero, and a block of
-zeros is the ReLU that the thin network has in its place.
+ComfyUI builds TAESD with 64 channels and eleven residual blocks on each side only. The pocket VAE is narrower and
+shallower, and the padded one equals it exactly: TAESD consists of convolutions, ReLUs and skips, so zero channels stay
+zero, and a block of zeros is the ReLU that the narrow network has in its place.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from ..errors import CheckpointError
 
 CORE_WIDTH = 64
 LATENT = 4
+FIRST_WEIGHT = "taesd_encoder.0.weight"
 _ENCODER_BLOCKS, _DECODER_BLOCKS = (1, 3, 4, 5, 7, 8, 9, 11, 12, 13), (3, 4, 5, 8, 9, 10, 13, 14, 15, 18)
-_DOWN, _UP = (2, 6, 10), (7, 12, 17)  # the convolutions between two sizes, without bias
+_DOWN, _UP = (2, 6, 10), (7, 12, 17)  # convolutions between two resolutions, without bias
 
 
 def core_shapes() -> dict[str, tuple[int, ...]]:
-    """Every weight of core's TAESD for SDXL: name -> shape."""
+    """Return the shape of every weight of ComfyUI's TAESD for SDXL."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def conv(name: str, channels_in: int, channels_out: int, bias: bool = True) -> None:
@@ -41,31 +42,27 @@ def core_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def pad_to_core_width(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Surround every weight with zeros up to core's shape, and add the blocks that are left out as zeros.
+    """Pad every weight with zeros to ComfyUI's shape, and add missing blocks as zeros.
 
     Args:
-        state: core's key names; `vae_scale` and `vae_shift` pass through.
+        state: Weights with ComfyUI's names. `vae_scale` and `vae_shift` stay unchanged.
 
     Raises:
-        CheckpointError: the state dict is no TAESD, or has a weight that core's has not or that is larger.
+        CheckpointError: The weights are not those of a TAESD that fits into ComfyUI's.
     """
-    if "taesd_encoder.0.weight" not in state:
-        raise CheckpointError(
-            "The VAE file has no tensor taesd_encoder.0.weight; a TAESD in core's key names is expected."
-        )
     shapes = core_shapes()
-    wide = {name: state[name] for name in ("vae_scale", "vae_shift") if name in state}
-    for name, tensor in state.items():
-        if name in wide:
-            continue
-        room = shapes.get(name)
-        if room is None or len(room) != tensor.dim() or any(a > b for a, b in zip(tensor.shape, room, strict=True)):
-            raise CheckpointError(
-                f"The VAE file's {name} has shape {tuple(tensor.shape)}, and core's TAESD has "
-                f"{'no such weight' if room is None else f'room for {room}'}: this is no TAESD for SDXL."
-            )
-    for name, room in shapes.items():
-        wide[name] = torch.zeros(room)
-        if name in state:
-            wide[name][tuple(slice(n) for n in state[name].shape)] = state[name]
-    return wide
+    padded = {name: state[name] for name in ("vae_scale", "vae_shift") if name in state}
+    narrow = {name: tensor for name, tensor in state.items() if name not in padded}
+    fits = {name: name in shapes and _fits_into(tensor.shape, shapes[name]) for name, tensor in narrow.items()}
+    if FIRST_WEIGHT not in state or not all(fits.values()):
+        misfit = next(name for name, fit in fits.items() if not fit) if FIRST_WEIGHT in state else f"no {FIRST_WEIGHT}"
+        raise CheckpointError(f"The VAE file has {misfit}, which does not fit a TAESD for SDXL with ComfyUI's names.")
+    for name, shape in shapes.items():
+        padded[name] = torch.zeros(shape)
+        if name in narrow:
+            padded[name][tuple(slice(n) for n in narrow[name].shape)] = narrow[name]
+    return padded
+
+
+def _fits_into(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
+    return len(shape) == len(larger) and all(a <= b for a, b in zip(shape, larger, strict=True))

@@ -39,7 +39,7 @@ def merge_lora(
     try:
         from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     except ImportError as error:
-        raise CheckpointError(f"{name} has a LoRA, which needs the package peft. Run: pip install peft.") from error
+        raise CheckpointError(f"{name} has a LoRA, which needs the package peft. Run pip install peft.") from error
 
     modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
     try:

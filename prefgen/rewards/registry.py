@@ -76,7 +76,8 @@ def load_reward_model(
         try:
             model = spec.load(files)
         except ImportError as error:
-            raise RewardError(f"{spec.title} needs the package {error.name}. Run pip install imscore.") from error
+            package = "open_clip_torch" if error.name == "open_clip" else "imscore"
+            raise RewardError(f"{spec.title} needs the package {package}. Run pip install {package}.") from error
         return model.to(dtype).requires_grad_(False).eval()
 
 

@@ -41,8 +41,8 @@ def history(graph: Graph, seed: int = 0, **inputs) -> Node:
 
 def scored(graph: Graph, checkpoint: str = CHECKPOINT, **inputs) -> Node:
     """PreferenceScore of three images; `inputs` replace the defaults."""
-    model = graph.add("LoadPreferenceModel", checkpoint=checkpoint)
-    chosen = {"model": model, "prompt": "a cat"} | inputs
+    preference_model = graph.add("LoadPreferenceModel", checkpoint=checkpoint)
+    chosen = {"preference_model": preference_model, "prompt": "a cat"} | inputs
     chosen.setdefault("history", history(graph))
     chosen.setdefault("images", noise(graph, batch=3, seed=9))
     return graph.add("PreferenceScore", **chosen)

@@ -90,12 +90,12 @@ def test_it_is_trained_where_cores_samplers_stand(pack, pocket, steps):
 def test_the_packs_loras_are_offered_and_nothing_else_of_it(pack, pocket, tmp_path, monkeypatch):
     import folder_paths
 
-    monkeypatch.setattr(pack("prefgen.pocket.shapes"), "LORAS", tmp_path)
+    monkeypatch.setattr(pack("prefgen.pocket.shapes"), "LORA_FOLDER", tmp_path)
     paths, extensions = folder_paths.folder_names_and_paths["loras"]
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", ([*paths], extensions))
     own = folder_paths.get_filename_list("loras")
     (tmp_path / "one.safetensors").touch()
-    pocket.offer_loras()
+    pocket.register_lora_folder()
     assert folder_paths.get_filename_list("loras") == [*own, "one.safetensors"]
     assert folder_paths.get_folder_paths("loras")[0] != str(tmp_path), "a person's own come first"
 

@@ -55,7 +55,7 @@ def test_the_free_route_frees_prefdisc_and_the_next_queue_reloads_it(comfy, larg
     graph = Graph()
     # Another type than the file's: else its pages are mapped, and those not read are not in memory.
     model = graph.add("LoadPreferenceModel", checkpoint=large, precision="bfloat16")
-    node = taste.scored(graph, model=model)
+    node = taste.scored(graph, preference_model=model)
     before, first = resident(comfy.server), comfy.run(graph)
     held = resident(comfy.server)
     assert held - before > 140 * MIB, "the base is in memory"
@@ -75,7 +75,7 @@ def test_it_says_what_it_takes_and_shows_how_far_it_is(comfy, large):
     taste.write_tiny(comfy.server)
     graph = Graph()
     model = graph.add("LoadPreferenceModel", checkpoint=large, precision="float16")
-    taste.scored(graph, model=model)
+    taste.scored(graph, preference_model=model)
     result = comfy.run(graph)
     told = re.findall(r"PrefGen loads someone/large in float16: (\S+) GiB", comfy.server.log.read_text())
     assert told
@@ -94,7 +94,7 @@ def test_few_bits_score_on_the_server(comfy, precision):
         graph = Graph()
         kinds = ("bfloat16", precision)
         models = [graph.add("LoadPreferenceModel", checkpoint="broad.safetensors", precision=kind) for kind in kinds]
-        whole, few = (taste.scored(graph, model=model) for model in models)
+        whole, few = (taste.scored(graph, preference_model=model) for model in models)
         result = comfy.run(graph)
         comfy.free()
         again = comfy.run(graph)
@@ -123,7 +123,7 @@ def test_a_base_that_is_not_here_is_not_fetched(comfy):
     taste.refused(comfy, graph, "LoadPreferenceModel", "someone/elsewhere", "not on this machine", "Allow its download")
     graph = Graph()
     model = graph.add("LoadPreferenceModel", checkpoint="elsewhere.safetensors", allow_download=True)
-    taste.scored(graph, model=model)
+    taste.scored(graph, preference_model=model)
     # The tests' server is told to stay offline, which is said, and not taken for a fault of the file.
     taste.refused(comfy, graph, "LoadPreferenceModel", "someone/elsewhere could not be downloaded")
 

@@ -117,7 +117,7 @@ def scoring_of(seed: int, images: int = 9) -> Graph:
     graph.model = graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT)
     graph.history = taste.history(graph, seed=seed)
     shown = taste.noise(graph, batch=3, seed=images)
-    graph.add("PreferenceScore", model=graph.model, history=graph.history, images=shown, prompt="a cat")
+    graph.add("PreferenceScore", preference_model=graph.model, history=graph.history, images=shown, prompt="a cat")
     return graph
 
 
@@ -144,7 +144,9 @@ def test_a_lora_over_a_hugging_face_folder_scores(comfy, folder):
 def test_half_precision_scores_nearly_the_same(comfy):
     graph = Graph()
     full, half = (
-        taste.scored(graph, model=graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT, precision=precision))
+        taste.scored(
+            graph, preference_model=graph.add("LoadPreferenceModel", checkpoint=taste.CHECKPOINT, precision=precision)
+        )
         for precision in ("float32", "bfloat16")
     )
     result = comfy.run(graph)

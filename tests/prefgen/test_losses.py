@@ -61,7 +61,7 @@ def test_mmd_has_a_gradient_even_where_samples_coincide():
 
 @pytest.mark.parametrize("arguments", [(torch.randn(4, 3), torch.randn(4, 2)), (torch.randn(1, 3), torch.randn(4, 3))])
 def test_mmd_refuses_what_cannot_be_compared(arguments):
-    with pytest.raises(ValueError, match="mmd compares"):
+    with pytest.raises(ValueError, match="Samples have shapes"):
         mmd(*arguments)
-    with pytest.raises(ValueError, match="unknown kernel"):
+    with pytest.raises(ValueError, match="kernel is "):
         mmd(torch.randn(4, 3), torch.randn(4, 3), kernel="cubic")

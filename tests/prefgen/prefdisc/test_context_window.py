@@ -36,7 +36,7 @@ def test_the_newest_pairs_that_fit_are_read(caplog, limit):
     assert max_positions(model.base.config.text_config) == room_for(2) + 1
     with caplog.at_level(logging.WARNING):
         prefix = model.encode(history)
-    assert "'tiny' has 5 pairs, and 2 fit into the base model's context" in caplog.text
+    assert "'tiny' has 5 pairs; the newest 2 fit into the base model's context" in caplog.text
     newest = model.encode(UserHistory(history.pairs[-2:]))
     assert prefix.length == newest.length == tiny.SPEC.num_tokens + 4 * TURN
     image = torch.rand(1, 3, 24, 24)

@@ -6,8 +6,8 @@ import torch
 
 from prefgen.prefdisc.token_attention import record_attention
 from train.evaluate.attention import (
-    attention_patterns,
     attention_on_tokens,
+    attention_patterns,
     pattern_similarity,
     shuffled_histories,
     subjects_of_one_length,

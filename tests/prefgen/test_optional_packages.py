@@ -1,0 +1,59 @@
+"""Optional packages: default routes work without them, and other routes name the package to install."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prefgen.cli.errors import CommandError
+from prefgen.cli.processes import join
+from prefgen.errors import CheckpointError, RewardError
+from prefgen.prefdisc.config import LoraSpec
+from prefgen.prefdisc.lora import merge_lora
+from prefgen.rewards import published
+
+ROOT = Path(__file__).resolve().parents[2]
+
+WITHOUT = """
+import importlib.machinery, sys, torch
+missing = {"peft", "accelerate", "open_clip", "imscore", "bitsandbytes", "diffusers", "pyarrow", "datasets"}
+find = importlib.machinery.PathFinder.find_spec
+importlib.machinery.PathFinder.find_spec = classmethod(
+    lambda cls, name, *rest: None if name.split(".")[0] in missing else find(name, *rest)
+)
+from prefgen.checkpoint.preference_model import load_preference_model
+from tests.prefgen import tiny
+model, history = load_preference_model("pocket"), tiny.history(2)
+print(model.prefdisc.score(model.encode_history(history), torch.rand(2, 3, 96, 96)).shape)
+assert not missing & set(sys.modules)
+"""
+
+
+def test_the_pocket_models_need_no_optional_package():
+    ran = subprocess.run([sys.executable, "-c", WITHOUT], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ran.stdout.strip() == "torch.Size([2])", ran.stderr
+
+
+def test_a_lora_names_peft(monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(CheckpointError, match=r"needs the package peft\. Run pip install peft"):
+        merge_lora(None, LoraSpec(8, 8, "q_proj"), {}, "lora.safetensors")
+
+
+def test_the_commands_name_accelerate(monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(CommandError, match=r"need the package accelerate\. Run pip install accelerate"):
+        join()
+
+
+@pytest.mark.parametrize(("module", "package"), [("open_clip", "open_clip_torch"), ("imscore", "imscore")])
+def test_the_published_rewards_name_their_package(monkeypatch, module, package):
+    def load(files):
+        raise ImportError(name=module)
+
+    reward = next(iter(published.PUBLISHED))
+    monkeypatch.setitem(published.PUBLISHED, reward, type("Reward", (), {"title": "It", "files": (), "load": load}))
+    monkeypatch.setattr(published, "find_files", lambda *_: {})
+    with pytest.raises(RewardError, match=rf"It needs the package {package}\. Run pip install {package}"):
+        published.load_reward_model(reward, ())
