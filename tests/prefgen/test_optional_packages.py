@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefgen.cli.errors import CommandError
-from prefgen.cli.processes import join
+from prefgen.cli.processes import join_processes
 from prefgen.errors import CheckpointError, RewardError
 from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.lora import merge_lora
@@ -44,7 +44,7 @@ def test_a_lora_names_peft(monkeypatch):
 def test_the_commands_name_accelerate(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(CommandError, match=r"need the package accelerate\. Run pip install accelerate"):
-        join()
+        join_processes()
 
 
 @pytest.mark.parametrize(("module", "package"), [("open_clip", "open_clip_torch"), ("imscore", "imscore")])
