@@ -57,7 +57,9 @@ class TwoPasses:
     def __init__(self, prefdisc: PrefDisc, batch: int, prompt: str) -> None:
         self.prefdisc, template = prefdisc, prefdisc.template
         rated = [*template.labelled_turn(prompt, True), *template.labelled_turn(prompt, False)]
-        self.ids = torch.tensor([[*template.opening_ids, *rated * HISTORY_PAIRS, *template.unlabelled_turn(prompt)]]).repeat(batch, 1)
+        self.ids = torch.tensor(
+            [[*template.opening_ids, *rated * HISTORY_PAIRS, *template.unlabelled_turn(prompt)]]
+        ).repeat(batch, 1)
 
     def __call__(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         return self._forward(inputs, 0), self._forward(inputs, 1)

@@ -29,8 +29,8 @@ from ...prefgen.rewards import (
     require_weights,
 )
 from ..load_model import FOLDER
-from ..memory.model_management import managed, patchers, ready
-from ..memory.precision import AUTO, precision_of
+from ..memory.model_management import load_to_device, model_patchers, register_with_model_management
+from ..memory.precision import AUTO, compute_dtype
 from .gradients import make_differentiable
 
 SUBFOLDER = "rewards"
@@ -91,7 +91,7 @@ class RewardSettings:
 
     def load_prefdisc(self) -> PrefDisc:
         """Load PrefDisc onto its device, without streamed layers, which gradients cannot pass."""
-        prefdisc = ready(self.preference_model, "prefdisc", whole=True).require("prefdisc")
+        prefdisc = load_to_device(self.preference_model, "prefdisc", full_load=True).require("prefdisc")
         make_differentiable(prefdisc)
         return prefdisc
 
@@ -101,15 +101,15 @@ class RewardSettings:
         Raises:
             RewardError: The weights are invalid, or files of a published reward are missing.
         """
-        prefix = self.preference_model.read(self.history)
+        prefix = self.preference_model.encode_history(self.history)
         preference = PreferenceReward(prefdisc, prefix, self.prompt, self.direction, self.objective)
         reward = weighted_rewards(preference, self.weights, self.prompt)
         return AugmentedReward(reward, self.num_views, self.seed) if self.num_views else reward
 
     def patchers(self) -> list[ModelPatcher]:
         """Return the loaded models that ComfyUI manages."""
-        published = [patcher for model in _cached_models.values() for patcher in patchers(model)]
-        return [*patchers(self.preference_model, "prefdisc"), *published]
+        published = [patcher for model in _cached_models.values() for patcher in model_patchers(model)]
+        return [*model_patchers(self.preference_model, "prefdisc"), *published]
 
 
 def weighted_rewards(preference: PreferenceReward, weights: Mapping[str, float], prompt: str) -> WeightedRewards:
@@ -130,9 +130,11 @@ def weighted_rewards(preference: PreferenceReward, weights: Mapping[str, float],
         del _cached_models[name]
     on_cpu = comfy.model_management.is_device_cpu(comfy.model_management.text_encoder_device())
     for name in set(names) - set(_cached_models):
-        _cached_models[name] = managed(load_reward_model(name, reward_folders(), precision_of(AUTO, small=on_cpu)))
+        _cached_models[name] = register_with_model_management(
+            load_reward_model(name, reward_folders(), compute_dtype(AUTO, small=on_cpu))
+        )
     rewards: list[tuple[float, Reward]] = [(weights[PREFERENCE_WEIGHT], preference)]
     for name in names:
-        make_differentiable(ready(_cached_models[name]))
+        make_differentiable(load_to_device(_cached_models[name]))
         rewards.append((weights[f"{name}_weight"], PublishedReward(_cached_models[name], prompt)))
     return WeightedRewards(rewards)

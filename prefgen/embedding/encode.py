@@ -50,7 +50,7 @@ def encode_user(model: PreferenceModel, history: History, image_encoder: ImageEn
     # Image encoders of ComfyUI run in inference mode, but adapters need normal tensors.
     with torch.inference_mode(False), torch.no_grad():
         if uses_prefdisc:
-            hidden = model.read(history).hidden.float().cpu()
+            hidden = model.encode_history(history).hidden.float().cpu()
             parts["sem"] = hidden[list(model.spec.sem_layers)].mean(0)
             parts["core"] = hidden[list(model.spec.core_layers)].mean(0)
         if image_encoder is not None:

@@ -36,7 +36,11 @@ def test_a_turn_is_six_tokens(prefdisc):
     template = prefdisc.template
     assert len(template.labelled_turn("a lighthouse", True)) == 6
     assert len(template.unlabelled_turn("a lighthouse")) == 5
-    known = {template.tokenizer.id_to_token(i) for phrase in ATTRIBUTES["subject"].values() for i in template.unlabelled_turn(phrase)}
+    known = {
+        template.tokenizer.id_to_token(i)
+        for phrase in ATTRIBUTES["subject"].values()
+        for i in template.unlabelled_turn(phrase)
+    }
     assert "[UNK]" not in known
 
 
@@ -70,7 +74,9 @@ def test_utilities_are_those_of_the_simulator(prefdisc, table):
 
 def test_features_in_a_batch_are_those_of_its_posters(prefdisc, table):
     world = World.load()
-    users = sample_user_batch(prefdisc.template, table, world, training_users(world, 3), [PAIRS], np.random.default_rng(3))
+    users = sample_user_batch(
+        prefdisc.template, table, world, training_users(world, 3), [PAIRS], np.random.default_rng(3)
+    )
     shown = np.concatenate([users.history, users.targets], axis=1).reshape(3, -1, 6)
     for user in range(3):
         for place in (0, 5, 17):

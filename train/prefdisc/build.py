@@ -86,7 +86,9 @@ def read_base(config: BaseConfig) -> Base:
     if config.quantize != "none":
         if not is_folder(path):
             raise SettingsError(f"base.quantize={config.quantize!r} needs a base.path in Hugging Face's format.")
-        return load_base_folder(path, config.id or path.name, dtype, quantize=config.quantize, device=PartialState().device)
+        return load_base_folder(
+            path, config.id or path.name, dtype, quantize=config.quantize, device=PartialState().device
+        )
     if is_folder(path):
         return load_base_folder(path, config.id or path.name, dtype)
     base = load_base_file(path, dtype)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from prefgen.prefdisc.packing import Target, pack
-from prefgen.prefdisc.template import Turns
+from prefgen.prefdisc.template import ChatTemplate
 from train.prefdisc.feature_cache import FeatureCache
 from train.prefdisc.images import read_resized_image
 from train.prefdisc.trials import Trial
@@ -18,13 +18,13 @@ class Collator:
     """Collates trials into a batch.
 
     Args:
-        turns: Tokenised template of the turns.
+        template: Tokenised template of the template.
         size: Side of the square images in pixels.
         cache: Cached image features. Without a cache, images are decoded.
     """
 
-    def __init__(self, turns: Turns, size: int, cache: FeatureCache | None = None) -> None:
-        self.turns = turns
+    def __init__(self, template: ChatTemplate, size: int, cache: FeatureCache | None = None) -> None:
+        self.template = template
         self.size = size
         self.cache = cache
 
@@ -36,7 +36,7 @@ class Collator:
             (N, 3, size, size) or "features" (N, latents, D): the images of all sequences, in their order.
         """
         packed = pack(
-            self.turns,
+            self.template,
             [[pair.prompt for pair in trial.history] for trial in trials],
             [[Target(len(trial.history), trial.target.prompt)] for trial in trials],
         )

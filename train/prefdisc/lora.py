@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.config import LoraSpec
-from prefgen.prefdisc.lora import PEFT_PREFIX, LORA_PREFIX
+from prefgen.prefdisc.lora import LORA_PREFIX, PEFT_PREFIX
 from train.prefdisc.config import LoraConfig
 from train.prefdisc.sharded import copy_full_tensor
 from train.settings import SettingsError

@@ -107,15 +107,15 @@ def _encode_histories(
     states, targets, liked = [], [], []
     for rows in drawn:
         prompts = [pairs[row].prompt for row in rows]
-        packed = pack(prefdisc.turns, [prompts[:-1]], [[Target(len(rows) - 1, prompts[-1])]]).to(prefdisc.device)
+        packed = pack(prefdisc.template, [prompts[:-1]], [[Target(len(rows) - 1, prompts[-1])]]).to(prefdisc.device)
         images = features[torch.from_numpy(rows)].clone()
         # The order of the two targets is random, so that it carries no information.
         order = rng.permutation(2)
         images[-1] = images[-1, torch.from_numpy(order)]
         layers = torch.stack(prefdisc(packed, images.flatten(0, 1)[None], every_layer=True).layers)[:, 0]
-        reads = packed.reads[0, 0]
+        reads = packed.prediction_positions[0, 0]
         # The last history token precedes the first target turn.
-        last = int(reads[0]) - len(prefdisc.turns.open(prompts[-1]))
+        last = int(reads[0]) - len(prefdisc.template.unlabelled_turn(prompts[-1]))
         states.append(layers[:, last].half().cpu())
         targets.append(layers[:, reads].transpose(0, 1).half().cpu())
         liked.append(order == 0)

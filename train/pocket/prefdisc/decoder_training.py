@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prefgen.losses import expected_over_choice, preference_loss
+from prefgen.losses import expected_pair_loss, preference_loss
 from prefgen.prefdisc.model import PackedStates, PrefDisc
 from train.data.agents import World, training_users
 from train.loop import LoopConfig, device_of, fit
@@ -132,7 +132,7 @@ def _preference_loss(
     rows = torch.arange(len(users.features), device=users.features.device)[:, None, None]
     vocabulary = prefdisc.base.lm_head(states.hidden[rows, users.packed.prediction_positions]).flatten(0, 1)
     loss = partial(preference_loss, labels=prefdisc.template.label_ids, contrastive=mode.contrastive)
-    return expected_over_choice(loss, vocabulary[:, 0], vocabulary[:, 1], probability.flatten())
+    return expected_pair_loss(loss, vocabulary[:, 0], vocabulary[:, 1], probability.flatten())
 
 
 def _accuracies(states: PackedStates, users: UserBatch) -> dict[str, Tensor]:
