@@ -1,6 +1,10 @@
 """Exceptions of this package. Each message is a complete sentence for the person who caused the error."""
 
 import unicodedata
+from numbers import Real
+
+MAX_SHOWN = 60
+"""Maximum number of characters of a value in an error message."""
 
 MAX_LENGTH = 2000
 """Maximum characters of a message. It may quote a name from a file, which may be as long as the file."""
@@ -73,3 +77,14 @@ def error_message(error: PrefGenError | OSError) -> str:
     if isinstance(error, PrefGenError):
         return str(error)
     return f"{error.filename or 'a file'}: {error.strerror or error}."
+
+
+def format_value(value: object) -> str:
+    """Format a value for an error message: numbers with few digits, anything else as its repr, shortened."""
+    if isinstance(value, str):
+        return repr(value) if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]!r}..."
+    try:
+        text = f"{value:g}" if isinstance(value, Real) and not isinstance(value, bool) else repr(value)
+    except OverflowError:  # an integer too large for a float
+        text = f"{'-' * (value < 0)}inf"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .errors import HistoryError
 from .images import check_images, read_image
-from .validation import errors_as, require_text
+from .validation import errors_as, require, require_text
 
 PAIRS_FILE = "pairs.json"
 EXPECTED_LISTING = '{"name": ..., "pairs": [{"liked": file, "disliked": file, "prompt": text}]}'
@@ -85,8 +85,7 @@ class UserHistory(History):
     has_pairs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.pairs:
-            raise HistoryError(f"The history of {self.name!r} has no pairs; expected at least one (8 work best).")
+        require(self.pairs, HistoryError, f"The history of {self.name!r} has no pairs; expected at least one.")
 
     @property
     def liked_images(self) -> tuple[Tensor, ...]:
@@ -128,8 +127,7 @@ class UserHistory(History):
         prompts = list(prompts or [""])
         if len(prompts) == 1:
             prompts = prompts * len(liked)
-        if len(prompts) != len(liked):
-            raise HistoryError(f"There are {len(prompts)} prompts for {len(liked)} pairs; expected as many, or one.")
+        require(len(prompts) == len(liked), HistoryError, f"There are {len(prompts)} prompts for {len(liked)} pairs.")
         return cls(tuple(map(PreferencePair, liked, disliked, prompts)), name)
 
     @classmethod
@@ -147,12 +145,11 @@ class UserHistory(History):
         listing = folder / PAIRS_FILE
         with errors_as(HistoryError, f"{listing} could not be read", f"Choose a folder with {PAIRS_FILE}."):
             text = listing.read_bytes()
-        try:
+        errors = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+        with errors_as(HistoryError, f"{listing} is not a list of pairs", f"Expected {EXPECTED_LISTING}.", errors):
             content = json.loads(text.decode())
             rows = [(row["liked"], row["disliked"], _prompt_text(row.get("prompt"))) for row in content["pairs"]]
             name = str(content.get("name", folder.name))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise HistoryError(f"{listing} is not a list of pairs ({error!r}); expected {EXPECTED_LISTING}.") from error
         images = [(_read_inside(folder, liked), _read_inside(folder, disliked)) for liked, disliked, _ in rows]
         return cls(tuple(PreferencePair(*pair, row[2]) for pair, row in zip(images, rows, strict=True)), name)
 
@@ -172,8 +169,7 @@ class LikedImages(History):
     name: str = "user"
 
     def __post_init__(self) -> None:
-        if not self.liked_images:
-            raise HistoryError(f"User {self.name!r} has no liked images; expected at least one.")
+        require(self.liked_images, HistoryError, f"User {self.name!r} has no liked images; expected at least one.")
         for image in self.liked_images:
             check_images(image, "A liked image")
 
@@ -236,8 +232,7 @@ def _read_inside(folder: Path, name: object) -> Tensor:
         inside = path.is_relative_to(folder)
     except ValueError:  # a NUL character
         inside = False
-    if not inside:
-        raise HistoryError(f"{PAIRS_FILE} names {str(name)!r}; expected a file inside {folder}.")
+    require(inside, HistoryError, f"{PAIRS_FILE} names {str(name)!r}; expected a file inside {folder}.")
     return read_image(path)
 
 

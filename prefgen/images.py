@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .errors import ImageError
+from .validation import errors_as
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,10 +35,9 @@ def check_images(images: Tensor, name: str = "The image", *, batch: bool = False
     Raises:
         ImageError: The shape is wrong or empty, or the values are integers, NaN or infinite.
     """
-    is_tensor, expected = isinstance(images, Tensor), "(batch, 3, height, width)" if batch else "(3, height, width)"
-    if not is_tensor or images.ndim != 3 + batch or images.shape[-3] != 3 or 0 in images.shape:
-        found = tuple(images.shape) if is_tensor else type(images).__name__
-        raise ImageError(f"{name} has shape {found}; expected {expected} with at least one pixel. Convert it to RGB.")
+    shape = tuple(getattr(images, "shape", ()))
+    if len(shape) != 3 + batch or shape[-3] != 3 or 0 in shape:
+        raise ImageError(f"{name} has shape {shape}; expected ({'batch, ' * batch}3, height, width). Use RGB.")
     if not images.is_floating_point():
         raise ImageError(f"{name} has {images.dtype} values; expected floats in [0, 1]. Divide 8-bit values by 255.")
     if not torch.isfinite(images.detach()).all():
@@ -63,7 +63,8 @@ def read_image(path: Path, max_edge: int = MAX_EDGE) -> Tensor:
     import numpy as np
     from PIL import Image
 
-    try:
+    errors = (*DECODE_ERRORS, Image.DecompressionBombError)
+    with errors_as(ImageError, f"{path} could not be read as an image", "Replace or remove the file.", errors):
         if isinstance(path, Path) and path.exists() and not path.is_file():
             raise OSError("it is not a regular file")  # reading a pipe would block
         with Image.open(path) as opened:
@@ -71,8 +72,6 @@ def read_image(path: Path, max_edge: int = MAX_EDGE) -> Tensor:
             opened.load()
             rgb = to_upright_rgb(opened)
             rgb.thumbnail((max_edge, max_edge), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path} could not be read as an image ({error}). Replace or remove the file.") from error
     return torch.from_numpy(np.asarray(rgb, dtype=np.float32) / 255.0).permute(2, 0, 1).contiguous()
 
 

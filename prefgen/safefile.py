@@ -13,8 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from .errors import CheckpointError
-from .validation import format_value, require_number
+from .validation import errors_as, format_value, matches_type
 
+DOWNLOAD_AGAIN = "Download it again, or choose another file."
 KEY = "prefgen"
 FORMAT = 1
 
@@ -48,24 +49,16 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
     """Read the header of a PrefGen file without its tensors. Raises what `read_safefile` raises."""
     with open_safetensors(path) as file:
         text = (file.metadata() or {}).get(KEY, "null")
-    try:
+    problem = f"{path.name} has a damaged PrefGen header"
+    with errors_as(CheckpointError, problem, "Download it again.", (ValueError, RecursionError)):
         header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.name} has a damaged PrefGen header ({error}). Download it again.") from error
     if not isinstance(header, dict):
-        raise CheckpointError(
-            f"{path.name} is a .safetensors file without a PrefGen header; expected a PrefGen {kind}. Choose a file "
-            "made by PrefGen, or convert this one first."
-        )
+        raise CheckpointError(f"{path.name} has no PrefGen header; expected a PrefGen {kind}. Convert the file first.")
+    found, version = format_value(header.get("kind")), header.get("format", 0)
     if header.get("kind") != kind:
-        found = format_value(header.get("kind"))
         raise CheckpointError(f"{path.name} is a PrefGen {found}; expected a PrefGen {kind!r}. Choose another file.")
-    require_number(
-        *(f"The format of {path.name}", header.get("format", 0), 0, FORMAT),
-        integer=True,
-        advice="If it is larger, update PrefGen.",
-        error=CheckpointError,
-    )
+    if not matches_type(version, int) or version > FORMAT:
+        raise CheckpointError(f"{path.name} has format {version!r}; expected at most {FORMAT}. Update PrefGen.")
     return header
 
 
@@ -92,15 +85,12 @@ def open_safetensors(path: str | Path, framework: str = "numpy", device: str = "
     path = Path(path)
     if path.exists() and not path.is_file():  # opening a pipe would block
         raise CheckpointError(f"{path} is not a regular file; expected a .safetensors file. Choose another one.")
-    try:
-        with safe_open(path, framework, device) as file:
-            yield file
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be read ({error}). Check the path.") from error
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{path.name} is not a complete .safetensors file ({error}). Download it again, or choose another file."
-        ) from error
+    with (
+        errors_as(CheckpointError, f"{path} could not be read", "Check the path."),
+        errors_as(CheckpointError, f"{path.name} is not a complete .safetensors file", DOWNLOAD_AGAIN, SafetensorError),
+        safe_open(path, framework, device) as file,
+    ):
+        yield file
 
 
 def write_safefile(path: str | Path, kind: str, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -116,17 +106,17 @@ def write_safefile(path: str | Path, kind: str, header: Mapping[str, Any], tenso
     partial = path.with_suffix(".partial")
     value = json.dumps({"kind": kind, "format": FORMAT, **header}, sort_keys=True)
     plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    size = sum(tensor.nbytes for tensor in plain.values()) / 2**20
+    advice = f"Check that {path.parent} is writable and has {size:,.1f} MiB free."
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, partial, metadata={KEY: value})
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:  # safetensors reports a full disk as SafetensorError
+        # safetensors reports a full disk as SafetensorError
+        with errors_as(CheckpointError, f"{path} could not be written", advice, (OSError, SafetensorError)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(plain, partial, metadata={KEY: value})
+            partial.replace(path)
+    finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        size = sum(tensor.nbytes for tensor in plain.values()) / 2**20
-        raise CheckpointError(
-            f"{path} could not be written ({error}). Check that {path.parent} is writable and has {size:,.1f} MiB free."
-        ) from error
 
 
 def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -15,13 +15,10 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from .errors import PrefGenError
+from .errors import PrefGenError, format_value
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-MAX_SHOWN = 60
-"""Maximum number of characters of a value in an error message."""
 
 Config = TypeVar("Config")
 
@@ -52,15 +49,10 @@ def matches_type(value: object, kind: Any) -> bool:
     return isinstance(value, {int: Integral, float: Real}.get(kind, kind))
 
 
-def format_value(value: object) -> str:
-    """Format a value for an error message: numbers with few digits, anything else as its repr, shortened."""
-    if isinstance(value, str):
-        return repr(value) if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]!r}..."
-    try:
-        text = f"{value:g}" if is_number(value) and not isinstance(value, bool) else repr(value)
-    except OverflowError:  # an integer too large for a float
-        text = f"{'-' * (value < 0)}inf"
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+def require(condition: object, error: type[PrefGenError], message: str) -> None:
+    """Raise `error` with a message unless a condition is true."""
+    if not condition:
+        raise error(message)
 
 
 def require_number(
@@ -69,7 +61,6 @@ def require_number(
     low: float = -math.inf,
     high: float = math.inf,
     *,
-    above: float | None = None,
     below: float | None = None,
     integer: bool = False,
     advice: str = "",
@@ -80,40 +71,31 @@ def require_number(
     Args:
         name: Name of the value in the message.
         low, high: Inclusive bounds.
-        above, below: Exclusive bounds, in place of `low` and `high`.
+        below: Exclusive upper bound, in place of `high`.
         integer: Whether the number must be a whole number.
         advice: A sentence that says what to do, appended to the message.
     """
     is_finite = matches_type(value, int if integer else float) and abs(value) <= sys.float_info.max
-    inside = is_finite and low <= value <= high
-    if inside and (above is None or value > above) and (below is None or value < below):
+    if is_finite and low <= value <= high and (below is None or value < below):
         return
-    bounds = [
-        f"above {above:g}" if above is not None else f"at least {low:g}" if math.isfinite(low) else "",
-        f"below {below:g}" if below is not None else f"at most {high:g}" if math.isfinite(high) else "",
-    ]
-    expected = " ".join(
-        ["a whole number" if integer else "a finite number", " and ".join(filter(None, bounds))]
-    ).strip()
-    raise error(f"{name} is {format_value(value)}; expected {expected}.{advice and ' ' + advice}")
+    upper = f" below {below:g}" if below is not None else f" at most {high:g}" if math.isfinite(high) else ""
+    bounds = " and".join(filter(None, (f" at least {low:g}" if math.isfinite(low) else "", upper)))
+    kind = "whole" if integer else "finite"
+    raise error(f"{name} is {format_value(value)}; expected a {kind} number{bounds}.{advice and ' ' + advice}")
 
 
 def require_choice(
     name: str, value: object, choices: Collection[str], error: type[PrefGenError] = PrefGenError
 ) -> None:
     """Raise `error` unless a value is one of the choices."""
-    if value not in choices:
-        raise error(f"{name} is {format_value(value)}; expected one of {', '.join(choices)}.")
+    require(value in choices, error, f"{name} is {format_value(value)}; expected one of {', '.join(choices)}.")
 
 
 def require_text(text: object, name: str, error: type[PrefGenError] = PrefGenError) -> None:
     """Raise `error` unless a value is text that UTF-8 can encode: JSON can spell half of a surrogate pair."""
-    if not isinstance(text, str):
-        raise error(f"{name} is {format_value(text)}; expected text.")
-    try:
+    require(isinstance(text, str), error, f"{name} is {format_value(text)}; expected text.")
+    with errors_as(error, f"{name} contains an unpaired surrogate", "Write it again.", UnicodeEncodeError):
         text.encode()
-    except UnicodeEncodeError as fault:
-        raise error(f"{name} is {format_value(text)}, which contains an unpaired surrogate. Write it again.") from fault
 
 
 @contextmanager
@@ -124,6 +106,8 @@ def errors_as(
     try:
         yield
     except kinds as fault:
+        if isinstance(fault, PrefGenError) or type(fault).__name__ == "OutOfMemoryError":  # torch's, of several classes
+            raise
         reason = " ".join(str(getattr(fault, "strerror", None) or fault or type(fault).__name__).split()[:40])
         raise error(f"{what} ({reason}).{advice and ' ' + advice}") from fault
 

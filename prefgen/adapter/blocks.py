@@ -45,10 +45,7 @@ def parse_block_weights(blocks: Sequence[str], preset: str = "all", text: str = 
     layers = list(dict.fromkeys(name.rsplit(".", 1)[0] for name in blocks))
     if parsed and not named:
         if len(parsed) != len(layers):
-            raise PrefGenError(
-                f"block_weights has {len(parsed)} numbers; expected {len(layers)}, one for each layer "
-                f"({', '.join(layers)}), or names (input.8=1)."
-            )
+            raise PrefGenError(f"block_weights has {len(parsed)} numbers; expected {len(layers)}, one for each layer.")
         parsed = [(layer, weight) for layer, (_, weight) in zip(layers, parsed, strict=True)]
     weights |= dict(parsed)
     repeated = [name for name, count in Counter(name for name, _ in parsed).items() if count > 1]

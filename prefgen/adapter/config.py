@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..validation import require_choice
+from ..validation import errors_as, require_choice
 from .fusion import CODEBOOK, FUSIONS
 
 PARTS = ("sem", "core", "img")
@@ -80,16 +80,12 @@ class AdapterConfig:
             raise CheckpointError(f"The adapter's hidden is {self.hidden}; expected {'at least ' * (not sizes)}0.")
         whole = all(type(size) is int and size > 0 for size in sizes)
         if has_codebook != bool(sizes) or not whole or sum(sizes) > MAX_ENTRIES:
-            raise CheckpointError(
-                f"The adapter has fusion {self.fusion!r} and codebook_sizes {list(sizes)}; expected whole numbers "
-                f"above 0, at most {MAX_ENTRIES} in total, for {CODEBOOK!r}, and none otherwise."
-            )
+            raise CheckpointError(f"codebook_sizes is {list(sizes)}, which does not fit the fusion {self.fusion!r}.")
         tokens = {part: self.tokens(part) for part in PARTS}
         if sizes and {tokens[part] for part in self.parts} != {len(sizes)}:
             raise CheckpointError(f"The adapter's tokens are {tokens}; expected {len(sizes)}, one for each codebook.")
         if not self.num_tokens or not self.blocks:
-            missing = "cross-attention blocks" if self.num_tokens else "user tokens"
-            raise CheckpointError(f"The adapter has no {missing}; expected at least one.")
+            raise CheckpointError("The adapter has no user tokens or no cross-attention blocks; expected both.")
 
     @classmethod
     def from_dict(cls, values: Mapping) -> AdapterConfig:
@@ -98,16 +94,12 @@ class AdapterConfig:
         Raises:
             CheckpointError: A field is missing or unknown, or the shapes contradict each other.
         """
-        try:
+        advice = "The fields of AdapterConfig are expected."
+        invalid = (KeyError, TypeError, ValueError)
+        with errors_as(CheckpointError, "The header's adapter shapes cannot be read", advice, invalid):
             blocks = tuple((str(name), int(width)) for name, width in values["blocks"])
             sizes = tuple(values.get("codebook_sizes", ()))
             return cls(**{**values, "blocks": blocks, "codebook_sizes": sizes})
-        except CheckpointError:
-            raise  # a ValueError, too
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"The header's adapter shapes cannot be read ({error}); expected the fields of AdapterConfig."
-            ) from error
 
     def to_dict(self) -> dict:
         """Return the config as JSON values."""

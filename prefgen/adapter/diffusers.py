@@ -33,7 +33,7 @@ def diffusers_block_name(processor_name: str, layers_per_block: int = 2) -> str:
     """
     match = _PROCESSOR.fullmatch(processor_name)
     if match is None:
-        raise ModelError(f"{processor_name!r} is not the name of a cross-attention processor of a diffusers UNet.")
+        raise ModelError(f"{processor_name!r} is not a cross-attention processor of a diffusers UNet.")
     if match["side"] == "mid_block":
         return f"middle.0.{match['layer']}"
     number = (layers_per_block + 1) * int(match["level"]) + int(match["block"])
@@ -129,9 +129,6 @@ def install_in_diffusers(unet: UNet2DConditionModel, adapter: PreferenceAdapter)
     names = {name: diffusers_block_name(name, layers) for name in processors if name.endswith(".attn2.processor")}
     expected = {name for name, _ in adapter.config.blocks}
     if set(names.values()) != expected:
-        raise ModelError(
-            f"The UNet has {len(names)} cross-attention blocks ({', '.join(sorted(names.values()))}); the adapter "
-            f"expects {len(expected)} ({', '.join(sorted(expected))}). Train an adapter for this UNet."
-        )
+        raise ModelError(f"The UNet has the blocks {sorted(names.values())}; the adapter expects {sorted(expected)}.")
     unet.set_attn_processor(processors | {name: UserAttnProcessor(branch, block) for name, block in names.items()})
     return branch

@@ -15,6 +15,8 @@ from .codebook import Codebook, CodebookLogits, KeysValues
 from .config import PARTS, AdapterConfig, HasParts
 from .fusion import FUSIONS
 
+ENCODE_AGAIN = "Encode the history again with this preference checkpoint."
+
 
 class TokenProjection(nn.Module):
     """Projects a part (B, D) to `tokens` user tokens (B, tokens, C), each normalised.
@@ -204,10 +206,8 @@ class PreferenceAdapter(nn.Module):
         """Return one part of the users as (B, D), aligned if the adapter aligns it."""
         x, expected = getattr(users, part), self.config.dim(part)
         if x is None or x.shape[-1] != expected:
-            raise EmbeddingError(
-                f"The user embedding's {part} part is {'missing' if x is None else f'{x.shape[-1]} wide'}; expected a "
-                f"width of {expected}. Encode the history again with this preference checkpoint."
-            )
+            found = "missing" if x is None else f"{x.shape[-1]} wide"
+            raise EmbeddingError(f"The {part} part is {found}; expected a width of {expected}. {ENCODE_AGAIN}")
         x = x.reshape(-1, expected).to(next(self.blocks.parameters()))
         alignment = {"sem": self.alignment, "core": self.core_alignment}.get(part)
         return alignment(x) if alignment is not None else x

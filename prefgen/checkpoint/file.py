@@ -45,9 +45,7 @@ class Checkpoint:
         """Return the configuration of a part. Raises CheckpointError if the file does not have it."""
         if not self.has(part):
             present = ", ".join(name for name in PARTS if self.has(name)) or "nothing"
-            raise CheckpointError(
-                f"{self.path.name} has no {part} part (it has: {present}). Choose a preference checkpoint with {part}."
-            )
+            raise CheckpointError(f"{self.path.name} has no {part} part (it has: {present}). Choose one with {part}.")
         return self.header[part]
 
     def part(self, part: str) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from ..adapter import AdapterConfig, PreferenceAdapter, UserParts
 from ..errors import CheckpointError
 from ..pocket.shapes import SDXL_UNET, UNET
 from ..safefile import fingerprint
-from ..validation import first_nonfinite
+from ..validation import errors_as, first_nonfinite
 from .file import Checkpoint
 from .preference_model import PreferenceModel
 
@@ -60,12 +60,13 @@ def load_ip_adapter(path: str | Path) -> ImageAdapterModel:
     from safetensors.torch import load_file
 
     path = Path(path)
-    try:
-        with torch.inference_mode(False):
-            tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
-            return _assemble(path, tensors)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path.name} cannot be read as .safetensors ({error}). Download it again.") from error
+    problem = f"{path.name} cannot be read as .safetensors"
+    with (
+        errors_as(CheckpointError, problem, "Download it again.", (OSError, SafetensorError)),
+        torch.inference_mode(False),
+    ):
+        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+        return _assemble(path, tensors)
 
 
 def _assemble(path: Path, tensors: dict[str, Tensor]) -> ImageAdapterModel:
@@ -89,13 +90,9 @@ def _assemble(path: Path, tensors: dict[str, Tensor]) -> ImageAdapterModel:
         module = f"blocks.{name.replace('.', '_')}"
         state |= {f"{module}.to_k.weight": k, f"{module}.to_v.weight": v}
     adapter = PreferenceAdapter(config)
-    try:
+    problem = f"{path.name} has tensors that do not fit each other"
+    with errors_as(CheckpointError, problem, "Download it again.", RuntimeError):
         adapter.load_state_dict(state)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split()[:30])
-        raise CheckpointError(
-            f"{path.name} has tensors that do not fit each other ({detail}). Download it again."
-        ) from error
     header = {"adapter": config.to_dict(), "made_from": "IP-Adapter"}
     checkpoint = Checkpoint(header, {}, path, fingerprint(header, tensors))
     return ImageAdapterModel(checkpoint, adapter=adapter).requires_grad_(False).eval()
@@ -110,10 +107,7 @@ def _keys_values(file: str, tensors: dict[str, Tensor]) -> list[tuple[Tensor, Te
     others = sorted(key for key in tensors if key.startswith("image_proj."))
     if not pairs or not others or set(PROJECTION) - set(tensors):
         kind = f"an IP-Adapter with {others[0]}, as in Plus and FaceID" if pairs and others else "no IP-Adapter"
-        raise CheckpointError(
-            f"{file} is {kind}; expected image_proj.proj and ip_adapter.N.to_k_ip. Choose a plain IP-Adapter such as "
-            "ip-adapter_sdxl_vit-h.safetensors."
-        )
+        raise CheckpointError(f"{file} is {kind}; expected a plain one such as ip-adapter_sdxl_vit-h.safetensors.")
     incomplete = [number for number, pair in pairs.items() if len(pair) != 2]
     if incomplete:
         raise CheckpointError(f"{file} lacks K or V in block {incomplete[0]}. Download the file again.")

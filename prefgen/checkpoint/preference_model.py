@@ -18,7 +18,7 @@ from ..prefdisc.base.locate import POCKET_BASE, BaseLoadOptions, BaseLocation, l
 from ..prefdisc.base.quantization import restore_int8_scales
 from ..prefdisc.prefix_cache import PrefixCache
 from ..safefile import fingerprint
-from ..validation import first_nonfinite
+from ..validation import errors_as, first_nonfinite
 from .file import Checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
@@ -163,16 +163,12 @@ def load_preference_model(
     with torch.inference_mode(False):
         checkpoint = read_checkpoint(shapes.weights_path("preference") if path == POCKET else path)
         model = PreferenceModel(checkpoint)
-        try:
+        problem = f"{model.name} has tensors that do not fit its header"
+        with errors_as(CheckpointError, problem, "Download it again.", RuntimeError):  # from load_state_dict
             if checkpoint.has("prefdisc"):
                 options = base_options or (lambda _: BaseLoadOptions(dtype))
                 model.prefdisc = _load_prefdisc(checkpoint, base_folders, options, download_progress)
             _load_generator_parts(model)
-        except RuntimeError as error:  # from load_state_dict: a title and a line for each key
-            detail = " ".join(str(error).split()[:40])
-            raise CheckpointError(
-                f"{model.name} has tensors that do not fit its header ({detail}). Download it again."
-            ) from error
         model = model.to(device).requires_grad_(False).eval()
         restore_int8_scales(model)
         return model
@@ -190,13 +186,9 @@ def _load_generator_parts(model: PreferenceModel) -> None:
 
         model.image_tower = load_image_tower(shapes.weights_path("clip_vision"))
     if checkpoint.has("alignment"):
-        try:
+        problem = f"{model.name} has an alignment configuration that does not fit this version of PrefGen"
+        with errors_as(CheckpointError, problem, "Update the pack, or download the file again.", TypeError):
             model.alignment = Alignment(AlignmentConfig(**checkpoint.header["alignment"]))
-        except TypeError as error:
-            raise CheckpointError(
-                f"{model.name} has an alignment configuration that does not fit this version of PrefGen ({error}). "
-                "Update the pack, or download the file again."
-            ) from error
         model.alignment.load_state_dict(checkpoint.part("alignment"))
     if checkpoint.has("adapter"):
         values, state = upgrade_adapter(checkpoint.header["adapter"], checkpoint.part("adapter"))
@@ -252,10 +244,8 @@ def _load_prefdisc(
     }
     for what, (found, expected) in requirements.items():
         if found != expected:
-            raise CheckpointError(
-                f"{name} does not fit the base model {spec.base!r} or its own header. {what}: found {found}, expected "
-                f"{expected}. Use files of the same release."
-            )
+            problem = f"{name} does not fit the base model {spec.base!r} or its own header. {what}: found {found}"
+            raise CheckpointError(f"{problem}, expected {expected}. Use files of the same release.")
     model = merge_lora(base.model, spec.lora, lora, name) if spec.lora else base.model
     # A quantised base is not on the CPU.
     return PrefDisc(model, base.tokenizer, spec, tokens.to(model.device, options.dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..validation import require
 from .errors import CommandError
 
 TRAINED = "trained"
@@ -50,8 +51,7 @@ def convert(options: argparse.Namespace) -> str:
     common = {"licence": options.licence, "force": options.force}
     inapplicable = {"learn-user-pref": (), TRAINED: ("tokens", "base")}.get(options.kind, ("tokens",))
     for name in inapplicable:
-        if getattr(options, name) is not None:
-            raise CommandError(f"--{name} does not apply to {options.kind}. Remove it.")
+        require(getattr(options, name) is None, CommandError, f"--{name} does not apply to {options.kind}. Remove it.")
     if options.kind == TRAINED:
         checkpoint = convert_trained(options.source, options.out, **common)
     else:

@@ -16,7 +16,7 @@ from ..errors import HistoryError
 from ..history import PAIRS_FILE, History, PreferencePair, UserHistory
 from ..images import read_image
 from ..profile.store import RATINGS
-from ..validation import errors_as
+from ..validation import errors_as, require
 from .errors import CommandError
 from .files import file_stamp
 from .parquet import SUFFIX, ImageBytes, ParquetTable, cell_image, cell_text, parquet_files
@@ -78,11 +78,8 @@ def _users_in(source: Path, max_pairs: int, split: str) -> list[User]:
         if not users and parquet_files(source):
             users = _users_in_table(source, max_pairs)
     if not users:
-        in_split = f" in the split {split!r}" if split else ""
-        problem = f"contains no user{in_split}" if source.exists() else "does not exist"
-        raise CommandError(
-            f"{source} {problem}; expected a folder with {PAIRS_FILE}, a profile ({RATINGS}), {USERS_FILE}, or Parquet."
-        )
+        problem = f"contains no user{split and f' in the split {split!r}'}" if source.exists() else "does not exist"
+        raise CommandError(f"{source} {problem}; expected {PAIRS_FILE}, {RATINGS}, {USERS_FILE} or Parquet.")
     return users
 
 
@@ -212,11 +209,9 @@ class _GroupedRows:
 
 
 def _read_lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            yield from (line for line in file if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read ({error}). Choose a set of users.") from error
+    errors = (OSError, UnicodeDecodeError)
+    with errors_as(CommandError, f"{path} cannot be read", "Choose a set of users.", errors), path.open() as file:
+        yield from (line for line in file if line.strip())
 
 
 def _read_history(name: str, rows: Sequence[dict[str, Any]], folder: Path) -> UserHistory:
@@ -239,8 +234,7 @@ def _read_pair(label: str, row: dict[str, Any], folder: Path) -> PreferencePair:
 def _read_pair_image(label: str, data: bytes | Path | None, folder: Path) -> Tensor:
     if isinstance(data, bytes):
         return read_image(ImageBytes(data, label))
-    if data is None:
-        raise HistoryError(f"The image {label} is missing; expected bytes or a file name.")
+    require(data is not None, HistoryError, f"The image {label} is missing; expected bytes or a file name.")
     try:
         inside = data.resolve().is_relative_to(folder.resolve())
     except ValueError:  # the name contains NUL

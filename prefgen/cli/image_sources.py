@@ -16,6 +16,7 @@ from ..errors import ImageError
 from ..images import read_image
 from ..prefdisc.config import PrefDiscSpec
 from ..prefdisc.pixels import fitted_size
+from ..validation import require
 from .captions import read_caption
 from .errors import CommandError
 from .files import file_stamp, list_files
@@ -168,17 +169,15 @@ def open_source(
         images = [name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
         tables = sum(name.endswith(SUFFIX) for name in names)
         if images and tables:
-            raise CommandError(
-                f"{path} contains {len(images):,} images and {tables:,} Parquet files; expected one kind. Choose one."
-            )
+            counts = f"{len(images):,} images and {tables:,} Parquet files"
+            raise CommandError(f"{path} contains {counts}; expected one kind. Choose one.")
         if tables:
             source = ParquetSource(path, image_column, prompt_column, id_column, prompt)
         else:
             source = FolderSource(path, images, prompt, captions)
     else:
         raise CommandError(f"{path} does not exist; expected a folder of images or a {SUFFIX} file.")
-    if not source.names:
-        raise CommandError(f"{path} contains no image ({', '.join(sorted(IMAGE_SUFFIXES))}) and no row.")
+    require(source.names, CommandError, f"{path} contains no image ({', '.join(sorted(IMAGE_SUFFIXES))}) and no row.")
     return source
 
 

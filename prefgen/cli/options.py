@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..validation import require
 from .errors import CommandError
 
 if TYPE_CHECKING:
@@ -76,6 +77,5 @@ def describe_failures(count: int, problem: str) -> str:
 def positive_int(text: str) -> int:
     """Parse a whole number of at least 1 for argparse."""
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    require(not number < 1, argparse.ArgumentTypeError, f"{text} is below 1")
     return number

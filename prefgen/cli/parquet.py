@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..validation import errors_as
+from ..validation import errors_as, require
 from .errors import CommandError
 from .files import file_stamp, list_files
 from .row_files import require_pyarrow
@@ -141,8 +141,7 @@ def cell_text(value: Any) -> str | None:
     Raises:
         CommandError: The cell cannot be read as text.
     """
-    if isinstance(value, UnreadableCell):
-        raise CommandError(f"an unreadable cell ({value.reason}).")
+    require(not isinstance(value, UnreadableCell), CommandError, f"an unreadable cell ({value.reason}).")
     with errors_as(CommandError, "a cell that is not text", kinds=UnicodeDecodeError):
         return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
 
@@ -161,8 +160,7 @@ def cell_image(value: Any, folder: Path) -> bytes | Path | None:
     Raises:
         CommandError: The cell cannot be read.
     """
-    if isinstance(value, UnreadableCell):
-        raise CommandError(f"an unreadable cell ({value.reason}).")
+    require(not isinstance(value, UnreadableCell), CommandError, f"an unreadable cell ({value.reason}).")
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, str):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..validation import require
 from .errors import CommandError
 from .row_files import (
     SUFFIXES,
@@ -27,6 +28,8 @@ from .row_files import (
     write_rows,
 )
 from .run_settings import SETTINGS_FILE, require_same_settings, temporary_file, write_settings
+
+MERGE_FOLDERS = "If machines wrote to separate folders, copy all their files into this one first."
 
 
 class FinishedItem(NamedTuple):
@@ -92,10 +95,7 @@ class ResumableOutput:
             for item, old, _, _ in _with_progress(self._lines(), "finding finished items", None, show_progress):
                 new = stamp(item) if stamp and old else ""
                 if new and new != old:
-                    raise CommandError(
-                        f"{item!r} has changed since its rows were computed ({old} then, {new} now: size and time). "
-                        f"Restore it, choose another output, or remove {self.folder} to start again."
-                    )
+                    raise CommandError(f"{item!r} has changed. Restore it, or remove {self.folder} to start again.")
                 items.add(item)
         return items
 
@@ -125,14 +125,11 @@ class ResumableOutput:
             for item, _, file, offset in _with_progress(self._lines(), "finding finished items", None):
                 if item in index_of:
                     places.setdefault(index_of[item], (file, offset))  # concurrent runs may have finished it twice
-            if self.out.exists():
-                raise CommandError(self._finished_elsewhere())
+            require(not self.out.exists(), CommandError, self._finished_elsewhere())
             if len(places) < len(items):
                 missing = next(item for item, index in index_of.items() if index not in places)
-                raise CommandError(
-                    f"{self.folder} has {len(places):,} of {len(items):,} items (not {missing!r}). Run the same "
-                    "command again. If machines wrote to separate folders, copy all their files into this one first."
-                )
+                count = f"{len(places):,} of {len(items):,} items (not {missing!r})"
+                raise CommandError(f"{self.folder} has {count}. Run the same command again. {MERGE_FOLDERS}")
             return self._write_output([places[index] for index in range(len(items))])
 
     def _write_output(self, places: Sequence[tuple[Path, int]]) -> OutputSummary:
@@ -227,8 +224,7 @@ def check_output(out: Path) -> None:
         CommandError: The suffix is neither .jsonl nor .parquet, pyarrow is missing, or the output exists. Existing
             files are never removed.
     """
-    if out.suffix not in SUFFIXES:
-        raise CommandError(f"The output is {out}; expected a name that ends in {' or '.join(SUFFIXES)}.")
+    require(out.suffix in SUFFIXES, CommandError, f"The output is {out}; expected the suffix {' or '.join(SUFFIXES)}.")
     if out.suffix == ".parquet":
         require_pyarrow()
     if out.exists():

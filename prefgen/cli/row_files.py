@@ -66,10 +66,8 @@ def reporting_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None:
             raise
-        raise CommandError(
-            f"{path} cannot be written ({error.strerror or error}). Free some space, then run the same command again. "
-            "Finished work is kept."
-        ) from error
+        problem = f"{path} cannot be written ({error.strerror or error})"
+        raise CommandError(f"{problem}. Free some space, and run the same command again.") from error
 
 
 def require_pyarrow() -> None:

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..validation import errors_as
 from .errors import CommandError
 from .row_files import write_and_sync
 
 SETTINGS_FILE = "settings.json"
+REMOVE_FOLDER = "Remove that folder, or choose another output."
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -23,7 +25,7 @@ def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """
     path = folder / SETTINGS_FILE
     if any(folder.glob("*.jsonl")) and not path.exists():
-        raise CommandError(f"{folder} has rows but no {SETTINGS_FILE}. Remove that folder, or choose another output.")
+        raise CommandError(f"{folder} has rows but no {SETTINGS_FILE}. {REMOVE_FOLDER}")
     temporary = temporary_file(folder)
     write_and_sync(temporary, [json.dumps(settings, indent=1).encode()])
     try:
@@ -42,19 +44,13 @@ def require_same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         CommandError: They differ, or the stored ones are damaged.
     """
     path = folder / SETTINGS_FILE
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        stored = None
-    if not isinstance(stored, dict):
-        raise CommandError(f"{path} is damaged. Remove that folder, or choose another output.")
+    with errors_as(CommandError, f"{path} is damaged", REMOVE_FOLDER, (ValueError, TypeError)):
+        stored = dict(json.loads(path.read_text(encoding="utf-8")))
     different = sorted(key for key in stored.keys() | settings.keys() if stored.get(key) != settings.get(key))
     if different:
         old, new = _differing_entries(stored.get(different[0]), settings.get(different[0]))
-        raise CommandError(
-            f"{folder} belongs to a run with {different[0]} {_shorten(old)}; this run has {_shorten(new)}. Resume with "
-            "the same, choose another output, or remove that folder."
-        )
+        found = f"{different[0]} {_shorten(old)}; this run has {_shorten(new)}"
+        raise CommandError(f"{folder} belongs to a run with {found}. {REMOVE_FOLDER}")
 
 
 def temporary_file(folder: Path) -> Path:

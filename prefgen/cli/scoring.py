@@ -105,10 +105,8 @@ def _encode_history(prefdisc: PrefDisc, user: User) -> tuple[str, HistoryPrefix]
         # The prefixes of many users do not fit on an accelerator.
         return history.digest, prefdisc.encode(history).to("cpu")
     except PrefGenError as error:
-        raise CommandError(
-            f"The history of {user.name!r} cannot be read, and every image needs it: {error} Correct it, or leave this "
-            "user out."
-        ) from error
+        problem = f"The history of {user.name!r} cannot be read, and every image needs it"
+        raise CommandError(f"{problem}: {error} Correct it, or leave this user out.") from error
 
 
 def _unfinished_batches(names: Sequence[str], finished: set[str], size: int) -> list[list[int]]:

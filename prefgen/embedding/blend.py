@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import EmbeddingError
-from ..validation import format_value, require_number
+from ..validation import require_number
 from .user import PARTS, UserEmbedding
 
 
@@ -25,8 +25,7 @@ def blend(users: Sequence[UserEmbedding], weights: Sequence[float]) -> UserEmbed
     for weight in weights:
         require_number("A weight of the blend", weight, 0, sys.float_info.max, error=EmbeddingError)
     if len(users) != len(weights) or not any(weights):
-        found = ", ".join(map(format_value, weights))
-        raise EmbeddingError(f"The weights are {found}; expected {len(users)}, at least one of them above 0.")
+        raise EmbeddingError(f"The weights are {list(weights)}; expected {len(users)}, at least one of them above 0.")
     _require_same_kind(users)
     largest = max(weights)
     scaled = torch.tensor([weight / largest for weight in weights], dtype=torch.float64)
@@ -68,17 +67,10 @@ def _require_same_kind(users: Sequence[UserEmbedding]) -> None:
     first = users[0]
     for user in users[1:]:
         if user.fingerprint != first.fingerprint:
-            raise EmbeddingError(
-                f"{first.name!r} ({first.made_by or first.fingerprint[:12]}) and {user.name!r} "
-                f"({user.made_by or user.fingerprint[:12]}) were encoded by different preference checkpoints; expected "
-                "one."
-            )
+            raise EmbeddingError(f"{first.name!r} and {user.name!r} were encoded by different preference checkpoints.")
         widths, others = ({part: len(x) for part, x in one.vectors.items()} for one in (first, user))
         if widths != others:
-            raise EmbeddingError(
-                f"{first.name!r} has parts {widths} and {user.name!r} {others}; expected the same. "
-                + _advice(first, user)
-            )
+            raise EmbeddingError(f"The parts are {widths} and {others}; expected the same. {_advice(first, user)}")
 
 
 def _advice(first: UserEmbedding, second: UserEmbedding) -> str:

@@ -40,10 +40,8 @@ def encode_user(model: PreferenceModel, history: History, image_encoder: ImageEn
     image_encoder = image_encoder or model.image_tower
     uses_prefdisc = history.has_pairs and not model.encodes_images_only
     if history.liked_images and not uses_prefdisc and image_encoder is None:
-        raise EmbeddingError(
-            f"{model.name} has no CLIP image encoder, which it needs for the images of {history.name!r}. Connect a "
-            f"CLIP_VISION{'' if model.encodes_images_only else ', or dislike an image'}."
-        )
+        advice = "Connect a CLIP_VISION" + ("" if model.encodes_images_only else ", or dislike an image")
+        raise EmbeddingError(f"{model.name} has no CLIP image encoder for the images of {history.name!r}. {advice}.")
     if history.liked_images and not model.encodes_images_only:
         model.require("prefdisc")
     parts: dict[str, Tensor] = {}

@@ -8,6 +8,7 @@ import torch
 
 from ..errors import CheckpointError, EmbeddingError
 from ..safefile import fingerprint, read_safefile, write_safefile
+from ..validation import require
 from .user import PARTS, UserEmbedding
 
 KIND = "user embedding"
@@ -21,9 +22,8 @@ def save_embedding(path: str | Path, embedding: UserEmbedding) -> Path:
     Raises:
         EmbeddingError: The embedding has no part.
     """
-    if not embedding.vectors:
-        raise EmbeddingError(f"The embedding of {embedding.name!r} is empty. Like an image before you save it.")
-    header = {"user": embedding.name, "encoder_fingerprint": embedding.fingerprint, "made_by": embedding.made_by}
+    require(embedding.vectors, EmbeddingError, f"The embedding of {embedding.name!r} is empty. Like an image first.")
+    header = {"user": embedding.name, "reading": embedding.fingerprint, "made_by": embedding.made_by}
     header["fingerprint"] = fingerprint(header, embedding.vectors)
     write_safefile(path, KIND, header, embedding.vectors)
     return Path(path)
@@ -47,11 +47,10 @@ def load_embedding(path: str | Path) -> UserEmbedding:
     wrong = [f"{part} as {tensor.dtype}" for part, tensor in file.tensors.items() if tensor.dtype not in DTYPES]
     if wrong:
         raise EmbeddingError(f"{file.path.name} has {wrong[0]}; expected {DTYPES[0]}. Save the embedding again.")
-    # Earlier versions called it "reading".
-    header = {"encoder_fingerprint": file.header.get("reading", "")} | file.header
+    header = file.header
     return UserEmbedding(
         **{part: file.tensors[part].float() if part in file.tensors else None for part in PARTS},
-        fingerprint=str(header["encoder_fingerprint"]),
+        fingerprint=str(header.get("reading", "")),
         name=str(header.get("user", "")),
         made_by=str(header.get("made_by", "")),
     )

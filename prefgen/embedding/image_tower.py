@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..validation import errors_as
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionModelWithProjection
@@ -46,16 +47,14 @@ def load_image_tower(path: Path) -> ImageTower:
     from safetensors import SafetensorError, safe_open
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    try:
+    errors = (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError)
+    with errors_as(
+        CheckpointError, f"{path.name} cannot be read as a CLIP image encoder", "Download it again.", errors
+    ):
         with safe_open(path, "pt") as file:
             model = CLIPVisionModelWithProjection(CLIPVisionConfig(**json.loads(file.metadata()["config"])))
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
         missing, _ = model.load_state_dict(state, strict=False)
         if set(missing) & {name for name, _ in model.named_parameters()}:
             raise RuntimeError(f"without {len(missing)} tensors, such as {missing[0]}")
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{path.name} cannot be read as a CLIP image encoder ({reason}). Download it again."
-        ) from error
     return ImageTower(model)

@@ -49,10 +49,8 @@ class UserEmbedding:
         for part, value in self.vectors.items():
             largest = value.abs().max() if value.numel() else 0
             if value.ndim != 1 or not torch.isfinite(value).all() or largest > MAX_ABS:
-                raise EmbeddingError(
-                    f"The {part} part of {self.name!r} has shape {tuple(value.shape)} and values up to {largest:g}; "
-                    f"expected a vector of finite values up to {MAX_ABS:g}. Encode the history again."
-                )
+                found = f"shape {tuple(value.shape)} and values up to {largest:g}"
+                raise EmbeddingError(f"{part} of {self.name!r} has {found}; expected a finite vector.")
 
     @property
     def vectors(self) -> dict[str, Tensor]:
@@ -64,8 +62,5 @@ class UserEmbedding:
         """Raise EmbeddingError unless `model` encodes histories as the checkpoint that made this embedding."""
         expected = model.encoder_fingerprint
         if self.fingerprint != expected:
-            made_by = f", {self.made_by}" if self.made_by else ""
-            raise EmbeddingError(
-                f"The embedding of {self.name!r} was made by another preference checkpoint{made_by} (fingerprint "
-                f"{self.fingerprint[:12]}); expected {expected[:12]} of {model.name}. Encode the history again."
-            )
+            found = f"another preference checkpoint, {self.made_by} (fingerprint {self.fingerprint[:12]})"
+            raise EmbeddingError(f"{self.name!r} was encoded by {found}; expected {model.name}. Encode it again.")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError
-from ..validation import require_choice
+from ..validation import require, require_choice
 
 FOLDER = Path(__file__).parent
 IMAGE_SIZE = 96
@@ -172,6 +172,5 @@ def weights_path(part: str) -> Path:
     """
     require_choice("part of the pocket models", part, PARTS, CheckpointError)
     path = FOLDER / f"{part}.safetensors"
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing. Reinstall the pack, or train the pocket models with train.pocket.")
+    require(path.is_file(), CheckpointError, f"{path} is missing. Reinstall the pack, or run train.pocket.")
     return path

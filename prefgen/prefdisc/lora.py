@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..validation import errors_as, requiring_package
 from .base.quantization import is_quantized
 from .config import LoraSpec
 
@@ -36,26 +37,17 @@ def merge_lora(
     Raises:
         CheckpointError: peft is not installed, or the tensors do not fit the base model.
     """
-    try:
+    with requiring_package("peft", f"{name} has a LoRA, which", CheckpointError):
         from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-    except ImportError as error:
-        raise CheckpointError(f"{name} has a LoRA, which needs the package peft. Run pip install peft.") from error
 
     modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
-    try:
+    problem = f"{name} has a LoRA for {lora.target_modules}, which its base model does not have"
+    with errors_as(CheckpointError, problem, "It was made for another base model.", ValueError):
         wrapped = get_peft_model(base, LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules=modules))
-    except ValueError as error:
-        raise CheckpointError(
-            f"{name} has a LoRA for {lora.target_modules}, which its base model does not have. It was made for "
-            "another base model."
-        ) from error
     tensors = {PEFT_PREFIX + key.removeprefix(PEFT_PREFIX): tensor for key, tensor in tensors.items()}
     expected = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
     shapes, expected_shapes = ({(key, tensor.shape) for key, tensor in x.items()} for x in (tensors, expected))
     if differing := sorted(shapes ^ expected_shapes):
-        raise CheckpointError(
-            f"{name} has a LoRA whose tensors do not fit rank {lora.r} on its base model (first: {differing[0][0]}). "
-            "It was made for another base model, or the file is damaged."
-        )
+        raise CheckpointError(f"{name} has a LoRA for another base model or rank; {differing[0][0]} does not fit.")
     set_peft_model_state_dict(wrapped, tensors)
     return wrapped.get_base_model() if is_quantized(base) else wrapped.merge_and_unload()

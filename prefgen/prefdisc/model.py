@@ -199,9 +199,7 @@ class PrefDisc(nn.Module):
         """
         batch = len(packed.ids)
         if features.shape[0] != batch or features.shape[1] < packed.num_images:
-            raise ValueError(
-                f"features have shape {tuple(features.shape)}; expected {batch} users of {packed.num_images} images."
-            )
+            raise ValueError(f"features have shape {tuple(features.shape)}; expected {batch} x {packed.num_images}.")
         if self.spec.disliked_first:
             features = packed.swap_history_pairs(features)
         embedded = self._prepend_tokens(self._embed(packed.ids, features))
@@ -274,7 +272,4 @@ def _check_spec(spec: PrefDiscSpec, base: Idefics2ForConditionalGeneration) -> N
         layers = getattr(spec, name)
         fits[name] = matches_type(layers, tuple[int, ...]) and layers and all(0 <= layer <= count for layer in layers)
     for name in (name for name, fit in fits.items() if not fit):
-        raise CheckpointError(
-            f"The checkpoint's {name} is {format_value(getattr(spec, name))}; the base model {spec.base} has "
-            f"{patch}-pixel patches and layers 0 to {count}. Download the checkpoint again."
-        )
+        raise CheckpointError(f"The checkpoint's {name} is {format_value(getattr(spec, name))}, unlike its base model.")

@@ -38,7 +38,7 @@ class ChatTemplate:
         self.tokenizer = tokenizer
         self.image_id = tokenizer.token_to_id("<image>")
         if self.image_id is None:
-            raise CheckpointError("The tokenizer has no '<image>' token. Use the tokenizer of an Idefics2 model.")
+            raise CheckpointError("The tokenizer has no '<image>' token. Use one of Idefics2.")
         # The token for unknown words is not part of the template, so prompts may contain it.
         unknown = getattr(tokenizer.model, "unk_token", None)
         added = tokenizer.get_added_tokens_decoder().items()
@@ -46,10 +46,7 @@ class ChatTemplate:
         like, dislike = (self._tokenize(self._text("", label)) for label in spec.labels)
         differing = [i for i, (a, b) in enumerate(zip(like, dislike, strict=False)) if a != b]
         if len(like) != len(dislike) or len(differing) != 1:
-            raise CheckpointError(
-                f"The labels {spec.labels} are not one token each in the turn {spec.turn!r}. "
-                "The tokenizer does not belong to the checkpoint."
-            )
+            raise CheckpointError(f"The labels {spec.labels} are not one token each. Use the checkpoint's tokenizer.")
         # Counted from the end, so that it holds for every prompt. Includes the label.
         self._tail = len(like) - differing[0]
         self.label_ids = (like[differing[0]], dislike[differing[0]])

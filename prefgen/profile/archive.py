@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import PrefGenError, ProfileError, ProfileUnavailableError
-from ..validation import errors_as
+from ..errors import ProfileError, ProfileUnavailableError
+from ..validation import errors_as, require
 from .durable_files import FREE_SPACE, make_folder, sync_folder, write_synced
 from .images import DIGEST, MAX_BYTES, verify_stored_file
 from .ratings import Rating, RatingLog, encode_line, new_header, rating_to_json
@@ -85,8 +85,7 @@ def export_profile(profile: Profile, file: BinaryIO, progress: Progress | None =
                 progress(index + 1, len(ratings))
         lines = b"".join(encode_line(rating_to_json(rating)) for rating in exported)
         archive.writestr(RATINGS, new_header() + lines, zipfile.ZIP_DEFLATED)
-    if not exported:
-        raise ProfileError(f"Profile {profile.name!r} has nothing to export. Rate an image first.")
+    require(exported, ProfileError, f"Profile {profile.name!r} has nothing to export. Rate an image first.")
     return len(exported)
 
 
@@ -105,13 +104,12 @@ def import_profile(profiles: Profiles, name: str, file: BinaryIO, progress: Prog
     profiles.root.mkdir(parents=True, exist_ok=True)
     staging = profiles.root / f"{STAGING}{secrets.token_hex(8)}"
     try:
-        with errors_as(ProfileUnavailableError, "The profile could not be written", FREE_SPACE):
+        with (
+            errors_as(ProfileError, "The file is not a readable .zip", EXPORT_AGAIN, UNREADABLE),
+            errors_as(ProfileUnavailableError, "The profile could not be written", FREE_SPACE),
+        ):
             staging.mkdir()
             return _merge(profile, _unpack(file, staging, progress), staging)
-    except UNREADABLE as error:
-        if isinstance(error, PrefGenError):
-            raise
-        raise ProfileError(f"The file is not a readable .zip ({error}). {EXPORT_AGAIN}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -156,31 +154,26 @@ def _image_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 def _read_ratings(archive: zipfile.ZipFile, staging: Path) -> list[Rating]:
     """Return the ratings that count. Unlike a profile's own file, no line may be malformed."""
-    if RATINGS not in archive.namelist():
-        raise ProfileError(f"The archive has no {RATINGS}. {EXPORT_AGAIN}")
+    require(RATINGS in archive.namelist(), ProfileError, f"The archive has no {RATINGS}. {EXPORT_AGAIN}")
     member = archive.getinfo(RATINGS)
     _require_size(RATINGS, member.file_size, MAX_COMPRESSION * max(member.compress_size, 1))
     data = _read_member(archive, member, MAX_RATINGS_BYTES)
     path = staging / RATINGS
     write_synced(path, data if data.endswith(b"\n") else data + b"\n")
     log = RatingLog(path).refresh()
-    if log.skipped:
-        raise ProfileError(f"{RATINGS} has {log.skipped} malformed lines. {EXPORT_AGAIN}")
+    require(not log.skipped, ProfileError, f"{RATINGS} has {log.skipped} malformed lines. {EXPORT_AGAIN}")
     path.unlink()
     return log.ratings
 
 
 def _require_images(ratings: list[Rating], images: dict[str, zipfile.ZipInfo]) -> None:
-    missing = sum(rating.image not in images for rating in ratings)
-    unrated = len(images.keys() - {rating.image for rating in ratings})
-    if missing or unrated or not ratings:
-        counts = f"{len(ratings)} ratings ({missing} without an image) and {unrated} unrated images"
-        raise ProfileError(f"The archive has {counts}. {EXPORT_AGAIN}")
+    if not ratings or {rating.image for rating in ratings} != images.keys():
+        counts = f"{len(ratings)} ratings and {len(images)} images"
+        raise ProfileError(f"The archive has {counts} that do not belong together. {EXPORT_AGAIN}")
 
 
 def _require_size(name: str, size: int, limit: int) -> None:
-    if size > limit:
-        raise ProfileError(f"{name} unpacks to {size:,} bytes; expected at most {limit:,}.")
+    require(size <= limit, ProfileError, f"{name} unpacks to {size:,} bytes; expected at most {limit:,}.")
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:

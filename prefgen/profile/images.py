@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ImageError
+from ..validation import require
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -108,8 +109,7 @@ def verify_stored_file(data: bytes, digest: str, name: str) -> tuple[str, str]:
     """
     image, image_format = _decode(data, name, tuple(SUFFIXES))
     stored = StoredImage(image)
-    if stored.digest != digest:
-        raise ImageError(f"{name} does not match its digest. Export the profile again.")
+    require(stored.digest == digest, ImageError, f"{name} does not match its digest. Export the profile again.")
     return SUFFIXES[image_format], stored.color_grid
 
 
@@ -134,8 +134,7 @@ def _decode(data: bytes, name: str, formats: tuple[str, ...]) -> tuple[Image, st
 
     from ..images import DECODE_ERRORS, to_upright_rgb
 
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{name} is larger than {MAX_BYTES:,} bytes. Save it smaller.")
+    require(len(data) <= MAX_BYTES, ImageError, f"{name} is larger than {MAX_BYTES:,} bytes. Save it smaller.")
     try:
         with Images.open(io.BytesIO(data), formats=formats) as opened:
             if opened.width * opened.height > MAX_PIXELS:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..errors import ProfileError, ProfileNotFoundError
+from ..validation import require
 from .pairing import LikedImage, RatedPair, SelectionConfig, derive_pairs, liked_images, select_pairs
 from .store import Profile
 
@@ -46,17 +47,14 @@ def select_history(profile: Profile, config: SelectionConfig) -> HistorySelectio
         ProfileError: Nothing is liked.
     """
     ratings = profile.ratings
-    if not ratings:
-        raise ProfileNotFoundError(f"Profile {profile.name!r} has no ratings. Like or dislike an image first.")
+    require(ratings, ProfileNotFoundError, f"Profile {profile.name!r} has no ratings. Like or dislike an image first.")
     stored = profile.image_digests()
     usable = [rating for rating in ratings if rating.image in stored]
     if len(usable) < len(ratings):
         log.warning("%s: skipped %d ratings whose image is missing.", profile.folder, len(ratings) - len(usable))
     candidates = derive_pairs(usable) or liked_images(usable)
-    if not candidates:
-        raise ProfileError(
-            f"Profile {profile.name!r} has {len(usable)} dislikes and no likes. Like at least one image."
-        )
+    problem = f"Profile {profile.name!r} has {len(usable)} dislikes and no likes"
+    require(candidates, ProfileError, f"{problem}. Like at least one image.")
     return HistorySelection(profile.name, tuple(select_pairs(candidates, config)))
 
 

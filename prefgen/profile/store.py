@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from ..errors import NothingToUndoError, ProfileError, ProfileNotFoundError, ProfileUnavailableError
-from ..validation import errors_as
+from ..validation import errors_as, require
 from .durable_files import UNFINISHED, sync_folder, write_atomic
 from .images import DIGEST, SUFFIXES, StoredImage
 from .lock import TIMEOUT, write_lock
@@ -83,10 +83,9 @@ class Profiles:
             ProfileError: The name is reserved, or no folder can have it on every system.
         """
         name = normalize_name(name)
-        if not is_valid_name(name):
-            raise ProfileError(f"{name[:64]!r} cannot be the name of a profile; expected {VALID_NAMES}.")
+        require(is_valid_name(name), ProfileError, f"{name[:64]!r} is not a profile name; expected {VALID_NAMES}.")
         if name.casefold() in self.reserved_names:
-            raise ProfileError(f"{name!r} is the name of a bundled user. Choose another name.")
+            raise ProfileError(f"{name!r} is a bundled user. Choose another name.")
         with self._guard:
             profile = self._open.get(name) or Profile(self, name)
             if profile.exists():  # otherwise requests for random names would fill the memory
@@ -100,8 +99,7 @@ class Profiles:
             ProfileNotFoundError: There is no such profile.
         """
         profile = self.profile(name)
-        if not profile.exists():
-            raise ProfileNotFoundError(f"There is no profile {profile.name!r}. Rate an image first, or check the name.")
+        require(profile.exists(), ProfileNotFoundError, f"There is no profile {profile.name!r}. Rate an image first.")
         return profile
 
     def forget(self, name: str) -> None:
@@ -227,8 +225,7 @@ class Profile:
                 history = ratings_by_image.get(image, [])
             else:
                 history = max(ratings_by_image.values(), key=lambda ratings: ratings[-1].line, default=[])
-            if not history:
-                raise NothingToUndoError(f"Profile {self.name!r} has no rating to undo.")
+            require(history, NothingToUndoError, f"Profile {self.name!r} has no rating to undo.")
             undone = history[-1]
             self.log.append([{"time": round(max(time.time(), undone.time), 3), "image": undone.image, "liked": None}])
             return undone, self.rating(undone.image)
@@ -256,8 +253,7 @@ class Profile:
             ProfileNotFoundError: The profile has no such image.
         """
         path = self._image_file(image)
-        if path is None:
-            raise ProfileNotFoundError(f"Profile {self.name!r} has no image {image[:12]!r}. Rate it first.")
+        require(path is not None, ProfileNotFoundError, f"Profile {self.name!r} has no image {image[:12]!r}.")
         return path
 
     def image_digests(self) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -51,11 +52,9 @@ class RenoConfig:
         for name, bounds in _BOUNDS.items():
             require_number(name, getattr(self, name), **bounds, error=RewardError)
         if self.max_grad_norm != math.inf:
-            require_number("max_grad_norm", self.max_grad_norm, above=0, error=RewardError)
-        initial_noises, advice = self.num_initial_noises, "Each initial noise takes one iteration."
-        require_number(
-            "num_initial_noises", initial_noises, 1, self.iterations, integer=True, advice=advice, error=RewardError
-        )
+            require_number("max_grad_norm", self.max_grad_norm, sys.float_info.min, error=RewardError)
+        bounds = {"low": 1, "high": self.iterations, "integer": True, "advice": "Each of them takes one iteration."}
+        require_number("num_initial_noises", self.num_initial_noises, **bounds, error=RewardError)
         require_choice("optimiser", self.optimiser, get_args(Optimiser), RewardError)
 
 

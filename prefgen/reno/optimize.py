@@ -58,7 +58,7 @@ def optimize_noise(
         rewards = reward(images)
         require_rewards(rewards, len(noise), index)
         if not rewards.requires_grad:
-            raise RewardError("The reward does not depend on the noise. Generator and reward must be differentiable.")
+            raise RewardError("The reward does not depend on the noise. Make both differentiable.")
         curve.append(rewards.detach())
         best = update_best(best, noise, images, rewards, index)
         active = early_stopping.update(best.rewards)

@@ -90,6 +90,4 @@ def require_rewards(rewards: Tensor, rows: int, index: int) -> None:
     if rewards.shape != (rows,):
         raise RewardError(f"rewards has shape {tuple(rewards.shape)}; expected ({rows},), one number for each image.")
     if not torch.isfinite(rewards.detach()).all():
-        raise RewardError(
-            f"The reward of iteration {index + 1} is not finite. Lower the learning rate, or use float32 models."
-        )
+        raise RewardError(f"The reward of iteration {index + 1} is not finite. Lower the learning rate.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ..errors import RewardError
+from ..validation import errors_as
 
 WEIGHTS = "model.safetensors"
 
@@ -61,10 +62,9 @@ def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    errors = (OSError, SafetensorError, ValueError)
+    with errors_as(RewardError, f"{path} cannot be read as .safetensors", "Download the file again.", errors):
         tensors = load_file(path)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise RewardError(f"{path} cannot be read as .safetensors ({error}). Download the file again.") from error
     if all(name.startswith(prefix) for name in tensors):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
@@ -78,10 +78,9 @@ def read_json(path: Path) -> dict:
     """
     if not path.is_file():
         return {}
-    try:
+    errors = (OSError, ValueError, TypeError)
+    with errors_as(RewardError, f"{path} is not a JSON object", "Download the file again.", errors):
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise RewardError(f"{path} is not a JSON object ({error}). Download the file again.") from error
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -100,7 +99,5 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) ->
     mismatched = sorted(name for name in expected if name in tensors and expected[name].shape != tensors[name].shape)
     if missing or mismatched:
         fault = f"lacks {len(missing)} tensors such as {missing[0]}" if missing else f"has another {mismatched[0]}"
-        raise RewardError(
-            f"{path} does not fit the reward's architecture: it {fault}. Download it again, with its config.json."
-        )
+        raise RewardError(f"{path} does not fit the reward: it {fault}. Download it again, with its config.json.")
     model.load_state_dict({name: tensors[name] for name in expected})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from ..errors import RewardError
-from ..validation import format_value, matches_type
+from ..validation import require, require_number
 from .base import Reward
 
 PAPER_WEIGHTS: Mapping[str, float] = {
@@ -58,6 +57,6 @@ class WeightedRewards:
 
 def require_weights(weights: Sequence[float]) -> None:
     """Raise RewardError unless all weights are finite and at least 0, and one is above 0."""
-    if any(not matches_type(one, float) or one < 0 or not math.isfinite(one) for one in weights) or not any(weights):
-        values = ", ".join(map(format_value, weights)) or "none"
-        raise RewardError(f"The reward weights are {values}; expected finite weights of at least 0, and one above 0.")
+    for weight in weights:
+        require_number("A reward weight", weight, 0, error=RewardError)
+    require(any(weights), RewardError, "No reward weight is above 0; expected at least one.")

@@ -22,7 +22,7 @@ def check_new(out: str | Path, force: bool = False) -> Path:
     """
     out = Path(out)
     if out.suffix != ".safetensors":
-        raise CheckpointError(f"{out} is the output file; expected a name that ends in .safetensors.")
+        raise CheckpointError(f"{out} is the output; expected a name ending in .safetensors.")
     if out.exists() and not force:
         raise CheckpointError(f"{out} already exists. Choose another file, or replace it with --force.")
     return out

@@ -14,7 +14,7 @@ from ...errors import CheckpointError
 from ...prefdisc.config import LoraSpec
 from ...prefdisc.lora import PEFT_PREFIX
 from ...safefile import load_tensors
-from ...validation import first_nonfinite, format_value, matches_type, require_number
+from ...validation import errors_as, first_nonfinite, format_value, matches_type, require_number
 from .pickled import read_state_dict
 from .tensor_check import tensor_defect
 
@@ -69,7 +69,8 @@ def read_peft_folder(source: Path) -> PeftFolder:
     folder = _find_folder(Path(source))
     lora = _read_config(folder / CONFIG)
     tensors = _rename(folder, _load_weights(folder))
-    _check_tensors(folder, lora, tensors)
+    if defect := _first_defect(lora, tensors):
+        raise CheckpointError(f"The LoRA in {folder} has {defect}. Download it again, or save it as a plain LoRA.")
     return PeftFolder(folder, lora, tensors)
 
 
@@ -84,12 +85,11 @@ def _find_folder(source: Path) -> Path:
 
 
 def _read_config(path: Path) -> LoraSpec:
-    try:
+    errors = (OSError, ValueError, RecursionError, AttributeError, re.error, OverflowError)
+    with errors_as(CheckpointError, f"{path} could not be read", "Download it again.", errors):
         config = json.loads(path.read_text(encoding="utf-8"))
         kind, targets = config.get("peft_type"), config.get("target_modules")
         re.compile(targets if isinstance(targets, str) else "")
-    except (OSError, ValueError, RecursionError, AttributeError, re.error, OverflowError) as error:
-        raise CheckpointError(f"{path} could not be read ({error}). Download it again.") from error
     unsupported = [] if kind == "LORA" else [f"is of type {format_value(kind)}"]
     unsupported += [reason for key, reason in _UNSUPPORTED.items() if config.get(key)]
     unsupported += ["trains biases"] if config.get("bias", "none") != "none" else []
@@ -123,20 +123,19 @@ def _rename(folder: Path, saved: dict[str, Tensor]) -> dict[str, Tensor]:
             name = name.replace(f"{side}.default.", f"{side}.")
         name = PEFT_PREFIX + name.removeprefix(PEFT_PREFIX)
         if name in tensors:
-            raise CheckpointError(f"The LoRA in {folder} has two tensors for {name}. Save only one of its adapters.")
+            raise CheckpointError(f"The LoRA in {folder} has two tensors for {name}. Save one adapter.")
         tensors[name] = tensor
     return tensors
 
 
-def _check_tensors(folder: Path, lora: LoraSpec, tensors: dict[str, Tensor]) -> None:
-    """Raise CheckpointError unless the tensors are pairs of finite matrices of the LoRA's rank."""
+def _first_defect(lora: LoraSpec, tensors: dict[str, Tensor]) -> str | None:
+    """Describe the first module whose tensors are not a pair of finite matrices of the LoRA's rank."""
     modules: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         module, _, side = name.removesuffix(".weight").rpartition(".")
         modules.setdefault(module, {})[side] = tensor
-    faults = (fault for module, pair in modules.items() if (fault := _pair_defect(module, pair, lora.r)))
-    if fault := next(faults, None if tensors else "no tensors"):
-        raise CheckpointError(f"The LoRA in {folder} has {fault}. Download it again, or save it as a plain LoRA.")
+    defects = (defect for module, pair in modules.items() if (defect := _pair_defect(module, pair, lora.r)))
+    return next(defects, None if tensors else "no tensors")
 
 
 def _pair_defect(module: str, pair: dict[str, Tensor], r: int) -> str | None:

@@ -32,10 +32,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read a pickled state dict (`adapter_model.bin`). Raises CheckpointError if the file holds anything else."""
     content = _load(path)
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(
-            f"{path.name} holds a {type(content).__name__} of other things; expected a state dict of tensors. Choose "
-            "the file with the LoRA's weights."
-        )
+        raise CheckpointError(f"{path.name} holds a {type(content).__name__}; expected a state dict of tensors.")
     return {str(name): tensor for name, tensor in content.items()}
 
 
@@ -53,14 +50,11 @@ def read_pool(path: Path) -> Tensor:
     if defect is None:
         tokens = tokens[0] if tokens.ndim == 3 and tokens.shape[0] == 1 else tokens
         if tokens.ndim != 2 or 0 in tokens.shape:
-            defect = f"of shape {tuple(tokens.shape)}"
+            defect = f"a tensor of shape {tuple(tokens.shape)}"
         elif not torch.isfinite(tokens).all():
-            defect = "with NaN or infinity"
+            defect = "a tensor with NaN or infinity"
     if defect:
-        raise CheckpointError(
-            f"{path.name} holds {defect if tokens is None else f'a tensor {defect}'}; expected preference tokens "
-            "(tokens, width), such as (10, 4096). Choose the published pool of tokens."
-        )
+        raise CheckpointError(f"{path.name} holds {defect}; expected preference tokens of shape (tokens, width).")
     return tokens.detach().float()
 
 
@@ -86,7 +80,5 @@ def _load(path: Path) -> Any:
         # torch explains at length; the lines with these words say what was found.
         lines = [line.strip() for line in str(error).splitlines() if "Unsupported" in line or "GLOBAL" in line]
         detail = " ".join((lines or [str(error)])[0].split()[:30])
-        raise CheckpointError(
-            f"{path} could not be read as a pickle of tensors ({detail}). Other pickles are refused, because they "
-            "can run any program. Download the file again from its publisher."
-        ) from error
+        advice = "Other pickles are refused, because they can run any program. Download the file again."
+        raise CheckpointError(f"{path} could not be read as a pickle of tensors ({detail}). {advice}") from error

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import CheckpointError
 from ...prefdisc.lora import LORA_PREFIX
+from ...validation import require
 from ..file import Checkpoint
 from .layouts import Layout
 from .output_file import write_new
@@ -47,17 +48,13 @@ def convert_published(
             different widths, or `out` exists.
     """
     source = Path(source)
-    if not source.is_dir():
-        raise CheckpointError(f"{source} is not a folder; expected the download of {layout.source}.")
+    require(source.is_dir(), CheckpointError, f"{source} is not a folder; expected the download of {layout.source}.")
     peft = read_peft_folder(source)
     if peft.width is None:
-        raise CheckpointError(f"The LoRA in {peft.folder} does not change a language model. Choose another LoRA.")
+        raise CheckpointError(f"The LoRA in {peft.folder} does not change a language model. Choose another.")
     pool = read_pool(Path(tokens) if tokens else _find_pool(source)) if layout.has_tokens else None
     if pool is not None and peft.width != pool.shape[1]:
-        raise CheckpointError(
-            f"The preference tokens have width {pool.shape[1]}, the LoRA's language model has {peft.width}. Choose "
-            "tokens and LoRA of the same release."
-        )
+        raise CheckpointError(f"The tokens have width {pool.shape[1]}, the LoRA {peft.width}; expected the same.")
     spec = replace(
         layout.spec,
         base=base or layout.spec.base,
@@ -84,9 +81,5 @@ def _find_pool(source: Path) -> Path:
     files = (path for path in sorted(source.rglob("*")) if path.suffix in POOL_SUFFIXES and path.is_file())
     pools = [path for path in files if not path.name.startswith(_OTHER_FILES)]
     if len(pools) != 1:
-        names = ", ".join(str(path.relative_to(source)) for path in pools[:5]) or "none"
-        raise CheckpointError(
-            f"{source} has {len(pools)} files that may be the pool of preference tokens ({names}); expected one. "
-            "Choose it with --tokens."
-        )
+        raise CheckpointError(f"{source} has {len(pools)} possible pools of tokens. Choose one with --tokens.")
     return pools[0]

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from ...errors import CheckpointError
-from ...validation import first_nonfinite
+from ...validation import first_nonfinite, require
 from ..file import Checkpoint, read_checkpoint, write_part
 from .output_file import check_new, replace_when_complete
 
@@ -37,13 +37,9 @@ def convert_trained(
     out = check_new(out, force)
     file = find_trained(source)
     checkpoint = read_checkpoint(file)
-    if file.resolve() == out.resolve():
-        raise CheckpointError(f"{out} is the training's own file. Choose another output file.")
+    require(file.resolve() != out.resolve(), CheckpointError, f"{out} is the training's own file. Choose another.")
     if broken := first_nonfinite(checkpoint.tensors.items()):
-        raise CheckpointError(
-            f"{file} contains NaN or infinity ({broken}). Take an earlier step, or train again with a lower learning "
-            "rate."
-        )
+        raise CheckpointError(f"{file} contains NaN or infinity ({broken}). Take an earlier step, or train again.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with replace_when_complete(out) as temporary:
         shutil.copyfile(file, temporary)
@@ -61,8 +57,7 @@ def find_trained(source: str | Path) -> Path:
     is_run = _newest_file(source) or any((source / stage).is_dir() for stage in STAGES)
     runs = [source] if is_run else sorted({path.parent for stage in STAGES for path in source.glob(f"*/{stage}")})
     if len(runs) > 1:
-        names = ", ".join(path.name for path in runs)
-        raise CheckpointError(f"{source} has several runs ({names}). Choose the folder of one.")
+        raise CheckpointError(f"{source} has several runs ({', '.join(path.name for path in runs)}). Choose one.")
     for folder in runs:
         for place in (*(folder / stage for stage in STAGES), folder):
             if file := _newest_file(place):

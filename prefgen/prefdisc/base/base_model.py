@@ -16,6 +16,7 @@ import torch
 
 from ...errors import CheckpointError
 from ...safefile import fingerprint, read_safefile, write_safefile
+from ...validation import errors_as
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -104,20 +105,14 @@ def model_errors(subject: str, advice: str = "Download it again.") -> Iterator[N
     from safetensors import SafetensorError
 
     if Version(transformers.__version__) < Version(MIN_TRANSFORMERS):
-        raise CheckpointError(
-            f"PrefDisc needs transformers {MIN_TRANSFORMERS} or later; found {transformers.__version__}. Run pip "
-            "install --upgrade transformers in ComfyUI's Python."
-        )
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except (
+        found = transformers.__version__
+        raise CheckpointError(f"PrefDisc needs transformers {MIN_TRANSFORMERS} or later; found {found}. Update it.")
+    errors = (
         *(AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError),
         *(OSError, ImportError, SafetensorError, StrictDataclassError),
-    ) as error:
-        detail = " ".join(str(error).split()[:40]) or type(error).__name__
-        raise CheckpointError(f"{subject} cannot be loaded as a base model ({detail}). {advice}") from error
+    )
+    with errors_as(CheckpointError, f"{subject} cannot be loaded as a base model", advice, errors):
+        yield
 
 
 def save_base(
@@ -149,10 +144,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
     """Read a `tokenizer.json`. Raises CheckpointError if it is missing, damaged, or needs a newer tokenizers."""
     import tokenizers
 
-    try:
+    problem = f"{path} cannot be read by tokenizers {tokenizers.__version__}"
+    advice = "Download the base model's tokenizer again, or update tokenizers and transformers."
+    with errors_as(CheckpointError, problem, advice, Exception):  # tokenizers raises bare Exceptions
         return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except Exception as error:  # tokenizers raises bare Exceptions
-        raise CheckpointError(
-            f"{path} cannot be read by tokenizers {tokenizers.__version__} ({str(error)[:120]}). Download the base "
-            "model's tokenizer again, or update tokenizers and transformers."
-        ) from error

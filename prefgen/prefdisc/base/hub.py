@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import CheckpointError
+from ...validation import errors_as
 
 if TYPE_CHECKING:
     from .huggingface import Progress
@@ -59,12 +60,12 @@ def download(base_id: str, revision: str = "", progress: Progress | None = None)
     from huggingface_hub.errors import HfHubHTTPError
 
     if not _REPOSITORY.fullmatch(base_id):
-        raise CheckpointError(
-            f"{base_id!r} is not a model on the Hugging Face Hub (owner/name). Put it into models/prefgen/base/."
-        )
+        raise CheckpointError(f"{base_id!r} is not a model on the Hugging Face Hub. Put it into models/prefgen/base/.")
     bar = _progress_bar(progress) if progress else None
     options = {"revision": _commit(revision), "allow_patterns": FILES}
-    try:
+    advice = "Check the network and your access to the repository, or put the base model into models/prefgen/base/."
+    # Offline mode raises LocalEntryNotFoundError, an OSError.
+    with errors_as(CheckpointError, f"{base_id} could not be downloaded", advice, (HfHubHTTPError, OSError)):
         missing = 0
         if "dry_run" in inspect.signature(snapshot_download).parameters:  # huggingface_hub 1.0
             files = snapshot_download(base_id, **options, dry_run=True)
@@ -73,18 +74,10 @@ def download(base_id: str, revision: str = "", progress: Progress | None = None)
         cache.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(cache).free
         if missing > free:
-            raise CheckpointError(
-                f"{base_id} needs {missing / 2**30:.1f} GiB; {cache} has {free / 2**30:.1f} GiB free. Free some "
-                "space, or set HF_HOME to a folder on another disk."
-            )
+            sizes = f"{missing / 2**30:.1f} GiB; {cache} has {free / 2**30:.1f} GiB free"
+            raise CheckpointError(f"{base_id} needs {sizes}. Free some space, or set HF_HOME to another disk.")
         log.info("PrefGen downloads %s%s.", base_id, f": {missing / 2**30:.1f} GiB" if missing else "")
         return Path(snapshot_download(base_id, **options, tqdm_class=bar))
-    except (HfHubHTTPError, OSError) as error:  # offline mode raises LocalEntryNotFoundError, an OSError
-        detail = " ".join(str(error).split()[:30])
-        raise CheckpointError(
-            f"{base_id} could not be downloaded ({detail}). Check the network and your access to the repository, or "
-            "put the base model into models/prefgen/base/."
-        ) from error
 
 
 def _commit(revision: str) -> str | None:

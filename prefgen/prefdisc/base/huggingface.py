@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ...errors import CheckpointError
-from ...validation import first_nonfinite, format_value
+from ...validation import errors_as, first_nonfinite, format_value
 from .base_model import TOKENIZER, Base, model_errors, read_tokenizer, with_full_attention
 from .quantization import Quantize, keep_differentiable, quantization_config
 from .shards import bytes_needed, listed_tensors, missing_weights
@@ -89,9 +89,7 @@ def load_base_folder(
         )
     # transformers initialises missing tensors at random and continues.
     if missing := sorted(info["missing_keys"]):
-        raise CheckpointError(
-            f"{path} lacks {len(missing)} tensors of its base model ({missing[0]}). Download it again."
-        )
+        raise CheckpointError(f"{path} lacks {len(missing)} tensors of the base ({missing[0]}). Download it again.")
     if broken := first_nonfinite(model.named_parameters()):
         raise CheckpointError(f"{path} contains NaN or infinity in {dtype} ({broken}). Download it again.")
     keep_differentiable(model)
@@ -104,21 +102,14 @@ def _read_config(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: It cannot be read, describes another model, or the folder also holds a LoRA.
     """
-    try:
+    invalid = (OSError, ValueError, RecursionError, AttributeError)
+    with errors_as(CheckpointError, f"{path} has no readable {CONFIG}", "Download its files again.", invalid):
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         model_type = config.get("model_type")
-    except (OSError, ValueError, RecursionError, AttributeError) as error:
-        raise CheckpointError(f"{path} has no readable {CONFIG} ({error}). Download its files again.") from error
     if model_type != MODEL_TYPE:
-        raise CheckpointError(
-            f"{path} holds a model of type {format_value(model_type)}; expected {MODEL_TYPE!r}. Choose a folder with "
-            "an Idefics2."
-        )
+        raise CheckpointError(f"{path} holds a model of type {format_value(model_type)}; expected {MODEL_TYPE!r}.")
     if os.path.lexists(path / ADAPTER_FILES[0]):
-        raise CheckpointError(
-            f"{path} holds a LoRA beside the base model, which would change all scores. Move "
-            f"{' and '.join(ADAPTER_FILES)} to another folder."
-        )
+        raise CheckpointError(f"{path} holds a LoRA, which would change all scores. Move {ADAPTER_FILES[0]} away.")
     return config
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...errors import CheckpointError
-from ...validation import require_choice
+from ...validation import errors_as, require_choice
 from .shards import UNQUANTIZED_MODULES
 
 if TYPE_CHECKING:
@@ -29,14 +29,11 @@ def quantization_config(quantize: Quantize, dtype: torch.dtype) -> BitsAndBytesC
         CheckpointError: bitsandbytes is not installed, or does not support this machine.
     """
     require_choice("quantize", quantize, FORMATS, CheckpointError)
-    try:
+    problem = f"{quantize} needs the package bitsandbytes, which does not load here"
+    advice = "Run pip install bitsandbytes in ComfyUI's Python, or choose bfloat16."
+    # OSError and RuntimeError: its binaries do not load on every machine.
+    with errors_as(CheckpointError, problem, advice, (ImportError, OSError, RuntimeError)):
         import bitsandbytes  # noqa: F401
-    except (ImportError, OSError, RuntimeError) as error:
-        # OSError and RuntimeError: its binaries do not load on every machine.
-        raise CheckpointError(
-            f"{quantize} needs the package bitsandbytes, which does not load here ({str(error)[:80]}). Run "
-            "pip install bitsandbytes in ComfyUI's Python, or choose bfloat16."
-        ) from error
     from transformers import BitsAndBytesConfig
 
     # transformers matches full module names.

@@ -11,7 +11,9 @@ import torch
 
 from ...errors import CheckpointError
 from ...safefile import read_shapes
+from ...validation import errors_as
 
+DOWNLOAD_SHARDS = "Download the shards and the index again."
 SINGLE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
@@ -36,10 +38,7 @@ def listed_tensors(folder: Path) -> dict[str, tuple[int, ...]]:
     for name, expected in sorted(_shards(folder / INDEX).items()):
         shapes = read_shapes(folder / name)
         if missing := sorted(expected - set(shapes)):
-            raise CheckpointError(
-                f"{folder / name} lacks {len(missing)} tensors that the index lists ({missing[0]}). Download the "
-                "shards and the index again."
-            )
+            raise CheckpointError(f"{folder / name} lacks {len(missing)} tensors ({missing[0]}). {DOWNLOAD_SHARDS}")
         tensors |= shapes
     return tensors
 
@@ -76,16 +75,12 @@ def _is_quantized(name: str, shape: tuple[int, ...], quantize: str) -> bool:
 def _shards(index: Path) -> dict[str, set[str]]:
     """Return the tensor names of each shard in the index."""
     shards: dict[str, set[str]] = {}
-    try:
+    errors = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+    with errors_as(CheckpointError, f"{index} is not an index of shards", "Download it again.", errors):
         for tensor, name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items():
             shards.setdefault(name, set()).add(tensor)
         # A name from a downloaded file must not lead out of the folder.
         unsafe = [name for name in shards if Path(name).name != name or not name.endswith(".safetensors")]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{index} is not an index of shards ({error}). Download it again.") from error
     if unsafe or not shards:
-        raise CheckpointError(
-            f"{index} lists {min(unsafe, default='no shards')}; expected .safetensors files beside it. Download it "
-            "again."
-        )
+        raise CheckpointError(f"{index} lists {unsafe or 'no shards'}; expected .safetensors files beside it.")
     return shards
