@@ -127,7 +127,8 @@ class UserHistory(History):
         prompts = list(prompts or [""])
         if len(prompts) == 1:
             prompts = prompts * len(liked)
-        require(len(prompts) == len(liked), HistoryError, f"There are {len(prompts)} prompts for {len(liked)} pairs.")
+        expected = f"expected {len(liked)}, one for each pair"
+        require(len(prompts) == len(liked), HistoryError, f"There are {len(prompts)} prompts; {expected}.")
         return cls(tuple(map(PreferencePair, liked, disliked, prompts)), name)
 
     @classmethod

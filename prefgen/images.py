@@ -37,7 +37,7 @@ def check_images(images: Tensor, name: str = "The image", *, batch: bool = False
     """
     shape = tuple(getattr(images, "shape", ()))
     if len(shape) != 3 + batch or shape[-3] != 3 or 0 in shape:
-        raise ImageError(f"{name} has shape {shape}; expected ({'batch, ' * batch}3, height, width). Use RGB.")
+        raise ImageError(f"{name} has shape {shape}; expected ({'batch, ' * batch}3, height, width), not empty.")
     if not images.is_floating_point():
         raise ImageError(f"{name} has {images.dtype} values; expected floats in [0, 1]. Divide 8-bit values by 255.")
     if not torch.isfinite(images.detach()).all():

@@ -70,7 +70,7 @@ def require_number(
 
     Args:
         name: Name of the value in the message.
-        low, high: Inclusive bounds.
+        low, high: Inclusive bounds. The smallest float, `sys.float_info.min`, stands for above 0.
         below: Exclusive upper bound, in place of `high`.
         integer: Whether the number must be a whole number.
         advice: A sentence that says what to do, appended to the message.
@@ -79,7 +79,8 @@ def require_number(
     if is_finite and low <= value <= high and (below is None or value < below):
         return
     upper = f" below {below:g}" if below is not None else f" at most {high:g}" if math.isfinite(high) else ""
-    bounds = " and".join(filter(None, (f" at least {low:g}" if math.isfinite(low) else "", upper)))
+    lower = " above 0" if low == sys.float_info.min else f" at least {low:g}" if math.isfinite(low) else ""
+    bounds = " and".join(filter(None, (lower, upper)))
     kind = "whole" if integer else "finite"
     raise error(f"{name} is {format_value(value)}; expected a {kind} number{bounds}.{advice and ' ' + advice}")
 

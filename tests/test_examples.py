@@ -54,7 +54,7 @@ def test_score_images_prints_the_best_first(monkeypatch, capsys):
 
 def test_encode_blend_save_writes_an_embedding(monkeypatch, capsys, tmp_path):
     run(monkeypatch, "encode_blend_save.py", "ada", "bo", "--out", tmp_path / "both.safetensors")
-    assert re.match(r"distance [12]\.\d+", capsys.readouterr().out), "the bundled people have opposite tastes"
+    assert re.match(r"distance 0\.[1-9]\d* ", capsys.readouterr().out)
     with safe_open(tmp_path / "both.safetensors", "pt") as file:
         assert {"sem", "core", "img"} <= set(file.keys())
 

@@ -80,7 +80,8 @@ class AdapterConfig:
             raise CheckpointError(f"The adapter's hidden is {self.hidden}; expected {'at least ' * (not sizes)}0.")
         whole = all(type(size) is int and size > 0 for size in sizes)
         if has_codebook != bool(sizes) or not whole or sum(sizes) > MAX_ENTRIES:
-            raise CheckpointError(f"codebook_sizes is {list(sizes)}, which does not fit the fusion {self.fusion!r}.")
+            expected = f"whole numbers above 0, at most {MAX_ENTRIES} in total" if has_codebook else "none"
+            raise CheckpointError(f"codebook_sizes of {self.fusion!r} is {list(sizes)}; expected {expected}.")
         tokens = {part: self.tokens(part) for part in PARTS}
         if sizes and {tokens[part] for part in self.parts} != {len(sizes)}:
             raise CheckpointError(f"The adapter's tokens are {tokens}; expected {len(sizes)}, one for each codebook.")

@@ -129,6 +129,6 @@ def install_in_diffusers(unet: UNet2DConditionModel, adapter: PreferenceAdapter)
     names = {name: diffusers_block_name(name, layers) for name in processors if name.endswith(".attn2.processor")}
     expected = {name for name, _ in adapter.config.blocks}
     if set(names.values()) != expected:
-        raise ModelError(f"The UNet has the blocks {sorted(names.values())}; the adapter expects {sorted(expected)}.")
+        raise ModelError(f"The UNet has {len(names)} cross-attention blocks; the adapter expects {len(expected)}.")
     unet.set_attn_processor(processors | {name: UserAttnProcessor(branch, block) for name, block in names.items()})
     return branch

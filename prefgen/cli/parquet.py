@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..validation import errors_as, require
+from ..validation import errors_as
 from .errors import CommandError
 from .files import file_stamp, list_files
 from .row_files import require_pyarrow
@@ -141,7 +141,8 @@ def cell_text(value: Any) -> str | None:
     Raises:
         CommandError: The cell cannot be read as text.
     """
-    require(not isinstance(value, UnreadableCell), CommandError, f"an unreadable cell ({value.reason}).")
+    if isinstance(value, UnreadableCell):
+        raise CommandError(f"an unreadable cell ({value.reason}).")
     with errors_as(CommandError, "a cell that is not text", kinds=UnicodeDecodeError):
         return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
 
@@ -160,7 +161,8 @@ def cell_image(value: Any, folder: Path) -> bytes | Path | None:
     Raises:
         CommandError: The cell cannot be read.
     """
-    require(not isinstance(value, UnreadableCell), CommandError, f"an unreadable cell ({value.reason}).")
+    if isinstance(value, UnreadableCell):
+        raise CommandError(f"an unreadable cell ({value.reason}).")
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, str):

@@ -25,7 +25,7 @@ def blend(users: Sequence[UserEmbedding], weights: Sequence[float]) -> UserEmbed
     for weight in weights:
         require_number("A weight of the blend", weight, 0, sys.float_info.max, error=EmbeddingError)
     if len(users) != len(weights) or not any(weights):
-        raise EmbeddingError(f"The weights are {list(weights)}; expected {len(users)}, at least one of them above 0.")
+        raise EmbeddingError(f"The weights are {list(weights)}; expected {len(users)} weights, one above 0.")
     _require_same_kind(users)
     largest = max(weights)
     scaled = torch.tensor([weight / largest for weight in weights], dtype=torch.float64)
@@ -67,7 +67,8 @@ def _require_same_kind(users: Sequence[UserEmbedding]) -> None:
     first = users[0]
     for user in users[1:]:
         if user.fingerprint != first.fingerprint:
-            raise EmbeddingError(f"{first.name!r} and {user.name!r} were encoded by different preference checkpoints.")
+            names = " and ".join(f"{one.name!r} ({one.made_by})" for one in (first, user))
+            raise EmbeddingError(f"{names} were encoded by different preference checkpoints. Encode them again.")
         widths, others = ({part: len(x) for part, x in one.vectors.items()} for one in (first, user))
         if widths != others:
             raise EmbeddingError(f"The parts are {widths} and {others}; expected the same. {_advice(first, user)}")

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import CheckpointError
-from ..validation import read_config
+from ..validation import errors_as, read_config
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,8 @@ class PrefDiscSpec:
         Raises:
             CheckpointError: A field is missing, unknown or of the wrong type.
         """
-        try:
+        problem = "The checkpoint's PrefDisc configuration does not fit this version of PrefGen"
+        advice = "Update the pack, or convert the checkpoint again."
+        with errors_as(CheckpointError, problem, advice, (TypeError, AttributeError)):
             lora = values.get("lora")
             return read_config(cls, values if lora is None else values | {"lora": read_config(LoraSpec, lora)})
-        except (TypeError, AttributeError) as error:
-            raise CheckpointError(
-                f"The checkpoint's PrefDisc configuration does not fit this version of PrefGen ({error}). "
-                "Update the pack, or convert the checkpoint again."
-            ) from error

@@ -272,4 +272,5 @@ def _check_spec(spec: PrefDiscSpec, base: Idefics2ForConditionalGeneration) -> N
         layers = getattr(spec, name)
         fits[name] = matches_type(layers, tuple[int, ...]) and layers and all(0 <= layer <= count for layer in layers)
     for name in (name for name, fit in fits.items() if not fit):
-        raise CheckpointError(f"The checkpoint's {name} is {format_value(getattr(spec, name))}, unlike its base model.")
+        expected = f"at least {patch} pixels" if name == "shortest_edge" else f"layers 0 to {count}"
+        raise CheckpointError(f"The checkpoint's {name} is {format_value(getattr(spec, name))}; expected {expected}.")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RewardError
+from ..validation import errors_as
 from .files import WEIGHTS, load_weights, read_weights
 from .preprocess import resize_and_crop
 
@@ -81,12 +82,9 @@ def load_image_reward(files: Mapping[str, Path]) -> ImageReward:
     """Load ImageReward v1, with the sizes of the tensors in the file."""
     path = files[WEIGHTS]
     tensors = read_weights(path)
-    try:
+    problem = f"{path} is not ImageReward in imscore's layout"
+    with errors_as(RewardError, problem, "Download the file again.", (KeyError, ValueError, IndexError)):
         reward = ImageReward(_read_shapes(tensors), files[VOCABULARY])
-    except (KeyError, ValueError, IndexError) as error:
-        raise RewardError(
-            f"{path} is not ImageReward in imscore's layout ({error}). Download the file again."
-        ) from error
     load_weights(reward, tensors, path)
     return reward
 

@@ -183,7 +183,7 @@ def test_an_embedding_of_images_alone_is_refused_by_a_checkpoint_that_reads_more
         embedding = graph.add("EncodeUserHistory", preference_model=preference, **given)
         return graph.paint(graph.adapted(graph.preference(), embedding))
 
-    refused(comfy, build, "made by another preference checkpoint, pocket_ip.safetensors")
+    refused(comfy, build, "encoded by another preference checkpoint, pocket_ip.safetensors")
 
 
 def test_a_model_that_is_no_sdxl_unet_is_refused_by_name(comfy):
@@ -258,7 +258,7 @@ def with_checkpoint(of_embedding: str, of_adapter: str):
 
 def test_an_embedding_of_another_checkpoint_is_refused(comfy, checkpoints):
     message = (
-        "made by another preference checkpoint, preference.safetensors.*of other.safetensors.*Encode the history again"
+        "encoded by another preference checkpoint, preference.safetensors.*expected other.safetensors. Encode it again"
     )
     refused(comfy, with_checkpoint("pocket", "other.safetensors"), message)
 

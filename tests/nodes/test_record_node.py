@@ -204,7 +204,7 @@ def test_places_that_are_none_are_refused_and_nothing_is_rated(comfy, inputs, me
 def test_names_that_cannot_be_profiles_are_refused_before_anything_runs(comfy, name):
     graph = Graph()
     recorded(graph, name)
-    with pytest.raises(PromptRefused, match=r"RecordPreference.*(cannot be the name|the name of a bundled user)"):
+    with pytest.raises(PromptRefused, match=r"RecordPreference.*(is not a profile name|is a bundled user)"):
         comfy.run(graph)
 
 

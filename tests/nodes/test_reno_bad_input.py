@@ -43,8 +43,8 @@ def test_numbers_out_of_range_are_refused_before_anything_runs(comfy, setting, v
     ("setting", "primitive", "value", "expected"),
     [
         ("iterations", "PrimitiveInt", 0, ["iterations is 0", "at least 1"]),
-        ("hps_weight", "PrimitiveFloat", -2.0, ["weights are", "-2", "at least 0"]),
-        ("preference_weight", "PrimitiveFloat", 0.0, ["weights are 0", "one above 0"]),
+        ("hps_weight", "PrimitiveFloat", -2.0, ["A reward weight is -2", "at least 0"]),
+        ("preference_weight", "PrimitiveFloat", 0.0, ["No reward weight is above 0"]),
         ("steps", "PrimitiveInt", 0, ["steps is 0", "at least 1"]),
     ],
 )
@@ -59,7 +59,7 @@ def test_more_initial_noises_than_iterations(comfy):
         comfy,
         Pocket(),
         "num_initial_noises is 5",
-        "at most 1. Each initial noise takes one iteration",
+        "at most 1. Each of them takes one iteration",
         num_initial_noises=5,
     )
 

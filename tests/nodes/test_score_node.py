@@ -92,7 +92,7 @@ def test_unloading_models_changes_nothing(comfy):
 
 def readings(server) -> int:
     """How often a history was read since the server's start, as its log tells."""
-    return server.log.read_text(errors="replace").count("PrefGen read the history of")
+    return server.log.read_text(errors="replace").count("PrefGen encoded the history of")
 
 
 def test_queueing_again_reads_no_history_again(comfy):
@@ -124,12 +124,12 @@ def scoring_of(seed: int, images: int = 9) -> Graph:
 @pytest.mark.parametrize("folder", ["prefgen/base", "LLM"])
 def test_a_lora_over_a_hugging_face_folder_scores(comfy, folder):
     """As public weights come: a base as its folder, and a checkpoint that is a LoRA over it."""
-    from tests.prefgen.prefdisc import test_bases
+    from tests.prefgen.prefdisc.base import test_locate
 
     models = comfy.server.base / "models"
     base_id = f"someone/tiny-{folder.split('/')[0]}"
-    test_bases.write_folder(models / folder / base_id)
-    trained = test_bases.write_lora(models / "prefgen" / "lora.safetensors", base=base_id)
+    test_locate.write_folder(models / folder / base_id)
+    trained = test_locate.write_lora(models / "prefgen" / "lora.safetensors", base=base_id)
     try:
         graph = Graph()
         node = taste.scored(graph, checkpoint="lora.safetensors")

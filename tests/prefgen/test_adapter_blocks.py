@@ -37,7 +37,7 @@ def test_the_longest_name_counts_and_the_others_are_as_the_preset_says():
     ("chosen", "message"),
     [
         ({"preset": "colour"}, "blocks is 'colour'; expected one of all, style, composition"),
-        ({"text": "1, 2"}, "has 2 numbers; expected 11, one for each layer .input.4, input.5"),
+        ({"text": "1, 2"}, "has 2 numbers; expected 11, one for each layer"),
         ({"text": "1, x"}, "has 'x'; expected weight with a weight from 0 to 4"),
         ({"text": "input=-1"}, "has 'input=-1'; expected name=weight with a weight from 0 to 4"),
         ({"text": "input=nan"}, "has 'input=nan'; expected"),

@@ -26,8 +26,8 @@ def test_the_config_survives_json_and_counts_a_token_for_each_codebook():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"codebook_sizes": ()}, r"'codebook' and codebook_sizes \[\]"),
-        ({"fusion": "concatenation"}, r"'concatenation' and codebook_sizes \[3, 2, 4\]"),
+        ({"codebook_sizes": ()}, r"of 'codebook' is \[\]"),
+        ({"fusion": "concatenation"}, r"of 'concatenation' is \[3, 2, 4\]; expected none"),
         ({"codebook_sizes": [3, 0, 4]}, "whole numbers above 0"),
         ({"codebook_sizes": [3, 2.5, 4]}, "whole numbers above 0"),
         ({"codebook_sizes": [3, 2, float("inf")]}, "whole numbers above 0"),

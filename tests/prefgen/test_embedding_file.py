@@ -36,14 +36,14 @@ def test_a_file_that_is_cut_short_or_changed(ada, path):
     save_embedding(path, ada)
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
-    refused(path, r"ada\.safetensors is cut short")
+    refused(path, r"ada\.safetensors is not a complete")
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     refused(path, r"ada\.safetensors does not match its fingerprint")
 
 
 def test_files_of_other_kinds(path):
     save_file({"sem": torch.zeros(3)}, path)
-    refused(path, "without a PrefGen header, expected a PrefGen user embedding")
+    refused(path, "has no PrefGen header; expected a PrefGen user embedding")
     write_safefile(path, "preference checkpoint", {}, {"adapter.x": torch.zeros(1)})
     refused(path, "is a PrefGen preference checkpoint, expected a PrefGen user embedding")
     write_safefile(path, "user embedding", {}, {"taste": torch.zeros(1)})
@@ -62,14 +62,14 @@ def test_a_part_of_another_type_is_refused(path, dtype):
 def test_numbers_that_no_reader_gives_are_refused(ada, path):
     object.__setattr__(ada, "img", torch.full((3,), 1e30))
     save_embedding(path, ada)
-    refused(path, r"The img part of 'ada' has shape .3,. and values up to 1e\+30; expected .* up to 1e\+06")
+    refused(path, r"img of 'ada' has shape .3,. and values up to 1e\+30; expected")
 
 
 def test_nan_in_a_file(ada, path):
     save_embedding(path, ada)
     object.__setattr__(ada, "sem", torch.full((5,), float("nan")))
     save_embedding(path, ada)
-    refused(path, "sem part of 'ada'.*values up to nan")
+    refused(path, "sem of 'ada'.*values up to nan")
 
 
 def test_a_file_with_the_old_header_still_loads(ada, path):

@@ -11,7 +11,7 @@ from prefgen.cli.processes import join_processes
 from prefgen.errors import CheckpointError, RewardError
 from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.lora import merge_lora
-from prefgen.rewards import published
+from prefgen.rewards import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,8 +52,8 @@ def test_the_published_rewards_name_their_package(monkeypatch, module, package):
     def load(files):
         raise ImportError(name=module)
 
-    reward = next(iter(published.PUBLISHED))
-    monkeypatch.setitem(published.PUBLISHED, reward, type("Reward", (), {"title": "It", "files": (), "load": load}))
-    monkeypatch.setattr(published, "find_files", lambda *_: {})
+    reward = next(iter(registry.PUBLISHED_REWARDS))
+    monkeypatch.setitem(registry.PUBLISHED_REWARDS, reward, registry.PublishedRewardSpec("It", load, {}))
+    monkeypatch.setattr(registry, "find_files", lambda *_: {})
     with pytest.raises(RewardError, match=rf"It needs the package {package}\. Run pip install {package}"):
-        published.load_reward_model(reward, ())
+        registry.load_reward_model(reward, ())

@@ -125,7 +125,7 @@ def test_a_newer_format_is_refused_by_name(me):
     ],
 )
 def test_names_that_could_leave_the_folder_are_refused(profiles, name):
-    with pytest.raises(ProfileError, match="cannot be the name of a profile; expected up to 64 letters"):
+    with pytest.raises(ProfileError, match="is not a profile name; expected up to 64 letters"):
         profiles.profile(name)
 
 
@@ -137,7 +137,7 @@ def test_names_of_any_language_are_folders(profiles, name):
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path):
-    with pytest.raises(ProfileError, match="'ADA' is the name of a bundled user"):
+    with pytest.raises(ProfileError, match="'ADA' is a bundled user"):
         Profiles(tmp_path, reserved_names=["ada"]).profile("ADA")
 
 

@@ -43,7 +43,7 @@ def test_likes_alone_are_liked_images_and_no_history(me):
     me.rate_all([(stored_image(1), True), (stored_image(2), True)])
     found = read_history(me, select_history(me, SelectionConfig()))
     assert isinstance(found, LikedImages)
-    assert [colour(image) for image in found.liked] == [pixels(1), pixels(2)]
+    assert [colour(image) for image in found.liked_images] == [pixels(1), pixels(2)]
     with pytest.raises(HistoryError, match=r"'me' has 2 likes and no dislikes.*Dislike at least one image"):
         _ = found.pairs
     with pytest.raises(HistoryError):

@@ -242,7 +242,7 @@ def test_gradient_norms_are_reported():
         ({"patience": -1}, "patience"),
         ({"loss_scale": 0.5}, "loss_scale is 0.5; expected a finite number at least 1"),
         ({"num_initial_noises": 0}, "num_initial_noises is 0; expected a whole number at least 1 and at most 30"),
-        ({"num_initial_noises": 31}, "num_initial_noises is 31; .* at most 30. Each initial noise takes one iteration"),
+        ({"num_initial_noises": 31}, "num_initial_noises is 31; .* at most 30. Each of them takes one iteration"),
         ({"iterations": "30"}, "iterations is '30'; expected a whole number"),
         ({"num_initial_noises": 1.5}, "num_initial_noises is 1.5; expected a whole number"),
         ({"iterations": math.nan}, "iterations is nan; expected a whole number"),

@@ -44,7 +44,7 @@ def test_weighted_rewards_add_up_and_bad_weights_are_refused():
     total = WeightedRewards([(2.0, lambda x: x.flatten(1).mean(1)), (0.5, lambda x: x.flatten(1).amax(1))])
     assert torch.allclose(total(images), 2 * images.flatten(1).mean(1) + 0.5 * images.flatten(1).amax(1))
     for weights in ([], [0.0], [1.0, -1.0], [float("nan")], [float("inf")], ["1"], [None]):
-        with pytest.raises(RewardError, match="weights are"):
+        with pytest.raises(RewardError, match="reward weight is"):
             WeightedRewards([(weight, lambda x: x.flatten(1).mean(1)) for weight in weights])
 
 

@@ -121,7 +121,7 @@ def test_damaged_files_and_other_models_are_refused(folder, peers, tmp_path):
         load_reward_model("clip", [tmp_path])
     shutil.copytree(folder / "clip", tmp_path / "clip", dirs_exist_ok=True)
     save_file({"weight": torch.zeros(1)}, path)
-    with pytest.raises(RewardError, match=r"does not fit the reward's architecture: it lacks \d+ tensors"):
+    with pytest.raises(RewardError, match=r"does not fit the reward: it lacks \d+ tensors"):
         load_reward_model("clip", [tmp_path])
     (path.parent / "config.json").write_text("{")
     with pytest.raises(RewardError, match="not a JSON object"):

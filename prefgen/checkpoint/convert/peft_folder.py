@@ -145,5 +145,5 @@ def _pair_defect(module: str, pair: dict[str, Tensor], r: int) -> str | None:
     if not matrices or shapes["lora_A"][0] != r or shapes["lora_B"][1] != r:
         return f"{shapes} for {module}; expected lora_A ({r}, in) and lora_B (out, {r})"
     if defect := next(filter(None, map(tensor_defect, pair.values())), None):
-        return f"a tensor {defect} for {module}; expected float32 or half precision"
+        return f"{defect} for {module}; expected float32 or half precision"
     return f"NaN or infinity in {module}" if first_nonfinite(pair.items()) else None

@@ -76,10 +76,7 @@ class BaseLocation:
                 self.path, self.id, options.dtype, options.quantize, options.device, progress=options.progress
             )
         if options.quantize != "none":
-            raise CheckpointError(
-                f"{self.path.name} is a small base file, which cannot be quantised to {options.quantize}. Choose "
-                "float32 or bfloat16."
-            )
+            raise CheckpointError(f"{self.path.name} cannot be quantised; it is small. Choose float32 or bfloat16.")
         return load_base_file(self.path, options.dtype)
 
 

@@ -57,7 +57,7 @@ def test_profiles_are_people(tmp_path):
 
 
 def test_nobody_and_two_of_one_name(tmp_path):
-    with pytest.raises(CommandError, match="does not exist; expected a folder with"):
+    with pytest.raises(CommandError, match=r"does not exist; expected pairs\.json"):
         find_users([tmp_path / "none"])
     with pytest.raises(CommandError, match="contains no user; expected a folder with pairs"):
         find_users([tmp_path])

@@ -74,7 +74,7 @@ def test_other_work_is_not_gone_on_with(tmp_path):
     (tmp_path / "out.jsonl").write_text("whole")
     with pytest.raises(CommandError, match="already exists"):
         ResumableOutput(tmp_path / "out.jsonl", COLUMNS, {"work": "a"}).begin()
-    with pytest.raises(CommandError, match=r"ends in \.jsonl or \.parquet"):
+    with pytest.raises(CommandError, match=r"expected the suffix \.jsonl or \.parquet"):
         ResumableOutput(tmp_path / "out.csv", COLUMNS, {})
 
 

@@ -121,7 +121,7 @@ def test_what_was_scored_and_has_changed_is_not_gone_on_with(tmp_path, capsys, m
     assert main(["score", str(place), str(out), *options]) == 1
     said = capsys.readouterr().err
     name = {"image": "01.png", "caption": "02.png"}.get(kind, "a.parquet#0")
-    assert f"'{name}' has changed since its rows were computed" in said
+    assert f"'{name}' has changed. Restore it" in said
     assert f"remove {out}.parts to start again" in said
 
 
@@ -193,7 +193,7 @@ def test_parquet_with_prompts_and_names_of_its_own(unbroken, images, tmp_path, c
     [
         ("empty", "out.jsonl", "contains no image"),
         ("missing", "out.jsonl", "does not exist; expected a folder of images"),
-        ("empty", "out.csv", "expected a name that ends in .jsonl or .parquet"),
+        ("empty", "out.csv", "expected the suffix .jsonl or .parquet"),
     ],
 )
 def test_what_cannot_be_scored_says_why(tmp_path, capsys, images, out, message):

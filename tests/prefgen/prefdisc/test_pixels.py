@@ -105,5 +105,5 @@ def test_the_gradient_is_the_true_one(size):
 
 
 def test_images_smaller_than_a_patch_are_no_spec():
-    with pytest.raises(CheckpointError, match="down to 4 pixels"):
+    with pytest.raises(CheckpointError, match="shortest_edge is 4; expected at least"):
         PrefDisc(tiny.prefdisc().base, tiny.tokenizer(), replace(tiny.SPEC, shortest_edge=4))

@@ -27,7 +27,7 @@ def test_wrong_arguments_say_where_help_is(capsys, arguments):
     said = capsys.readouterr().err
     assert left.value.code == 2
     assert said.startswith("usage: python -m prefgen")
-    assert "--help explains everything." in said
+    assert "--help for an explanation." in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -76,9 +76,9 @@ def test_the_bundled_checkpoint_has_all_parts(capsys):
     ("kind", "message"),
     [
         ("missing", "could not be read"),
-        ("picture", "is not a .safetensors file"),
-        ("lora", "without a PrefGen header, expected a PrefGen preference checkpoint"),
-        ("base", "is a PrefGen base model, expected a PrefGen preference checkpoint"),
+        ("picture", "is not a complete .safetensors file"),
+        ("lora", "has no PrefGen header; expected a PrefGen preference checkpoint"),
+        ("base", "is a PrefGen 'base model'; expected a PrefGen 'preference checkpoint'"),
     ],
 )
 def test_inspect_says_what_a_file_is_not(tmp_path, capsys, kind, message):
@@ -119,6 +119,6 @@ def test_json_is_json_where_a_header_has_nan(tmp_path, capsys):
 
 def test_options_without_a_meaning_are_refused(tmp_path, capsys):
     assert main(["convert", "viper", str(tmp_path), str(tmp_path / "x.safetensors"), "--tokens", "t.pt"]) == 1
-    assert "--tokens has no meaning for viper" in capsys.readouterr().err
+    assert "--tokens does not apply to viper" in capsys.readouterr().err
     assert main(["convert", "trained", str(tmp_path), str(tmp_path / "x.safetensors"), "--base", "b"]) == 1
-    assert "--base has no meaning for trained" in capsys.readouterr().err
+    assert "--base does not apply to trained" in capsys.readouterr().err

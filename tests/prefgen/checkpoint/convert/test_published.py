@@ -129,11 +129,11 @@ def test_other_forms_of_the_same_lora(there, tmp_path, form):
         ("no config", "has 0 folders with an adapter_config.json"),
         ("deep config", "adapter_config.json could not be read"),
         ("other names", "does not change a language model"),
-        ("no pool", "has 0 files that may be the pool of preference tokens"),
-        ("two pools", "has 2 files that may be the pool .*--tokens"),
-        ("wide pool", "tokens have width 48, the LoRA's language model has 32"),
+        ("no pool", "has 0 possible pools of tokens"),
+        ("two pools", "has 2 possible pools of tokens.*--tokens"),
+        ("wide pool", "tokens have width 48, the LoRA 32"),
         ("there", "already exists. Choose another file, or replace it with --force"),
-        ("ending", "expected a name that ends in .safetensors"),
+        ("ending", "expected a name ending in .safetensors"),
     ],
 )
 def test_what_cannot_be_converted_says_why(there, tmp_path, fault, message):

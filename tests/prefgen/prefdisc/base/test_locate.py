@@ -78,14 +78,14 @@ def test_an_id_leads_to_no_other_place(folder, wanted):
         ("json", "has no readable config.json"),
         ("weights", "lacks 1 files of weights .model.safetensors or model.safetensors.index.json"),
         ("cut", "model.safetensors is not a complete .safetensors file"),
-        ("missing", r"lacks 1 tensors of its base model \(lm_head.weight\)"),
+        ("missing", r"lacks 1 tensors of the base \(lm_head.weight\)"),
         ("shapes", "cannot be loaded as a base model"),
         ("tokenizer", "tokenizer.json cannot be read by tokenizers"),
         ("nan", r"contains NaN or infinity in torch.float32 \(model.text_model.layers.2.mlp.up_proj.weight\)"),
         ("value", "cannot be loaded as a base model"),
         ("newer tokenizer", "tokenizer.json cannot be read by tokenizers .* or update tokenizers and transformers"),
         ("empty tokenizer", "tokenizer.json cannot be read by tokenizers"),
-        ("lora", "LoRA beside the base model.* Move adapter_config.json and adapter_model.safetensors"),
+        ("lora", "holds a LoRA.* Move adapter_config.json away"),
     ],
 )
 def test_a_faulty_folder_says_what_is_wrong(tmp_path, fault, message):
@@ -225,8 +225,8 @@ def rewritten(path, change, **spec):
     [
         (lambda t: {"tokens": t["tokens"]}, {}, "LoRA among the tensors: found False, expected True"),
         (lambda t: t, {"lora": None}, "LoRA among the tensors: found True, expected False"),
-        (lambda t: dict(list(t.items())[1:]), {}, "do not fit rank 4 on its base model .first: "),
-        (lambda t: t, {"lora": asdict(replace(LORA, r=8))}, "do not fit rank 8 on its base model"),
+        (lambda t: dict(list(t.items())[1:]), {}, "has a LoRA for another base model or rank; base_model"),
+        (lambda t: t, {"lora": asdict(replace(LORA, r=8))}, "has a LoRA for another base model or rank"),
         (
             lambda t: t,
             {"lora": asdict(replace(LORA, target_modules=("nowhere",)))},
