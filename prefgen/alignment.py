@@ -1,4 +1,4 @@
-"""The alignment: an MLP that maps the `sem` part of a user embedding to CLIP text space (docs/method.md, section 3)."""
+"""The alignment: an MLP from the `sem` part of a user embedding to CLIP text space (docs/paper-index.md, section 3)."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def cross_validated_scores(
         The score (Q, 0 to 1) of each image, in the order of `rated`.
 
     Raises:
-        ImageError: An image cannot be used. Errors of `PreferenceModel.read` are passed on.
+        ImageError: An image cannot be used. Errors of `PreferenceModel.encode_history` are passed on.
     """
     prefdisc = model.require("prefdisc")
     keys_by_pairs: dict[tuple[int, ...], list[ImageKey]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Histories: the pairs of a liked and a disliked image that express a user's taste (docs/method.md, section 1)."""
+"""Histories: the pairs of a liked and a disliked image that express a user's taste (docs/paper-index.md, section 1)."""
 
 from __future__ import annotations
 

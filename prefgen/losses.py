@@ -1,4 +1,4 @@
-"""Loss functions, one for each equation. Sections refer to method.md.
+"""Loss functions, one for each equation. Sections refer to docs/paper-index.md.
 
 Shapes: B targets; V is the size of the vocabulary, or 2 if only the label logits are kept.
 """

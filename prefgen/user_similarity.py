@@ -56,7 +56,7 @@ def compute_preference_direction(
         progress: Called after each of the two readings.
 
     Raises:
-        PrefGenError: See `PreferenceModel.read`.
+        PrefGenError: See `PreferenceModel.encode_history`.
     """
     prefdisc = model.require("prefdisc")
     sem, tokens = [], []

@@ -141,7 +141,7 @@ class PrefDiscBenchmark:
         )
 
     def train(self) -> dict:
-        """Measure a step of stage 1 (method.md section 2): forward, gradient of LoRA and preference tokens, and AdamW.
+        """Time a step of stage 1 (paper index section 2): forward, gradient of LoRA and preference tokens, and AdamW.
 
         This must be the last row, because it prepares the model for training.
         """

@@ -60,7 +60,7 @@ class BlockProjection(nn.Module):
 
 
 class PreferenceAdapter(nn.Module):
-    """User embedding -> user tokens -> keys and values of every block (docs/method.md, section 3).
+    """User embedding -> user tokens -> keys and values of every block (docs/paper-index.md, section 3).
 
     Attributes:
         config: Shapes.

@@ -1,4 +1,4 @@
-"""The user embedding: a user's history as vectors of three parts, sem, core and img (docs/method.md, section 3).
+"""The user embedding: a user's history as vectors of three parts, sem, core and img (docs/paper-index.md, section 3).
 
 ``user.py`` defines it, ``encode.py`` computes it from a history, ``file.py`` saves and loads it, ``blend.py`` mixes
 users and measures their distance.

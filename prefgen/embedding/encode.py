@@ -20,7 +20,7 @@ ImageEncoder = Callable[[Tensor], Tensor]
 
 
 def encode_user(model: PreferenceModel, history: History, image_encoder: ImageEncoder | None = None) -> UserEmbedding:
-    """Encode a history into a user embedding (docs/method.md, section 3), in float32 on the CPU.
+    """Encode a history into a user embedding (docs/paper-index.md, section 3), in float32 on the CPU.
 
     `sem` and `core` are PrefDisc's states at the last token of the history, averaged over the checkpoint's sem and core
     layers. The prefix that scoring uses contains them, so a history that was scored costs no forward. `img` and
@@ -35,7 +35,7 @@ def encode_user(model: PreferenceModel, history: History, image_encoder: ImageEn
     Raises:
         CheckpointError: The checkpoint has no PrefDisc.
         EmbeddingError: Only images can be encoded, and there is no image encoder.
-        HistoryError: See ``PreferenceModel.read``.
+        HistoryError: See `PreferenceModel.encode_history`.
     """
     image_encoder = image_encoder or model.image_tower
     uses_prefdisc = history.has_pairs and not model.encodes_images_only

@@ -17,8 +17,8 @@ class LoraSpec:
     `adapter_model.safetensors`.
 
     Attributes:
-        r: Rank (method.md section 2: 8).
-        alpha: Scale; the update is multiplied by alpha / r (method.md section 2: 8).
+        r: Rank (paper index section 2: 8).
+        alpha: Scale; the update is multiplied by alpha / r (paper index section 2: 8).
         target_modules: Ends of module names, or one regular expression for whole names, as peft takes them.
     """
 
@@ -38,12 +38,12 @@ class PrefDiscSpec:
             without `{prompt}`.
         image: Text that replaces `<image>`: one image token for each perceiver latent, between the base's fences.
         labels: The like and dislike labels, one token each.
-        num_tokens: Number of preference tokens L_p (method.md section 2: 10).
+        num_tokens: Number of preference tokens L_p (paper index section 2: 10).
         sem_layers, core_layers: Indices of hidden states. 0 is the embedding, n the output of the n-th layer.
         longest_edge, shortest_edge: Bounds of an image's size in pixels.
         opening: Text before the first turn.
         mean, std: Normalisation of pixels.
-        max_prompt_tokens: Length at which prompts are cut (method.md section 2: 100).
+        max_prompt_tokens: Length at which prompts are cut (paper index section 2: 100).
         lora: The LoRA, or None if the base is used unchanged.
         disliked_first: Whether a history reads the disliked image of a pair first, as published models score. Our
             default is liked first.

@@ -1,6 +1,6 @@
 """PrefDisc, the preference model: an Idefics2 with preference tokens that predicts whether a user likes an image.
 
-Implements method.md section 2. The input is [P_v; history; target]. M+ and M- are the logits of the two labels at the
+Implements paper index section 2. The input is [P_v; history; target]. M+ and M- are the logits of the two labels at the
 target's last position, and the score is Q = exp M+ / (exp M+ + exp M-).
 """
 

@@ -79,7 +79,7 @@ class SelectionConfig:
     """How to select the pairs of a history.
 
     Attributes:
-        max_pairs: Maximum number of pairs (8: docs/method.md, section 1).
+        max_pairs: Maximum number of pairs (8: docs/paper-index.md, section 1).
         rule: "latest" selects the newest pairs, "diverse" the pairs that look least alike, and "same prompt" prefers
             pairs whose two images were made for the same prompt.
         half_life_days: Days after which a rating has half the weight under "diverse" and "same prompt". Age is counted

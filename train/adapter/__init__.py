@@ -1,4 +1,4 @@
-"""Trains the preference adapter (method.md section 3) through a frozen diffusers UNet.
+"""Trains the preference adapter (paper index section 3) through a frozen diffusers UNet.
 
 - `learner.py`: computes keys and values for a batch of users, with user dropout.
 - `initialisation.py`: initialises the adapter from the UNet's text projections.

@@ -1,4 +1,4 @@
-"""Trains the alignment (method.md section 3): an MLP that maps a part of the user embedding into CLIP text space.
+"""Trains the alignment (paper index section 3): an MLP that maps a part of the user embedding into CLIP text space.
 
 - `user_table.py`: users with their embeddings and texts.
 - `dataset.py`: builds the table from a dataset on disk. `train.pocket.align` builds it from simulated users.

@@ -1,6 +1,6 @@
 """Detects a collapsed alignment, which maps all users to nearly one point or onto nearly one line.
 
-Pointwise losses fail in this way when there is little data (method.md section 3): the loss still falls, but the
+Pointwise losses fail in this way when there is little data (paper index section 3): the loss still falls, but the
 differences between users are lost. The collapse is visible in the dispersion of held-out users.
 """
 

@@ -31,7 +31,7 @@ class CollapseConfig:
 
 @dataclass(frozen=True)
 class AlignConfig:
-    """Settings of an alignment training. The defaults are ours where method.md section 3 gives none.
+    """Settings of an alignment training. The defaults are ours where paper index section 3 gives none.
 
     Attributes:
         loop: Length and optimiser.

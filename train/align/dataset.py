@@ -18,7 +18,7 @@ from prefgen.images import read_image
 from train.align.user_table import UserTable
 from train.prefdisc.dataset import UserPairs, read_users
 
-PAIRS = 8  # method.md section 1: N_ref
+PAIRS = 8  # paper index section 1: N_ref
 BATCH_SIZE = 64
 AGENTS = "agents.json"
 EncodeTexts = Callable[[list[str]], Tensor]

@@ -47,7 +47,7 @@ from train.data.user_sets import (
 )
 
 AGENTS, LIMITS = "agents.json", "limits.json"
-HISTORY = 8  # history pairs; method.md section 1
+HISTORY = 8  # history pairs; paper index section 1
 STREAM = 20261121  # separates these random numbers from every other use of the same seed
 LEAST_CHOICES = 2000  # minimum number of choices for limits; agents of smaller datasets choose in additional pairs
 PENALTY_AGENTS = 500  # agents that select the regression's penalty; none of them is in a dataset

@@ -1,7 +1,7 @@
 """Agents: simulated users with a known utility over the attributes of posters.
 
 The utility is a sum over the taste attributes, u = general + group + individual. Choices follow the Bradley-Terry model
-(method.md section 1). The distribution is ours, because the papers give none; see configs/world.yaml.
+(paper index section 1). The distribution is ours, because the papers give none; see configs/world.yaml.
 """
 
 from __future__ import annotations

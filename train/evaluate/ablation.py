@@ -1,6 +1,6 @@
 """`python -m train.evaluate.ablation`: adds the parts of the method one by one, with equal training budgets.
 
-method.md section 2 (001 tables 1 and 6, 003 table 4). All variants use the same vision tower, users and steps.
+Paper index section 2 (001 tables 1 and 6, 003 table 4). All variants use the same vision tower, users and steps.
 """
 
 from __future__ import annotations

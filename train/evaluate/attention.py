@@ -1,6 +1,6 @@
 """`python -m train.evaluate.attention`: compares users by a target's attention on the preference tokens.
 
-method.md section 2 (001 figure 4): all users have the same target, and five random orders of their history each.
+Paper index section 2 (001 figure 4): all users have the same target, and five random orders of their history each.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from train.data.posters import ATTRIBUTES, combinations
 from train.pocket.poster_batches import draw_all
 
 PAIRS = 8
-"""Pairs in a history (N_ref in method.md, section 1)."""
+"""Pairs in a history (N_ref in paper index section 1)."""
 RNG_STREAM = 20261121
 """First entry of every random seed of the evaluation. Trainings use other values, so no training sample recurs."""
 _BATCH = 64

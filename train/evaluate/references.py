@@ -1,6 +1,6 @@
 """`python -m train.evaluate.references`: accuracy with 0 to 8 pairs of history, on seen and unseen users.
 
-method.md section 2: the N_ref sweep (001 figure 6, 003 figure 5).
+Paper index section 2: the N_ref sweep (001 figure 6, 003 figure 5).
 """
 
 from __future__ import annotations

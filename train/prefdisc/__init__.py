@@ -1,1 +1,1 @@
-"""Trains PrefDisc (method.md section 2) on any base model, with transformers' Trainer, peft and accelerate."""
+"""Trains PrefDisc (paper index section 2) on any base model, with transformers' Trainer, peft and accelerate."""

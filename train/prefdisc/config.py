@@ -21,7 +21,7 @@ class BaseConfig:
     Attributes:
         path: Folder in Hugging Face's format, a base file of PrefGen, or "pocket".
         id: Name of the base model in checkpoints. Base files contain their own.
-        quantize: "none", or "nf4" for 4-bit NF4 by bitsandbytes (method.md section 2).
+        quantize: "none", or "nf4" for 4-bit NF4 by bitsandbytes (paper index section 2).
         dtype: Precision of the frozen weights, and of computations with quantised weights.
     """
 
@@ -37,7 +37,7 @@ class DataConfig:
 
     Attributes:
         folder: Folder of users.jsonl and images/ (see dataset.py).
-        history: Number of history pairs N_ref (method.md section 1: 8).
+        history: Number of history pairs N_ref (paper index section 1: 8).
         random_length: Whether to draw 0 to `history` pairs, so that short histories are trained too. Off in the paper.
         image_size: Side of the square images in pixels (003: 512).
         validation: Number of validation trials, the same in every evaluation. Our value; the paper gives none.
@@ -52,7 +52,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """The LoRA of stage 1, with the values of the authors' public code (method.md section 2).
+    """The LoRA of stage 1, with the values of the authors' public code (paper index section 2).
 
     Attributes:
         r: Rank.
@@ -88,7 +88,7 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """Length and learning rate of a stage. Stage 1 trains the LoRA and P_v, stage 2 only P_v (method.md section 2)."""
+    """Length and learning rate of a stage. Stage 1 trains the LoRA and P_v, stage 2 P_v (paper index section 2)."""
 
     steps: int
     learning_rate: float = 1e-5
@@ -109,7 +109,7 @@ class RunConfig:
         loss: Cross-entropy over the whole "vocabulary" (the authors' code), or over the two "labels".
         mode: Parts of the method to use, see ablation_modes.py.
         stage: The stage to run.
-        batch: Pairs in an optimiser step, over all processes and accumulation (method.md: 64).
+        batch: Pairs in an optimiser step, over all processes and accumulation (paper index: 64).
         per_device: Pairs in one forward pass of one process.
         seed: Random seed.
         start: Preference checkpoint that stage 2 starts from. Empty: the checkpoint written by stage 1.

@@ -63,7 +63,7 @@ class PrefDiscTrainer(Trainer):
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Compute L_all, or L_base in modes without the contrastive loss (method.md section 2)."""
+        """Compute L_all, or L_base in modes without the contrastive loss (paper index section 2)."""
         logits = model(**inputs)
         labels = self.accelerator.unwrap_model(model).labels
         loss = preference_loss(logits[:, 0], logits[:, 1], labels, self.config.mode_flags.contrastive)

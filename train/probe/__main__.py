@@ -24,7 +24,7 @@ from train.probe.linear_probe import LayerAccuracy, probe_layers
 from train.probe.plot import plot_accuracy
 from train.probe.users import read_probe_users, simulated_users
 
-USERS, PAIRS = 30, 40  # 30 users: method.md section 3
+USERS, PAIRS = 30, 40  # 30 users: paper index section 3
 
 
 def main(argv: list[str] | None = None) -> dict:

@@ -26,7 +26,7 @@ class ProbeConfig:
     """Settings of the probes. The defaults are ours; the paper gives none.
 
     Attributes:
-        pairs: Pairs of a history (method.md section 1: 8).
+        pairs: Pairs of a history (paper index section 1: 8).
         histories: Histories of each user and half. Each has a target pair that is not part of it.
         seed: Random seed.
     """

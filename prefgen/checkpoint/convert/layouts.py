@@ -1,4 +1,4 @@
-"""Describes the published preference models: their chat templates, preprocessing and labels (method.md section 2)."""
+"""Describes the published preference models: their chat templates, preprocessing and labels (paper index section 2)."""
 
 from __future__ import annotations
 

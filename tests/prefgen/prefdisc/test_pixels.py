@@ -12,7 +12,7 @@ from prefgen.prefdisc.model import PrefDisc
 from prefgen.prefdisc.pixels import fitted_size, preprocess
 from tests.prefgen import tiny
 
-REAL = replace(tiny.SPEC, longest_edge=448, shortest_edge=378)  # method.md section 2
+REAL = replace(tiny.SPEC, longest_edge=448, shortest_edge=378)  # paper index section 2
 POCKET = replace(tiny.SPEC, longest_edge=96, shortest_edge=96)
 SIZES = [(512, 512), (640, 360), (301, 977), (378, 448), (40, 33), (1, 1), (12, 1500), (449, 448)]  # height, width
 

@@ -1,4 +1,4 @@
-"""Parquet shards of Pick-a-Pic's real schema (method.md section 1), with tiny images."""
+"""Parquet shards of Pick-a-Pic's real schema (paper index section 1), with tiny images."""
 
 import datetime
 import io

@@ -29,7 +29,7 @@ def test_every_shipped_configuration_is_complete(name):
 
 @pytest.mark.parametrize(("name", "processes", "accumulation"), zip(PAPER, (1, 8, 32), (32, 4, 1), strict=True))
 def test_the_papers_recipe_on_any_number_of_machines(name, processes, accumulation):
-    """method.md section 2: batch 64 as 8 GPUs of 2 pairs and 4 accumulated; 5,000 and 16,000 steps; 1e-5 and 1e-2."""
+    """paper index section 2: batch 64 as 8 GPUs of 2 pairs and 4 accumulated; 5,000 and 16,000 steps; 1e-5 and 1e-2."""
     config = load_config(name)
     assert config.accumulation(processes) == accumulation
     assert (config.batch, config.data.history, config.data.image_size) == (64, 8, 512)

@@ -1,4 +1,4 @@
-"""Converts Pick-a-Pic v2 to a dataset of users, filtered and split as in the papers (method.md section 1).
+"""Converts Pick-a-Pic v2 to a dataset of users, filtered and split as in the papers (paper index section 1).
 
 The source is streamed twice: once without images, to find the users that qualify, and once for their images. A ledger
 on disk keeps the state, so memory does not grow with the source, and an interrupted run can resume.

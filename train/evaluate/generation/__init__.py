@@ -1,4 +1,4 @@
-"""Evaluates the personalised generator on unseen users (method.md section 3, PrefBench).
+"""Evaluates the personalised generator on unseen users (paper index section 3, PrefBench).
 
 `conditions.py` defines what is compared, `cached_generator.py` generates the pictures, `train.evaluate.pictures`
 samples users and measures pictures, `report.py` makes the tables, `figure.py` and `contact_sheet.py` the images.

@@ -116,7 +116,7 @@ def train_decoder(
 
 
 def _losses(model: nn.Module, users: UserBatch, config: DecoderConfig, warmth: float) -> dict[str, Tensor]:
-    """Return the mode's loss (method.md section 2), and while `warmth` > 0 the auxiliary losses with that weight."""
+    """Return the mode's loss (paper index section 2), and while `warmth` > 0 the auxiliary losses with that weight."""
     states, read = model(users)
     probability = users.probability if warmth else users.chosen.float()
     losses = {"preference": _preference_loss(model.prefdisc, states, users, probability, config.mode)}
