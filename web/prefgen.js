@@ -1,5 +1,5 @@
 /** Entry point of the frontend extension: the rating widget of Record Preference, the tab in the sidebar that shows a
- * profile, and the colors of our sockets. Other nodes are not changed. */
+ * profile, and the colors of our sockets. Other nodes stay unchanged. */
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
@@ -48,7 +48,7 @@ app.registerExtension({
     const workflow = (app.rootGraph ?? app.graph)?.id;
     const empty = () => [...widgets].filter((widget) => !widget.batch);
     if (!empty().length) return;
-    // Not awaited, because the graph need not wait for it.
+    // Not awaited, so that the graph opens without delay.
     lastOutputs(workflow)
       .then((outputs) => empty().forEach((widget) => showIn(widget, outputs)))
       .catch((error) => console.warn("PrefGen: the last run could not be loaded:", error))

@@ -1,4 +1,4 @@
-/** Gives the pack's socket types their colors, which slots and links have in both renderers. */
+/** Gives the pack's socket types their colors, for slots and links in both renderers. */
 
 import { app } from "../../scripts/app.js";
 import { element } from "./elements.js";
@@ -9,9 +9,9 @@ const COLORS = {
   PREFGEN_EMBEDDING: "#a8d437",
 };
 
-/** Call it once, when the canvas exists. */
+/** Sets the colors. Call this once, after the canvas has been created. */
 export function colorSockets() {
-  // Slots of Nodes 2.0. In a style sheet, because the frontend clears the root element's own style.
+  // Slots of Nodes 2.0. They need a style sheet, because the frontend clears the root element's own style.
   const variables = Object.entries(COLORS).map(([type, color]) => `--color-datatype-${type}: ${color};`);
   document.head.append(element("style", "", { textContent: `:root { ${variables.join(" ")} }` }));
   // Slots of classic nodes, and links.
@@ -21,7 +21,7 @@ export function colorSockets() {
   }
 }
 
-/** Keeps a color where a palette that is loaded later has none for the type: it would set it to "". */
+/** Keeps a color when a palette that is loaded later has no color for the type and would set it to "". */
 function keepColor(colors, type, initial) {
   let color = initial;
   Object.defineProperty(colors, type, {

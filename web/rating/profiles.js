@@ -6,10 +6,10 @@ import { texts } from "./texts.js";
 /** Digests per request: a server accepts addresses of about 8,000 characters. */
 const DIGESTS_PER_REQUEST = 64;
 
-/** Informs all widgets of ratings: "change" events with the `detail` {profile, image, rating, liked, disliked}. */
+/** Informs all widgets about ratings: "change" events with the `detail` {profile, image, rating, liked, disliked}. */
 export const changes = new EventTarget();
 
-/** A route returned an error, or did not response (status 0). `message` is shown to the user. */
+/** A route returned an error, or did not respond (status 0). `message` is shown to the user. */
 export class RequestError extends Error {
   constructor(message, status) {
     super(message);
@@ -24,7 +24,7 @@ export async function rate(profile, image, liked, prompt) {
   return content;
 }
 
-/** Takes back the last rating of a profile, or of one image. */
+/** Undoes the last rating of a profile, or of one image. */
 export async function undo(profile, image) {
   const content = await asJson(await send(`${encoded(profile)}/undo`, image ? { image } : {}));
   notify(profile, content.undone.image, content.rating, content);

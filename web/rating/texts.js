@@ -13,12 +13,12 @@ const en = {
   needsDislike: "Dislike an image, too. Your taste is learned from pairs.",
   needsLike: "Like an image, too. Your taste is learned from pairs.",
   undo: "Undo",
-  undoTip: "Take back the last rating of this profile",
+  undoTip: "Undo the last rating of this profile",
   tookBack: (liked, prompt) => `Removed: ${liked ? "liked" : "disliked"}${prompt && `, ${prompt}`}`,
   notSaved: (count) => (count === 1 ? "One rating is not saved." : `${count} ratings are not saved.`),
   retry: "Try again",
-  noAnswer: "ComfyUI does not answer.",
-  status: (status) => `ComfyUI answered with status ${status}.`,
+  noAnswer: "ComfyUI does not respond.",
+  status: (status) => `ComfyUI responded with status ${status}.`,
 };
 
 const zh = {

@@ -29,6 +29,6 @@ function write(clicks) {
   try {
     sessionStorage.setItem(KEY, JSON.stringify(clicks));
   } catch {
-    // Without storage, the widgets still hold them.
+    // Without storage, the widgets still hold the clicks.
   }
 }

@@ -34,7 +34,10 @@ export class RatingWidget {
     this.render();
   }
 
-  /** Adds the widget below the node's others, and listens to the node. Nothing of it is saved in workflows or prompts. */
+  /**
+   * Adds the widget below the node's other widgets, and listens to the node. It is saved neither in workflows nor in
+   * prompts.
+   */
   attach() {
     const { node } = this;
     const getMinHeight = () => (this.batch ? IMAGES_HEIGHT : NO_IMAGES_HEIGHT);
@@ -57,7 +60,7 @@ export class RatingWidget {
     return this.node.widgets.find((widget) => widget.name === name);
   }
 
-  /** Name of the profile: the current value, or that of the last run where another node provides it. */
+  /** Name of the profile: the current value, or that of the last run if another node provides it. */
   get profile() {
     const linked = this.node.inputs?.find((input) => input.widget?.name === "profile")?.link != null;
     return (linked && this.batch?.profile) || String(this.input("profile").value);
@@ -114,11 +117,11 @@ export class RatingWidget {
       profiles
         .imageBlob(this.profile, image)
         .catch(() => null)
-        .then((blob) => this.view.setPicture(image.digest, blob)); // without effect where another batch has replaced it
+        .then((blob) => this.view.setPicture(image.digest, blob)); // has no effect if another batch is shown by now
     }
   }
 
-  /** Handles a click. A second click on the same thumb takes it back. */
+  /** Handles a click. A second click on the same thumb removes the rating. */
   rate({ digest }, liked) {
     if (!this.unsaved.has(digest) && this.marks.get(digest) === liked) return this.takeBack(digest);
     const click = { profile: this.profile, image: digest, liked, prompt: this.batch.prompt };
@@ -153,7 +156,7 @@ export class RatingWidget {
     for (const digest of this.unsaved.keys()) this.inTurn(() => this.save(digest));
   }
 
-  /** Takes back the last click: an unsaved one, or else the profile's last rating. */
+  /** Undoes the last click: an unsaved one, or else the profile's last rating. */
   undo() {
     const waiting = [...this.unsaved.keys()].pop();
     if (waiting === undefined || !this.failed) return this.takeBack();
@@ -168,7 +171,7 @@ export class RatingWidget {
         const { undone } = await profiles.undo(profile, digest);
         this.showMessage(texts().tookBack(undone.liked, undone.prompt));
       } catch (error) {
-        // Without an answer it is unknown whether the rating was undone.
+        // Without a response, it is unknown whether the rating was undone.
         await this.read();
         this.showMessage(error.message);
       }
