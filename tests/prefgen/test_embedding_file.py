@@ -45,7 +45,7 @@ def test_files_of_other_kinds(path):
     save_file({"sem": torch.zeros(3)}, path)
     refused(path, "has no PrefGen header; expected a PrefGen user embedding")
     write_safefile(path, "preference checkpoint", {}, {"adapter.x": torch.zeros(1)})
-    refused(path, "is a PrefGen preference checkpoint, expected a PrefGen user embedding")
+    refused(path, "is a PrefGen 'preference checkpoint'; expected a PrefGen 'user embedding'")
     write_safefile(path, "user embedding", {}, {"taste": torch.zeros(1)})
     refused(path, r"has parts \['taste'\]; expected some of sem, core, img")
     refused(path.with_name("none.safetensors"), "could not be read")

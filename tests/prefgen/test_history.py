@@ -101,7 +101,7 @@ def test_batches_are_paired_by_place():
         (0, 0, None, "has no pairs; expected at least one"),
         (2, 3, None, "There are 2 liked and 3 disliked images"),
         (0, 3, None, "There are 0 liked and 3 disliked images"),
-        (3, 3, ["a", "b"], "There are 2 prompts for 3 pairs"),
+        (3, 3, ["a", "b"], "There are 2 prompts; expected 3"),
     ],
 )
 def test_batches_that_do_not_pair_are_refused(liked, disliked, prompts, message):

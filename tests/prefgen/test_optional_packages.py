@@ -43,7 +43,7 @@ def test_a_lora_names_peft(monkeypatch):
 
 def test_the_commands_name_accelerate(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    with pytest.raises(CommandError, match=r"need the package accelerate\. Run pip install accelerate"):
+    with pytest.raises(CommandError, match=r"needs the package accelerate\. Run pip install accelerate"):
         join_processes()
 
 

@@ -59,7 +59,7 @@ def test_profiles_are_people(tmp_path):
 def test_nobody_and_two_of_one_name(tmp_path):
     with pytest.raises(CommandError, match=r"does not exist; expected pairs\.json"):
         find_users([tmp_path / "none"])
-    with pytest.raises(CommandError, match="contains no user; expected a folder with pairs"):
+    with pytest.raises(CommandError, match="contains no user; expected pairs"):
         find_users([tmp_path])
     with pytest.raises(CommandError, match="contains no user in the split 'validation'"):
         find_users([material.write_set(tmp_path / "set")], split="validation")

@@ -63,7 +63,7 @@ def leading_away(path, shards):
         (lacking, r"lacks 1 files of weights \(model-00002-of-0000\d.safetensors\). Download"),
         (cut, r"model-00002-of-0000\d.safetensors is not a complete .safetensors file"),
         (a_page, r"model-00002-of-0000\d.safetensors is not a complete .safetensors file"),
-        (anothers, r"model-00002-of-0000\d.safetensors lacks 1 tensors that the index lists"),
+        (anothers, r"model-00002-of-0000\d.safetensors lacks 1 tensors .*Download the shards and the index again"),
         (no_index, "lacks 1 files of weights .model.safetensors or model.safetensors.index.json"),
         (broken_index, "is not an index of shards"),
         (empty_index, "lists no shards; expected .safetensors files"),
