@@ -141,10 +141,7 @@ def written(path, listing):
 def test_a_strange_header_is_refused_and_hides_no_base_beside_it(tmp_path, bases, kind):
     (tmp_path / "aaa").mkdir()
     path = written(tmp_path / "aaa" / "strange.safetensors", STRANGE[kind])
-    refused(
-        r"strange\.safetensors (is a|is not a complete|has no PrefGen header|has a damaged|has format (\'9\'|None); expected)",
-        path,
-    )
+    refused(r"strange\.safetensors (is a|is not a complete|has no PrefGen|has a damaged|has format ('9'|None);)", path)
     assert not is_checkpoint(path)
     shutil.copytree(bases / "tiny", tmp_path / "tiny")
     assert load_base_by_id("tests/tiny", [tmp_path]) is not None
