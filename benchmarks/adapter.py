@@ -1,15 +1,16 @@
-"""The adapter's cost a denoising step: the plain UNet, ours, and a peer's branch, in turns, in one run.
+"""Measures the adapter's cost per denoising step: the plain UNet, our adapter and a peer's alternate in one run.
 
     make python ARGS="-m benchmarks.adapter"
     make python ARGS="-m benchmarks.adapter --peer ~/ComfyUI/custom_nodes/ComfyUI_IPAdapter_plus"
 
-On the pocket UNet, and on one of SDXL's size with random weights (bf16, 512 px). A step is one forward for two rows,
-the positive and the negative prompt's; the user's tokens go to both. End to end, a step's noise is as large as the
-branch, so the branch is timed where it runs, inside the evaluation: `branch_seconds` and `branch_cpu_seconds` are what
-a step spends in it, `share` is its processor time over the plain step's. The limit is 0.02 at SDXL's size, 4 tokens.
+Two UNets are measured: the pocket UNet, and one of SDXL's size with random weights (bf16, 512 px). A step is one
+forward pass of two rows, one for the positive and one for the negative prompt. Both rows attend to the user's tokens.
+The time of a whole step varies by as much as the branch costs, so the branch is timed inside the step: `branch_seconds`
+and `branch_cpu_seconds` are the time that a step spends in it, and `share` is its processor time divided by that of the
+plain step. The limit is 0.02 at SDXL's size with 4 tokens.
 
-The peer is imported from a checkout that you name, and only here. It has the same tokens, rows and blocks. Both are
-counted alike: the time of the whole patch, less that of the text attention within.
+The peer is imported from a checkout that you name. It gets the same tokens, rows and blocks, and is measured in the
+same way: the time of the whole patch minus that of the text attention in it.
 """
 
 from __future__ import annotations

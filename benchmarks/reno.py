@@ -6,7 +6,7 @@ One iteration of ReNO needs the score of one image and its gradient. The publish
 whole history together with the image, and computes logits of the whole vocabulary at every position. Ours ("prefix")
 attends to the history's cached keys and values, which are computed before the first iteration and detached. peak_bytes
 is the peak of the allocator above the weights, including temporary buffers, plus the prefix, which stays between
-iterations. Both methods take template in one run; times are medians.
+iterations. The two methods alternate in one run; times are medians.
 """
 
 from __future__ import annotations
