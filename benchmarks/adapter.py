@@ -226,8 +226,8 @@ def rows_of(size: str, found: dict[str, dict[str, float]], tokens: int) -> list[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=list(LATENT), default=list(LATENT))
-    parser.add_argument("--tokens", type=int, default=4, help="user tokens on each row")
-    parser.add_argument("--repeats", type=int, help="turns (default: 30 pocket, 5 at SDXL's size)")
+    parser.add_argument("--tokens", type=int, default=4, help="user tokens in each row")
+    parser.add_argument("--repeats", type=int, help="repetitions (default: 30 pocket, 5 at SDXL's size)")
     parser.add_argument("--peer", type=Path, help="a checkout of ComfyUI_IPAdapter_plus")
     given = parser.parse_args()
     pack = load_pack()
