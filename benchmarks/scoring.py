@@ -108,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--geometries", nargs="+", choices=list(GEOMETRIES), default=list(GEOMETRIES)[:2])
     parser.add_argument("--candidates", nargs="+", type=int, default=list(CANDIDATES))
-    parser.add_argument("--repeats", type=int, help="repetitions of every row (default: depends on the number of candidates)")
+    parser.add_argument("--repeats", type=int, help="repetitions per row (default: depends on the candidates)")
     parser.add_argument(
         "--clock", choices=list(CLOCKS), default="wall", help="use processor time if other processes are running"
     )
