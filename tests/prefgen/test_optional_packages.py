@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import transformers
 
+from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.cli.errors import CommandError
 from prefgen.cli.processes import join_processes
 from prefgen.errors import CheckpointError, RewardError
@@ -57,3 +59,9 @@ def test_the_published_rewards_name_their_package(monkeypatch, module, package):
     monkeypatch.setattr(registry, "find_files", lambda *_: {})
     with pytest.raises(RewardError, match=rf"It needs the package {package}\. Run pip install {package}"):
         registry.load_reward_model(reward, ())
+
+
+def test_an_old_transformers_is_named_where_prefdisc_is_loaded(monkeypatch):
+    monkeypatch.setattr(transformers, "__version__", "4.50.3")
+    with pytest.raises(CheckpointError, match=r"needs transformers 4\.56 or later; found 4\.50\.3\."):
+        load_preference_model("pocket")
