@@ -166,7 +166,7 @@ def test_cached_features_change_nothing(folder, monkeypatch):
     once = run(config(folder, *cached, "output=" + str(folder / "once")))
     # Images encoded in other batches round differently.
     assert list(once["losses"].values()) == pytest.approx(list(fresh["losses"].values()), abs=1e-4)
-    monkeypatch.setattr("prefgen.prefdisc.model.PrefDisc.patches", None)
+    monkeypatch.setattr("prefgen.prefdisc.model.PrefDisc.patch_states", None)
     again = run(config(folder, *cached, "output=" + str(folder / "again")))
     assert again["losses"] == once["losses"], "from the file, and no image was encoded"
 
