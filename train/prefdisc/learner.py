@@ -85,7 +85,8 @@ class Learner(nn.Module):
         cache = base.model.text_model(inputs_embeds=history[None], use_cache=True).past_key_values
         # Unlike the prefix used for scoring, this one carries gradients.
         prefix = HistoryPrefix(tuple((layer.keys, layer.values) for layer in cache.layers), history[:0], len(history))
-        output = base.model.text_model(inputs_embeds=targets, past_key_values=prefix.to_dynamic_cache(2), use_cache=False)
+        copies = prefix.to_dynamic_cache(2)
+        output = base.model.text_model(inputs_embeds=targets, past_key_values=copies, use_cache=False)
         return output.last_hidden_state[:, -1]
 
 
