@@ -1,6 +1,6 @@
 """`python -m train.evaluate.topk`: top-k accuracy for one liked image among three disliked ones.
 
-Paper index section 2 (001 table 2, 003 table 3). The liked one is the user's choice among four posters of one subject.
+Paper index section 2 (001 table 2, 003 table 3). The user chose the liked image from four posters of one subject.
 """
 
 from __future__ import annotations

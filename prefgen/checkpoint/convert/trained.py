@@ -63,7 +63,7 @@ def find_trained(source: str | Path) -> Path:
             if file := _newest_file(place):
                 return file
     raise CheckpointError(
-        f"{source} has no {FILE}, also not in {' or '.join(STAGES)} or in {STEP}N. Choose the output folder of "
+        f"{source} has no {FILE}, and neither have {', '.join(STAGES)} and {STEP}N in it. Choose the output folder of "
         "train.prefdisc."
     )
 

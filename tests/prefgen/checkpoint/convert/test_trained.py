@@ -70,7 +70,7 @@ def test_it_scores_as_the_model_that_was_trained(trained, tmp_path):
 
 
 def test_what_holds_no_checkpoint_or_several(trained, tmp_path):
-    with pytest.raises(CheckpointError, match=r"has no preference\.safetensors, also not in stage2"):
+    with pytest.raises(CheckpointError, match=r"has no preference\.safetensors, and neither have stage2"):
         convert_trained(trained[0] / "bases", tmp_path / "made.safetensors")
     for mode in ("full", "base"):
         (tmp_path / "runs" / mode / "stage1").mkdir(parents=True)
