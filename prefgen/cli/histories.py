@@ -209,8 +209,11 @@ class _GroupedRows:
 
 
 def _read_lines(path: Path) -> Iterator[str]:
-    errors = (OSError, UnicodeDecodeError)
-    with errors_as(CommandError, f"{path} cannot be read", "Choose a set of users.", errors), path.open() as file:
+    unreadable, advice = (OSError, UnicodeDecodeError), "Choose a set of users."
+    with (
+        errors_as(CommandError, f"{path} cannot be read", advice, unreadable),
+        path.open(encoding="utf-8") as file,
+    ):
         yield from (line for line in file if line.strip())
 
 
