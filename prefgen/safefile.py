@@ -57,7 +57,7 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
     found, version = format_value(header.get("kind")), header.get("format", 0)
     if header.get("kind") != kind:
         raise CheckpointError(f"{path.name} is a PrefGen {found}; expected a PrefGen {kind!r}. Choose another file.")
-    if not matches_type(version, int) or version > FORMAT:
+    if not matches_type(version, int) or not 0 <= version <= FORMAT:
         raise CheckpointError(f"{path.name} has format {version!r}; expected at most {FORMAT}. Update PrefGen.")
     return header
 
