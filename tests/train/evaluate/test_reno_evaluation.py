@@ -97,7 +97,7 @@ def test_the_shipped_lora_is_used_where_there_is_one_in_one_step(tmp_path, monke
 @pytest.mark.parametrize(
     ("command", "wrong", "said"),
     [
-        (reno, ("--preference", "-1"), "weights"),
+        (reno, ("--preference", "-1"), "A reward weight is -1"),
         (reno, ("--views", "-1"), "views is -1"),
         (reno, ("--iterations", "0"), "at least 1"),
         (sweep, ("--starts", "1", "5"), "num_initial_noises is 5; expected"),
