@@ -17,6 +17,9 @@ import torch
 GIB = 2**30
 HEADROOM = 1.5 * GIB
 """Memory left to other processes (our default)."""
+SMALL_SIDE = 512
+MAX_PRODUCT_SECONDS = 0.5
+"""A product of matrices of the usual side that would take longer is measured on smaller ones (our default)."""
 
 
 @dataclass
@@ -143,8 +146,13 @@ class Device:
 @lru_cache
 def _matmul_rate(torch_device: torch.device, dtype: torch.dtype) -> float:
     side, repeats = (8192, 10) if torch_device.type == "cuda" else (2048, 16)
-    a, b = torch.randn(2, side, side, device=torch_device).to(dtype)
     device = Device(torch_device)
+    # Without instructions for half precision, a processor takes up to a minute for one bfloat16 product of this size.
+    small = torch.randn(SMALL_SIDE, SMALL_SIDE, device=torch_device).to(dtype)
+    device.timed(lambda: small @ small)
+    while side > SMALL_SIDE and device.timed(lambda: small @ small) * (side / SMALL_SIDE) ** 3 > MAX_PRODUCT_SECONDS:
+        side //= 2
+    a, b = torch.randn(2, side, side, device=torch_device).to(dtype)
     device.timed(lambda: a @ b)
     return 2 * side**3 / min(device.timed(lambda: a @ b) for _ in range(repeats))
 

@@ -39,7 +39,9 @@ def test_every_row_is_measured_beside_its_limit(tmp_path):
     assert names == [*prefdisc_rows, *prefdisc_rows, "train: one QLoRA step", *painting]
     for row in told["rows"]:
         assert "not_run" not in row, row
-        assert 0 < row["limit_s"] < row["seconds"]
+        assert row["limit_s"] > 0
+        # Where matrix products are emulated, convolutions are faster, and the limit is no lower bound.
+        assert row["limit_s"] < row["seconds"] or told["matmul_tflops"] < 0.01
         assert row["ratio"] == pytest.approx(row["limit_s"] / row["seconds"], rel=0.05, abs=1e-3)
         assert row["peak_gib"] > 0.1
         assert row["part_of"] is None
