@@ -2,6 +2,7 @@
 PYTHON ?= python3
 RUN = $(PYTHON) scripts/environment.py run --
 ARGS ?=
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help demo learn-demo pictures test test-all bars python lint lock
 
@@ -29,12 +30,12 @@ pictures: demo
 test:
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all:
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint:
 	$(RUN) -m ruff check --fix .
