@@ -32,7 +32,8 @@ def ask(server: Server, method: str, path: str, body: Any = None, **headers: str
         body, headers = json.dumps(body).encode(), {"Content-Type": "application/json"} | headers
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, names, encode_chunked="Transfer-Encoding" in names)
         answer = connection.getresponse()
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
     finally:
