@@ -123,7 +123,7 @@ class UserHistory(History):
             HistoryError: The numbers of images or prompts do not match.
         """
         if len(liked) != len(disliked):
-            raise HistoryError(f"There are {len(liked)} liked and {len(disliked)} disliked images; expected as many.")
+            raise HistoryError(f"Found {len(liked)} liked and {len(disliked)} disliked images; expected equal numbers.")
         prompts = list(prompts or [""])
         if len(prompts) == 1:
             prompts = prompts * len(liked)

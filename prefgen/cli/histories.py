@@ -168,7 +168,8 @@ def _user_name(value: Any, table: ParquetTable, index: int) -> str:
     try:
         name = cell_text(value)
     except CommandError as error:
-        raise CommandError(f"Row {table.keys()[index]} has as its {COLUMNS[0]} {error} Correct the table.") from error
+        row = f"Row {table.keys()[index]}"
+        raise CommandError(f"{row} has an invalid {COLUMNS[0]}: {error} Correct the table.") from error
     if name is None:
         raise CommandError(f"Row {table.keys()[index]} has no {COLUMNS[0]}. Complete the table, or remove such rows.")
     return name

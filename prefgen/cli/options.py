@@ -77,5 +77,5 @@ def describe_failures(count: int, problem: str) -> str:
 def positive_int(text: str) -> int:
     """Parse a whole number of at least 1 for argparse."""
     number = int(text)
-    require(not number < 1, argparse.ArgumentTypeError, f"{text} is below 1")
+    require(number >= 1, argparse.ArgumentTypeError, f"{text} is below 1")
     return number

@@ -67,11 +67,11 @@ def _require_same_kind(users: Sequence[UserEmbedding]) -> None:
     first = users[0]
     for user in users[1:]:
         if user.fingerprint != first.fingerprint:
-            names = " and ".join(f"{one.name!r} ({one.made_by})" for one in (first, user))
+            names = " and ".join(f"{one.name!r} ({one.made_by or 'unknown file'})" for one in (first, user))
             raise EmbeddingError(f"{names} were encoded by different preference checkpoints. Encode them again.")
         widths, others = ({part: len(x) for part, x in one.vectors.items()} for one in (first, user))
         if widths != others:
-            raise EmbeddingError(f"The parts are {widths} and {others}; expected the same. {_advice(first, user)}")
+            raise EmbeddingError(f"The parts are {widths} and {others}; expected equal parts. {_advice(first, user)}")
 
 
 def _advice(first: UserEmbedding, second: UserEmbedding) -> str:

@@ -56,5 +56,5 @@ def load_image_tower(path: Path) -> ImageTower:
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
         missing, _ = model.load_state_dict(state, strict=False)
         if set(missing) & {name for name, _ in model.named_parameters()}:
-            raise RuntimeError(f"without {len(missing)} tensors, such as {missing[0]}")
+            raise RuntimeError(f"{len(missing)} tensors are missing, such as {missing[0]}")
     return ImageTower(model)

@@ -62,5 +62,6 @@ class UserEmbedding:
         """Raise EmbeddingError unless `model` encodes histories as the checkpoint that made this embedding."""
         expected = model.encoder_fingerprint
         if self.fingerprint != expected:
-            found = f"another preference checkpoint, {self.made_by} (fingerprint {self.fingerprint[:12]})"
+            origin = f"{self.made_by or 'unknown file'} (fingerprint {self.fingerprint[:12]})"
+            found = f"another preference checkpoint, {origin}"
             raise EmbeddingError(f"{self.name!r} was encoded by {found}; expected {model.name}. Encode it again.")

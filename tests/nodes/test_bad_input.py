@@ -68,7 +68,7 @@ def test_an_empty_history(comfy, revision):
 def test_batches_of_unequal_length(comfy, revision):
     graph = Graph()
     taste.scored(graph, history=taste.history(graph, disliked=taste.noise(graph, batch=5)))
-    taste.refused(comfy, graph, "BuildUserHistory", "There are 2 liked and 5 disliked images", "expected as many")
+    taste.refused(comfy, graph, "BuildUserHistory", "Found 2 liked and 5 disliked images", "expected equal numbers")
 
 
 def test_too_few_prompts(comfy, revision):

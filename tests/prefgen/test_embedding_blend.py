@@ -71,7 +71,7 @@ def test_who_is_not_known_to_have_disliked_nothing_is_not_said_to():
     whole = UserEmbedding(ada.sem, ada.core, ada.img, "f", "ada", ada.img)
     for other in (bo, user(img=0, name="bo")):
         with pytest.raises(
-            EmbeddingError, match=r"expected the same\. Encode both histories with the same image encoder"
+            EmbeddingError, match=r"expected equal parts\. Encode both histories with the same image encoder"
         ):
             blend([whole, other], (1, 1))
 

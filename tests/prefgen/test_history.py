@@ -99,8 +99,8 @@ def test_batches_are_paired_by_place():
     ("liked", "disliked", "prompts", "message"),
     [
         (0, 0, None, "has no pairs; expected at least one"),
-        (2, 3, None, "There are 2 liked and 3 disliked images"),
-        (0, 3, None, "There are 0 liked and 3 disliked images"),
+        (2, 3, None, "Found 2 liked and 3 disliked images"),
+        (0, 3, None, "Found 0 liked and 3 disliked images"),
         (3, 3, ["a", "b"], "There are 2 prompts; expected 3"),
     ],
 )

@@ -54,7 +54,7 @@ def convert_published(
         raise CheckpointError(f"The LoRA in {peft.folder} does not change a language model. Choose another.")
     pool = read_pool(Path(tokens) if tokens else _find_pool(source)) if layout.has_tokens else None
     if pool is not None and peft.width != pool.shape[1]:
-        raise CheckpointError(f"The tokens have width {pool.shape[1]}, the LoRA {peft.width}; expected the same.")
+        raise CheckpointError(f"The tokens have width {pool.shape[1]}, the LoRA {peft.width}; expected equal widths.")
     spec = replace(
         layout.spec,
         base=base or layout.spec.base,
