@@ -245,7 +245,7 @@ def _load_prefdisc(
     for what, (found, expected) in requirements.items():
         if found != expected:
             problem = f"{name} does not fit the base model {spec.base!r} or its own header. {what}: found {found}"
-            raise CheckpointError(f"{problem}, expected {expected}. Use files of the same release.")
+            raise CheckpointError(f"{problem}; expected {expected}. Use files of the same release.")
     model = merge_lora(base.model, spec.lora, lora, name) if spec.lora else base.model
     # A quantised base is not on the CPU.
     return PrefDisc(model, base.tokenizer, spec, tokens.to(model.device, options.dtype))

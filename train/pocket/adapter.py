@@ -164,8 +164,15 @@ def align_parts(adapter: PreferenceAdapter, parts: UserParts) -> dict[str, Tenso
 
 @torch.no_grad()
 def fit_logits(codebook: Codebook, parts: dict[str, Tensor], wanted: Tensor) -> None:
-    """Make the votes the ridge regression of `wanted` (N, W) on all parts at once, each (N, D), inputs standardised. A
-    part without a say then leaves the others' as it is."""
+    """Fit the linear maps to the logits by one ridge regression on all parts together, in place.
+
+    Inputs are standardised, so a part at its mean does not change the logits.
+
+    Args:
+        codebook: The codebook.
+        parts: Inputs, each (N, D).
+        wanted: Target logits, (N, W).
+    """
     codebook.prior.copy_(wanted.mean(0))
     fitted = ridge(list(parts.values()), wanted, PENALTY)
     for linear, (weight, bias) in zip(codebook.to_logits.values(), fitted, strict=True):

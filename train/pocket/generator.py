@@ -1,8 +1,8 @@
-"""Trains the pocket generator on captioned posters: SDXL's UNet, small, together with its text encoders.
+"""Trains the pocket generator on captioned posters: a small SDXL UNet together with its text encoders.
 
-The encoders learn with the UNet, which paints what they tell apart, first of all by the pooled text, and CLIP's own
-loss asks less of them: where `clip_g` stayed CLIP's, which hardly knows a texture, 1,700 steps learned none.
-`sem` is aligned to `clip_g`'s pooled space, and images are compared with it: it is held near CLIP's.
+The text encoders are trained with the UNet, because it can only paint what they distinguish, and CLIP's own loss
+demands less of them. With a frozen `clip_g`, which hardly knows textures, 1,700 steps learned none. A penalty keeps the
+pooled states of `clip_g` near CLIP's, because `sem` is aligned to their space and images are compared in it.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from train.pocket.latents import latent_pool
 
 FILE = FOLDER / "unet.safetensors"
 CONFIG = LoopConfig(steps=4000, learning_rate=1.2e-3, ema=0.998, save_every=100, log_every=100, bfloat16=True)
-# Fewer learn nothing of a subject in the same time: 6,600 steps of 16 reached .12, 400 steps of 64 at this rate .31.
+# Smaller batches learn no subjects in the same time: 6,600 steps of 16 reached .12, 400 steps of 64 reached .31.
 BATCH = 64
 SHIFT = 2.0
-NEAR = 0.1  # weight of one less the cosine of a pooled caption with CLIP's own
+NEAR = 0.1  # weight of 1 - cosine similarity of a pooled caption with CLIP's own
 NO_CAPTION = 0.1  # share of captions that are empty
-# Until this share of the training, captions name everything. Where palette and place are open as well, a subject's
-# shape is lost in all it could be: with captions of every kind, 6,000 steps did not learn what 700 do so.
+# Up to this share of the training, captions name all attributes. Captions that leave palette and composition open make
+# shapes hard to learn: with captions of every kind, 6,000 steps did not learn what 700 steps learn with full captions.
 WHOLE_UNTIL = 0.65
-SUBJECT_ALONE, WHOLE = 0.35, 0.3  # afterwards: shares of captions that name the subject alone, and that name everything
+SUBJECT_ALONE, WHOLE = 0.35, 0.3  # afterwards: shares of captions with only the subject, and with all attributes
 
 
 class Painter(nn.Module):
-    """What is trained together. `clip_l`'s last layer and projection are read by nothing and stay as they are."""
+    """The modules that are trained together. Unused layers of `clip_l` (the last one, the projection) stay frozen."""
 
     def __init__(self, unet: UNet2DConditionModel, clip_l: nn.Module, clip_g: nn.Module):
         super().__init__()
@@ -51,20 +51,28 @@ class Painter(nn.Module):
 
 
 def schedule() -> DDPMScheduler:
-    """SDXL's noise schedule with v-prediction."""
+    """Return SDXL's noise schedule with v-prediction."""
     return DDPMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction"
     )
 
 
 def sizes(batch: int) -> Tensor:
-    """The size conditioning core feeds for a 96 px image, (B, 6)."""
+    """Return the size conditioning (B, 6) that ComfyUI passes for a 96 px image."""
     return torch.tensor([SIZE_CONDITION] * batch, dtype=torch.float32)
 
 
 def training_caption(row: np.ndarray, rng: np.random.Generator, done: float) -> str:
-    """A caption of a poster's attribute indices (6,), at a share `done` of the training: empty, or everything, and
-    later also the subject alone or with a random few of the other attributes."""
+    """Sample a training caption of a poster.
+
+    Captions are empty or name all attributes. Late in the training, some name only the subject, and some the subject
+    with a random subset of the other attributes.
+
+    Args:
+        row: Attribute indices of the poster, (6,).
+        rng: Random generator.
+        done: Finished share of the training, 0 to 1.
+    """
     if rng.random() < NO_CAPTION:
         return ""
     each = 1.0
@@ -74,9 +82,13 @@ def training_caption(row: np.ndarray, rng: np.random.Generator, done: float) -> 
 
 
 def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, from_shipped: bool = False) -> dict[str, int]:
-    """Train, and write unet.safetensors and text_encoders.safetensors; returns how many posters it saw.
+    """Train, write unet.safetensors and text_encoders.safetensors, and return the number of posters seen.
 
-    from_shipped: go on from the shipped UNet, for training that goes over several sittings.
+    Args:
+        folder: Folder of states and latents.
+        config: Length and optimiser.
+        seed: Random seed.
+        from_shipped: Whether to start from the shipped UNet instead of random weights.
     """
     torch.manual_seed(seed)
     scheduler, pool, encode = schedule(), latent_pool(folder), text.load()
@@ -110,7 +122,7 @@ def save(unet: UNet2DConditionModel) -> None:
 
 
 def load() -> UNet2DConditionModel:
-    """The shipped UNet, frozen."""
+    """Load the shipped UNet, frozen."""
     unet = UNet2DConditionModel(**UNET.diffusers_kwargs())
     unet.load_state_dict({k: v.float() for k, v in load_file(FILE).items()})
     return unet.requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""Trains the judge, the validation judge and other readers on drawn posters alone."""
+"""Trains the judge, the validation judge and other attribute classifiers, on drawn posters only."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SEEDS = {"judge": 11, "validation_judge": 12}
 
 
 def train(folder: Path, name: str = "judge", config: LoopConfig = CONFIG) -> dict[str, float]:
-    """Train one of the two judges, write its weights, return its accuracy on fresh drawings by attribute."""
+    """Train one of the two judges, write its weights, and return its accuracy on new drawings by attribute."""
     judge = train_reader(folder / name, SHAPES[name], SEEDS[name], config)
     save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, WEIGHTS[name])
     return accuracy(judge, seed=90)
 
 
 def train_reader(folder: Path, shape: dict[str, int], seed: int, config: LoopConfig = CONFIG) -> Judge:
-    """A reader of drawn posters, of this width and depth."""
+    """Train an attribute classifier with the given width and depth."""
     torch.manual_seed(seed)
     judge = Judge(**shape).to(memory_format=torch.channels_last)
 
@@ -42,7 +42,7 @@ def train_reader(folder: Path, shape: dict[str, int], seed: int, config: LoopCon
 
 @torch.inference_mode()
 def accuracy(judge: Judge, seed: int, count: int = 1024) -> dict[str, float]:
-    """The share of fresh drawings whose attribute is read right."""
+    """Return the share of new drawings whose attribute is predicted correctly, by attribute."""
     images, indices = drawn_batch(count, seed, 0)
     read = torch.tensor([a.indices for a in judge.predict(images)])
     right = (read == torch.from_numpy(indices)).float().mean(0)

@@ -1,4 +1,4 @@
-"""A pool of posters as latents: drawn and encoded once, read at every step by the generator and the adapter."""
+"""Provides posters as latents, drawn and encoded once, for the trainings of the generator and the adapter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from train.pocket.poster_batches import drawn_batch
 
 @dataclass(frozen=True)
 class LatentPool:
-    """Latents (N, 4, 12, 12) in half precision and the attribute indices (N, 6) they were drawn from."""
+    """Latents (N, 4, 12, 12) in half precision, and the attribute indices (N, 6) of their posters."""
 
     latents: Tensor
     indices: np.ndarray
@@ -28,14 +28,14 @@ class LatentPool:
         return len(self.latents)
 
     def without(self, subjects: Sequence[str]) -> LatentPool:
-        """The pool without posters of some subjects."""
+        """Return the pool without posters of some subjects."""
         names = list(ATTRIBUTES["subject"])
         kept = ~np.isin(self.indices[:, 0], [names.index(subject) for subject in subjects])
         return LatentPool(self.latents[torch.from_numpy(kept)], self.indices[kept])
 
 
 def latent_pool(folder: Path, count: int = 40_960, seed: int = 41, batch: int = 64) -> LatentPool:
-    """Read the pool from `folder`, or draw, encode and write it there."""
+    """Load the pool from `folder`; draw, encode and write it first if it does not exist."""
     path = folder / f"latents-{SIZE}px-{seed}-{count}.safetensors"
     if not path.exists():
         model, rows = vae.load(), []

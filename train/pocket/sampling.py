@@ -34,7 +34,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.steps < 1 or not math.isfinite(self.cfg):
             raise ModelError(
-                f"Nothing can be painted in {self.steps} steps at cfg {self.cfg:g}: give at least 1 and a number."
+                f"steps and cfg are {self.steps} and {self.cfg:g}; expected at least 1 step and a finite cfg."
             )
 
     def sigmas(self) -> Tensor:

@@ -1,8 +1,8 @@
-"""A TAESD thinner and shallower than core's, in core's layer numbering and key names.
+"""A TAESD that is narrower and shallower than ComfyUI's, with the same layer numbers and tensor names.
 
-TAESD is a chain of convolutions, ReLUs and residual blocks, so a thin one is core's 64-channel one with zeros around
-it, and a block left out is a block of zeros (a ReLU). `prefgen.pocket.taesd` fills those in when the file is loaded;
-what is trained is the part that is not zero, a small part of the work.
+TAESD is a chain of convolutions, ReLUs and residual blocks. So a narrow TAESD equals ComfyUI's 64-channel one with
+zeros in the other channels, and an omitted block equals a block of zeros (a ReLU). `prefgen.pocket.taesd` adds these
+zeros when the file is loaded. Only the nonzero part is trained, which takes much less time.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WIDTHS = (24, 48, 64, 64)  # channels at full, half, quarter and eighth size, of one that is trained anew
-ENCODER_BLOCKS = (0, 1, 2, 3)  # residual blocks at each size; core has 1, 3, 3, 3
+WIDTHS = (24, 48, 64, 64)  # default channels at full, half, quarter and eighth size
+ENCODER_BLOCKS = (0, 1, 2, 3)  # residual blocks at each size; ComfyUI has 1, 3, 3, 3
 DECODER_BLOCKS = (1, 2, 2, 3)
 _FIRST = (0, 2, 6, 10)  # the encoder's first convolution at each size
 
 
 class Block(nn.Module):
-    """TAESD's residual block; core's key names are `conv.0`, `conv.2`, `conv.4`."""
+    """TAESD's residual block. Its tensors are named `conv.0`, `conv.2` and `conv.4`, as in ComfyUI."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -39,12 +39,12 @@ class Clamp(nn.Module):
 
 
 def _blocks(channels: int, present: int, places: int) -> list[nn.Module]:
-    """`places` entries as core counts them: residual blocks, then ReLUs where core's blocks will be zeros."""
+    """Return `places` modules: `present` residual blocks, then a ReLU for each block that will be zeros in ComfyUI."""
     return [Block(channels) for _ in range(present)] + [nn.ReLU() for _ in range(places - present)]
 
 
 class ThinTAESD(nn.Module):
-    """Encoder and decoder with core's layer numbering. Images (B,3,H,W) in [0,1], latents (B,4,H/8,W/8)."""
+    """Encoder and decoder with ComfyUI's layer numbers. Images (B, 3, H, W) in [0, 1], latents (B, 4, H/8, W/8)."""
 
     def __init__(self, widths: Sequence[int] = WIDTHS):
         super().__init__()
@@ -63,7 +63,7 @@ class ThinTAESD(nn.Module):
 
     @classmethod
     def of(cls, state: dict[str, Tensor]) -> ThinTAESD:
-        """The one whose weights these are, as wide as they are."""
+        """Build the model for some weights, with their widths, and load them."""
         model = cls([len(state[f"taesd_encoder.{first}.weight"]) for first in _FIRST])
         model.load_state_dict({k: v.float() for k, v in state.items() if k.startswith("taesd_")})
         return model

@@ -19,21 +19,21 @@ BATCH, CROPS, CROP = 12, 2, 48
 
 
 def crops(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """`CROPS` random crops of every image, at any pixel: (B, 3, H, W) -> (CROPS B, 3, size, size)."""
+    """Cut `CROPS` random crops out of every image: (B, 3, H, W) -> (CROPS B, 3, size, size)."""
     room = images.shape[-1] - size + 1
     places = torch.randint(room, (CROPS * len(images), 2), generator=generator).tolist()
     return torch.stack([images[i // CROPS, :, y : y + size, x : x + size] for i, (y, x) in enumerate(places)])
 
 
 def reconstruction_loss(made: Tensor, real: Tensor) -> Tensor:
-    """L1 on pixels, on horizontal and vertical differences, and on a quarter-size copy: flat areas, edges, colours."""
+    """Return the L1 loss of pixels, of their differences (edges), and of a quarter-size copy (colours)."""
     pixels = F.l1_loss(made, real) + 2 * F.mse_loss(made, real)
     edges = F.l1_loss(made.diff(dim=-1), real.diff(dim=-1)) + F.l1_loss(made.diff(dim=-2), real.diff(dim=-2))
     return pixels + edges + F.l1_loss(F.avg_pool2d(made, 4), F.avg_pool2d(real, 4))
 
 
 def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str, float]:
-    """Train, write vae.safetensors, return the reconstruction's PSNR in dB on fresh drawings."""
+    """Train, write vae.safetensors, and return the PSNR in dB of reconstructed new drawings."""
     torch.manual_seed(seed)
     model = ThinTAESD().to(memory_format=torch.channels_last)
 
@@ -42,7 +42,7 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str
         images, _ = drawn_batch(BATCH, seed, step)
         real = crops(images, CROP, generator).to(device_of(model), memory_format=torch.channels_last)
         latents = model.encode(real).float()
-        # A decoder that forgives small errors is what a diffusion model's latents need; default ours.
+        # Noise makes the decoder tolerate the small errors of latents from a diffusion model (our default).
         size = 0.1 * torch.rand(len(latents), 1, 1, 1, generator=generator)
         noisy = latents + (size * torch.randn(latents.shape, generator=generator)).to(latents)
         made = model.decode(noisy).float()
@@ -57,20 +57,20 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str
 
 
 def to_core(model: ThinTAESD) -> dict[str, Tensor]:
-    """The file's tensors: the weights in half precision, and the scale between them and SDXL's latents."""
+    """Return the file's tensors: weights in half precision, and the scale from their latents to SDXL's."""
     state = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     return state | {"vae_scale": torch.tensor(SDXL_LATENT_SCALE), "vae_shift": torch.tensor(0.0)}
 
 
 def load() -> ThinTAESD:
-    """The shipped VAE, thin and frozen; its latents have about unit deviation."""
+    """Load the shipped VAE, frozen. Its latents have a standard deviation of about 1."""
     model = ThinTAESD.of(load_file(FOLDER / "vae.safetensors"))
     return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
 def psnr(model: ThinTAESD, seed: int = 91, count: int = 128) -> float:
-    """Peak signal-to-noise ratio of whole reconstructed drawings, in dB."""
+    """Return the peak signal-to-noise ratio of whole reconstructed drawings, in dB."""
     images, _ = drawn_batch(count, seed, 0)
     made = model.decode(model.encode(images)).clamp(0, 1)
     return round(-10 * float(F.mse_loss(made, images).log10()), 2)

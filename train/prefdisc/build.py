@@ -64,7 +64,7 @@ def spec_for(config: RunConfig, base: Base) -> PrefDiscSpec:
         raise SettingsError(f"spec.{min(unknown)} is not a known key, or is set by other keys. Remove it.")
     if not config.mode_flags.prompts:
         if not config.turn_without_prompt:
-            raise SettingsError(f"Mode {config.mode!r} uses template without a prompt. Set turn_without_prompt.")
+            raise SettingsError(f"Mode {config.mode!r} uses turns without prompts. Set turn_without_prompt.")
         values["turn"] = config.turn_without_prompt
     if not config.mode_flags.tokens:
         values["num_tokens"] = 0

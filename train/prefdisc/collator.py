@@ -18,7 +18,7 @@ class Collator:
     """Collates trials into a batch.
 
     Args:
-        template: Tokenised template of the template.
+        template: The chat template.
         size: Side of the square images in pixels.
         cache: Cached image features. Without a cache, images are decoded.
     """

@@ -200,13 +200,13 @@ def test_a_base_that_is_not_here(whole):
 
 def test_another_revision_of_the_base(tmp_path, bases):
     path = checkpoints.write_checkpoint(tmp_path / "old.safetensors", "0123", parts=("prefdisc",))
-    refused("does not fit the base model 'tests/tiny' .* Revision: found .*, expected 0123", path, [bases])
+    refused("does not fit the base model 'tests/tiny' .* Revision: found .*; expected 0123", path, [bases])
 
 
 def test_tokens_of_another_base(tmp_path, bases, revision):
     path = checkpoints.write_checkpoint(tmp_path / "wide.safetensors", revision, parts=("prefdisc",))
     write_part(path, "prefdisc", read_checkpoint(path).header["prefdisc"], {"tokens": torch.zeros(10, 4096)})
-    refused(r"'tests/tiny' .* preference tokens: found \(10, 4096\), expected \(3, 32\)", path, [bases])
+    refused(r"'tests/tiny' .* preference tokens: found \(10, 4096\); expected \(3, 32\)", path, [bases])
 
 
 def test_a_spec_of_another_version(tmp_path, bases, revision):

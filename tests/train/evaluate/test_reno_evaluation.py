@@ -122,7 +122,7 @@ def test_a_lora_that_is_not_there_is_named(tmp_path, capsys):
 
 @pytest.mark.parametrize(("steps", "cfg"), [(0, 1.0), (1, float("nan"))])
 def test_a_sampling_that_paints_nothing_is_refused(steps, cfg):
-    with pytest.raises(ModelError, match=f"Nothing can be painted in {steps} steps at cfg {cfg:g}"):
+    with pytest.raises(ModelError, match=f"steps and cfg are {steps} and {cfg:g}"):
         FewStepSampling(steps, cfg)
 
 

@@ -16,7 +16,7 @@ _SUPERSAMPLING = 2  # drawn larger and reduced: smooth edges from a drawing libr
 
 
 def _placements(composition: str, rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """Where the subject stands: (left, top, size) in shares of the canvas, one for each time it is drawn."""
+    """Return the subject's boxes (left, top, size) as shares of the canvas, one for each time it is drawn."""
     dx, dy, ds = rng.uniform(-0.03, 0.03, 3)
     if composition == "centre":
         return [(0.22 + dx, 0.24 + dy, 0.56 + ds)]
@@ -38,7 +38,7 @@ def _draw_subjects(canvas: Image.Image, attributes: Attributes, p: Palette, plac
 
 
 def _add_glow(canvas: Image.Image, attributes: Attributes, p: Palette, places, mirrored: bool) -> Image.Image:
-    """A wide halo of the palette's light colour around the subject's silhouette."""
+    """Draw a wide halo in the palette's light colour around the subject's silhouette."""
     silhouette = Palette(*["#ffffff"] * 8)
     mask = Image.new("RGB", canvas.size)
     _draw_subjects(mask, attributes, silhouette, places, mirrored)
@@ -50,7 +50,7 @@ def _add_glow(canvas: Image.Image, attributes: Attributes, p: Palette, places, m
 
 
 def _add_frame(canvas: Image.Image, p: Palette) -> None:
-    """A passe-partout: a broad light border with an inked edge."""
+    """Draw a passe-partout: a broad light border with an inked edge."""
     size, draw = canvas.width, ImageDraw.Draw(canvas)
     outer, inner = round(0.085 * size), round(0.11 * size)
     draw.rectangle([0, 0, size - 1, size - 1], outline=p.light, width=outer)

@@ -27,18 +27,18 @@ class Pen:
         return self.left + x * self.size, self.top + y * self.size
 
     def polygon(self, colour: str, *points: tuple[float, float]) -> None:
-        """A filled polygon through the points."""
+        """Draw a filled polygon through the points."""
         placed = [self._at(*p) for p in points]
         self.draw.polygon(placed, fill=colour)
         if self.ink:
             self.draw.line([*placed, placed[0], placed[1]], fill=self.ink, width=self.line, joint="curve")
 
     def ellipse(self, colour: str, x: float, y: float, rx: float, ry: float | None = None) -> None:
-        """A filled ellipse around (x, y); a circle when `ry` is not given."""
+        """Draw a filled ellipse around (x, y), or a circle if `ry` is not given."""
         (cx, cy), ry = self._at(x, y), rx if ry is None else ry
         box = [cx - rx * self.size, cy - ry * self.size, cx + rx * self.size, cy + ry * self.size]
         self.draw.ellipse(box, fill=colour, outline=self.ink, width=self.line if self.ink else 0)
 
     def box(self, colour: str, x0: float, y0: float, x1: float, y1: float) -> None:
-        """A filled rectangle between two corners."""
+        """Draw a filled rectangle between two corners."""
         self.polygon(colour, (x0, y0), (x1, y0), (x1, y1), (x0, y1))

@@ -50,7 +50,7 @@ class GeneratedPostersConfig:
 
     Attributes:
         painted: Number of generated posters, a multiple of `SHARD`. They use one step with the few-step LoRA.
-        slowly: Every how many shards the generator uses its usual number of steps instead.
+        slowly: Interval, in shards, at which the generator uses its usual number of steps instead.
         each: Probability that a caption names an attribute besides the subject.
         drawn: Number of drawn posters.
         twins: Number of drawings with the labelled attributes, whose mean features are the target of an image.

@@ -39,7 +39,7 @@ class PromptWordingsConfig:
     Attributes:
         posters: Number of drawn posters.
         users: Users in a batch.
-        wordless: Every how many steps no turn has a prompt.
+        wordless: Interval, in steps, at which all turns of a step have no prompt.
         likeness: Weight of the relative distance of states, next to the divergence of the labels.
         wordings: Distribution of the wordings.
         loop: Length and optimiser.

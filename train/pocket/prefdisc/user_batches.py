@@ -68,14 +68,14 @@ def sample_user_batch(
     """Sample histories and targets for users.
 
     Args:
-        template: Tokenised template of the template.
+        template: The chat template.
         table: Posters with their features.
         world: Population of the agents.
         utilities: Utilities of the users, (B, 24).
         after: For each target, the number of history pairs it sees.
         rng: Random generator.
         pairs: Number of history pairs.
-        words: Whether template have prompts.
+        words: Whether turns have prompts.
         reword: Function that rewords a prompt.
     """
     count = len(utilities)

@@ -223,8 +223,8 @@ def rewritten(path, change, **spec):
 @pytest.mark.parametrize(
     ("change", "spec", "message"),
     [
-        (lambda t: {"tokens": t["tokens"]}, {}, "LoRA among the tensors: found False, expected True"),
-        (lambda t: t, {"lora": None}, "LoRA among the tensors: found True, expected False"),
+        (lambda t: {"tokens": t["tokens"]}, {}, "LoRA among the tensors: found False; expected True"),
+        (lambda t: t, {"lora": None}, "LoRA among the tensors: found True; expected False"),
         (lambda t: dict(list(t.items())[1:]), {}, "has a LoRA for another base model or rank; base_model"),
         (lambda t: t, {"lora": asdict(replace(LORA, r=8))}, "has a LoRA for another base model or rank"),
         (
