@@ -25,6 +25,8 @@ IGNORE, PUSH_AWAY = "ignore", "push away"
 """Options for the disliked images."""
 
 NO_LIKES = "{name} has not liked an image yet; the MODEL is unchanged."
+NO_DISLIKES = "{name} has not disliked an image yet: there is nothing to push away."
+UNCHANGED = "The strength for {name} is 0; the MODEL is unchanged."
 
 
 def strength_input(name: str, tooltip: str) -> io.Float.Input:
@@ -42,10 +44,19 @@ class ApplyPreferenceAdapter(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="ApplyPreferenceAdapter",
-            display_name="Apply Preference Adapter",
+            display_name="Apply Preference Adapter (Taste)",  # search ranks names before aliases
             category="PrefGen",
             description="Personalises an SDXL MODEL: its images follow one user's taste, whatever the prompt.",
-            search_aliases=["prefgen", "personalise", "ip adapter", "user taste", "style"],
+            search_aliases=[
+                "prefgen",
+                "taste",
+                "favourite",
+                "favorite",
+                "personalise",
+                "personalize",
+                "ip adapter",
+                "style",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="SDXL MODEL that the preference checkpoint was trained for."),
                 PreferenceModelType.Input("preference_model", tooltip="Preference checkpoint with an adapter."),
@@ -127,16 +138,20 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         require_fit(model, adapter.config)
         weights = parse_block_weights(adapter.config.ordered_blocks(), blocks, block_weights)
         spatial_mask = None if mask is None else SpatialMask(mask)
-        notice = "" if embedding.vectors else NO_LIKES.format(name=embedding.name)
-        show_status(cls, notice, f"{embedding.name}: {', '.join(part for part in PARTS if part in embedding.vectors)}")
-        if notice:
+        if not embedding.vectors:
+            notice = NO_LIKES.format(name=embedding.name)
+            show_status(cls, notice, "")
             return io.NodeOutput(model, ui={"text": [notice]})
         strengths = {part: strength * value for part, value in part_strengths.items()}
         if not any(strengths[part] for part in adapter.config.parts) or not any(weights.values()):
+            show_status(cls, "", UNCHANGED.format(name=embedding.name))
             return io.NodeOutput(model)  # the image stays the same to the bit
+        pushes = dislikes == PUSH_AWAY and embedding.disliked_img is not None
+        notice = NO_DISLIKES.format(name=embedding.name) if dislikes == PUSH_AWAY and not pushes else ""
+        show_status(cls, notice, describe(embedding, pushes))
         embedding, strengths = fill_missing_parts(adapter, embedding, strengths)
         negative_user, negative_strengths = preference_model.unconditional, strengths
-        if dislikes == PUSH_AWAY:
+        if pushes:
             negative_user = disliked_as_liked(adapter, embedding, preference_model.name)
             negative_strengths = strengths | {"sem": 0.0, "core": 0.0}
         codebook = negative = None
@@ -146,11 +161,17 @@ class ApplyPreferenceAdapter(io.ComfyNode):
                 codebook = adapter.codebook_logits(embedding, strengths, weights).to("cpu")  # leaves VRAM to models
             if negative_user is not None:
                 negative = adapter.negative_keys_values(negative_user, negative_strengths, weights)
-        return io.NodeOutput(
-            patch_user_attention(
-                model, keys_values, start_percent, end_percent, negative, spatial_mask, codebook, variety
-            )
+        patched = patch_user_attention(
+            model, keys_values, start_percent, end_percent, negative, spatial_mask, codebook, variety
         )
+        return io.NodeOutput(patched, ui={"text": [notice]} if notice else None)
+
+
+def describe(embedding: UserEmbedding, pushes: bool) -> str:
+    """Return what the MODEL follows, in words for a person who knows no part of the embedding by name."""
+    look = " by the look of the liked images" if list(embedding.vectors) == ["img"] else ""
+    away = ", away from the disliked images" if pushes else ""
+    return f"Personalised for {embedding.name}{look}{away}."
 
 
 def check_numbers(factors: dict[str, float], start_percent: float, end_percent: float) -> None:
@@ -168,7 +189,7 @@ def disliked_as_liked(adapter: PreferenceAdapter, embedding: UserEmbedding, chec
 
     Raises:
         CheckpointError: The adapter does not use images.
-        EmbeddingError: The embedding has no disliked images, or their width differs.
+        EmbeddingError: The width of the disliked images' embedding differs.
     """
     if "img" not in adapter.config.parts:
         raise CheckpointError(
@@ -176,11 +197,10 @@ def disliked_as_liked(adapter: PreferenceAdapter, embedding: UserEmbedding, chec
             f"{IGNORE!r}, or choose another checkpoint."
         )
     disliked, expected = embedding.disliked_img, adapter.config.dim("img")
-    if disliked is None or len(disliked) != expected:
+    if len(disliked) != expected:
         raise EmbeddingError(
-            f"The disliked_img part of {embedding.name!r} is "
-            f"{'missing' if disliked is None else f'{len(disliked)} wide'}; expected a width of {expected}. Encode the "
-            f"history again, or set dislikes to {IGNORE!r}."
+            f"The disliked_img part of {embedding.name!r} is {len(disliked)} wide; expected a width of {expected}. "
+            f"Encode the history again, or set dislikes to {IGNORE!r}."
         )
     return replace(embedding, img=disliked)
 

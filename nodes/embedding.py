@@ -19,8 +19,8 @@ from .server.status_text import show_status
 from .sockets import EmbeddingType, HistoryType, PreferenceModelType
 
 NO_DISLIKES = (
-    "{name} has {count} and no disliked one: the embedding has the look of the liked images (img), but nothing that "
-    "distinguishes them (sem, core). Dislike an image to add these."
+    "{name} has {count} and no disliked one: the embedding has the look of the liked images, but not what "
+    "distinguishes them from disliked ones. Dislike an image to add it."
 )
 
 NO_LIKES = "{name} has not liked an image yet: the embedding is empty, and images are not personalised."
@@ -38,7 +38,7 @@ class EncodeUserHistory(io.ComfyNode):
             display_name="Encode User History",
             category="PrefGen",
             description="Encodes a history once into a user embedding, for Apply Preference Adapter.",
-            search_aliases=["prefgen", "user embedding", "encode taste", "personalise"],
+            search_aliases=["prefgen", "user embedding", "encode taste", "personalise", "personalize"],
             inputs=[
                 PreferenceModelType.Input("preference_model", tooltip="Preference model that encodes the history."),
                 HistoryType.Input("history", tooltip="The user's pairs of liked and disliked images."),
@@ -71,7 +71,7 @@ class EncodeUserHistory(io.ComfyNode):
             _require_width(preference_model, embedding)
         notice = missing_parts_notice(history)
         # For an empty embedding, Apply Preference Adapter shows a notice.
-        show_status(cls, notice if embedding.vectors else "", f"{history.name}: {', '.join(embedding.vectors)}")
+        show_status(cls, notice if embedding.vectors else "", f"{history.name}: {history.summary}")
         if notice:
             log.warning(notice)
         return io.NodeOutput(embedding, ui={"text": [notice]} if notice else None)

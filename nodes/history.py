@@ -132,7 +132,17 @@ class LoadUserHistory(io.ComfyNode):
             display_name="Load User History",
             category="PrefGen",
             description="Loads the history of a profile that Record Preference saved, or of a bundled user.",
-            search_aliases=["prefgen", "example user", "ada", "bo", "taste", "profile", "my ratings"],
+            search_aliases=[
+                "prefgen",
+                "example user",
+                "ada",
+                "bo",
+                "taste",
+                "favourites",
+                "favorites",
+                "profile",
+                "my ratings",
+            ],
             inputs=[
                 io.Combo.Input(
                     "user",

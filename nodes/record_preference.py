@@ -20,13 +20,16 @@ class RecordPreference(io.ComfyNode):
         index_options = {"default": "", "optional": True, "advanced": True}
         return io.Schema(
             node_id="RecordPreference",
-            display_name="Record Preference",
+            display_name="Record Preference (Like, Dislike)",  # search ranks names before aliases
             category="PrefGen",
             description="Saves which images you like and dislike in a profile, which Load User History loads.",
             search_aliases=[
                 "prefgen",
+                "like",
+                "dislike",
+                "favourite",
+                "favorite",
                 "rate images",
-                "like dislike",
                 "thumbs up",
                 "feedback",
                 "learn my taste",

@@ -23,10 +23,20 @@ class PreferenceScore(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="PreferenceScore",
-            display_name="Preference Score",
+            display_name="Score Images (Preference Score)",  # search ranks names before aliases
             category="PrefGen",
             description="Scores images for one user, from 0 (dislike) to 1 (like), and sorts them.",
-            search_aliases=["prefgen", "rank images", "aesthetic score", "best of batch", "prefdisc", "rating"],
+            search_aliases=[
+                "prefgen",
+                "score",
+                "taste",
+                "rank images",
+                "sort images",
+                "aesthetic score",
+                "best of batch",
+                "prefdisc",
+                "rating",
+            ],
             is_output_node=True,
             inputs=[
                 PreferenceModelType.Input("preference_model", tooltip="Preference model that scores the images."),

@@ -97,7 +97,7 @@ class UserHistory(History):
 
     @property
     def summary(self) -> str:
-        return f"{len(self)} pairs"
+        return f"{len(self)} pair{'s' * (len(self) > 1)}"
 
     @cached_property
     def digest(self) -> str:

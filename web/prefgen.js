@@ -1,17 +1,19 @@
 /** Entry point of the frontend extension: the rating widget of Record Preference, the tab in the sidebar that shows a
- * profile, and the colors of our sockets. Other nodes stay unchanged. */
+ * profile, the lists of users, error texts in our nodes, and the colors of our sockets. Other nodes stay unchanged. */
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { showErrors } from "./errors.js";
+import { allNodes, isOurs } from "./graph.js";
 import { lastOutputs, outputOf } from "./rating/batch.js";
-import { rate } from "./rating/profiles.js";
+import { saveClick } from "./rating/profiles.js";
 import { drop, unsaved } from "./rating/unsaved.js";
 import { RatingWidget } from "./rating/widget.js";
 import { noteOutput, profileTab } from "./profile/tab.js";
 import { colorSockets } from "./sockets.js";
+import { completeUserList } from "./user_lists.js";
 
 const NODE = "RecordPreference";
-const CATEGORY = "PrefGen";
 
 /** The widgets of all Record Preference nodes in the current graph. */
 const widgets = new Set();
@@ -22,11 +24,13 @@ app.registerExtension({
   /** Colors the sockets, adds the tab, and sends ratings that were not saved when the page was left. */
   async setup() {
     colorSockets();
+    showErrors();
     app.extensionManager.registerSidebarTab(profileTab());
     api.addEventListener("executed", ({ detail }) => noteOutput(detail?.output));
+    api.addEventListener("graphChanged", () => widgets.forEach((widget) => widget.render()));
     for (const click of unsaved()) {
       try {
-        await rate(click.profile, click.image, click.liked, click.prompt);
+        await saveClick(click);
         drop(click);
       } catch (error) {
         if (error.status >= 400 && error.status < 500) drop(click); // cannot succeed later, such as for a deleted image
@@ -36,11 +40,16 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
-    // Another pack may have a node of the same name, so the category is checked as well.
-    if (node.constructor.comfyClass !== NODE || node.constructor.nodeData?.category !== CATEGORY) return;
+    completeUserList(node);
+    if (!isOurs(node, NODE)) return;
     const widget = new RatingWidget(node);
     widgets.add(widget);
     widget.onRemoved = () => widgets.delete(widget);
+  },
+
+  /** Completes the lists again after the key R has refreshed them. */
+  refreshComboInNodes() {
+    allNodes().forEach(completeUserList);
   },
 
   /** Shows the images of the last run after a workflow was opened, or the page was reloaded. */

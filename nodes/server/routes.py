@@ -124,13 +124,14 @@ def _find_image(profile: Profile, content: dict) -> StoredImage | str:
 
 
 async def undo(request: web.Request, profiles: Profiles) -> web.Response:
-    """Take back the last rating of the profile, or of one image."""
+    """Take back the last rating of the profile, or the last or all of one image."""
     content = await read_json(request)
     image = json_field(content, "image", str) if "image" in content else None
+    completely = json_field(content, "all", bool, False)
 
     def undo_rating() -> dict:
         profile = requested_profile(request, profiles)
-        undone, current = profile.undo(image)
+        undone, current = profile.undo(image, completely)
         ratings = {"undone": rating_json(undone), "rating": current and rating_json(current)}
         return ratings | profile_summary(profile)
 

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 from server import PromptServer
 
 _with_notice: set[tuple[str, str]] = set()
-"""Client and node ids of the nodes that show a notice."""
+"""Client and node ids of the nodes that have shown a notice."""
 
 
 def show_status(node: type[io.ComfyNode], notice: str, fallback: str) -> None:
@@ -16,7 +16,7 @@ def show_status(node: type[io.ComfyNode], notice: str, fallback: str) -> None:
 
     Args:
         notice: The text, or "" to clear an earlier notice.
-        fallback: Text that replaces an earlier notice where `notice` is empty. Nodes without an earlier notice stay
+        fallback: Text of a run without a notice, once the node has shown one. Nodes that never had a notice stay
             unchanged, because the text takes up space.
     """
     server, hidden = PromptServer.instance, getattr(node, "hidden", None)
@@ -25,8 +25,6 @@ def show_status(node: type[io.ComfyNode], notice: str, fallback: str) -> None:
     place = (server.client_id, hidden.unique_id)
     if notice:
         _with_notice.add(place)
-    elif place in _with_notice:
-        _with_notice.remove(place)
-    else:
+    elif place not in _with_notice:
         return
     server.send_progress_text(notice or fallback, hidden.unique_id, server.client_id)

@@ -210,8 +210,11 @@ class Profile:
             self.log.append(map(rating_to_json, new.values()))
         return [self.log.rating(rating.image) for rating in ratings]
 
-    def undo(self, image: str | None = None) -> tuple[Rating, Rating | None]:
+    def undo(self, image: str | None = None, completely: bool = False) -> tuple[Rating, Rating | None]:
         """Take back the last rating of an image, or of the profile. Further calls go further back.
+
+        Args:
+            completely: Take back all ratings of that image at once.
 
         Returns:
             The rating that was taken back, and the one that counts for its image now.
@@ -227,7 +230,8 @@ class Profile:
                 history = max(ratings_by_image.values(), key=lambda ratings: ratings[-1].line, default=[])
             require(history, NothingToUndoError, f"Profile {self.name!r} has no rating to undo.")
             undone = history[-1]
-            self.log.append([{"time": round(max(time.time(), undone.time), 3), "image": undone.image, "liked": None}])
+            line = {"time": round(max(time.time(), undone.time), 3), "image": undone.image, "liked": None}
+            self.log.append([line] * (len(history) if completely else 1))
             return undone, self.rating(undone.image)
 
     def forget_image(self, image: str) -> None:

@@ -65,9 +65,25 @@ def find_chromium() -> str | None:
 class Page:
     """One open page. Synchronous, for one thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, socket: aiohttp.ClientWebSocketResponse):
-        self._loop, self._socket, self._numbers = loop, socket, itertools.count(1)
+    def __init__(self, loop: asyncio.AbstractEventLoop, socket: aiohttp.ClientWebSocketResponse, port: int):
+        self._loop, self._socket, self._numbers, self._port = loop, socket, itertools.count(1), port
         self.console: list[str] = []
+
+    @contextmanager
+    def second_tab(self, url: str) -> Iterator["Page"]:
+        """Open another tab of the same browser, and close it at the end."""
+        session = socket = None
+        target = self.command("Target.createTarget", url=url)["targetId"]
+        try:
+            session, socket = self._loop.run_until_complete(connect(self._port, url, target))
+            page = Page(self._loop, socket, self._port)
+            page.command("Runtime.enable")
+            page.command("Page.enable")
+            yield page
+        finally:
+            if session is not None:
+                self._loop.run_until_complete(session.close())
+            self.command("Target.closeTarget", targetId=target)
 
     def evaluate(self, expression: str, timeout: float = 60.0) -> Any:
         """The JSON value of a JavaScript expression; a promise is awaited. Raises PageError if it throws."""
@@ -172,7 +188,7 @@ def open_page(url: str, width: int = 1600, height: int = 1000) -> Iterator[Page]
         try:
             port = debugging_port(Path(profile))
             session, socket = loop.run_until_complete(connect(port, url))
-            page = Page(loop, socket)
+            page = Page(loop, socket, port)
             page.command("Runtime.enable")
             page.command("Page.enable")
             yield page
@@ -194,13 +210,17 @@ def debugging_port(profile: Path, timeout: float = 60.0) -> int:
     return int(note.read_text().split()[0])
 
 
-async def connect(port: int, url: str) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebSocketResponse]:
-    """The websocket of the page that shows the address."""
+async def connect(
+    port: int, url: str, target: str | None = None
+) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebSocketResponse]:
+    """The websocket of the page that shows the address, or of one tab by its id."""
     session = aiohttp.ClientSession()
     try:
         for _ in range(100):
             async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
                 pages = [page for page in await answer.json() if page["type"] == "page" and page["url"].startswith(url)]
+            if target is not None:
+                pages = [page for page in pages if page["id"] == target]
             if pages:
                 return session, await session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0)
             await asyncio.sleep(0.1)

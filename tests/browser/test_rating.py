@@ -132,14 +132,16 @@ def test_a_newcomer_paints_plainly_then_by_likes_alone_and_is_told_so(page, rend
     run(page)
     look_at_rater(page)
     assert said(page, "EncodeUserHistory").startswith(f"{name} has 1 liked image and no disliked one")
-    assert said(page, "ApplyPreferenceAdapter") == f"{name}: img"
+    look = f"Personalised for {name} by the look of the liked images."
+    assert said(page, "ApplyPreferenceAdapter") == look
     second = digests(page)
     assert not set(second) & set(plain)
     picture(page, f"{renderer}-img-alone")
     page.click(card(1, "dislike"))
     wait_for_marks(page, "none", "disliked", "none", "none")
     run(page)
-    assert said(page, "EncodeUserHistory") == f"{name}: sem, core, img, disliked_img", "nothing is missing any more"
+    assert said(page, "EncodeUserHistory") == f"{name}: 1 pair", "nothing is missing any more"
+    assert said(page, "ApplyPreferenceAdapter") == f"Personalised for {name}."
     assert said(page, "LoadUserHistory") is None, "who has nothing to notice takes no room for it"
 
 
@@ -245,7 +247,7 @@ def test_a_rating_that_cannot_be_saved_is_shown_kept_and_tried_again(page, rende
 
 def test_no_other_node_is_touched(page):
     assert page.evaluate(f"Object.keys({EXTENSION}).sort()") == [
-        *("afterConfigureGraph", "name", "nodeCreated", "onNodeOutputsUpdated", "setup")
+        *("afterConfigureGraph", "name", "nodeCreated", "onNodeOutputsUpdated", "refreshComboInNodes", "setup")
     ]
     # modules are strict: to write to a frozen object throws
     untouched = page.evaluate(f"""(async () => {{

@@ -127,6 +127,23 @@ def test_the_adapter_paints_with_likes_alone(comfy):
     assert np.array_equal(with_img, other)
 
 
+def test_pushing_away_needs_a_dislike_and_paints_by_likes_until_then(comfy):
+    record(comfy, "unsure", liked="0 1")
+    pocket = Pocket()
+    preference = pocket.preference()
+    user = pocket.add("EncodeUserHistory", preference_model=preference, history=loaded(pocket.graph, "unsure")[0])
+    pushing, ignoring = (pocket.adapted(preference, user, dislikes=value) for value in ("push away", "ignore"))
+    kept = [pocket.save(pocket.paint(model)) for model in (pushing, ignoring)]
+    result = comfy.run(pocket.graph)
+    assert np.array_equal(*(result.tensor(node) for node in kept))
+    assert result.of(pushing)["text"] == ["unsure has not disliked an image yet: there is nothing to push away."]
+    assert not result.of(ignoring)
+    record(comfy, "unsure", disliked="2")
+    result = comfy.run(pocket.graph)
+    assert not np.array_equal(*(result.tensor(node) for node in kept))
+    assert not result.of(pushing)
+
+
 @pytest.mark.parametrize("disliked", [None, "0"], ids=["nothing rated", "nothing liked"])
 def test_a_profile_of_which_nothing_is_liked_may_be_painted_plainly(comfy, disliked):
     """And says so; the first like changes the picture, and nothing has to be switched."""

@@ -43,6 +43,9 @@ def test_an_image_is_rated_listed_seen_undone_and_forgotten(server):
     assert turned["version"] != rated.json["version"]
     undone = ask(server, "POST", f"{ROOT}/r1/undo", {"image": image}).json
     assert (undone["undone"]["liked"], undone["rating"]["liked"]) == (False, True)
+    ask(server, "POST", f"{ROOT}/r1/ratings", {"image": image, "liked": False})
+    unrated = ask(server, "POST", f"{ROOT}/r1/undo", {"image": image, "all": True}).json
+    assert (unrated["undone"]["liked"], unrated["rating"], unrated["liked"], unrated["disliked"]) == (False, None, 0, 0)
     seen = ask(server, "GET", f"{ROOT}/r1/images/{image}?size=8")
     assert seen.headers["content-type"] == "image/webp"
     assert "private" in seen.headers["cache-control"]

@@ -65,6 +65,14 @@ def test_undo_goes_back_step_by_step(me):
     assert [rating.liked for rating in me.ratings] == [False]
 
 
+def test_an_image_is_left_unrated_whatever_it_was_before(me):
+    for number, liked in ((1, True), (2, True), (1, False), (1, True)):
+        me.rate(stored_image(number), liked)
+    taken, now = me.undo(stored_image(1).digest, completely=True)
+    assert (taken.liked, now) == (True, None)
+    assert [rating.image for rating in reopened(me).ratings] == [stored_image(2).digest]
+
+
 def test_a_batch_is_rated_as_one(me):
     with pytest.raises(ProfileNotFoundError, match=r"no image 'ffffff"):
         me.rate_all([(stored_image(1), True), ("f" * 64, False)])

@@ -60,7 +60,7 @@ class ProfileTab {
     container.classList.add("prefgen-tab");
     container.replaceChildren(this.view.element);
     this.onChange = () => this.inTurn(() => this.read());
-    profiles.changes.addEventListener("change", this.onChange);
+    for (const kind of ["change", "stale"]) profiles.changes.addEventListener(kind, this.onChange);
     pictureEvents.addEventListener("change", this.onChange);
     this.onChange();
   }
@@ -125,7 +125,7 @@ class ProfileTab {
   }
 
   remove() {
-    profiles.changes.removeEventListener("change", this.onChange);
+    for (const kind of ["change", "stale"]) profiles.changes.removeEventListener(kind, this.onChange);
     pictureEvents.removeEventListener("change", this.onChange);
     this.view.remove();
   }

@@ -6,8 +6,19 @@ import { texts } from "./texts.js";
 /** Digests per request: a server accepts addresses of about 8,000 characters. */
 const DIGESTS_PER_REQUEST = 64;
 
-/** Informs all widgets about ratings: "change" events with the `detail` {profile, image, rating, liked, disliked}. */
+/**
+ * Informs all widgets: "change" events, whose `detail` {profile, image, rating, liked, disliked} is a rating in this or
+ * another tab of the browser, and "stale" events, after which everything may have changed.
+ */
 export const changes = new EventTarget();
+
+const tabs = new BroadcastChannel("prefgen.ratings");
+tabs.addEventListener("message", ({ data: { user, detail } }) => {
+  if (user === userOf()) changes.dispatchEvent(new CustomEvent("change", { detail }));
+});
+
+// Other browsers and scripts rate as well.
+document.addEventListener("visibilitychange", () => document.hidden || changes.dispatchEvent(new Event("stale")));
 
 /** A route returned an error, or did not respond (status 0). `message` is shown to the user. */
 export class RequestError extends Error {
@@ -24,9 +35,28 @@ export async function rate(profile, image, liked, prompt) {
   return content;
 }
 
-/** Undoes the last rating of a profile, or of one image. */
-export async function undo(profile, image) {
-  const content = await asJson(await send(`${encoded(profile)}/undo`, image ? { image } : {}));
+/**
+ * Saves a click: {profile, image, liked, prompt}, where `liked` null removes the rating. It may be sent again without
+ * harm. Returns what was removed, or null.
+ */
+export async function saveClick({ profile, image, liked, prompt }) {
+  try {
+    if (liked === null) return (await takeBack(profile, { image, all: true })).undone;
+  } catch (error) {
+    if (liked !== null || ![404, 409].includes(error.status)) throw error; // otherwise there was no rating
+    return null;
+  }
+  await rate(profile, image, liked, prompt);
+  return null;
+}
+
+/** Undoes the last rating of a profile. */
+export function undo(profile) {
+  return takeBack(profile, {});
+}
+
+async function takeBack(profile, what) {
+  const content = await asJson(await send(`${encoded(profile)}/undo`, what));
   notify(profile, content.undone.image, content.rating, content);
   return content;
 }
@@ -125,5 +155,12 @@ async function asJson(response) {
 }
 
 function notify(profile, image, rating, { liked, disliked }) {
-  changes.dispatchEvent(new CustomEvent("change", { detail: { profile, image, rating, liked, disliked } }));
+  const detail = { profile, image, rating, liked, disliked };
+  changes.dispatchEvent(new CustomEvent("change", { detail }));
+  tabs.postMessage({ user: userOf(), detail });
+}
+
+/** The ComfyUI user of this page, which a server without --multi-user does not tell apart. */
+function userOf() {
+  return api.user ?? "";
 }

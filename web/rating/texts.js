@@ -12,6 +12,8 @@ const en = {
   counts: (profile, liked, disliked) => `${profile}: ${liked} liked, ${disliked} disliked`,
   needsDislike: "Dislike an image, too. Your taste is learned from pairs.",
   needsLike: "Like an image, too. Your taste is learned from pairs.",
+  otherUser: (users, profile) =>
+    `Load User History loads "${users}", but these ratings go to "${profile}". To learn from them, choose "${profile}" there.`,
   undo: "Undo",
   undoTip: "Undo the last rating of this profile",
   tookBack: (liked, prompt) => `Removed: ${liked ? "liked" : "disliked"}${prompt && `, ${prompt}`}`,
@@ -31,6 +33,8 @@ const zh = {
   counts: (profile, liked, disliked) => `${profile}：喜欢 ${liked}，不喜欢 ${disliked}`,
   needsDislike: "也请选一张不喜欢的图像。品味是从成对的图像中学到的。",
   needsLike: "也请选一张喜欢的图像。品味是从成对的图像中学到的。",
+  otherUser: (users, profile) =>
+    `“加载用户历史”加载的是“${users}”，而这些评价存入“${profile}”。要从中学习，请在那里选择“${profile}”。`,
   undo: "撤销",
   undoTip: "撤销此档案的最后一次评价",
   tookBack: (liked, prompt) => `已撤销：${liked ? "喜欢" : "不喜欢"}${prompt && `，${prompt}`}`,
@@ -50,6 +54,8 @@ const ja = {
   counts: (profile, liked, disliked) => `${profile}：好き ${liked}、好きでない ${disliked}`,
   needsDislike: "好きでない画像も選んでください。好みは画像のペアから学習されます。",
   needsLike: "好きな画像も選んでください。好みは画像のペアから学習されます。",
+  otherUser: (users, profile) =>
+    `「ユーザー履歴を読み込む」は「${users}」を読み込みますが、この評価は「${profile}」に入ります。学習させるには、そちらで「${profile}」を選んでください。`,
   undo: "元に戻す",
   undoTip: "このプロファイルの最後の評価を取り消す",
   tookBack: (liked, prompt) => `取り消しました：${liked ? "好き" : "好きでない"}${prompt && `、${prompt}`}`,

@@ -2,7 +2,7 @@
 
 const KEY = "prefgen.unsaved";
 
-/** Returns all unsaved clicks, oldest first: [{profile, image, liked, prompt}]. */
+/** Returns all unsaved clicks, oldest first: see `saveClick`. */
 export function unsaved() {
   try {
     return JSON.parse(sessionStorage.getItem(KEY)) ?? [];

@@ -6,6 +6,7 @@ import { texts } from "./texts.js";
 
 const GAP = 6;
 const BUTTONS = 34;
+const EMPTY = 48;
 
 addStyle(new URL("./rating.css", import.meta.url));
 
@@ -19,6 +20,7 @@ export class RatingView {
     this.empty = element("p", "prefgen-empty", { textContent: texts().empty });
     this.message = element("span", "prefgen-message", { role: "status" });
     this.retry = button("prefgen-retry", texts().retry, () => actions.retry());
+    this.notice = element("p", "prefgen-notice", { role: "status", hidden: true });
     this.counts = element("span", "prefgen-counts");
     this.undo = button("prefgen-undo", texts().undo, () => actions.undo());
     this.undo.title = texts().undoTip;
@@ -27,7 +29,7 @@ export class RatingView {
     const footer = element("div", "prefgen-footer");
     footer.append(this.counts, this.undo);
     this.element = element("section", "prefgen-rating");
-    this.element.append(this.empty, this.grid, status, footer);
+    this.element.append(this.notice, this.empty, this.grid, status, footer);
     this.resizing = new ResizeObserver(() => this.arrange());
     this.resizing.observe(this.grid);
     this.setImages([], "");
@@ -58,19 +60,32 @@ export class RatingView {
   }
 
   /**
-   * Shows a state: {profile, marks: Map digest -> liked, unsaved: Set of digests, counts: {liked, disliked} or null,
-   * message, failed: whether a request can be retried}
+   * Shows a state: {profile, marks: Map digest -> liked, where null and none are the same, unsaved: Set of digests,
+   * counts: {liked, disliked} or null, message, failed: whether a request can be retried, notice: a warning or ""}
+   *
+   * Returns whether a notice has appeared.
    */
-  render({ profile, marks, unsaved, counts, message, failed }) {
+  render({ profile, marks, unsaved, counts, message, failed, notice }) {
     const { liked, disliked } = counts ?? { liked: 0, disliked: 0 };
     this.element.setAttribute("aria-label", texts().title(profile));
     this.cards.forEach((card) => card.mark(marks.get(card.image.digest), unsaved.has(card.image.digest)));
     this.counts.textContent = counts ? texts().counts(profile, liked, disliked) : profile;
     const advice = (liked && !disliked && texts().needsDislike) || (disliked && !liked && texts().needsLike) || "";
     this.message.textContent = message || advice;
+    const changed = this.notice.textContent !== notice;
+    if (changed) this.notice.textContent = notice;
+    this.notice.hidden = !notice;
     this.element.classList.toggle("prefgen-failed", failed);
     this.retry.hidden = !failed;
     this.undo.disabled = !(liked + disliked + unsaved.size);
+    return changed && Boolean(notice);
+  }
+
+  /** Height in pixels below which something is cut off, but not images: they get what is left, at least `forImages`. */
+  minHeight(forImages) {
+    const parts = [...this.element.children].filter((part) => part !== this.grid && part.offsetHeight);
+    const heights = parts.map((part) => (part === this.empty ? EMPTY : part.scrollHeight) + GAP);
+    return heights.reduce((sum, height) => sum + height, this.cards.length ? forImages : 0);
   }
 
   /** Sets the number of columns. */
@@ -107,7 +122,7 @@ class Card {
   }
 
   mark(liked, unsaved) {
-    this.element.dataset.mark = liked === undefined ? "none" : liked ? "liked" : "disliked";
+    this.element.dataset.mark = liked == null ? "none" : liked ? "liked" : "disliked";
     this.element.classList.toggle("prefgen-unsaved", unsaved);
     this.like.setAttribute("aria-pressed", liked === true);
     this.dislike.setAttribute("aria-pressed", liked === false);

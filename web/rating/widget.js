@@ -1,5 +1,6 @@
 /** The widget of a Record Preference node: the batch it shows, its ratings, and the ratings that are not saved yet. */
 
+import { activeNodes, fit, isOurs, textOf } from "../graph.js";
 import { batchOf } from "./batch.js";
 import * as profiles from "./profiles.js";
 import { texts } from "./texts.js";
@@ -8,8 +9,9 @@ import { RatingView } from "./view.js";
 
 const NAME = "ratings";
 const TYPE = "PREFGEN_RATINGS";
-const NO_IMAGES_HEIGHT = 90;
-const IMAGES_HEIGHT = 260;
+const MARGIN = 20; // the frontend's, above and below together
+const FIRST_HEIGHT = 110; // before anything is drawn
+const IMAGES_HEIGHT = 180;
 const FIRST_SIZE = [360, 560];
 const TYPING_PAUSE = 400; // milliseconds without a key press after which a profile's name is complete
 
@@ -18,7 +20,7 @@ export class RatingWidget {
     this.node = node;
     this.batch = null;
     this.marks = new Map(); // digest -> liked, as saved on the server
-    this.unsaved = new Map(); // digest -> {profile, image, liked, prompt}, clicked but not acknowledged
+    this.unsaved = new Map(); // digest -> a click that was not acknowledged: see `saveClick`
     this.counts = null; // {liked, disliked} of the profile, once known
     this.message = "";
     this.failed = false;
@@ -29,7 +31,9 @@ export class RatingWidget {
       retry: () => this.retry(),
     });
     this.onChange = ({ detail }) => this.changed(detail);
+    this.onStale = () => this.refresh();
     profiles.changes.addEventListener("change", this.onChange);
+    profiles.changes.addEventListener("stale", this.onStale);
     this.attach();
     this.render();
   }
@@ -40,10 +44,11 @@ export class RatingWidget {
    */
   attach() {
     const { node } = this;
-    const getMinHeight = () => (this.batch ? IMAGES_HEIGHT : NO_IMAGES_HEIGHT);
+    const getMinHeight = () => Math.max(this.view.minHeight(IMAGES_HEIGHT), FIRST_HEIGHT) + MARGIN;
     const options = { serialize: false, hideOnZoom: false, getMinHeight };
     const widget = node.addDOMWidget(NAME, TYPE, this.view.element, options);
     widget.serialize = false;
+    fit(node);
     // The widget shows the images, so the node (in Vue or on the canvas) must not show them again.
     node.hideOutputImages = true;
     node.onDrawBackground = () => {};
@@ -60,10 +65,17 @@ export class RatingWidget {
     return this.node.widgets.find((widget) => widget.name === name);
   }
 
-  /** Name of the profile: the current value, or that of the last run if another node provides it. */
+  /** Name of the profile: the current value, or that of the last run if a node provides it that is no primitive. */
   get profile() {
-    const linked = this.node.inputs?.find((input) => input.widget?.name === "profile")?.link != null;
-    return (linked && this.batch?.profile) || String(this.input("profile").value);
+    return textOf(this.node, "profile") ?? this.batch?.profile ?? String(this.input("profile").value);
+  }
+
+  /** Names that this workflow loads, if it loads none of this profile; [] also where that is unknown. */
+  get otherUsers() {
+    const names = activeNodes()
+      .filter((node) => isOurs(node, "LoadUserHistory"))
+      .map((node) => textOf(node, "user")?.trim());
+    return names.includes(undefined) || names.includes(this.profile.trim()) ? [] : [...new Set(names)];
   }
 
   /**
@@ -123,8 +135,9 @@ export class RatingWidget {
 
   /** Handles a click. A second click on the same thumb removes the rating. */
   rate({ digest }, liked) {
-    if (!this.unsaved.has(digest) && this.marks.get(digest) === liked) return this.takeBack(digest);
     const click = { profile: this.profile, image: digest, liked, prompt: this.batch.prompt };
+    const before = this.unsaved.get(digest) ?? { liked: this.marks.get(digest) };
+    if (before.liked === liked) click.liked = null;
     this.unsaved.set(digest, click);
     storage.keep(click);
     this.render();
@@ -135,13 +148,15 @@ export class RatingWidget {
   async save(digest) {
     const click = this.unsaved.get(digest);
     if (!click) return;
+    let removed;
     try {
-      await profiles.rate(click.profile, digest, click.liked, click.prompt);
+      removed = await profiles.saveClick(click);
     } catch (error) {
       this.showMessage(`${texts().notSaved(this.unsaved.size)} ${error.message}`, true);
       return;
     }
     if (this.unsaved.get(digest) === click) this.forget(digest);
+    if (removed && !this.failed) this.showMessage(texts().tookBack(removed.liked, removed.prompt));
   }
 
   /** Removes a click that is saved, or no longer wanted. */
@@ -164,11 +179,11 @@ export class RatingWidget {
     this.render();
   }
 
-  takeBack(digest) {
+  takeBack() {
     const { profile } = this;
     return this.inTurn(async () => {
       try {
-        const { undone } = await profiles.undo(profile, digest);
+        const { undone } = await profiles.undo(profile);
         this.showMessage(texts().tookBack(undone.liked, undone.prompt));
       } catch (error) {
         // Without a response, it is unknown whether the rating was undone.
@@ -204,19 +219,20 @@ export class RatingWidget {
     const clicks = [...this.unsaved.values()].filter((click) => click.profile === profile);
     const marks = new Map([...this.marks, ...clicks.map(({ image, liked }) => [image, liked])]);
     const unsaved = new Set(clicks.map(({ image }) => image));
-    this.view.render({ profile, marks, unsaved, counts, message, failed });
+    const notice = this.otherUsers.length ? texts().otherUser(this.otherUsers.join(", "), profile) : "";
+    const shown = this.view.render({ profile, marks, unsaved, counts, message, failed, notice });
+    if (shown) requestAnimationFrame(() => fit(this.node)); // a notice needs room
   }
 
   /** Enlarges the node for its first images. */
   grow() {
-    const { node } = this;
-    node.setSize(node.size.map((length, axis) => Math.max(length, FIRST_SIZE[axis])));
-    node.setDirtyCanvas?.(true, true);
+    fit(this.node, FIRST_SIZE);
   }
 
   remove() {
     clearTimeout(this.typing);
     profiles.changes.removeEventListener("change", this.onChange);
+    profiles.changes.removeEventListener("stale", this.onStale);
     this.view.remove();
     this.onRemoved?.();
   }
