@@ -231,6 +231,12 @@ def _load_prefdisc(
 
     name, tensors = checkpoint.path.name, checkpoint.part("prefdisc")
     spec = PrefDiscSpec.from_json(checkpoint.header["prefdisc"])
+    if "source" in (training := checkpoint.header.get("training", {}).get("prefdisc", {})) and not spec.whole_text:
+        log.warning(
+            "%s was converted by an earlier version of PrefGen, whose turns differ from those of %s. Convert it again.",
+            name,
+            training["source"],
+        )
     location = _locate_or_download(spec, base_folders, download_progress, name)
     options = base_options(location)
     base = location.load(options)

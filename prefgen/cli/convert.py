@@ -27,6 +27,18 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("kind", choices=list(KINDS), metavar="KIND", help=kinds)
     parser.add_argument("source", type=Path, help="folder with the weights; nothing is downloaded")
     parser.add_argument("out", type=Path, help="output file, such as ComfyUI/models/prefgen/NAME.safetensors")
+    parser.add_argument(
+        "--procedure",
+        choices=("scoring", "training"),
+        help="published weights: feed images and text as the authors score (default) or as they train",
+    )
+    parser.add_argument(
+        "--square",
+        type=int,
+        metavar="SIDE",
+        help="published weights: resize images to squares of SIDE pixels first, 0 to keep their shape (default: as in "
+        "the procedure)",
+    )
     parser.add_argument("--tokens", type=Path, help="learn-user-pref: the pickled tokens, if SOURCE has several")
     parser.add_argument(
         "--base", metavar="ID", help="published weights: base model (default: HuggingFaceM4/idefics2-8b)"
@@ -43,20 +55,22 @@ def convert(options: argparse.Namespace) -> str:
         CheckpointError: The weights cannot be used.
         CommandError: An option does not apply to this kind.
     """
-    from ..checkpoint.convert.layouts import LAYOUTS
+    from ..checkpoint.convert.layouts import LAYOUTS, PROCEDURES
     from ..checkpoint.convert.published import convert_published
     from ..checkpoint.convert.trained import convert_trained
     from .inspect import describe, format_text
 
     common = {"licence": options.licence, "force": options.force}
-    inapplicable = {"learn-user-pref": (), TRAINED: ("tokens", "base")}.get(options.kind, ("tokens",))
+    inapplicable = {"learn-user-pref": (), TRAINED: ("tokens", "base", "procedure", "square")}.get(
+        options.kind, ("tokens",)
+    )
     for name in inapplicable:
         require(getattr(options, name) is None, CommandError, f"--{name} does not apply to {options.kind}. Remove it.")
     if options.kind == TRAINED:
         checkpoint = convert_trained(options.source, options.out, **common)
     else:
         layout = LAYOUTS[options.kind]
-        checkpoint = convert_published(
-            layout, options.source, options.out, tokens=options.tokens, base=options.base, **common
-        )
+        common |= {name: getattr(options, name) for name in ("square", "tokens", "base")}
+        procedure = options.procedure or PROCEDURES[0]
+        checkpoint = convert_published(layout, options.source, options.out, procedure=procedure, **common)
     return format_text(describe(checkpoint))

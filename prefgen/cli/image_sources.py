@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ImageError
 from ..images import read_image
 from ..prefdisc.config import PrefDiscSpec
-from ..prefdisc.pixels import fitted_size
+from ..prefdisc.pixels import shrink
 from ..validation import require
 from .captions import read_caption
 from .errors import CommandError
@@ -192,11 +191,7 @@ def decode(image: EncodedImage, spec: PrefDiscSpec) -> Candidate:
         pixels = read_image(ImageBytes(image.data, image.name) if isinstance(image.data, bytes) else image.data)
     except ImageError as error:
         return _failed(image, f"not readable as an image ({error.__cause__ or error})")
-    size = fitted_size(*pixels.shape[-2:], spec)
-    # With a shortest edge above the longest, PrefDisc would resize the fitted image once more.
-    if size != tuple(pixels.shape[-2:]) and fitted_size(*size, spec) == size:
-        pixels = F.interpolate(pixels[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
-    return Candidate(image.name, image.prompt, image.id, pixels, stamp=image.stamp)
+    return Candidate(image.name, image.prompt, image.id, shrink(pixels[None], spec)[0], stamp=image.stamp)
 
 
 def _failed(image: EncodedImage, reason: str) -> Candidate:

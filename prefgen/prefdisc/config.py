@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..errors import CheckpointError
 from ..validation import errors_as, read_config
+
+_OPTIONAL = ("lora", "disliked_first", "whole_text", "open_space", "square", "rounded")
+"""Fields that headers of earlier versions do not have."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,14 @@ class PrefDiscSpec:
         lora: The LoRA, or None if the base is used unchanged.
         disliked_first: Whether a history reads the disliked image of a pair first, as published models score. Our
             default is liked first.
+        whole_text: Whether all turns are tokenised as one text, as published models do. Checkpoints of earlier versions
+            tokenise each turn alone, which changes the first token of every turn but the first.
+        open_space: Whether the turn of an image to be scored ends with the space before its label. Published scoring
+            has it; published training has not.
+        square: Side in pixels of the square to which images are resized before anything else, as published training
+            does. 0 keeps their shape.
+        rounded: Whether pixels are rounded to 8 bits after resizing, as Pillow does in the published code. Gradients
+            pass through the rounding unchanged.
     """
 
     base: str
@@ -65,11 +76,15 @@ class PrefDiscSpec:
     max_prompt_tokens: int = 100
     lora: LoraSpec | None = None
     disliked_first: bool = False
+    whole_text: bool = False
+    open_space: bool = False
+    square: int = 0
+    rounded: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the spec as JSON values. `lora` and `disliked_first` are left out at their defaults."""
-        optional = {"lora": None, "disliked_first": False}
-        return {name: value for name, value in asdict(self).items() if name not in optional or value != optional[name]}
+        """Return the spec as JSON values. `_OPTIONAL` fields are left out at their defaults."""
+        defaults = {field.name: field.default for field in fields(self) if field.name in _OPTIONAL}
+        return {name: value for name, value in asdict(self).items() if name not in defaults or value != defaults[name]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PrefDiscSpec:

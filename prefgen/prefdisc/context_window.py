@@ -39,7 +39,7 @@ def truncate_to_context(history: UserHistory, template: ChatTemplate, positions:
     Raises:
         HistoryError: Not even the newest pair fits.
     """
-    target = len(template.unlabelled_turn("")) + template.spec.max_prompt_tokens
+    target = max(len(template.unlabelled_turn("", first)) for first in (True, False)) + template.spec.max_prompt_tokens
     free = positions - template.spec.num_tokens - len(template.opening_ids) - target
     num_fitting = 0
     for pair in reversed(history.pairs):

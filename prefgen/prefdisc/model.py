@@ -130,8 +130,8 @@ class PrefDisc(nn.Module):
             positions = max_positions(self.base.config.text_config)
             for pair in truncate_to_context(history, self.template, positions).pairs if history else ():
                 for liked in self.template.order_pair(True, False):
-                    ids += self.template.labelled_turn(pair.prompt, liked)
-                images += self.template.order_pair(pair.liked, pair.disliked)
+                    ids += self.template.labelled_turn(pair.prompt, liked, first=not images)
+                    images.append(pair.liked if liked else pair.disliked)
             features = self._features_of_any_size(images) if images else None
             embedded = self._prepend_tokens(self._embed(torch.tensor([ids], dtype=torch.long), features))
             length = embedded.shape[1]
@@ -200,9 +200,7 @@ class PrefDisc(nn.Module):
         batch = len(packed.ids)
         if features.shape[0] != batch or features.shape[1] < packed.num_images:
             raise ValueError(f"features have shape {tuple(features.shape)}; expected {batch} x {packed.num_images}.")
-        if self.spec.disliked_first:
-            features = packed.swap_history_pairs(features)
-        embedded = self._prepend_tokens(self._embed(packed.ids, features))
+        embedded = self._prepend_tokens(self._embed(packed.ids, packed.order_features(features)))
         output = self._text_model(
             embedded,
             position_ids=packed.positions,
@@ -220,7 +218,7 @@ class PrefDisc(nn.Module):
         return states @ self.base.lm_head.weight[list(self.template.label_ids)].T
 
     def _chunk_logits(self, prefix: HistoryPrefix, images: Tensor, prompts: list[str]) -> Tensor:
-        turns = [self.template.unlabelled_turn(prompt) for prompt in prompts]
+        turns = [self.template.unlabelled_turn(prompt, not prefix.digest) for prompt in prompts]
         longest = max(map(len, turns))
         # Padding is on the right: the causal mask hides it, and each turn is read at its own end.
         ids = torch.tensor([[*turn, *[0] * (longest - len(turn))] for turn in turns])
@@ -267,10 +265,10 @@ class PrefDisc(nn.Module):
 def _check_spec(spec: PrefDiscSpec, base: Idefics2ForConditionalGeneration) -> None:
     """Raise CheckpointError unless a spec fits a base model."""
     patch, count = base.config.vision_config.patch_size, base.config.text_config.num_hidden_layers
-    fits = {"shortest_edge": spec.shortest_edge >= patch}
+    fits = {"shortest_edge": spec.shortest_edge >= patch, "square": spec.square >= patch or not spec.square}
     for name in ("sem_layers", "core_layers"):
         layers = getattr(spec, name)
         fits[name] = matches_type(layers, tuple[int, ...]) and layers and all(0 <= layer <= count for layer in layers)
     for name in (name for name, fit in fits.items() if not fit):
-        expected = f"at least {patch} pixels" if name == "shortest_edge" else f"layers 0 to {count}"
+        expected = f"layers 0 to {count}" if name.endswith("layers") else f"at least {patch} pixels"
         raise CheckpointError(f"The checkpoint's {name} is {format_value(getattr(spec, name))}; expected {expected}.")

@@ -32,9 +32,10 @@ class Target:
 class PackedBatch:
     """B right-padded sequences of S tokens, one for each user. The L_p preference tokens come first.
 
-    A user's images come in this order: history pairs, then targets. Users may have different numbers of targets and
-    pairs; T and n are the largest, and `has_target` and `has_pair` mark the existing ones. Positions of absent ones
-    are 0, and values read there are meaningless.
+    A user's images come in this order: history pairs, then targets. Features are passed with the liked image of a pair
+    first; `order_features` brings them into the order in which the turns read them. Users may have different numbers
+    of targets and pairs; T and n are the largest, and `has_target` and `has_pair` mark the existing ones. Positions of
+    absent ones are 0, and values read there are meaningless.
 
     Attributes:
         ids: Token ids, (B, S - L_p).
@@ -44,6 +45,7 @@ class PackedBatch:
         label_positions: Positions of the labels of each history pair's two images, in reading order, (B, n, 2).
         has_target: Which targets exist, (B, T).
         has_pair: Which history pairs exist, (B, n).
+        swapped: History pairs whose disliked image is read first, (B, n). Stays on the CPU.
         num_images: Largest number of images of one user.
     """
 
@@ -54,11 +56,12 @@ class PackedBatch:
     label_positions: Tensor
     has_target: Tensor
     has_pair: Tensor
+    swapped: Tensor
     num_images: int
 
     def to(self, device: torch.device | str) -> PackedBatch:
         """Return a copy of the batch on another device."""
-        tensors = [field.name for field in fields(self) if field.name != "num_images"]
+        tensors = [field.name for field in fields(self) if field.name not in ("swapped", "num_images")]
         return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
 
     def history_end_positions(self, template: ChatTemplate) -> Tensor:
@@ -68,12 +71,14 @@ class PackedBatch:
         """
         return self.label_positions[:, -1, -1] - template.label_offset - 1
 
-    def swap_history_pairs(self, features: Tensor) -> Tensor:
-        """Swap the two images of every history pair in features (B, images, ...). Targets stay in place."""
-        index = torch.arange(features.shape[1], device=features.device)
-        in_history = index < 2 * self.has_pair.sum(1, keepdim=True).to(index.device)
+    def order_features(self, features: Tensor) -> Tensor:
+        """Put features (B, images, ...) into reading order: swap the images of swapped pairs. Targets stay in place."""
+        if not self.swapped.any():
+            return features
+        index = torch.arange(features.shape[1]).repeat(len(features), 1)
+        index[:, : 2 * self.swapped.shape[1]] ^= self.swapped.repeat_interleave(2, dim=1)
         rows = torch.arange(len(features), device=features.device)[:, None]
-        return features[rows, torch.where(in_history, index ^ 1, index)]
+        return features[rows, index.to(features.device)]
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,10 @@ class PackedStates:
 
 
 def pack(
-    template: ChatTemplate, histories: Sequence[Sequence[str]], targets: Sequence[Sequence[Target]]
+    template: ChatTemplate,
+    histories: Sequence[Sequence[str]],
+    targets: Sequence[Sequence[Target]],
+    swapped: Sequence[Sequence[bool]] | None = None,
 ) -> PackedBatch:
     """Lay out one sequence for each user.
 
@@ -101,11 +109,14 @@ def pack(
         template: The chat template of the preference model.
         histories: Prompts of each user's pairs, in order; "" for a pair without a prompt.
         targets: Targets of each user. Users may differ in both numbers.
+        swapped: Whether each history pair's disliked image is read first. None: the template's order for all.
 
     Raises:
         ValueError: A target asks for more pairs than the history has.
     """
-    rows = [_lay_out(template, history, own) for history, own in zip(histories, targets, strict=True)]
+    if swapped is None:
+        swapped = [[template.spec.disliked_first] * len(history) for history in histories]
+    rows = [_lay_out(template, *user) for user in zip(histories, targets, swapped, strict=True)]
     length = max(len(row.ids) for row in rows)
     total_length = template.spec.num_tokens + length
     # Users with equal layouts share one mask. In a training batch that is nearly always all of them.
@@ -121,6 +132,7 @@ def pack(
         label_positions=label_positions,
         has_target=has_target,
         has_pair=has_pair,
+        swapped=_pad([[[int(own)] * 2 for own in user] for user in swapped])[0][..., 0].bool(),
         num_images=2 * max(len(row.prediction_positions) + len(row.label_positions) for row in rows),
     )
 
@@ -153,14 +165,16 @@ class _Row:
         return tuple(self.segments), tuple(self.limits)
 
 
-def _lay_out(template: ChatTemplate, history: Sequence[str], targets: Sequence[Target]) -> _Row:
+def _lay_out(
+    template: ChatTemplate, history: Sequence[str], targets: Sequence[Target], swapped: Sequence[bool]
+) -> _Row:
     offset = template.spec.num_tokens
     ids = list(template.opening_ids)
     pair_ends, label_positions = [offset + len(ids)], []
-    for prompt in history:
+    for prompt, disliked_first in zip(history, swapped, strict=True):
         label_positions.append([])
-        for liked in template.order_pair(True, False):
-            ids += template.labelled_turn(prompt, liked)
+        for liked in (not disliked_first, disliked_first):
+            ids += template.labelled_turn(prompt, liked, first=not any(label_positions))
             label_positions[-1].append(offset + len(ids) + template.label_offset)
         pair_ends.append(offset + len(ids))
     prefix = offset + len(ids)
@@ -168,7 +182,7 @@ def _lay_out(template: ChatTemplate, history: Sequence[str], targets: Sequence[T
     for target in targets:
         if not 0 <= target.num_pairs < len(pair_ends):
             raise ValueError(f"target.num_pairs is {target.num_pairs}; expected 0 to {len(history)}.")
-        turn, limit = template.unlabelled_turn(target.prompt), pair_ends[target.num_pairs]
+        turn, limit = template.unlabelled_turn(target.prompt, not target.num_pairs), pair_ends[target.num_pairs]
         row.prediction_positions.append([])
         for second in range(2):
             row.ids += turn

@@ -66,7 +66,8 @@ def attention_to_preference_tokens(
         ImageError: The image is unusable.
     """
     template = prefdisc.template
-    is_image_token = torch.tensor([token == template.image_id for token in template.unlabelled_turn(prompt)])
+    turn = template.unlabelled_turn(prompt, not prefix.digest)
+    is_image_token = torch.tensor([token == template.image_id for token in turn])
 
     def select(weights: Tensor) -> Tensor:
         return weights[0, :, is_image_token.to(weights.device), : prefdisc.spec.num_tokens].float().cpu()

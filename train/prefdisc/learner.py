@@ -57,7 +57,8 @@ class Learner(nn.Module):
         # Pads only if histories have different lengths.
         features = pad_sequence(features.split(counts), batch_first=True)
         if self.split_long and packed.mask.shape[-1] >= MIN_SPLIT_TOKENS:
-            hidden = torch.stack([self._history_first(packed, row, features[row]) for row in range(len(features))])
+            ordered = packed.order_features(features)
+            hidden = torch.stack([self._history_first(packed, row, ordered[row]) for row in range(len(features))])
         else:
             rows = torch.arange(len(features), device=features.device)[:, None]
             hidden = self.prefdisc(packed, features).hidden[rows, packed.prediction_positions[:, 0]]

@@ -27,6 +27,8 @@ def convert_published(
     source: str | Path,
     out: str | Path,
     *,
+    procedure: str = "scoring",
+    square: int | None = None,
     tokens: str | Path | None = None,
     base: str | None = None,
     licence: str | None = None,
@@ -38,14 +40,16 @@ def convert_published(
         layout: How the model reads a history.
         source: Folder with `adapter_config.json` and the weights.
         out: The file to write.
+        procedure: Which of the authors' procedures the checkpoint follows, "scoring" or "training".
+        square: Side of the squares to which images are resized first, 0 to keep their shape. None: as in the procedure.
         tokens: The pickled pool of tokens. None takes the only one in `source`.
         base: Id of the base model, instead of the layout's.
         licence: Licence of the weights, instead of the layout's.
         force: Whether to replace an existing file.
 
     Raises:
-        CheckpointError: See `read_peft_folder` and `read_pool`. Or there is no pool or several, tokens and LoRA have
-            different widths, or `out` exists.
+        CheckpointError: See `read_peft_folder` and `read_pool`. Or the procedure is unknown, there is no pool or
+            several, tokens and LoRA have different widths, or `out` exists.
     """
     source = Path(source)
     require(source.is_dir(), CheckpointError, f"{source} is not a folder; expected the download of {layout.source}.")
@@ -55,9 +59,11 @@ def convert_published(
     pool = read_pool(Path(tokens) if tokens else _find_pool(source)) if layout.has_tokens else None
     if pool is not None and peft.width != pool.shape[1]:
         raise CheckpointError(f"The tokens have width {pool.shape[1]}, the LoRA {peft.width}; expected equal widths.")
+    spec = layout.spec_of(procedure)
     spec = replace(
-        layout.spec,
-        base=base or layout.spec.base,
+        spec,
+        base=base or spec.base,
+        square=spec.square if square is None else square,
         num_tokens=0 if pool is None else len(pool),
         lora=peft.lora,
     )
@@ -66,7 +72,7 @@ def convert_published(
         spec.to_json(),
         _checkpoint_tensors(peft.tensors, pool, peft.width),
         licence=licence or layout.licence,
-        training={"prefdisc": {"source": layout.source}},
+        training={"prefdisc": {"source": layout.source, "procedure": procedure}},
         force=force,
     )
 

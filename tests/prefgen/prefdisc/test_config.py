@@ -36,6 +36,8 @@ def test_a_spec_comes_back_from_json(lora):
         ({"sem_layers": [1, "2"]}, "sem_layers is"),
         ({"mean": [0.5, 0.5]}, "mean is"),
         ({"disliked_first": 1}, "disliked_first is 1"),
+        ({"whole_text": "yes"}, "whole_text is 'yes'"),
+        ({"square": 512.5}, "square is 512.5"),
     ],
 )
 def test_a_spec_of_another_version_is_refused(change, message):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.model import PrefDisc
-from prefgen.prefdisc.pixels import fitted_size, preprocess
+from prefgen.prefdisc.pixels import fitted_size, preprocess, shrink
 from tests.prefgen import tiny
 
 REAL = replace(tiny.SPEC, longest_edge=448, shortest_edge=378)  # paper index section 2
@@ -104,6 +104,43 @@ def test_the_gradient_is_the_true_one(size):
     assert torch.autograd.gradcheck(lambda x: preprocess(x, tiny.SPEC), images)
 
 
-def test_images_smaller_than_a_patch_are_no_spec():
-    with pytest.raises(CheckpointError, match="shortest_edge is 4; expected at least"):
-        PrefDisc(tiny.prefdisc().base, tiny.tokenizer(), replace(tiny.SPEC, shortest_edge=4))
+@pytest.mark.parametrize("name", ["shortest_edge", "square"])
+def test_images_smaller_than_a_patch_are_no_spec(name):
+    with pytest.raises(CheckpointError, match=f"{name} is 4; expected at least"):
+        PrefDisc(tiny.prefdisc().base, tiny.tokenizer(), replace(tiny.SPEC, **{name: 4}))
+
+
+@pytest.mark.parametrize("square", [0, 512])
+@pytest.mark.parametrize("size", [*SIZES, (1024, 1024), (256, 256)])
+def test_rounded_pixels_are_pillows_to_the_bit(size, square):
+    """As published: an optional bicubic square first, then the processor's bilinear size, 8 bits after each."""
+    spec, image = replace(REAL, square=square, rounded=True), Image.fromarray(drawn(*size))
+    read = image.resize((square, square)) if square else image
+    height, width = fitted_size(read.height, read.width, spec)
+    expected = torch.from_numpy(np.array(read.resize((width, height), Image.BILINEAR))).movedim(-1, 0)
+    pixels = torch.from_numpy(np.array(image)).movedim(-1, 0)[None].float() / 255
+    levels = (preprocess(pixels, spec)[0] * 0.5 + 0.5) * 255
+    assert torch.equal(levels.round(), expected.float())
+    assert (levels - levels.round()).abs().max() < 1e-3
+    assert torch.equal(preprocess(shrink(pixels, spec), spec), preprocess(pixels, spec))
+
+
+@pytest.mark.parametrize("square", [0, 20])
+def test_rounding_keeps_the_gradient_of_the_unrounded_image(square):
+    smooth, images = replace(tiny.SPEC, square=square), torch.rand(2, 3, 30, 41, requires_grad=True)
+    rounded = replace(smooth, rounded=True)
+    weights = torch.rand_like(preprocess(images, smooth))
+    ours, expected = (
+        torch.autograd.grad((preprocess(images, s) * weights).sum(), images)[0] for s in (rounded, smooth)
+    )
+    assert torch.allclose(ours, expected, atol=1e-6)
+    with torch.no_grad():
+        assert torch.equal(preprocess(images, rounded), preprocess(images.detach(), rounded))
+    assert torch.allclose(preprocess(images, rounded), preprocess(images.detach(), rounded), atol=1e-6)
+
+
+def test_a_square_comes_before_everything():
+    """Square images of any shape are then read at one size."""
+    spec = replace(REAL, square=512)
+    assert preprocess(torch.rand(1, 3, 300, 900), spec).shape == (1, 3, 448, 448)
+    assert preprocess(torch.rand(1, 3, 300, 900), REAL).shape == (1, 3, 378, 448)

@@ -40,14 +40,16 @@ def tokenizer() -> Tokenizer:
 
 def small(layout: Layout) -> Layout:
     """The layout at the tiny base's sizes; its words and order stay."""
+    layout = replace(layout, training_size=layout.training_size and 20)
     sizes = {"image": IMAGE, "longest_edge": 24, "shortest_edge": 6, "sem_layers": (3, 4), "core_layers": (1, 2)}
     return replace(layout, spec=replace(layout.spec, **sizes))
 
 
-def base():
+def base(config: dict | None = None):
     """An Idefics2 with random weights large enough that everything matters."""
-    config = copy.deepcopy(tiny.CONFIG) | {"image_token_id": SPECIAL.index("<image>")}
-    config["text_config"]["vocab_size"] = len(SPECIAL) + len(WORDS)
+    if config is None:
+        config = copy.deepcopy(tiny.CONFIG) | {"image_token_id": SPECIAL.index("<image>")}
+        config["text_config"]["vocab_size"] = len(SPECIAL) + len(WORDS)
     torch.manual_seed(0)
     model = build_base(config)
     with torch.no_grad():
@@ -64,12 +66,12 @@ def write_base(folder: Path) -> Path:
     return folder
 
 
-def write_lora(folder: Path, **options) -> Path:
+def write_lora(folder: Path, config: dict | None = None, **options) -> Path:
     """What peft saves of a LoRA: adapter_config.json and adapter_model.safetensors."""
     from peft import LoraConfig, get_peft_model
 
     wanted = {"r": 8, "lora_alpha": 8, "lora_dropout": 0.1, "target_modules": TARGETS, "init_lora_weights": "gaussian"}
-    wrapped = get_peft_model(base(), LoraConfig(**wanted | options))
+    wrapped = get_peft_model(base(config), LoraConfig(**wanted | options))
     torch.manual_seed(1)
     for name, parameter in wrapped.named_parameters():
         if "lora_B" in name:  # which begins at zero

@@ -122,3 +122,17 @@ def test_options_without_a_meaning_are_refused(tmp_path, capsys):
     assert "--tokens does not apply to viper" in capsys.readouterr().err
     assert main(["convert", "trained", str(tmp_path), str(tmp_path / "x.safetensors"), "--base", "b"]) == 1
     assert "--base does not apply to trained" in capsys.readouterr().err
+    for option, value in {"--procedure": "training", "--square": "512"}.items():
+        arguments = ["convert", "trained", str(tmp_path), str(tmp_path / "x.safetensors"), option, value]
+        assert main(arguments) == 1
+        assert f"{option} does not apply to trained" in capsys.readouterr().err
+
+
+def test_the_procedure_is_chosen_on_the_command_line(tmp_path, capsys):
+    published.write_lora(tmp_path / "downloaded")
+    out = str(tmp_path / "made.safetensors")
+    arguments = ["convert", "viper", str(tmp_path / "downloaded"), out, "--force"]
+    for option, open_space in ((["--procedure", "training"], None), (["--procedure", "scoring"], True), ([], True)):
+        assert main([*arguments, *option]) == 0
+        assert read_checkpoint(out).header["prefdisc"].get("open_space") is open_space
+    assert "procedure 'scoring'" in capsys.readouterr().out

@@ -38,4 +38,28 @@ def test_the_order_matters_and_is_kept_in_the_header():
     other = PrefDisc(whole.base, tiny.tokenizer(), spec, whole.tokens).eval()
     assert not torch.allclose(other.score(other.encode(history), images), whole.score(whole.encode(history), images))
     assert PrefDiscSpec.from_json(spec.to_json()) == spec
-    assert "disliked_first" not in tiny.SPEC.to_json(), "headers of before stay as they are"
+    optional = {"disliked_first", "whole_text", "open_space", "square", "rounded", "lora"}
+    assert not optional & set(tiny.SPEC.to_json()), "headers of before stay as they are"
+
+
+@torch.no_grad()
+def test_every_pair_of_a_packed_batch_can_have_its_own_order():
+    """As published training draws it; a history read so is the same history with some pairs turned round."""
+    prefdisc, history, target = tiny.prefdisc(), tiny.history(3, seed=4), torch.rand(1, 2, 3, 24, 24)
+    prompts = [[pair.prompt for pair in history.pairs]]
+    images = torch.stack([image for pair in history.pairs for image in (pair.liked, pair.disliked)])
+    features = prefdisc.features(torch.cat([images, target[0]]))[None]
+    swapped = [[True, False, True]]
+    packed = pack(prefdisc.template, prompts, [[Target(3, "a dog")]], swapped)
+    plus, minus = prefdisc.template.label_ids
+    ids = packed.ids[0][packed.label_positions[0] - tiny.SPEC.num_tokens]
+    assert ids.tolist() == [[minus, plus], [plus, minus], [minus, plus]]
+    assert packed.order_features(torch.arange(8)[None]).tolist() == [[1, 0, 2, 3, 5, 4, 6, 7]]
+    order = torch.tensor([1, 0, 2, 3, 5, 4, 6, 7])
+    plain = pack(prefdisc.template, prompts, [[Target(3, "a dog")]])
+    # The same images in the same places under the plain batch's labels: only the labels differ.
+    other = prefdisc(plain, features[:, order]).logits
+    ours = prefdisc(packed, features).logits
+    assert not torch.allclose(ours, other)
+    relabelled = replace(plain, ids=packed.ids)
+    assert torch.equal(prefdisc(relabelled, features[:, order]).logits, ours)

@@ -1,6 +1,7 @@
 """Published layouts become checkpoints that score as the published procedure does on the same weights."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -88,6 +89,36 @@ def test_the_header_says_what_was_published(there, tmp_path):
     assert "{prompt}" not in other.header["prefdisc"]["turn"]
     assert other.part("prefdisc")["tokens"].shape == (0, 32)
     assert (other.header["prefdisc"]["base"], other.header["licence"]) == ("me/tuned-idefics2", "CC0-1.0")
+
+
+def test_a_procedure_is_kept_in_the_header(there, tmp_path):
+    made = [
+        convert_published(LEARN_USER_PREF, there / "learn-user-pref", tmp_path / f"{procedure}.safetensors", **options)
+        for procedure, options in {
+            "default": {},
+            "training": {"procedure": "training"},
+            "as eval.py": {"square": 512},
+        }.items()
+    ]
+    names = ("whole_text", "open_space", "square", "rounded")
+    assert [[file.header["prefdisc"].get(name, 0) for name in names] for file in made] == [
+        [True, True, 0, True],
+        [True, 0, 512, True],
+        [True, True, 512, True],
+    ]
+    assert [file.header["training"]["prefdisc"]["procedure"] for file in made] == ["scoring", "training", "scoring"]
+    with pytest.raises(CheckpointError, match="procedure is 'testing'; expected one of scoring, training"):
+        convert_published(VIPER, there / "lora", tmp_path / "other.safetensors", procedure="testing")
+
+
+def test_a_file_of_the_earlier_converter_loads_as_before_and_says_so(there, tmp_path, caplog):
+    """Without the fields that the earlier one did not write, and with its source."""
+    layout = published.small(VIPER)
+    layout = replace(layout, spec=replace(layout.spec, whole_text=False, open_space=False, rounded=False))
+    made = convert_published(layout, there / "lora", tmp_path / "made.safetensors")
+    load_preference_model(made.path, base_folders=[there / "bases"])
+    assert "made.safetensors was converted by an earlier version of PrefGen" in caplog.text
+    assert "Convert it again." in caplog.text
 
 
 def rewrite(folder, **changes):
