@@ -26,7 +26,7 @@ def main() -> int:
     names = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
     parser.add_argument("--config", required=True, help=f"YAML file, or one of {names}")
     parser.add_argument("--mode", choices=MODES, help="parts of the method to use (modes of the ablation)")
-    parser.add_argument("--stage", type=int, choices=(1, 2), help="1: LoRA and preference tokens; 2: tokens only")
+    parser.add_argument("--stage", type=int, choices=(1, 2), help="1: LoRA; 2: preference tokens only")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as data.folder=out/set")
     args = parser.parse_intermixed_args()
     try:

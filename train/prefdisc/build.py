@@ -23,8 +23,8 @@ from train.settings import SettingsError
 def build_prefdisc(config: RunConfig) -> PrefDisc:
     """Build the initial model of a stage, with `requires_grad` set for its trainable parameters.
 
-    Stage 1 starts with a new LoRA and new preference tokens. Stage 2 loads both from a checkpoint and trains the
-    preference tokens only.
+    Stage 1 starts with a new LoRA. Stage 2 loads it from a checkpoint and trains the preference tokens only. These are
+    new in the stage in which they enter (`config.tokens`).
 
     Raises:
         SettingsError: The settings do not fit the base model, or the checkpoint of stage 1 is missing.
@@ -32,19 +32,21 @@ def build_prefdisc(config: RunConfig) -> PrefDisc:
     """
     base = read_base(config.base)
     torch.manual_seed(config.seed)
-    prefdisc = PrefDisc(base.model, base.tokenizer, spec_for(config, base))
+    spec = spec_for(config, base)
+    uniform = config.tokens.init == "uniform"
+    width = base.model.config.text_config.hidden_size
+    prefdisc = PrefDisc(base.model, base.tokenizer, spec, torch.rand(spec.num_tokens, width) if uniform else None)
     # Float32, as the LoRA is, even on a half-precision base: updates of 1e-5 would be rounded away.
     prefdisc.tokens.data = prefdisc.tokens.data.float()
     first_stage = config.stage == 1
-    # LoRA dropout would add noise to the training of the tokens in stage 2.
-    inject_lora(prefdisc.base, prefdisc.spec.lora, config.lora.dropout if first_stage else 0.0, config.lora.init)
+    inject_lora(prefdisc.base, prefdisc.spec.lora, config.current_dropout, config.lora.init)
     if not first_stage:
         start = Path(config.start) if config.start else replace(config, stage=1).folder / FILE
         if not start.is_file():
             raise SettingsError(f"Stage 2 starts from {start}, which does not exist. Run stage 1, or set start=FILE.")
-        load_prefdisc(start, prefdisc)
+        load_prefdisc(start, prefdisc, without_tokens=config.tokens.first_stage == 2)
         prefdisc.base.requires_grad_(False)
-    prefdisc.tokens.requires_grad_(config.mode_flags.tokens)
+    prefdisc.tokens.requires_grad_(config.has_tokens)
     if config.checkpointing:
         # transformers 5 renamed the method. Non-reentrant, because the inputs of a frozen base have no gradient.
         old_method = prefdisc.base.gradient_checkpointing_enable
@@ -59,17 +61,21 @@ def spec_for(config: RunConfig, base: Base) -> PrefDiscSpec:
         SettingsError: `config.spec` does not fit `PrefDiscSpec`.
     """
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in config.spec.items()}
-    unknown = set(values) - {field.name for field in fields(PrefDiscSpec)} | set(values) & {"base", "revision", "lora"}
+    others = {"base", "revision", "lora", "square"}
+    unknown = set(values) - {field.name for field in fields(PrefDiscSpec)} | set(values) & others
     if unknown:
         raise SettingsError(f"spec.{min(unknown)} is not a known key, or is set by other keys. Remove it.")
     if not config.mode_flags.prompts:
         if not config.turn_without_prompt:
             raise SettingsError(f"Mode {config.mode!r} uses turns without prompts. Set turn_without_prompt.")
         values["turn"] = config.turn_without_prompt
-    if not config.mode_flags.tokens:
+    if not config.has_tokens:
         values["num_tokens"] = 0
+    size = config.data.image_size
     try:
-        return PrefDiscSpec(base=base.id, revision=base.revision, lora=lora_spec(config.lora), **values)
+        spec = PrefDiscSpec(base=base.id, revision=base.revision, lora=lora_spec(config.lora), **values)
+        # Scoring must read the squares of the training. Some specs read every image as this square anyway.
+        return spec if spec.longest_edge == spec.shortest_edge == size else replace(spec, square=size)
     except TypeError as error:
         raise SettingsError(f"The values of spec are invalid ({error}).") from error
 

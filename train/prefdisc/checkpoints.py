@@ -55,15 +55,20 @@ def save_prefdisc(
     return write_part(path, "prefdisc", prefdisc.spec.to_json(), tensors, training={"prefdisc": dict(summary)}, **tower)
 
 
-def load_prefdisc(path: Path, prefdisc: PrefDisc) -> Checkpoint:
+def load_prefdisc(path: Path, prefdisc: PrefDisc, without_tokens: bool = False) -> Checkpoint:
     """Load the preference tokens and the LoRA into a PrefDisc with the same base and specification, in place.
+
+    Args:
+        path: The checkpoint.
+        prefdisc: The model.
+        without_tokens: Whether the checkpoint is of a stage without preference tokens. The model's then stay.
 
     Raises:
         CheckpointError: The checkpoint cannot be read or has another specification.
     """
     checkpoint = read_checkpoint(path)
     header, tensors = checkpoint.require("prefdisc"), checkpoint.part("prefdisc")
-    ours = json.loads(json.dumps(prefdisc.spec.to_json()))
+    ours = json.loads(json.dumps(prefdisc.spec.to_json())) | ({"num_tokens": 0} if without_tokens else {})
     if (key := first_difference(header, ours)) is not None:
         raise CheckpointError(
             f"{key} of {path} is {header.get(key)!r}; the run has {ours.get(key)!r}. Use the settings and the base "
@@ -71,7 +76,8 @@ def load_prefdisc(path: Path, prefdisc: PrefDisc) -> Checkpoint:
         )
     if prefdisc.spec.lora:
         load_lora(prefdisc.base, tensors)
-    copy_full_tensor(prefdisc.tokens, tensors["tokens"])
+    if not without_tokens:
+        copy_full_tensor(prefdisc.tokens, tensors["tokens"])
     return checkpoint
 
 

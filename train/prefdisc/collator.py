@@ -10,7 +10,7 @@ import torch
 from prefgen.prefdisc.packing import Target, pack
 from prefgen.prefdisc.template import ChatTemplate
 from train.prefdisc.feature_cache import FeatureCache
-from train.prefdisc.images import read_resized_image
+from train.prefdisc.images import read_square
 from train.prefdisc.trials import Trial
 
 
@@ -39,11 +39,12 @@ class Collator:
             self.template,
             [[pair.prompt for pair in trial.history] for trial in trials],
             [[Target(len(trial.history), trial.target.prompt)] for trial in trials],
+            None if any(trial.swapped is None for trial in trials) else [trial.swapped for trial in trials],
         )
         counts = tuple(2 * len(trial.history) + 2 for trial in trials)
         files = [file for trial in trials for pair in (*trial.history, trial.target) for file in pair.images]
         if self.cache is not None:
             return {"packed": packed, "counts": counts, "features": self.cache.rows(files)}
         # An image is often in two histories of one user.
-        images = {file: read_resized_image(file, self.size) for file in dict.fromkeys(files)}
+        images = {file: read_square(file, self.size, self.template.spec) for file in dict.fromkeys(files)}
         return {"packed": packed, "counts": counts, "images": torch.stack([images[file] for file in files])}

@@ -38,13 +38,17 @@ class DataConfig:
     Attributes:
         folder: Folder of users.jsonl and images/ (see dataset.py).
         history: Number of history pairs N_ref (paper index section 1: 8).
+        random_order: Whether to draw which image of a history pair is read first, as the authors do. Validation and
+            scoring always read pairs in the order of `spec.disliked_first`.
         random_length: Whether to draw 0 to `history` pairs, so that short histories are trained too. Off in the paper.
-        image_size: Side of the square images in pixels (003: 512).
+        image_size: Side in pixels of the squares to which all images are resized, in training and in scoring (003:
+            512). It becomes `PrefDiscSpec.square`.
         validation: Number of validation trials, the same in every evaluation. Our value; the paper gives none.
     """
 
     folder: str
     history: int = 8
+    random_order: bool = False
     random_length: bool = False
     image_size: int = 512
     validation: int = 512
@@ -57,7 +61,8 @@ class LoraConfig:
     Attributes:
         r: Rank.
         alpha: Scaling numerator; the update is scaled by alpha / r.
-        dropout: Dropout of the LoRA's input.
+        dropout: Dropout of the LoRA's input in stage 1.
+        stage_two_dropout: The same in stage 2, where the LoRA is frozen. None: as in stage 1, as the authors do.
         init: Initialisation, see peft's `init_lora_weights`.
         target_modules: Regular expression that matches module names.
         vision: Whether the LoRA also covers the vision tower (003: "vision encoder trained simultaneously"; it does
@@ -67,6 +72,7 @@ class LoraConfig:
     r: int = 8
     alpha: int = 8
     dropout: float = 0.1
+    stage_two_dropout: float | None = None
     init: str = "gaussian"
     target_modules: str = (
         r".*(text_model|modality_projection|perceiver_resampler).*"
@@ -87,8 +93,22 @@ class LoraConfig:
 
 
 @dataclass(frozen=True)
+class TokensConfig:
+    """The preference tokens P_v, whose number is `spec.num_tokens`.
+
+    Attributes:
+        first_stage: The stage in which they enter. In the authors' code stage 1 has none.
+        init: "uniform" in (0, 1), as the authors' code, or "embeddings": normal, with the standard deviation of the
+            base's token embeddings. At the published learning rate tokens hardly move from where they start.
+    """
+
+    first_stage: Literal[1, 2] = 1
+    init: Literal["uniform", "embeddings"] = "embeddings"
+
+
+@dataclass(frozen=True)
 class StageConfig:
-    """Length and learning rate of a stage. Stage 1 trains the LoRA and P_v, stage 2 P_v (paper index section 2)."""
+    """Length and learning rate of a stage. Stage 1 trains the LoRA, stage 2 only P_v (paper index section 2)."""
 
     steps: int
     learning_rate: float = 1e-5
@@ -102,10 +122,12 @@ class RunConfig:
         output: Parent folder of the stages' folders.
         base: The base model.
         data: The dataset.
-        spec: Fields of `PrefDiscSpec`, except base, revision and lora. `turn` is the template of turns with a prompt.
+        spec: Fields of `PrefDiscSpec`, except base, revision, lora and square. `turn` is the template of turns with a
+            prompt.
         stage_one, stage_two: Length and learning rate of the two stages.
         turn_without_prompt: Template of turns without a prompt, for modes that use no prompts.
         lora: The LoRA of stage 1.
+        tokens: The preference tokens.
         loss: Cross-entropy over the whole "vocabulary" (the authors' code), or over the two "labels".
         mode: Parts of the method to use, see ablation_modes.py.
         stage: The stage to run.
@@ -129,6 +151,7 @@ class RunConfig:
     stage_two: StageConfig
     turn_without_prompt: str = ""
     lora: LoraConfig = field(default_factory=LoraConfig)
+    tokens: TokensConfig = field(default_factory=TokensConfig)
     loss: Literal["vocabulary", "labels"] = "vocabulary"
     mode: Literal["base", "prompt", "contrastive", "full"] = "full"
     stage: Literal[1, 2] = 1
@@ -143,7 +166,6 @@ class RunConfig:
     training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-
         if self.stage == 2 and not self.mode_flags.tokens:
             raise SettingsError(
                 f"Mode {self.mode!r} has no preference tokens, which are all that stage 2 trains. Use mode 'full'."
@@ -160,6 +182,17 @@ class RunConfig:
     def mode_flags(self) -> Mode:
         """Parts of the method that the mode turns on."""
         return MODES[self.mode]
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the model of this stage has preference tokens."""
+        return self.mode_flags.tokens and self.stage >= self.tokens.first_stage
+
+    @property
+    def current_dropout(self) -> float:
+        """Dropout of the LoRA in the stage that is run."""
+        second = self.lora.stage_two_dropout
+        return self.lora.dropout if self.stage == 1 or second is None else second
 
     @property
     def current_stage(self) -> StageConfig:

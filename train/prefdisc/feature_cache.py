@@ -15,7 +15,7 @@ from tqdm import tqdm
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.safefile import fingerprint
 from train.prefdisc.dataset import UserPairs
-from train.prefdisc.images import read_resized_image
+from train.prefdisc.images import read_square
 
 BATCH_SIZE = 32
 
@@ -88,7 +88,7 @@ def encode_images(prefdisc: PrefDisc, files: Sequence[Path], size: int, folder: 
     if not complete.exists():
         shares = range(state.local_process_index * BATCH_SIZE, len(files), _local_processes() * BATCH_SIZE)
         for start in tqdm(shares, desc="encoding images", disable=not state.is_local_main_process, mininterval=10):
-            images = torch.stack([read_resized_image(file, size) for file in files[start : start + BATCH_SIZE]])
+            images = torch.stack([read_square(file, size, prefdisc.spec) for file in files[start : start + BATCH_SIZE]])
             # As in training, which combines half-precision weights with float32 pixels.
             with torch.autocast(prefdisc.device.type, cache.dtype, enabled=cache.dtype != torch.float32):
                 cache.values[start : start + len(images)] = prefdisc.features(images).to(cache.dtype).cpu()
@@ -102,7 +102,7 @@ def _key(prefdisc: PrefDisc, files: Sequence[Path], size: int) -> str:
     """Return a digest of everything the features depend on: files, image preprocessing, weights and precision."""
     model, spec = prefdisc.base.model, prefdisc.spec
     state = {**model.vision_model.state_dict(prefix="t."), **model.connector.state_dict(prefix="c.")}
-    preprocessing = [size, spec.longest_edge, spec.shortest_edge, spec.mean, spec.std]
+    preprocessing = [size, spec.square, spec.rounded, spec.longest_edge, spec.shortest_edge, spec.mean, spec.std]
     listing = hashlib.sha256("\n".join(f"{file} {file.stat().st_size}" for file in files).encode()).hexdigest()
     weights = fingerprint({}, {name: t.contiguous() for name, t in state.items() if isinstance(t, Tensor)})
     parts = [preprocessing, listing, weights, str(prefdisc.base.dtype)]

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prefgen.images import read_image
+from prefgen.prefdisc.config import PrefDiscSpec
+from prefgen.prefdisc.pixels import resize_to_square
 
 
 def read_resized_image(file: Path, size: int) -> Tensor:
@@ -20,3 +22,17 @@ def read_resized_image(file: Path, size: int) -> Tensor:
     if image.shape[-2:] == (size, size):
         return image
     return F.interpolate(image[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def read_square(file: Path, size: int, spec: PrefDiscSpec) -> Tensor:
+    """Read an image file as PrefDisc's preprocessing reads it, up to a square (3, size, size) in [0, 1].
+
+    Args:
+        file: The image.
+        size: Side of the square. `spec.square` is the same, or 0 if the spec reads every image as such a square.
+        spec: How PrefDisc reads images.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
+    return resize_to_square(read_image(file)[None], spec)[0] if spec.square else read_resized_image(file, size)

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,13 @@ def make_trainer(config: RunConfig) -> PrefDiscTrainer:
         folder = Path(config.cache_folder) if config.cache_folder else config.folder / "features"
         cache = encode_images(prefdisc, list_images(train, validation), config.data.image_size, folder)
     prompts, count = config.mode_flags.prompts, config.current_stage.steps * config.batch
+    as_scored = replace(config.data, random_order=False)
     return _trainer(
         Learner(prefdisc, config.loss, split_long=not config.checkpointing),
         config,
         Collator(prefdisc.template, config.data.image_size, cache),
         Trials(train, config.data, count, config.seed, prompts),
-        Trials(validation, config.data, config.data.validation, config.seed + VALIDATION_SEED, prompts),
+        Trials(validation, as_scored, config.data.validation, config.seed + VALIDATION_SEED, prompts),
         args,
     )
 

@@ -25,11 +25,13 @@ class Trial:
         user: Name of the user.
         history: History pairs in their order.
         target: Pair whose preference is predicted. None of its images is in the history.
+        swapped: Whether each history pair's disliked image is read first. None: the template's order.
     """
 
     user: str
     history: tuple[PairFiles, ...]
     target: PairFiles
+    swapped: tuple[bool, ...] | None = None
 
 
 class Trials(Dataset):
@@ -69,7 +71,8 @@ class Trials(Dataset):
         length = rng.integers(self.config.history + 1) if self.config.random_length else self.config.history
         chosen = rng.permutation(len(candidates))[:length]
         history = tuple(self._with_or_without_prompt(candidates[i]) for i in chosen)
-        return Trial(user.user, history, self._with_or_without_prompt(target))
+        swapped = tuple((rng.random(len(history)) < 0.5).tolist()) if self.config.random_order else None
+        return Trial(user.user, history, self._with_or_without_prompt(target), swapped)
 
     def _with_or_without_prompt(self, pair: PairFiles) -> PairFiles:
         return pair if self.prompts else PairFiles(pair.liked, pair.disliked)

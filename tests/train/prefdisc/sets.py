@@ -15,7 +15,9 @@ from tests.prefgen.checkpoints import write_base
 PROMPTS = ("a cat", "the red house on a dog", "")
 
 
-def write_users(folder: Path, train: int = 4, validation: int = 3, pairs: int = 6, size: int = 24) -> Path:
+def write_users(
+    folder: Path, train: int = 4, validation: int = 3, pairs: int = 6, size: int = 24, width: int | None = None
+) -> Path:
     """Liked images are reddish, disliked ones bluish, so that there is something to learn."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -25,7 +27,7 @@ def write_users(folder: Path, train: int = 4, validation: int = 3, pairs: int = 
         for pair in range(pairs):
             names = {}
             for kind, channel in (("liked", 0), ("disliked", 2)):
-                pixels = rng.integers(0, 160, (size, size, 3))
+                pixels = rng.integers(0, 160, (size, width or size, 3))
                 pixels[..., channel] += 95
                 names[kind] = f"images/{number}-{pair}-{kind}.png"
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / names[kind])

@@ -36,6 +36,10 @@ def test_the_papers_recipe_on_any_number_of_machines(name, processes, accumulati
     assert (config.stage_one.steps, config.stage_two.steps) == (5000, 16000)
     assert (config.stage_one.learning_rate, config.weight_decay) == (1e-5, 1e-2)
     assert (config.lora.r, config.lora.alpha, config.lora.dropout, config.lora.init) == (8, 8, 0.1, "gaussian")
+    assert (config.tokens.first_stage, config.tokens.init, config.data.random_order) == (2, "uniform", True)
+    assert [load_config(name, stage=stage).current_dropout for stage in (1, 2)] == [0.1, 0.1]
+    assert (config.training["lr_scheduler_type"], config.training["warmup_steps"]) == ("linear", 0)
+    assert (config.spec["whole_text"], config.spec["open_space"]) == (True, False)
     assert config.base.quantize == "nf4"
     assert config.spec["image"].count("<image>") == 64, "tokens an image, without splitting"
 
@@ -60,6 +64,8 @@ def test_overrides_reach_into_parts(file):
         (["data.folder=null"], "data.folder is None; expected a valid string"),
         (["batch=3"], "expected a multiple of per_device"),
         (["stage=2", "mode=base"], "no preference tokens"),
+        (["tokens.first_stage=3"], "tokens.first_stage is 3; expected 1 or 2"),
+        (["tokens.init=zero"], "tokens.init is 'zero'; expected 'uniform' or 'embeddings'"),
         (["cache_features=true"], "which stage 1's LoRA changes"),
         (["cache_features=true", "lora.target_modules=.*q_proj", "lora.vision=true"], "which stage 1's LoRA changes"),
     ],

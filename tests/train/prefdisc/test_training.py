@@ -140,8 +140,9 @@ def test_histories_of_unequal_length_are_each_their_own(folder):
     assert torch.allclose(together, alone, atol=1e-3)
 
 
-def test_long_sequences_apart_learn_as_packed_ones(folder, monkeypatch):
-    trainer = make_trainer(config(folder, "data.random_length=true"))
+@pytest.mark.parametrize("order", ["data.random_order=false", "data.random_order=true", "spec.disliked_first=true"])
+def test_long_sequences_apart_learn_as_packed_ones(folder, monkeypatch, order):
+    trainer = make_trainer(config(folder, "data.random_length=true", order))
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(6)])
     assert len(set(batch["counts"])) > 1
     found = {}
