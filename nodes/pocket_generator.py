@@ -14,6 +14,7 @@ import comfy.supported_models_base
 import comfy.utils
 import folder_paths
 import torch
+from comfy.cli_args import args
 from comfy_api.latest import io
 
 from ..prefgen.errors import CheckpointError
@@ -47,21 +48,21 @@ def load_state(part: str) -> dict[str, torch.Tensor]:
 
 
 def load_model(disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """Load the UNet, whose file has diffusers' names.
+    """Load the UNet, whose file has diffusers' names. ComfyUI's flags, such as `--fp16-unet`, set its precision.
 
     Args:
         disable_dynamic: Whether to use the patcher that keeps all weights on the device, as in ComfyUI's loaders.
     """
+    load_device = comfy.model_management.get_torch_device()
+    dtype = comfy.model_management.unet_dtype(load_device, supported_dtypes=[torch.float32])
     config = PocketSDXL(shapes.UNET.ldm_config())
-    config.set_inference_dtype(torch.float32, None)
+    config.set_inference_dtype(dtype, comfy.model_management.unet_manual_cast(dtype, load_device))
     model = config.get_model({}, "", comfy.model_management.unet_offload_device())
     names = comfy.utils.unet_to_diffusers(config.unet_config)
-    state = {names.get(name, name): tensor for name, tensor in load_state("unet").items()}
+    state = {names.get(name, name): tensor.to(dtype) for name, tensor in load_state("unet").items()}
     patchers = comfy.model_patcher
     patcher = (patchers.ModelPatcher if disable_dynamic else patchers.CoreModelPatcher)(
-        model,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
+        model, load_device=load_device, offload_device=comfy.model_management.unet_offload_device()
     )
     _fill(model.diffusion_model, state, "unet", assign=patcher.is_dynamic())
     # ComfyUI calls this to build a copy with its own weights.
@@ -69,16 +70,24 @@ def load_model(disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatche
     return patcher
 
 
+def text_encoder_dtype() -> torch.dtype:
+    """Return the precision that ComfyUI's flags set, such as `--fp16-text-enc`, or float32 without a flag."""
+    if any(getattr(args, flag) for flag in vars(args) if flag.endswith("_text_enc")):
+        return comfy.model_management.text_encoder_dtype(comfy.model_management.text_encoder_device())
+    return torch.float32
+
+
 def load_clip() -> comfy.sd.CLIP:
-    """Load both text encoders, with SDXL's tokenizer."""
+    """Load both text encoders, with SDXL's tokenizer. ComfyUI's flags set their precision."""
     target = comfy.supported_models_base.ClipTarget(comfy.sdxl_clip.SDXLTokenizer, comfy.sdxl_clip.SDXLClipModel)
     options = {
         "clip_l_model_config": shapes.CLIP_L.clip_config(),
         "clip_g_model_config": shapes.CLIP_G.clip_config(),
-        "dtype": torch.float32,
+        "dtype": text_encoder_dtype(),
     }
     clip = comfy.sd.CLIP(target, model_options=options)
-    state = text.expand_encoders(load_state("text_encoders"))
+    encoders = text.expand_encoders(load_state("text_encoders"))
+    state = {name: tensor.to(options["dtype"]) for name, tensor in encoders.items()}
     _fill(clip.cond_stage_model, state, "text_encoders", assign=clip.is_dynamic(), optional=text.UNUSED_TENSORS)
     return clip
 

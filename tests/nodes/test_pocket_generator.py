@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.comfyui import Client, running_server
 from tests.nodes.graphs import Pocket
 
 
@@ -34,3 +35,16 @@ def test_images_go_back_into_latents(comfy):
     latent = graph.add("VAEEncode", pixels=image, vae=graph.vae)
     save = graph.save(latent)
     assert comfy.run(graph.graph).tensor(save).shape == (1, 4, 12, 12)
+
+
+@pytest.mark.server
+def test_the_precision_follows_comfyuis_flags(comfy):
+    graph = Pocket()
+    save = graph.save(graph.paint())
+    expected = comfy.run(graph.graph).tensor(save)
+    with running_server(arguments=["--cpu", "--bf16-unet", "--fp8_e4m3fn-text-enc"]) as server:
+        image = Client(server).run(graph.graph).tensor(save)
+        log = server.log.read_text()
+    assert "model weight dtype torch.bfloat16" in log
+    assert "dtype: torch.float8_e4m3fn" in log
+    assert 0 < np.abs(image - expected).mean() < 0.02
