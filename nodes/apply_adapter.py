@@ -17,6 +17,7 @@ from ..prefgen.validation import require_number
 from .attention.masks import SpatialMask
 from .attention.unet import patch_user_attention
 from .attention.unet_blocks import require_fit
+from .inputs import check_inputs
 from .memory.model_management import load_to_device
 from .server.status_text import show_status
 from .sockets import EmbeddingType, PreferenceModelType
@@ -112,6 +113,7 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         )
 
     @classmethod
+    @check_inputs
     def execute(
         cls,
         model: ModelPatcher,

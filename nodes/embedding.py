@@ -14,6 +14,7 @@ from ..prefgen.embedding import UserEmbedding, encode_user
 from ..prefgen.errors import EmbeddingError
 from ..prefgen.history import History
 from .images import to_comfy
+from .inputs import check_inputs
 from .memory.model_management import load_to_device
 from .server.status_text import show_status
 from .sockets import EmbeddingType, HistoryType, PreferenceModelType
@@ -59,6 +60,7 @@ class EncodeUserHistory(io.ComfyNode):
         )
 
     @classmethod
+    @check_inputs
     def execute(
         cls, preference_model: PreferenceModel, history: History, clip_vision: ClipVisionModel | None = None
     ) -> io.NodeOutput:

@@ -12,6 +12,8 @@ from ..prefgen.embedding import UserEmbedding, blend, distance, load_embedding, 
 from ..prefgen.errors import EmbeddingError
 from ..prefgen.profile.store import is_windows_device_name
 from ..prefgen.validation import format_value
+from .inputs import check_inputs
+from .load_model import file_stamp
 from .sockets import EmbeddingType
 
 FOLDER = "prefgen_embeddings"
@@ -68,6 +70,7 @@ class SaveUserEmbedding(io.ComfyNode):
         return float("nan")  # a new object each time, since the same object would equal itself
 
     @classmethod
+    @check_inputs
     def execute(cls, embedding: UserEmbedding, filename: str) -> io.NodeOutput:
         path = folder() / _file_name(filename.strip() or embedding.name)
         if path.is_dir():
@@ -117,11 +120,12 @@ class LoadUserEmbedding(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> tuple[str, int, int]:
-        stat = _path(file).stat()
-        return file, stat.st_mtime_ns, stat.st_size
+    def fingerprint_inputs(cls, file: str | None, **inputs: object) -> list[tuple[str, int, int]]:
+        """Change with the file, or with any file if the name is linked and therefore unknown (None)."""
+        return [file_stamp(name, _path(name)) for name in (saved() if file is None else [file])]
 
     @classmethod
+    @check_inputs
     def execute(cls, file: str) -> io.NodeOutput:
         return io.NodeOutput(load_embedding(_path(file)))
 
@@ -163,6 +167,7 @@ class BlendUserEmbeddings(io.ComfyNode):
         )
 
     @classmethod
+    @check_inputs
     def execute(
         cls, embedding_a: UserEmbedding, embedding_b: UserEmbedding, weight_a: float, weight_b: float
     ) -> io.NodeOutput:

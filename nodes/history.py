@@ -10,18 +10,19 @@ from comfy.utils import common_upscale
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..prefgen.errors import HistoryError, ProfileError, ProfileUnavailableError
+from ..prefgen.errors import ProfileError, ProfileUnavailableError
 from ..prefgen.history import History, NothingLiked, UserHistory
 from ..prefgen.pocket.users import bundled_history, bundled_users
 from ..prefgen.profile import (
     SELECTION_RULES,
     Profile,
+    Profiles,
     SelectionConfig,
     read_history,
     select_history,
 )
-from ..prefgen.validation import require_text
-from .images import to_comfy, to_library_layout
+from .images import split_batches, to_comfy
+from .inputs import check_inputs
 from .server.request_user import profiles_for_node, profiles_of_request
 from .sockets import HistoryType
 
@@ -32,7 +33,7 @@ HISTORY_TIP = "Connect it to Encode User History, Preference Score or ReNO Optim
 
 
 class BuildUserHistory(io.ComfyNode):
-    """Builds a history from two batches: image i of one is paired with image i of the other."""
+    """Builds a history from two sets of images: image i of one is paired with image i of the other."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -44,11 +45,11 @@ class BuildUserHistory(io.ComfyNode):
             "already.",
             search_aliases=["prefgen", "liked disliked", "ratings", "taste", "user preferences", "pairs"],
             inputs=[
-                io.Image.Input("liked", tooltip="Images that the user liked, as one batch."),
+                io.Image.Input("liked", tooltip="Images that the user liked: a batch, or a list of any sizes."),
                 io.Image.Input(
                     "disliked",
-                    tooltip="Images that the user disliked, as a batch of the same length. Each is paired with the "
-                    "liked image at the same position.",
+                    tooltip="As many images that the user disliked. Each is paired with the liked image at the same "
+                    "position.",
                 ),
                 io.String.Input(
                     "prompts",
@@ -60,13 +61,16 @@ class BuildUserHistory(io.ComfyNode):
                 io.String.Input("name", default="me", optional=True, tooltip="The user's name, shown in messages."),
             ],
             outputs=[HistoryType.Output(display_name="history", tooltip=HISTORY_TIP)],
+            is_input_list=True,
         )
 
     @classmethod
-    def execute(cls, liked: torch.Tensor, disliked: torch.Tensor, prompts: str = "", name: str = "me") -> io.NodeOutput:
-        require_text(name, "The name of a history", HistoryError)  # the frontend cannot display anything else
+    @check_inputs
+    def execute(
+        cls, liked: list[torch.Tensor], disliked: list[torch.Tensor], prompts: str = "", name: str = "me"
+    ) -> io.NodeOutput:
         lines = [line.strip() for line in prompts.strip("\n").splitlines()] if prompts.strip() else None
-        images = to_library_layout(liked, "liked"), to_library_layout(disliked, "disliked")
+        images = split_batches(liked, "liked"), split_batches(disliked, "disliked")
         return io.NodeOutput(UserHistory.from_images(*images, lines, name))
 
 
@@ -108,18 +112,34 @@ def user_options() -> list[str]:
     return bundled_users() + (profiles.names() if profiles else [])
 
 
-def check_user_name(user: str) -> bool | str:
+def user_input() -> io.Input:
+    """Return the input that names a user. Text can be linked to it, so that one node can name a profile everywhere."""
+    choice = io.Combo.Input(
+        "user",
+        options=user_options(),
+        tooltip="A bundled user (ada, bo) or one of your profiles. Press R to refresh the list.",
+    )
+    return io.MultiType.Input(choice, types=[io.String])
+
+
+def check_user_name(user: str | None) -> bool | str:
     """Return True for a possible name of a user, or an error message. For `validate_inputs`.
 
-    The profile need not exist: it may be created by this very prompt, or after the page was loaded.
+    The profile need not exist: it may be created by this very prompt, or after the page was loaded. A linked name is
+    None here.
     """
     profiles = profiles_of_request()
-    if user not in bundled_users() and profiles is not None:
+    if user is not None and user not in bundled_users() and profiles is not None:
         try:
             profiles.profile(user)
         except ProfileError as error:
             return str(error)
     return True
+
+
+def profile_versions(profiles: Profiles, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each profile's name and version, which change with every rating. For `fingerprint_inputs`."""
+    return [(name, profiles.profile(name).version) for name in names]
 
 
 class LoadUserHistory(io.ComfyNode):
@@ -144,11 +164,7 @@ class LoadUserHistory(io.ComfyNode):
                 "my ratings",
             ],
             inputs=[
-                io.Combo.Input(
-                    "user",
-                    options=user_options(),
-                    tooltip="A bundled user (ada, bo) or one of your profiles. Press R to refresh the list.",
-                ),
+                user_input(),
                 *selection_inputs(),
                 io.Combo.Input(
                     "when_unrated",
@@ -177,21 +193,32 @@ class LoadUserHistory(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(
         cls,
-        user: str,
-        max_pairs: int = 8,
-        select: str = SELECTION_RULES[0],
-        half_life_days: float = 0.0,
-        when_unrated: str = STOP,
+        user: str | None,
+        max_pairs: int | None = 8,
+        select: str | None = SELECTION_RULES[0],
+        half_life_days: float | None = 0.0,
+        when_unrated: str | None = STOP,
         **hidden_inputs: str,
-    ) -> str:
-        """Depend on the selected pairs only: a rating that does not change them causes no new run."""
+    ) -> str | list[tuple[str, str]]:
+        """Depend on the selected pairs only: a rating that does not change them causes no new run.
+
+        With linked inputs, whose values are unknown here (None), depend on all ratings of the profile, or of all
+        profiles.
+        """
         if user in bundled_users():
             return user
-        profile = profiles_for_node(hidden_inputs).profile(user)
-        digest, _ = _select(profile, SelectionConfig(max_pairs, select, half_life_days), when_unrated)
+        profiles = profiles_for_node(hidden_inputs)
+        if None in (user, max_pairs, select, half_life_days, when_unrated):
+            return profile_versions(profiles, profiles.names() if user is None else [user])
+        try:
+            config = SelectionConfig(max_pairs, select, half_life_days)
+            digest, _ = _select(profiles.profile(user), config, when_unrated)
+        except ProfileError as error:  # `execute` raises it; ComfyUI would log it as a warning here
+            return str(error)
         return digest
 
     @classmethod
+    @check_inputs
     def execute(
         cls,
         user: str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image
@@ -10,16 +12,39 @@ from ..prefgen.errors import ImageError
 from ..prefgen.images import check_images
 
 
-def from_comfy(image: torch.Tensor, name: str) -> torch.Tensor:
-    """Convert an IMAGE to the library's layout, and check its pixels. An empty batch is accepted.
+def list_images(batches: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
+    """Join a list of IMAGEs of any sizes into one list of images (3, H, W), and check their pixels.
 
-    Args and errors are those of `to_library_layout`, which is enough where the library checks the pixels itself.
+    Args and errors are those of `split_batches`, which is enough where the library checks the pixels itself.
 
     Raises:
         ImageError: A pixel is NaN or infinite.
     """
-    images = to_library_layout(image, name)
-    return check_images(images, f"The input {name}", batch=True) if len(images) else images
+    images = split_batches(batches, name)
+    for image in images:
+        check_images(image, f"The input {name}")
+    return images
+
+
+def split_batches(batches: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
+    """Join a list of IMAGEs of any sizes into one list of images (3, H, W), without alpha channels.
+
+    Args:
+        batches: IMAGEs (B, H, W, 3 or 4).
+        name: The input's name.
+
+    Raises:
+        ImageError: A tensor is not an IMAGE.
+    """
+    return [image for batch in batches for image in to_library_layout(batch, name)]
+
+
+def batches_by_size(images: Sequence[torch.Tensor]) -> list[tuple[list[int], torch.Tensor]]:
+    """Group images (3, H, W) by size: the indices of each group, and its images as one batch (B, 3, H, W)."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        groups.setdefault(tuple(image.shape), []).append(index)
+    return [(indices, torch.stack([images[index] for index in indices])) for indices in groups.values()]
 
 
 def to_library_layout(image: torch.Tensor, name: str) -> torch.Tensor:

@@ -8,6 +8,8 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..prefgen.checkpoint.ip_adapter import load_ip_adapter
+from .inputs import check_inputs
+from .load_model import file_stamp
 from .memory.model_management import register_with_model_management
 from .sockets import PreferenceModelType
 
@@ -50,11 +52,13 @@ class PreferenceModelFromIPAdapter(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> tuple[str, int, int]:
-        stat = Path(folder_paths.get_full_path_or_raise(FOLDER, file)).stat()
-        return file, stat.st_mtime_ns, stat.st_size
+    def fingerprint_inputs(cls, file: str | None, **inputs: object) -> list[tuple[str, int, int]]:
+        """Change with the file, or with any file if the name is linked and therefore unknown (None)."""
+        names = files() if file is None else [file]
+        return [file_stamp(name, folder_paths.get_full_path_or_raise(FOLDER, name)) for name in names]
 
     @classmethod
+    @check_inputs
     def execute(cls, file: str) -> io.NodeOutput:
         return io.NodeOutput(
             register_with_model_management(load_ip_adapter(folder_paths.get_full_path_or_raise(FOLDER, file)))

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..prefgen.checkpoint.preference_model import POCKET, load_preference_model
 from ..prefgen.pocket import shapes
+from .inputs import check_inputs
 from .memory.model_management import register_with_model_management
 from .memory.precision import PRECISIONS, base_load_options, progress_bar
 from .sockets import PreferenceModelType
@@ -30,6 +31,12 @@ def _checkpoint_path(checkpoint: str) -> str:
     if checkpoint == POCKET:
         return str(shapes.weights_path("preference"))
     return folder_paths.get_full_path_or_raise(FOLDER, checkpoint)
+
+
+def file_stamp(name: str, path: str | Path) -> tuple[str, int, int]:
+    """Return a file's name, modification time and size. For `fingerprint_inputs`."""
+    stat = Path(path).stat()
+    return name, stat.st_mtime_ns, stat.st_size
 
 
 def base_folders() -> list[Path]:
@@ -85,13 +92,13 @@ class LoadPreferenceModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(
-        cls, checkpoint: str, precision: str = "auto", allow_download: bool = False
-    ) -> tuple[str, int, int, str]:
-        stat = Path(_checkpoint_path(checkpoint)).stat()
-        return checkpoint, stat.st_mtime_ns, stat.st_size, precision
+    def fingerprint_inputs(cls, checkpoint: str | None, **inputs: object) -> list[tuple[str, int, int]]:
+        """Change with the file, or with any checkpoint if the name is linked and therefore unknown (None)."""
+        names = list_checkpoints() if checkpoint is None else [checkpoint]
+        return [file_stamp(name, _checkpoint_path(name)) for name in names]
 
     @classmethod
+    @check_inputs
     def execute(cls, checkpoint: str, precision: str = "auto", allow_download: bool = False) -> io.NodeOutput:
         path = POCKET if checkpoint == POCKET else _checkpoint_path(checkpoint)
         download = progress_bar() if allow_download else None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from comfy_api.latest import io
 
 from ..prefgen.errors import ProfileError
 from ..prefgen.profile import Profile, StoredImage
-from .images import from_comfy, to_pil
+from .history import profile_versions
+from .images import list_images, to_pil
+from .inputs import check_inputs
 from .server.request_user import profiles_for_node, profiles_of_request
 from .server.temp_images import save_temp
 
@@ -37,7 +41,7 @@ class RecordPreference(io.ComfyNode):
             ],
             is_output_node=True,
             inputs=[
-                io.Image.Input("images", tooltip="The images to rate, as one batch."),
+                io.Image.Input("images", tooltip="The images to rate: a batch, or a list of images of any sizes."),
                 io.String.Input("profile", default="me", tooltip="Name of the profile. The first rating creates it."),
                 io.String.Input(
                     "prompt",
@@ -47,37 +51,40 @@ class RecordPreference(io.ComfyNode):
                 ),
                 io.String.Input(
                     "liked",
-                    tooltip='For scripts: positions of liked images in the batch, counted from 0, such as "0, 3".',
+                    tooltip='For scripts: positions of the liked images, counted from 0, such as "0, 3".',
                     **index_options,
                 ),
                 io.String.Input(
                     "disliked",
-                    tooltip='For scripts: positions of disliked images in the batch, such as "1".',
+                    tooltip='For scripts: positions of the disliked images, such as "1".',
                     **index_options,
                 ),
             ],
             accept_all_inputs=True,  # for the token of server/request_user.py
+            is_input_list=True,
         )
 
     @classmethod
-    def validate_inputs(cls, profile: str) -> bool | str:
+    def validate_inputs(cls, profile: Sequence[str | None]) -> bool | str:
         profiles = profiles_of_request()
         try:
-            if profiles is not None:
-                profiles.profile(profile)
+            if profiles is not None and profile[0] is not None:  # None is a link
+                profiles.profile(profile[0])
         except ProfileError as error:
             return str(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, profile: str, **inputs: str) -> str:
+    def fingerprint_inputs(cls, profile: Sequence[str | None], **inputs: Sequence) -> list[tuple[str, str]]:
         """Change with every rating, so that the node never shows outdated ratings."""
-        return profiles_for_node(inputs).profile(profile).version
+        profiles = profiles_for_node({name: values[0] for name, values in inputs.items()})
+        return profile_versions(profiles, profiles.names() if profile[0] is None else profile)
 
     @classmethod
+    @check_inputs
     def execute(
         cls,
-        images: torch.Tensor,
+        images: list[torch.Tensor],
         profile: str,
         prompt: str = "",
         liked: str = "",
@@ -85,7 +92,7 @@ class RecordPreference(io.ComfyNode):
         **hidden_inputs: str,
     ) -> io.NodeOutput:
         opened = profiles_for_node(hidden_inputs).profile(profile)
-        stored = [StoredImage.from_pil(to_pil(image)) for image in from_comfy(images, "images")]
+        stored = [StoredImage.from_pil(to_pil(image)) for image in list_images(images, "images")]
         likes, dislikes = parse_indices(liked, len(stored), "liked"), parse_indices(disliked, len(stored), "disliked")
         contradictory = sorted(set(likes) & set(dislikes))
         if contradictory:

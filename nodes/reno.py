@@ -17,6 +17,7 @@ from ..prefgen.reno import Optimiser, RenoConfig
 from ..prefgen.rewards import Direction, Objective
 from ..prefgen.validation import require_number
 from .drawing.reward_curve import draw_reward_curve
+from .inputs import check_inputs
 from .sampling.few_step import FewStepSampling
 from .sampling.noise_optimization import NoiseOptimization
 from .sampling.rewards import RewardSettings, weight_inputs
@@ -190,6 +191,7 @@ class ReNOOptimize(io.ComfyNode):
         )
 
     @classmethod
+    @check_inputs
     def execute(
         cls,
         model: ModelPatcher,

@@ -8,10 +8,13 @@ import torch
 from comfy_api.latest import io
 
 from ..prefgen.checkpoint.preference_model import PreferenceModel
+from ..prefgen.errors import ImageError
 from ..prefgen.history import UserHistory
 from ..prefgen.prefdisc.model import CHUNK_SIZE
+from ..prefgen.validation import require
 from .drawing.score_chart import chart_image
-from .images import from_comfy
+from .images import batches_by_size, list_images
+from .inputs import check_inputs
 from .memory.model_management import load_to_device
 from .sockets import HistoryType, PreferenceModelType
 
@@ -41,47 +44,58 @@ class PreferenceScore(io.ComfyNode):
             inputs=[
                 PreferenceModelType.Input("preference_model", tooltip="Preference model that scores the images."),
                 HistoryType.Input("history", tooltip="The user's pairs of liked and disliked images."),
-                io.Image.Input("images", tooltip="Images to score, as one batch."),
+                io.Image.Input("images", tooltip="Images to score: a batch, or a list of images of any sizes."),
                 io.String.Input("prompt", default="", multiline=True, tooltip="Prompt that the images were made with."),
             ],
             outputs=[
                 io.Float.Output(
                     display_name="scores",
                     is_output_list=True,
-                    tooltip="Score of each image, in batch order.",
+                    tooltip="Score of each image, in their order.",
                 ),
                 io.Int.Output(
                     display_name="ranking",
                     is_output_list=True,
-                    tooltip="Batch indices of the images (from 0), best first.",
+                    tooltip="Positions of the images (from 0), best first.",
                 ),
                 io.Image.Output(display_name="best", tooltip="Image with the highest score."),
-                io.Image.Output(display_name="sorted", tooltip="All images, best first."),
+                io.Image.Output(
+                    display_name="sorted",
+                    is_output_list=True,
+                    tooltip="All images, best first: one batch, or a list if their sizes differ.",
+                ),
                 io.Image.Output(display_name="chart", tooltip="Images with their scores as bars, best first."),
             ],
+            is_input_list=True,
         )
 
     @classmethod
+    @check_inputs
     def execute(
-        cls, preference_model: PreferenceModel, history: UserHistory, images: torch.Tensor, prompt: str
+        cls, preference_model: PreferenceModel, history: UserHistory, images: list[torch.Tensor], prompt: str
     ) -> io.NodeOutput:
-        candidates = from_comfy(images, "images")
+        candidates = list_images(images, "images")
+        require(candidates, ImageError, "images has no image; expected at least one. Connect images to score.")
         prefdisc = preference_model.require("prefdisc")
         load_to_device(preference_model, "prefdisc", memory=prefdisc.working_bytes(len(candidates)))
         progress = comfy.utils.ProgressBar(len(candidates))
         prefix = preference_model.encode_history(history)
-        chunks = []
-        for chunk in candidates.split(CHUNK_SIZE):
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            chunks.append(prefdisc.score(prefix, chunk, prompt).float().cpu())
-            progress.update(len(chunk))
-        scores = torch.cat(chunks)
+        scores = torch.empty(len(candidates))
+        for indices, batch in batches_by_size(candidates):
+            for chunk, positions in zip(batch.split(CHUNK_SIZE), torch.tensor(indices).split(CHUNK_SIZE), strict=True):
+                comfy.model_management.throw_exception_if_processing_interrupted()
+                scores[positions] = prefdisc.score(prefix, chunk, prompt).float().cpu()
+                progress.update(len(chunk))
         order = scores.argsort(descending=True, stable=True)
-        ranked = images[order]
-        chart = chart_image(ranked[..., :3], scores[order], f"{history.name}: {prompt}" if prompt else history.name)
         values, ranking = scores.tolist(), order.tolist()
+        originals = [image for batch in images for image in batch]
+        ranked = [originals[index] for index in ranking]
+        title = f"{history.name}: {prompt}" if prompt else history.name
+        chart = chart_image([image[..., :3] for image in ranked], scores[order], title)
+        one_batch = len({image.shape for image in ranked}) == 1
+        in_order = [torch.stack(ranked)] if one_batch else [image[None] for image in ranked]
         result = {"scores": values, "ranking": ranking, "text": [", ".join(f"{value:.3f}" for value in values)]}
-        return io.NodeOutput(values, ranking, ranked[:1], ranked, chart, ui=result)
+        return io.NodeOutput(values, ranking, in_order[0][:1], in_order, chart, ui=result)
 
 
 NODES = [PreferenceScore]

@@ -10,6 +10,7 @@ from comfy_api.latest import io, ui
 
 from ..prefgen.checkpoint.preference_model import PreferenceModel
 from ..prefgen.cross_validation import cross_validated_scores, roc_auc
+from ..prefgen.errors import ProfileError
 from ..prefgen.pocket.users import bundled_users
 from ..prefgen.profile import SELECTION_RULES, Profiles, SelectionConfig
 from ..prefgen.user_similarity import (
@@ -20,8 +21,9 @@ from ..prefgen.user_similarity import (
 )
 from .drawing.profile_panel import RatedThumbnail, SimilarUser, draw_panel
 from .drawing.profile_view import ProfileImage, ProfileView, load_profile_view, panel_content
-from .history import check_user_name, selection_inputs, user_options
+from .history import check_user_name, profile_versions, selection_inputs, user_input
 from .images import from_pil
+from .inputs import check_inputs
 from .memory.model_management import load_to_device
 from .server.request_user import profiles_for_node
 from .sockets import PreferenceModelType
@@ -55,11 +57,7 @@ class ShowUserProfile(io.ComfyNode):
             search_aliases=["prefgen", "my taste", "my ratings", "profile panel", "liked images", "similar users"],
             is_output_node=True,
             inputs=[
-                io.Combo.Input(
-                    "user",
-                    options=user_options(),
-                    tooltip="A bundled user (ada, bo) or one of your profiles. Press R to refresh the list.",
-                ),
+                user_input(),
                 PreferenceModelType.Input(
                     "preference_model",
                     optional=True,
@@ -92,13 +90,21 @@ class ShowUserProfile(io.ComfyNode):
         return check_user_name(user)
 
     @classmethod
-    def fingerprint_inputs(cls, user: str, compare_with: str = "", **inputs) -> list[tuple[str, str]]:
-        """Change with every rating of the user and of the compared users."""
+    def fingerprint_inputs(
+        cls, user: str | None, compare_with: str | None = "", **inputs: str
+    ) -> list[tuple[str, str]]:
+        """Change with every rating of the user and of the compared users, or of all users if these are linked."""
         profiles = profiles_for_node(inputs)
-        names = [user, *users_to_compare(user, compare_with or "", profiles)]
-        return [(name, "" if name in bundled_users() else profiles.existing(name).version) for name in names]
+        if user is None or compare_with is None:
+            return profile_versions(profiles, profiles.names())
+        try:
+            names = [user, *users_to_compare(user, compare_with, profiles)]
+        except ProfileError as error:  # `execute` raises it; ComfyUI would log it as a warning here
+            return [(user, str(error))]
+        return profile_versions(profiles, [name for name in names if name not in bundled_users()])
 
     @classmethod
+    @check_inputs
     def execute(
         cls,
         user: str,

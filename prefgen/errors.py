@@ -20,6 +20,14 @@ class PrefGenError(ValueError):
         message: The whole sentence. Its middle is cut out where it is longer than `MAX_LENGTH`.
     """
 
+    __module__ = "prefgen.errors"
+
+    def __init_subclass__(cls) -> None:
+        """Remove the path under which ComfyUI loads the pack from the name of the module, which it shows and logs."""
+        super().__init_subclass__()
+        pack, _, module = cls.__module__.partition(".")
+        cls.__module__ = module if "/" in pack or "\\" in pack else cls.__module__
+
     def __init__(self, message: str) -> None:
         if len(message) > MAX_LENGTH:
             message = f"{message[: MAX_LENGTH // 2]} ... {message[-MAX_LENGTH // 2 :]}"

@@ -1,4 +1,4 @@
-"""The graph at full width: SDXL plain, with an IP-Adapter for a user, and with optimised noise; and its random files."""
+"""The graph at full width (SDXL plain, with an IP-Adapter for a user, with optimised noise) and its random files."""
 
 import json
 from pathlib import Path

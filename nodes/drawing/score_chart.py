@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -16,11 +18,11 @@ THUMBNAIL, GAP, BAR, NUMBER, HEADER = 56, 8, 320, 52, 28
 PAPER, INK, TRACK, LIKED, DISLIKED = (250, 248, 244), (60, 56, 52), (232, 228, 220), (74, 140, 92), (204, 85, 61)
 
 
-def chart_image(images: torch.Tensor, scores: torch.Tensor, title: str) -> torch.Tensor:
+def chart_image(images: Sequence[torch.Tensor], scores: torch.Tensor, title: str) -> torch.Tensor:
     """Draw the first `MAX_ROWS` images with their scores. The title says whether there are more.
 
     Args:
-        images: (B, H, W, 3) in [0, 1], the best first.
+        images: B images (H, W, 3) in [0, 1], the best first.
         scores: (B,) in [0, 1].
 
     Returns:

@@ -125,7 +125,7 @@ def test_weights_of_nothing_are_refused(comfy, revision):
 NO_FILE_NAMES = ["../ada", "a/b", ".hidden", "con:", "x" * 101, "漢" * 100, "a\0b", "a\nb", "\x7f", "CON", "nul"]
 
 
-@pytest.mark.parametrize("name", [*NO_FILE_NAMES, "COM1.txt", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("name", [*NO_FILE_NAMES, "COM1.txt"], ids=ascii)
 def test_names_that_are_no_file_names(comfy, revision, name):
     graph = Graph()
     graph.add("SaveUserEmbedding", embedding=encoded(graph), filename=name)
@@ -177,7 +177,7 @@ def test_what_is_no_number_and_comes_through_a_link_of_any_type(comfy, folder, v
     pair = {"embedding_a": encoded(graph), "embedding_b": encoded(graph, 1, "bo")}
     blend = graph.add("BlendUserEmbeddings", **pair, weight_a=1.0, weight_b=graph.add("ProbeValue", json=value))
     graph.add("SaveUserEmbedding", embedding=blend, filename="refused")
-    with pytest.raises(NodeError, match=r"A weight of the blend is .*; expected a finite number"):
+    with pytest.raises(NodeError, match=r"weight_b is .*; expected a finite number at least 0 and at most 1"):
         comfy.run(graph)
 
 

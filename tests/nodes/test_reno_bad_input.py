@@ -43,7 +43,7 @@ def test_numbers_out_of_range_are_refused_before_anything_runs(comfy, setting, v
     ("setting", "primitive", "value", "expected"),
     [
         ("iterations", "PrimitiveInt", 0, ["iterations is 0", "at least 1"]),
-        ("hps_weight", "PrimitiveFloat", -2.0, ["A reward weight is -2", "at least 0"]),
+        ("hps_weight", "PrimitiveFloat", -2.0, ["hps_weight is -2", "at least 0"]),
         ("preference_weight", "PrimitiveFloat", 0.0, ["No reward weight is above 0"]),
         ("steps", "PrimitiveInt", 0, ["steps is 0", "at least 1"]),
     ],

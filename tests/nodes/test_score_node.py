@@ -60,7 +60,7 @@ def test_scores_travel_as_a_list_of_floats(comfy):
 
 def test_the_bundled_people_load(comfy):
     people = comfy.object_info("LoadUserHistory")["input"]["required"]["user"]
-    options = people[1]["options"] if people[0] == "COMBO" else people[0]
+    options = people[1]["options"]
     assert {"ada", "bo"} <= set(options)
     graph = Graph()
     loaded = graph.add("LoadUserHistory", user="bo")

@@ -18,7 +18,7 @@ def inputs(info: dict) -> dict[str, tuple[Any, dict]]:
 
 
 def is_widget(kind: Any, options: dict) -> bool:
-    return (isinstance(kind, list) or kind in WIDGETS) and not options.get("forceInput")
+    return (isinstance(kind, list) or kind in WIDGETS or "widgetType" in options) and not options.get("forceInput")
 
 
 def extra_widgets(name: str, kind: Any, options: dict) -> int:

@@ -141,5 +141,19 @@ class ProbeValue:
         return (json.loads(given["json"]),)
 
 
-PROBES = (ProbeValue, ProbeImage, ProbeSave, ProbeClipVision, ProbePocketClipVision, ProbeModel)
+class ProbeImageList:
+    """A list of noise images, one for each size, as core's folder loader puts them out."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_IS_LIST = "probes", "run", ("IMAGE",), (True,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"sizes": ("STRING",), "seed": ("INT", {"default": 0, "min": 0, "max": 2**63})}}
+
+    def run(self, sizes, seed):
+        generator = torch.Generator().manual_seed(seed)
+        return ([torch.rand(1, int(size), int(size), 3, generator=generator) for size in sizes.split()],)
+
+
+PROBES = (ProbeValue, ProbeImage, ProbeImageList, ProbeSave, ProbeClipVision, ProbePocketClipVision, ProbeModel)
 NODE_CLASS_MAPPINGS = {probe.__name__: probe for probe in PROBES}

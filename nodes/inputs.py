@@ -1,0 +1,89 @@
+"""Checks the values of a node's inputs against its schema, and joins lists of images.
+
+ComfyUI checks only values that are written in the prompt, and only their range. Values of links can have any type and
+size, and any value is passed on where a socket belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import torch
+from comfy.clip_vision import ClipVisionModel
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+
+from ..prefgen.checkpoint.preference_model import PreferenceModel
+from ..prefgen.embedding import UserEmbedding
+from ..prefgen.errors import PrefGenError
+from ..prefgen.history import History
+from ..prefgen.validation import format_value, require, require_choice, require_number, require_text
+from .sockets import EmbeddingType, HistoryType, PreferenceModelType
+
+SOCKETS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    PreferenceModelType.io_type: (lambda value: isinstance(value, PreferenceModel), "Load Preference Model"),
+    HistoryType.io_type: (lambda value: isinstance(value, History), "Load User History"),
+    EmbeddingType.io_type: (lambda value: isinstance(value, UserEmbedding), "Encode User History"),
+    io.Model.io_type: (lambda value: isinstance(value, ModelPatcher), "Load Checkpoint"),
+    io.Vae.io_type: (lambda value: hasattr(value, "first_stage_model"), "Load Checkpoint"),
+    io.ClipVision.io_type: (lambda value: isinstance(value, ClipVisionModel), "Load CLIP Vision"),
+    io.Conditioning.io_type: (lambda value: isinstance(value, list) and bool(value), "CLIP Text Encode"),
+    io.Latent.io_type: (lambda value: isinstance(value, Mapping) and "samples" in value, "Empty Latent Image"),
+    io.Image.io_type: (lambda value: isinstance(value, torch.Tensor), "Load Image"),
+    io.Mask.io_type: (lambda value: isinstance(value, torch.Tensor), "Load Image"),
+    io.Sigmas.io_type: (lambda value: isinstance(value, torch.Tensor), "BasicScheduler"),
+}
+"""By type of socket: whether it accepts a value, and a node that provides one."""
+
+
+def check_inputs(execute: Callable) -> Callable:
+    """Decorate a node's `execute`: check the type and range of every input of its schema.
+
+    A node with `is_input_list` receives its images as a list of batches, and a single value of every other input.
+    The wrapped function raises PrefGenError for a value that does not fit the schema.
+    """
+
+    @wraps(execute)
+    def checked(cls: type[io.ComfyNode], **values: Any) -> io.NodeOutput:
+        specs = {spec.id: spec for spec in cls.define_schema().inputs}
+        if cls.INPUT_IS_LIST:
+            images = {name for name, spec in specs.items() if spec.get_io_type() == io.Image.io_type}
+            values = {name: items if name in images else single_value(name, items) for name, items in values.items()}
+        for name in specs.keys() & values.keys():
+            batches = values[name] if cls.INPUT_IS_LIST and name in images else [values[name]]
+            for value in batches:
+                require_valid(specs[name], value)
+        return execute(cls, **values)
+
+    return checked
+
+
+def single_value(name: str, values: Sequence[Any]) -> Any:
+    """Return the only value of a list. Raises PrefGenError if there are different ones."""
+    first = values[0]
+    same = all(value is first or (isinstance(value, (str, int, float)) and value == first) for value in values)
+    require(same, PrefGenError, f"{name} has {len(values)} values; expected one. Connect a single value, not a list.")
+    return first
+
+
+def require_valid(spec: io.Input, value: Any) -> None:
+    """Raise PrefGenError unless a value fits an input of a schema. Choices of users are checked where they are used."""
+    kind = spec.get_io_type()
+    if value is None and spec.optional:
+        return
+    if kind in SOCKETS:
+        accepts, source = SOCKETS[kind]
+        expected = f"expected the output of a node such as {source}"
+        require(accepts(value), PrefGenError, f"{spec.id} is {format_value(value)}; {expected}. Connect one.")
+    elif isinstance(spec, io.Int.Input) and spec.control_after_generate:
+        require_number(spec.id, value, integer=True)  # other packs pass negative seeds
+    elif isinstance(spec, io.Int.Input | io.Float.Input):
+        require_number(spec.id, value, spec.min, spec.max, integer=isinstance(spec, io.Int.Input))
+    elif isinstance(spec, io.Boolean.Input):
+        require(isinstance(value, bool), PrefGenError, f"{spec.id} is {format_value(value)}; expected true or false.")
+    elif isinstance(spec, io.Combo.Input) and spec.id != "user":
+        require_choice(spec.id, value, spec.options)
+    else:
+        require_text(value, spec.id)
