@@ -51,7 +51,7 @@ def weight_inputs() -> list[io.Float.Input]:
     published = [
         io.Float.Input(
             f"{name}_weight",
-            **{"default": 0.0, "min": 0.0, "max": 100.0, "step": 0.05, "optional": True},
+            **{"default": 0.0, "min": 0.0, "max": 100.0, "step": 0.01, "optional": True},
             tooltip=f"Weight of {spec.title}, a published reward. The papers use {PAPER_WEIGHTS[name]:g}; 0 disables "
             f"it. Put its files into models/{FOLDER}/{SUBFOLDER}/{name}, or the Hugging Face cache.",
         )

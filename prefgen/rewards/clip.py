@@ -1,4 +1,4 @@
-"""The base of rewards by a CLIP model of transformers: the cosine similarity of image and prompt."""
+"""The base of rewards by a CLIP model of transformers: the scaled cosine similarity of image and prompt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTEXT_LENGTH = 77
 
 
 class ClipReward(nn.Module):
-    """The cosine similarity of image and prompt by a CLIP model of transformers."""
+    """CLIP's logit of image and prompt: their cosine similarity times the model's logit scale (about 100)."""
 
     def __init__(self, model: CLIPModel) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class ClipReward(nn.Module):
         pixels = resize_and_crop(images.to(model.device), model.config.vision_config.image_size, model.dtype)
         states = model.vision_model(pixel_values=pixels).pooler_output
         embeddings = F.normalize(model.visual_projection(states), dim=-1)
-        return (embeddings * texts).sum(-1).float()
+        return (embeddings * texts).sum(-1).float() * model.logit_scale.float().exp()
 
 
 def tokenize(prompts: list[str]) -> Tensor:

@@ -1,4 +1,7 @@
-"""CLIP score: the cosine similarity of image and prompt by CLIP ViT-L/14."""
+"""CLIP score: the logit of image and prompt by CLIP ViT-L/14, or by the CLIP whose files are there.
+
+ReNO (arXiv 2406.04312) uses the ViT-H/14 of laion/CLIP-ViT-H-14-laion2B-s32B-b79K.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-"""PickScore (arXiv 2305.01569): CLIP ViT-H/14, fine-tuned on human choices."""
+"""PickScore (arXiv 2305.01569): the logit of CLIP ViT-H/14, fine-tuned on human choices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from .clip import ClipReward, load_clip_model
 from .files import WEIGHTS
@@ -24,14 +22,6 @@ VIT_H = {
 """The `CLIPConfig` of laion/CLIP-ViT-H-14-laion2B-s32B-b79K, from which PickScore was fine-tuned."""
 
 
-class PickScore(ClipReward):
-    """The cosine similarity of image and prompt, times the model's logit scale."""
-
-    def forward(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Score images (B, 3, H, W) in [0, 1] with their text embeddings (B, D). Returns (B,)."""
-        return super().forward(images, texts) * self.model.logit_scale.float().exp()
-
-
-def load_pickscore(files: Mapping[str, Path]) -> PickScore:
+def load_pickscore(files: Mapping[str, Path]) -> ClipReward:
     """Load PickScore v1, or the model that a config.json next to the weights describes."""
-    return PickScore(load_clip_model(files[WEIGHTS], VIT_H))
+    return ClipReward(load_clip_model(files[WEIGHTS], VIT_H))

@@ -38,7 +38,15 @@ class PublishedRewardSpec:
 
 PUBLISHED_REWARDS: Mapping[str, PublishedRewardSpec] = {
     "clip": PublishedRewardSpec(
-        "CLIP", load_clip_score, {WEIGHTS: ("RE-N-Y/clipscore-vit-large-patch14", "openai/clip-vit-large-patch14")}
+        "CLIP",
+        load_clip_score,
+        {
+            WEIGHTS: (
+                "RE-N-Y/clipscore-vit-large-patch14",
+                "openai/clip-vit-large-patch14",
+                "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+            )
+        },
     ),
     "aesthetic": PublishedRewardSpec("LAION aesthetic", load_aesthetic, {WEIGHTS: ("RE-N-Y/laion-aesthetic",)}),
     "pickscore": PublishedRewardSpec(

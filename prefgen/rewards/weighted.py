@@ -21,7 +21,8 @@ PAPER_WEIGHTS: Mapping[str, float] = {
 }
 """Weights of the papers: 001, section 4.2, and ReNO (arXiv 2406.04312) for HPSv2.1, which 001 does not use.
 
-The weight of `clip` applies to the cosine. ReNO's 0.01 applies to a hundred times the cosine.
+Weights apply to rewards as published: `clip` is the cosine times CLIP's logit scale, about 100. Its weight is that of
+001, which counts a hundred times as much as ReNO's own 0.01.
 """
 
 

@@ -9,8 +9,7 @@ from torchvision import transforms
 
 from prefgen.errors import RewardError
 from prefgen.rewards import PublishedReward, load_reward_model
-from prefgen.rewards.clip import tokenize
-from prefgen.rewards.pickscore import PickScore
+from prefgen.rewards.clip import ClipReward, tokenize
 from prefgen.rewards.preprocess import MEAN, STD
 from tests.prefgen import rewards_files
 
@@ -44,7 +43,7 @@ def expected(name, peer):
     steps = [transforms.Resize(28, interpolation=bicubic), transforms.CenterCrop(28), transforms.Normalize(MEAN, STD)]
     found = peer(pixel_values=transforms.Compose(steps)(IMAGES), input_ids=tokenize(PROMPTS))
     logits = found.logits_per_image.diagonal()
-    return logits if name == "pickscore" else logits / peer.logit_scale.exp()
+    return logits
 
 
 @pytest.mark.parametrize("name", ["clip", "pickscore", "hps", "aesthetic", "image_reward"])
@@ -62,6 +61,16 @@ def test_a_reward_is_the_published_one(folder, peers, name):
     assert (grad.flatten(1).norm(dim=1) > 0).all()
     alone = PublishedReward(reward.model, PROMPTS[1])(IMAGES[1:2])
     assert torch.allclose(alone, ours[1:2], rtol=1e-4, atol=1e-5), "a reward is of its own image alone"
+
+
+def test_clip_has_the_published_scale(folder, peers):
+    """The cosine times the logit scale: with ReNO's 0.01 it counts as the cosine does."""
+    with torch.no_grad():
+        reward = PublishedReward(load_reward_model("clip", [folder]), PROMPTS)(IMAGES)
+        scale = peers["clip"].logit_scale.exp()
+    assert scale > 10
+    assert reward.abs().max() > 1, "no cosine"
+    assert (reward / scale).abs().max() <= 1
 
 
 @pytest.mark.parametrize(("name", "tower"), [("clip", "text_model"), ("hps", "transformer")])
@@ -110,7 +119,7 @@ def test_the_hugging_face_cache_serves(folder, peers, tmp_path):
     shutil.copytree(folder / "pickscore", repo / "snapshots" / "0123")
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("0123")
-    assert isinstance(load_reward_model("pickscore", [], cache=tmp_path), PickScore)
+    assert isinstance(load_reward_model("pickscore", [], cache=tmp_path), ClipReward)
 
 
 def test_damaged_files_and_other_models_are_refused(folder, peers, tmp_path):

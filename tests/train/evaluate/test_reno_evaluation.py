@@ -126,6 +126,28 @@ def test_a_sampling_that_paints_nothing_is_refused(steps, cfg):
         FewStepSampling(steps, cfg)
 
 
+def test_the_published_row_keeps_its_settings_whatever_the_command_has(tmp_path, model, two):
+    condition = ALL_CONDITIONS["reno_published"]
+    assert (condition.settings.objective, condition.settings.views) == ("score", 0)
+    config = condition.settings.config(condition.iterations)
+    assert (config.iterations, config.learning_rate, config.num_initial_noises) == (50, 5, 1)
+    assert (config.momentum, config.max_grad_norm, config.regulariser) == (0.9, 0.1, 0.01)
+    short, own = replace(condition, iterations=3), Settings(15, views=4, num_initial_noises=2)
+    painting = CachedGenerator(model, tmp_path, 1.5, own, iterations=2, sampling=FewStepSampling(1))
+    made = painting.generate(two, "reno_published", short)
+    assert made.curve.shape == (2, 4, 3)
+    alone = replace(painting, settings=condition.settings, iterations=3, folder=tmp_path / "other")
+    assert torch.equal(alone.generate(two, "reno", ALL_CONDITIONS["reno"]).images, made.images)
+    assert painting.minutes([condition], 1) > 10 * painting.minutes([ALL_CONDITIONS["reno"]], 1)
+
+
+def test_dislikes_lead_both_ways(model, two):
+    images = torch.rand(1, 3, 96, 96)
+    prefix, prompts = two.prefixes[0], [two.prompts[0][0]]
+    away, toward = (LabelReward(model.prefdisc, prefix, prompts, name)(images) for name in ("dislikes", "disliked"))
+    assert torch.equal(away, -toward)
+
+
 def test_every_row_climbs_its_own_score_from_plains_noise(tmp_path, model, two):
     # Of the image itself: views are drawn anew in every iteration.
     alone = Settings(views=0, num_initial_noises=1)

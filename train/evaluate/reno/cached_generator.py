@@ -101,11 +101,20 @@ class CachedGenerator:
 
     def minutes(self, conditions: list[Condition], pictures: int) -> float:
         """Estimate the minutes on one core that `pictures` pictures of each condition take."""
-        noises, sampling = self.settings.num_initial_noises, self.sampling
-        backwards = self.iterations - (noises if noises > 1 else 0)
-        forwards = {"plain": 1.0, "best_of_n": self.iterations, "reno": self.iterations + backwards * BACKWARD}
+        sampling = self.sampling
         seconds = sampling.steps * (1 if sampling.cfg == 1 else 2) * UNET_SECONDS + OTHER_SECONDS
-        return sum(forwards[condition.method] for condition in conditions) * pictures * seconds / 60
+        return sum(map(self._forward_passes, conditions)) * pictures * seconds / 60
+
+    def _forward_passes(self, condition: Condition) -> float:
+        """Return the cost of a picture in forward passes."""
+        settings, iterations = self._settings_of(condition)
+        noises = settings.num_initial_noises
+        backwards = iterations - (noises if noises > 1 else 0)
+        return {"plain": 1.0, "best_of_n": iterations, "reno": iterations + backwards * BACKWARD}[condition.method]
+
+    def _settings_of(self, condition: Condition) -> tuple[Settings, int]:
+        """Return the settings and the number of iterations of a condition."""
+        return condition.settings or self.settings, condition.iterations or self.iterations
 
     def _generate_batch(self, agents: Agents, condition: Condition) -> dict[str, Tensor]:
         def sample_noise(index: int) -> Tensor:
@@ -114,19 +123,20 @@ class CachedGenerator:
         generate, noise = self._differentiable_generator(agents, condition), sample_noise(0)
         noise = noise.to(self.generator.unet.device)
         n, m = agents.seeds.shape
+        settings, iterations = self._settings_of(condition)
         if condition.reward is None:
             with torch.no_grad():
                 images, curve = generate(noise), torch.zeros(0, n * m)
         else:
-            reward = self._rewards.create(condition.reward, agents, self.settings)
-            config = self.settings.config(self.iterations)
+            reward = self._rewards.create(condition.reward, agents, settings)
+            config = settings.config(iterations)
             if condition.method == "best_of_n":
-                config = replace(config, num_initial_noises=self.iterations)
+                config = replace(config, num_initial_noises=iterations)
             result = optimize_noise(noise, generate, reward, config, sample_noise=sample_noise).cpu()
             images, curve = result.images, result.curve
         best = torch.cummax(curve.float().cpu(), 0).values if len(curve) else torch.full((1, n * m), torch.nan)
         # After early stopping, repeat the last value.
-        best = torch.cat([best, best[-1:].expand(max(0, self.iterations - len(best)), -1)])
+        best = torch.cat([best, best[-1:].expand(max(0, iterations - len(best)), -1)])
         pixels = (images.cpu() * 255).round().clamp(0, 255).byte()
         return {
             "images": pixels.unflatten(0, (n, m)),
@@ -156,11 +166,12 @@ class CachedGenerator:
     def _key(self, agents: Agents, condition: Condition) -> str:
         """Return the cache key: a hash of everything that determines the pictures."""
         values = {"agents": agents.digest, "sampling": [type(self.sampling).__name__, asdict(self.sampling)]}
-        values |= {"files": self._weights, "batch": BATCH, "iterations": self.iterations}
+        settings, iterations = self._settings_of(condition)
+        values |= {"files": self._weights, "batch": BATCH, "iterations": iterations}
         if condition.adapter:
             values |= {"strength": self.strength, "checkpoint": self.model.fingerprint}
         if condition.reward:
-            values |= {"way": condition.method, "score": condition.reward, "setting": self.settings.to_json()}
+            values |= {"way": condition.method, "score": condition.reward, "setting": settings.to_json()}
             values |= {"reading": self.model.encoder_fingerprint}
         if condition.reward == "viper" and self.viper:
             values["viper"] = self.viper.fingerprint

@@ -78,16 +78,16 @@ class PerAgentReward:
 
 @dataclass(frozen=True)
 class LabelReward:
-    """The logit of one label: M+ for "likes", -M- for "dislikes" (docs/paper-index.md)."""
+    """The logit of one label: M+ for "likes", -M- for "dislikes", M- for "disliked" (docs/paper-index.md)."""
 
     prefdisc: PrefDisc
     prefix: HistoryPrefix
     prompts: Sequence[str]
-    label: Literal["likes", "dislikes"]
+    label: Literal["likes", "dislikes", "disliked"]
 
     def __call__(self, images: Tensor) -> Tensor:
         liked, disliked = self.prefdisc.logits(self.prefix, images, self.prompts).float().unbind(-1)
-        return liked if self.label == "likes" else -disliked
+        return {"likes": liked, "dislikes": -disliked, "disliked": disliked}[self.label]
 
 
 class PocketClipReward:
