@@ -187,7 +187,7 @@ class LoadUserHistory(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, user: str) -> bool | str:
+    def validate_inputs(cls, user: str | None = None) -> bool | str:
         return check_user_name(user)
 
     @classmethod

@@ -48,9 +48,13 @@ def check_inputs(execute: Callable) -> Callable:
     @wraps(execute)
     def checked(cls: type[io.ComfyNode], **values: Any) -> io.NodeOutput:
         specs = {spec.id: spec for spec in cls.define_schema().inputs}
+        if not cls.ACCEPT_ALL_INPUTS:  # ComfyUI passes on unknown inputs if they are linked
+            values = {name: value for name, value in values.items() if name in specs}
         if cls.INPUT_IS_LIST:
             images = {name for name, spec in specs.items() if spec.get_io_type() == io.Image.io_type}
             values = {name: items if name in images else single_value(name, items) for name, items in values.items()}
+        missing = {name for name, value in values.items() if value is None and name in specs and specs[name].optional}
+        values = {name: value for name, value in values.items() if name not in missing}
         for name in specs.keys() & values.keys():
             batches = values[name] if cls.INPUT_IS_LIST and name in images else [values[name]]
             for value in batches:
@@ -71,8 +75,6 @@ def single_value(name: str, values: Sequence[Any]) -> Any:
 def require_valid(spec: io.Input, value: Any) -> None:
     """Raise PrefGenError unless a value fits an input of a schema. Choices of users are checked where they are used."""
     kind = spec.get_io_type()
-    if value is None and spec.optional:
-        return
     if kind in SOCKETS:
         accepts, source = SOCKETS[kind]
         expected = f"expected the output of a node such as {source}"

@@ -20,6 +20,7 @@ from comfy_api.latest import io
 from ..prefgen.errors import CheckpointError
 from ..prefgen.pocket import shapes, taesd, text
 from ..prefgen.safefile import load_tensors
+from .inputs import check_inputs
 
 
 class PocketSDXL(comfy.supported_models.SDXL):
@@ -135,6 +136,7 @@ class LoadPocketGenerator(io.ComfyNode):
         )
 
     @classmethod
+    @check_inputs
     def execute(cls) -> io.NodeOutput:
         return io.NodeOutput(load_model(), load_clip(), load_vae())
 

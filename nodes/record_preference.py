@@ -65,7 +65,7 @@ class RecordPreference(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, profile: Sequence[str | None]) -> bool | str:
+    def validate_inputs(cls, profile: Sequence[str | None] = (None,)) -> bool | str:
         profiles = profiles_of_request()
         try:
             if profiles is not None and profile[0] is not None:  # None is a link

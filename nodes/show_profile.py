@@ -86,7 +86,7 @@ class ShowUserProfile(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, user: str) -> bool | str:
+    def validate_inputs(cls, user: str | None = None) -> bool | str:
         return check_user_name(user)
 
     @classmethod

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.comfyui import Graph, NodeError
+from tests.comfyui import Graph, NodeError, PromptRefused
 from tests.nodes import taste
 from tests.nodes.graphs import Pocket
 
@@ -132,8 +132,9 @@ def every_node(graph: Pocket, link) -> dict[str, str]:
 def test_every_widget_can_be_linked_and_nothing_runs_twice(comfy, unknown):
     graph = Pocket()
     ids = every_node(graph, primitives)
+    linked = {f"{name}_linked": graph.positive[0] for name in unknown}
     for node_id in ids:
-        graph.graph.nodes[node_id]["inputs"] |= unknown
+        graph.graph.nodes[node_id]["inputs"] |= unknown | linked
     comfy.run(graph.graph)  # rates
     comfy.run(graph.graph)
     result = comfy.run(graph.graph)
@@ -213,3 +214,21 @@ def test_a_profile_without_ratings_is_no_warning(comfy):
     with pytest.raises(NodeError, match="There is no profile 'nobody yet'"):
         comfy.run(graph)
     assert "WARNING" not in log.read_bytes()[before:].decode()
+
+
+@pytest.mark.parametrize("name", ["profile", "user"])
+def test_a_missing_name_is_refused_by_comfyui(comfy, name):
+    graph = Graph()
+    if name == "profile":
+        graph.add("RecordPreference", images=taste.noise(graph))
+    else:
+        graph.add("ShowUserProfile")
+    with pytest.raises(PromptRefused, match=f"Required input is missing: {name}"):
+        comfy.run(graph)
+
+
+def test_nothing_through_a_link_is_the_default_of_an_optional_input(comfy):
+    graph = Graph()
+    nothing = graph.add("ProbeValue", json="null")
+    node = graph.add("RecordPreference", images=taste.noise(graph), profile="defaults", liked=nothing, disliked="0")
+    assert comfy.run(graph).of(node)["ratings"] == [False, None]

@@ -155,5 +155,18 @@ class ProbeImageList:
         return ([torch.rand(1, int(size), int(size), 3, generator=generator) for size in sizes.split()],)
 
 
-PROBES = (ProbeValue, ProbeImage, ProbeImageList, ProbeSave, ProbeClipVision, ProbePocketClipVision, ProbeModel)
+class ProbePass:
+    """Passes any value on through a link of any type."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probes", "run", ("*",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"value": ("*",)}}
+
+    def run(self, value):
+        return (value,)
+
+
+PROBES = (ProbeValue, ProbePass, ProbeImage, ProbeImageList, ProbeSave, ProbeClipVision, ProbePocketClipVision, ProbeModel)
 NODE_CLASS_MAPPINGS = {probe.__name__: probe for probe in PROBES}

@@ -1,0 +1,82 @@
+"""How a posted graph ended, and whether its message is clear."""
+
+from dataclasses import dataclass
+
+import aiohttp
+
+from tests.comfyui import Client, Interrupted, NodeError, PromptRefused, ServerFailed
+
+from .base_graphs import Graph
+
+REFUSED, FAILED_CLEARLY, RAN, UNCLEAR, HUNG, DEAD = "refused", "failed_clearly", "ran", "unclear", "hung", "dead"
+FAILED_IN_CORE = "failed_in_core"
+OUTCOMES = (REFUSED, FAILED_CLEARLY, RAN, UNCLEAR, HUNG, DEAD)
+
+TIME_LIMIT = 60.0
+"""Seconds after which a graph counts as hung."""
+
+CLEAR_TYPES = (
+    "required_input_missing",
+    "bad_linked_input",
+    "return_type_mismatch",
+    "invalid_input_type",
+    "value_smaller_than_min",
+    "value_bigger_than_max",
+    "value_not_in_list",
+    "custom_validation_failed",
+    "dependency_cycle",
+)
+"""ComfyUI's own kinds of validation errors that say what is wrong."""
+
+PACK_FOLDER = "custom_nodes/prefgen"
+WHOLE_GRAPH_TYPES = ("prompt_no_outputs", "missing_node_type", "invalid_prompt", "prompt_outputs_failed_validation")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a graph ended.
+
+    Attributes:
+        kind: One of `OUTCOMES`, or `FAILED_IN_CORE` for an exception in a node that is not ours.
+        message: The message, "" if it ran.
+        executed: Whether the graph passed validation.
+        in_our_code: Whether an exception passed through the pack's code.
+    """
+
+    kind: str
+    message: str = ""
+    executed: bool = False
+    in_our_code: bool = False
+
+
+def post(client: Client, graph: Graph, ours: set[str]) -> Outcome:
+    """Post a graph, wait for its end, and judge it."""
+    try:
+        client.run(graph, timeout=TIME_LIMIT)
+    except PromptRefused as refusal:
+        return Outcome(REFUSED if is_clear_refusal(refusal) else UNCLEAR, str(refusal))
+    except NodeError as error:
+        if graph.get(error.node_id, {}).get("class_type") not in ours:
+            return Outcome(FAILED_IN_CORE, str(error), executed=True)
+        kind = FAILED_CLEARLY if is_clear_error(error) else UNCLEAR
+        return Outcome(kind, str(error), executed=True, in_our_code=PACK_FOLDER in error.traceback)
+    except (TimeoutError, Interrupted) as error:
+        return Outcome(HUNG, str(error)[:300], executed=True)
+    except (ServerFailed, aiohttp.ClientConnectionError) as error:
+        return Outcome(DEAD, str(error)[-300:], executed=True)
+    except aiohttp.ContentTypeError as error:  # an answer that is no JSON: an exception in ComfyUI's validation
+        return Outcome(UNCLEAR, f"HTTP {error.status}")
+    return Outcome(RAN, executed=True)
+
+
+def is_clear_refusal(refusal: PromptRefused) -> bool:
+    """Return whether every error of a refusal is of a kind that says what is wrong."""
+    errors = [error for node in refusal.errors.values() for error in node["errors"]]
+    if not errors:
+        return any(kind in str(refusal) for kind in WHOLE_GRAPH_TYPES) or "not found" in str(refusal)
+    return all(error["type"] in CLEAR_TYPES for error in errors)
+
+
+def is_clear_error(error: NodeError) -> bool:
+    """Return whether an error of our node is one of the pack's, and a whole sentence."""
+    return error.exception_type.startswith("prefgen.") and error.message.endswith(".") and " " in error.message
