@@ -3,11 +3,11 @@
     make python ARGS="-m benchmarks.hostile_graphs --prompts 2000 --seed 1"
 
 Every graph is a shipped workflow with one to three mutations: wrong types, sizes and signs, NaN, paths, lone
-surrogates, missing, extra, rewired and listed inputs. An end is clear if ComfyUI's own validation names the input, or one of our
-nodes raises one of our errors. A graph that has not ended 60 s after the server was given it hangs; the server has run
-every base graph before, so that no time goes into loading. A graph whose end is unclear before execution, that hangs or
-that ends the server is posted again with one of ComfyUI's nodes in our node's place: what core does alike is counted
-apart. The last line is one JSON object.
+surrogates, missing, extra, rewired and listed inputs. An end is clear if ComfyUI's own validation names the input, or
+if one of our nodes raises one of our errors. A graph that has not ended 60 s after the server was given it hangs. The
+server has run every base graph before, so that no time goes into loading. A graph that ends unclearly outside our code,
+that hangs, or that ends the server is posted again with one of ComfyUI's nodes in our node's place: what core does
+alike is counted apart. The last line is one JSON object.
 """
 
 import argparse

@@ -168,5 +168,8 @@ class ProbePass:
         return (value,)
 
 
-PROBES = (ProbeValue, ProbePass, ProbeImage, ProbeImageList, ProbeSave, ProbeClipVision, ProbePocketClipVision, ProbeModel)
+PROBES = (
+    *(ProbeValue, ProbePass, ProbeImage, ProbeImageList, ProbeSave),
+    *(ProbeClipVision, ProbePocketClipVision, ProbeModel),
+)
 NODE_CLASS_MAPPINGS = {probe.__name__: probe for probe in PROBES}
