@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..prefgen.errors import ImageError
 from ..prefgen.images import check_images
+from ..prefgen.validation import require
 
 
 def list_images(batches: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
@@ -18,9 +19,10 @@ def list_images(batches: Sequence[torch.Tensor], name: str) -> list[torch.Tensor
     Args and errors are those of `split_batches`, which is enough where the library checks the pixels itself.
 
     Raises:
-        ImageError: A pixel is NaN or infinite.
+        ImageError: There is no image, or a pixel is NaN or infinite.
     """
     images = split_batches(batches, name)
+    require(images, ImageError, f"The input {name} has no image; expected at least one. Connect an image.")
     for image in images:
         check_images(image, f"The input {name}")
     return images

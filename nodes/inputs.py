@@ -65,11 +65,16 @@ def check_inputs(execute: Callable) -> Callable:
 
 
 def single_value(name: str, values: Sequence[Any]) -> Any:
-    """Return the only value of a list. Raises PrefGenError if there are different ones."""
-    first = values[0]
-    same = all(value is first or (isinstance(value, (str, int, float)) and value == first) for value in values)
-    require(same, PrefGenError, f"{name} has {len(values)} values; expected one. Connect a single value, not a list.")
-    return first
+    """Return the only value of a list. Raises PrefGenError if there is none, or if there are different ones."""
+    distinct = [value for value in values if value is not values[0] and not is_equal_plain_value(value, values[0])]
+    single = len(values) > 0 and not distinct
+    require(single, PrefGenError, f"{name} has {len(values)} values; expected one. Connect a single value, not a list.")
+    return values[0]
+
+
+def is_equal_plain_value(value: Any, other: Any) -> bool:
+    """Return whether two values are equal texts or numbers. Other values, such as tensors, may not be comparable."""
+    return isinstance(value, (str, int, float)) and value == other
 
 
 def require_valid(spec: io.Input, value: Any) -> None:

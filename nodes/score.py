@@ -8,10 +8,8 @@ import torch
 from comfy_api.latest import io
 
 from ..prefgen.checkpoint.preference_model import PreferenceModel
-from ..prefgen.errors import ImageError
 from ..prefgen.history import UserHistory
 from ..prefgen.prefdisc.model import CHUNK_SIZE
-from ..prefgen.validation import require
 from .drawing.score_chart import chart_image
 from .images import batches_by_size, list_images
 from .inputs import check_inputs
@@ -75,7 +73,6 @@ class PreferenceScore(io.ComfyNode):
         cls, preference_model: PreferenceModel, history: UserHistory, images: list[torch.Tensor], prompt: str
     ) -> io.NodeOutput:
         candidates = list_images(images, "images")
-        require(candidates, ImageError, "images has no image; expected at least one. Connect images to score.")
         prefdisc = preference_model.require("prefdisc")
         load_to_device(preference_model, "prefdisc", memory=prefdisc.working_bytes(len(candidates)))
         progress = comfy.utils.ProgressBar(len(candidates))

@@ -78,6 +78,7 @@ def main() -> int:
     core: Counter[str] = Counter()
     findings: list[dict] = []
     messages: Counter[str] = Counter()
+    core_messages: Counter[str] = Counter()
     with ExitStack() as stack:
         server = HostileClient(stack, base)
         for _ in tqdm(range(arguments.prompts), mininterval=10):
@@ -87,10 +88,13 @@ def main() -> int:
             counts["executed"] += outcome.executed
             if outcome.kind == FAILED_IN_CORE:
                 core[FAILED_IN_CORE] += 1
+                core_messages[outcome.message[:200]] += 1
             elif outcome.kind in (UNCLEAR, HUNG, DEAD):
                 alike = core_does_alike(server, base[name], mutations, outcome)
                 (core if alike else counts)[outcome.kind] += 1
                 findings.append(describe(name, mutations, outcome, alike))
+                if not alike:
+                    tqdm.write(json.dumps(findings[-1])[:1500], file=sys.stderr)
             else:
                 counts[outcome.kind] += 1
                 if outcome.kind == FAILED_CLEARLY:
@@ -104,10 +108,7 @@ def main() -> int:
         "server_starts": server.starts,
         "seconds": round(time.monotonic() - began),
     }
-    write_report(OUT, result, findings, messages)
-    for finding in findings:
-        if not finding["core_does_alike"]:
-            print(json.dumps(finding)[:1500], file=sys.stderr)
+    write_report(OUT, result, findings, {"clear": messages, "core": core_messages})
     print(json.dumps(result))
     return 1 if counts[UNCLEAR] + counts[HUNG] + counts[DEAD] else 0
 
@@ -138,11 +139,11 @@ def describe(name: str, mutations: list[Mutation], outcome: Outcome, alike: bool
     }
 
 
-def write_report(path: Path, result: dict, findings: list[dict], messages: Counter) -> None:
-    """Write the result, every finding, and the clear messages with their counts, for reading."""
+def write_report(path: Path, result: dict, findings: list[dict], messages: dict[str, Counter]) -> None:
+    """Write the result, every finding, and the messages of our nodes and of core's with their counts, for reading."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    clear = {ascii(message): count for message, count in messages.most_common()}
-    path.write_text(json.dumps({"result": result, "findings": findings, "messages": clear}, indent=1) + "\n")
+    counts = {kind: {ascii(text): n for text, n in counter.most_common()} for kind, counter in messages.items()}
+    path.write_text(json.dumps({"result": result, "findings": findings, "messages": counts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

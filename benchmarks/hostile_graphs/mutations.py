@@ -62,6 +62,8 @@ def apply(graph: Graph, mutation: Mutation, number: int) -> None:
             inputs[name] = value
         case "linked value":
             inputs[name] = add("ProbeValue", json=json.dumps(value))
+        case "linked list":
+            inputs[name] = add("ProbeList", json=json.dumps(value))
         case "through any":
             inputs[name] = add("ProbePass", value=value)
         case "missing":
@@ -114,7 +116,9 @@ def draw_mutation(graph: Graph, node: str, object_info: dict, rng: random.Random
         return Mutation("through any", node, name, rng.choice(links))
     if kind == "IMAGE":
         fault = Mutation("faulty image", node, name, rng.choice(FAULTS))
-        return rng.choice([fault, Mutation("image list", node, name, rng.choice(("24", "24 40", "40 40 16")))])
+        return rng.choice([fault, Mutation("image list", node, name, rng.choice(("", "24", "24 40", "40 40 16")))])
+    if draw < 0.47:
+        return Mutation("linked list", node, name, [rng.choice(VALUES) for _ in range(rng.choice((0, 1, 3)))])
     if is_widget and draw < 0.68:
         return Mutation("linked value", node, name, rng.choice(VALUES))
     return Mutation("value", node, name, draw_fitting(kind, options, graph[node]["inputs"].get(name), rng))

@@ -56,10 +56,12 @@ def post(client: Client, graph: Graph, ours: set[str]) -> Outcome:
     except PromptRefused as refusal:
         return Outcome(REFUSED if is_clear_refusal(refusal) else UNCLEAR, str(refusal))
     except NodeError as error:
-        if graph.get(error.node_id, {}).get("class_type") not in ours:
-            return Outcome(FAILED_IN_CORE, str(error), executed=True)
-        kind = FAILED_CLEARLY if is_clear_error(error) else UNCLEAR
-        return Outcome(kind, str(error), executed=True, in_our_code=PACK_FOLDER in error.traceback)
+        in_our_code = PACK_FOLDER in error.traceback  # a sampler runs our attention, for example
+        if in_our_code or graph.get(error.node_id, {}).get("class_type") in ours:
+            kind = FAILED_CLEARLY if is_clear_error(error) else UNCLEAR
+        else:
+            kind = FAILED_IN_CORE
+        return Outcome(kind, str(error), executed=True, in_our_code=in_our_code)
     except (TimeoutError, Interrupted) as error:
         return Outcome(HUNG, str(error)[:300], executed=True)
     except (ServerFailed, aiohttp.ClientConnectionError) as error:
@@ -78,5 +80,5 @@ def is_clear_refusal(refusal: PromptRefused) -> bool:
 
 
 def is_clear_error(error: NodeError) -> bool:
-    """Return whether an error of our node is one of the pack's, and a whole sentence."""
+    """Return whether an error of our code is one of the pack's, and a whole sentence."""
     return error.exception_type.startswith("prefgen.") and error.message.endswith(".") and " " in error.message

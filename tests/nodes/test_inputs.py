@@ -77,6 +77,23 @@ def test_several_values_where_one_is_expected_are_refused(comfy):
     assert node.id
 
 
+def nothing(graph):
+    """A list without any value, of any type."""
+    return graph.add("ProbeList", json="[]")
+
+
+def test_an_empty_list_is_refused_by_name(comfy):
+    graph = Graph()
+    taste.scored(graph, images=listed(graph, ""))
+    taste.refused(comfy, graph, "PreferenceScore", "images has no image")
+    graph = Graph()
+    graph.add("RecordPreference", images=listed(graph, ""), profile="lists", liked="0")
+    taste.refused(comfy, graph, "RecordPreference", "images has no image")
+    graph = Graph()
+    taste.scored(graph, history=taste.history(graph, prompts=nothing(graph)))
+    taste.refused(comfy, graph, "BuildUserHistory", "prompts has 0 values; expected one")
+
+
 def primitives(graph, /, **values):
     """Each value through a link that ComfyUI does not check."""
     return {name: graph.add("ProbeValue", json=json.dumps(value)) for name, value in values.items()}

@@ -141,6 +141,19 @@ class ProbeValue:
         return (json.loads(given["json"]),)
 
 
+class ProbeList:
+    """A list of any JSON values, through a link of any type."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_IS_LIST = "probes", "run", ("*",), (True,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"json": ("STRING",)}}
+
+    def run(self, **given):
+        return (json.loads(given["json"]),)
+
+
 class ProbeImageList:
     """A list of noise images, one for each size, as core's folder loader puts them out."""
 
@@ -169,7 +182,7 @@ class ProbePass:
 
 
 PROBES = (
-    *(ProbeValue, ProbePass, ProbeImage, ProbeImageList, ProbeSave),
+    *(ProbeValue, ProbeList, ProbePass, ProbeImage, ProbeImageList, ProbeSave),
     *(ProbeClipVision, ProbePocketClipVision, ProbeModel),
 )
 NODE_CLASS_MAPPINGS = {probe.__name__: probe for probe in PROBES}
