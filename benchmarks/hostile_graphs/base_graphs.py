@@ -1,4 +1,4 @@
-"""The graphs that are mutated: shipped workflows with pocket models and few steps, and the nodes that none of them has."""
+"""The graphs that are mutated: every shipped workflow, with small models and few steps, and nodes that are in none."""
 
 import copy
 import json
