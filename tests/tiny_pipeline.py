@@ -1,11 +1,11 @@
 """A tiny random SDXL pipeline in diffusers' layout, for examples and trainings."""
 
-import json
 from pathlib import Path
 
 import torch
 
 from prefgen.pocket import shapes
+from train.tiny_sdxl import write_clip_tokenizer
 
 
 def write_pipeline(folder: Path) -> Path:
@@ -19,7 +19,7 @@ def write_pipeline(folder: Path) -> Path:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     torch.manual_seed(0)
-    tokenizer = write_tokenizer(folder / "words")
+    tokenizer = write_clip_tokenizer(folder / "words")
     common = {
         "num_attention_heads": 2,
         "num_hidden_layers": 3,
@@ -48,15 +48,3 @@ def write_pipeline(folder: Path) -> Path:
     )
     pipe.save_pretrained(folder / "pipeline")
     return folder / "pipeline"
-
-
-def write_tokenizer(folder: Path):
-    """Write a CLIP tokenizer that knows single letters, and return it."""
-    from transformers import CLIPTokenizer
-
-    folder.mkdir(parents=True)
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    (folder / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)

@@ -1,6 +1,7 @@
-"""Reads and writes preference checkpoints: .safetensors files with up to three parts and a header.
+"""Reads and writes preference checkpoints: .safetensors files with up to four parts and a header.
 
-Tensors are named `prefdisc.`, `alignment.` and `adapter.`. The header holds each part's configuration under its name.
+Tensors are named `prefdisc.`, `alignment.`, `adapter.` and `image_tower.`. The header holds each part's configuration
+under its name. A text in place of the configuration of the image tower names the bundled one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from ..safefile import fingerprint, read_header, read_safefile, write_safefile
 from ..validation import format_value, require_choice
 
 KIND = "preference checkpoint"
-PARTS = ("prefdisc", "alignment", "adapter")
+IMAGE_TOWER = "image_tower"
+PARTS = ("prefdisc", "alignment", "adapter", IMAGE_TOWER)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Checkpoint:
 
     def has(self, part: str) -> bool:
         """Return whether the file has a part."""
-        return part in self.header
+        return isinstance(self.header.get(part), dict)
 
     def require(self, part: str) -> dict[str, Any]:
         """Return the configuration of a part. Raises CheckpointError if the file does not have it."""
@@ -65,10 +67,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     damage = [
         f"its header's {name} is {format_value(file.header[name])}"
         for name in (*PARTS, "training")
-        if not isinstance(file.header.get(name, {}), dict)
+        if not isinstance(file.header.get(name, {}), (dict, str) if name == IMAGE_TOWER else dict)
     ]
     held = {name.split(".", 1)[0] for name in file.tensors}
-    listed = {part for part in PARTS if part in file.header}
+    listed = {part for part in PARTS if isinstance(file.header.get(part), dict)}
     if held != listed:
         damage.append(f"it holds tensors of {sorted(held)} and lists {sorted(listed)}")
     actual = fingerprint(file.header, file.tensors)

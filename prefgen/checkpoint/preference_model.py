@@ -185,6 +185,12 @@ def _load_generator_parts(model: PreferenceModel) -> None:
         from ..embedding.image_tower import load_image_tower
 
         model.image_tower = load_image_tower(shapes.weights_path("clip_vision"))
+    elif checkpoint.has("image_tower"):
+        from ..embedding.image_tower import build_image_tower
+
+        model.image_tower = build_image_tower(checkpoint.header["image_tower"])
+        state = {name: tensor.float() for name, tensor in checkpoint.part("image_tower").items()}
+        model.image_tower.model.load_state_dict(state)
     if checkpoint.has("alignment"):
         problem = f"{model.name} has an alignment configuration that does not fit this version of PrefGen"
         with errors_as(CheckpointError, problem, "Update the pack, or download the file again.", TypeError):

@@ -46,7 +46,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         File, MiB, fingerprint, licence, base model and training; and for every part its header, its numbers of tensors
         and parameters, its dtypes, MiB, and the shape of every tensor.
     """
-    prefdisc = checkpoint.header.get("prefdisc", {})
+    prefdisc, tower = checkpoint.header.get("prefdisc", {}), checkpoint.header.get("image_tower")
     return {
         "file": str(checkpoint.path),
         "mib": round(checkpoint.path.stat().st_size / MIB, 2),
@@ -55,7 +55,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "licence": checkpoint.header.get("licence"),
         "base": prefdisc.get("base"),
         "revision": prefdisc.get("revision"),
-        "image_tower": checkpoint.header.get("image_tower"),
+        "image_tower": tower.get("source") if isinstance(tower, dict) else tower,
         "training": checkpoint.header.get("training", {}),
         "parts": {part: _describe_part(checkpoint, part) for part in PARTS if checkpoint.has(part)},
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,13 +12,16 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def resize_and_crop(images: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+def resize_and_crop(
+    images: Tensor, size: int, dtype: torch.dtype, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> Tensor:
     """Resize the shorter edge to `size`, crop the centre and normalise.
 
     Args:
         images: Images in [0, 1], (B, 3, H, W).
         size: Height and width of the result.
         dtype: Type of the result.
+        mean, std: Normalisation of each channel, by default CLIP's.
 
     Returns:
         Normalised images, (B, 3, size, size).
@@ -25,7 +30,7 @@ def resize_and_crop(images: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     shorter = min(height, width)
     images = _resize(images, int(size * height / shorter), int(size * width / shorter))
     top, left = (round((edge - size) / 2) for edge in images.shape[-2:])
-    return normalise(images[..., top : top + size, left : left + size]).to(dtype)
+    return normalise(images[..., top : top + size, left : left + size], mean, std).to(dtype)
 
 
 def resize_and_pad(images: Tensor, size: int, dtype: torch.dtype) -> Tensor:
@@ -38,9 +43,9 @@ def resize_and_pad(images: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     return normalise(images).to(dtype)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Normalise images (B, 3, H, W) with CLIP's mean and standard deviation of each channel."""
-    return (images - images.new_tensor(MEAN).view(3, 1, 1)) / images.new_tensor(STD).view(3, 1, 1)
+def normalise(images: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
+    """Normalise images (B, 3, H, W) with the mean and standard deviation of each channel, by default CLIP's."""
+    return (images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)
 
 
 def _resize(images: Tensor, height: int, width: int) -> Tensor:

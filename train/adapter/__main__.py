@@ -20,14 +20,16 @@ from accelerate import PartialState
 from prefgen.adapter import AdapterConfig, PreferenceAdapter, diffusers_block_name
 from prefgen.alignment import AlignmentConfig
 from prefgen.checkpoint.file import read_checkpoint
-from prefgen.checkpoint.preference_model import POCKET, PreferenceModel, load_preference_model
+from prefgen.checkpoint.preference_model import POCKET, PreferenceModel
 from prefgen.errors import ModelError
 from train.adapter.config import AdapterTrainingConfig
 from train.adapter.dataset import EncodedUsers, SetBatches, check_captions, encode_users
 from train.adapter.fit import train_adapter, write_adapter
+from train.adapter.image_tower import add_image_tower
 from train.adapter.initialisation import initialise_from_text
 from train.adapter.sdxl import load_sdxl
 from train.align.dataset import PAIRS
+from train.bases import add_base_options, load_model
 from train.prefdisc.dataset import read_users
 from train.settings import SettingsError, read_settings
 
@@ -43,6 +45,13 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="precision of the UNet")
     parser.add_argument("--folder", type=Path, default=Path("out/adapter"), help="folder of states and embeddings")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, for example fusion=attention")
+    parser.add_argument(
+        "--image-tower",
+        metavar="CLIP",
+        help="CLIP folder, or open_clip name such as ViT-H-14:laion2b_s32b_b79k, for the img tokens; it is written "
+        "into the checkpoint. Not needed if the checkpoint has one",
+    )
+    add_base_options(parser)
     args = parser.parse_intermixed_args(argv)
     if str(args.checkpoint) == POCKET:
         parser.error("the bundled checkpoint is trained by train.pocket; pass another --checkpoint")
@@ -52,9 +61,18 @@ def main(argv: list[str] | None = None) -> dict:
     if config.target == "caption":
         check_captions(read_users(args.users, "train", PAIRS + 1))
     state = PartialState()
-    model = load_preference_model(args.checkpoint, state.device)
+    with state.main_process_first():
+        if args.image_tower:
+            add_image_tower(args.checkpoint, args.image_tower)
+    model = load_model(args.checkpoint, args, state.device)
+    if config.img_tokens and model.image_tower is None:
+        raise SettingsError(
+            f"{args.checkpoint.name} has no image tower for the img tokens. Pass --image-tower, or set img_tokens=0."
+        )
     with state.main_process_first():
         encoded = encode_users(model, args.users, args.folder / f"users-{model.encoder_fingerprint[:12]}.safetensors")
+    # Histories are encoded. Gigabytes of base model and image tower would stand beside SDXL.
+    model.prefdisc = model.image_tower = None
     sdxl = load_sdxl(args.sdxl, getattr(torch, args.dtype)).to(state.device)
     adapter = build_adapter(model, encoded, sdxl.unet, config)
     if args.core_alignment:

@@ -14,12 +14,15 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
+from accelerate import PartialState
+
 from prefgen.checkpoint.file import write_part
-from prefgen.checkpoint.preference_model import POCKET, load_preference_model
+from prefgen.checkpoint.preference_model import POCKET, PreferenceModel
 from train.align.config import AlignConfig
 from train.align.dataset import build_user_table, load_clip_text_encoder
 from train.align.fit import train_alignment
 from train.align.user_table import UserTable
+from train.bases import add_base_options, load_model
 from train.settings import read_settings
 
 
@@ -32,19 +35,20 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--text", type=Path, help="SDXL folder in diffusers' layout (default: the pocket CLIP)")
     parser.add_argument("--out", type=Path, help="checkpoint to write the alignment to (default: --checkpoint)")
     parser.add_argument("--folder", type=Path, default=Path("out/align"), help="folder of states, logs and tables")
+    add_base_options(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, for example objective=mse")
     args = parser.parse_intermixed_args(argv)
     if args.checkpoint == POCKET and not args.out:
         parser.error("the bundled checkpoint is trained by train.pocket; pass --out, or another --checkpoint")
     config = read_settings(AlignConfig, "align", args.config, args.overrides)
-    metrics = run(config, args.checkpoint, args.users, args.text, args.out or Path(args.checkpoint), args.folder)
+    model = load_model(args.checkpoint, args, PartialState().device)
+    metrics = run(config, model, args.users, args.text, args.out or Path(args.checkpoint), args.folder)
     print(json.dumps(metrics))
     return metrics
 
 
-def run(config: AlignConfig, checkpoint: str, users: Path, text: Path | None, out: Path, folder: Path) -> dict:
+def run(config: AlignConfig, model: PreferenceModel, users: Path, text: Path | None, out: Path, folder: Path) -> dict:
     """Build the user table (or load the cached one), train, and write the alignment. Returns the metrics."""
-    model = load_preference_model(checkpoint)
     model.require("prefdisc")
     file = folder / f"users-{users.name}-{model.fingerprint[:12]}.safetensors"
     if not file.exists():

@@ -13,10 +13,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from prefgen.checkpoint.file import Checkpoint, read_checkpoint, write_part
-from prefgen.checkpoint.preference_model import POCKET, load_preference_model
+from accelerate import PartialState
+
+from prefgen.checkpoint.file import IMAGE_TOWER, Checkpoint, read_checkpoint, write_part
+from prefgen.checkpoint.preference_model import POCKET
 from prefgen.errors import CheckpointError
 from prefgen.prefdisc.config import PrefDiscSpec
+from train.bases import add_base_options, load_model
 from train.evaluate.command import Report
 from train.probe.hidden_states import ProbeConfig, collect_states
 from train.probe.layer_selection import select_layers
@@ -40,8 +43,9 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--seed", type=int, default=0, help="random seed")
     parser.add_argument("--out", type=Path, default=Path("out/probe"), help="folder of the table and the plot")
     parser.add_argument("--write", type=Path, help="checkpoint to write PrefDisc with the selected layers to")
+    add_base_options(parser)
     args = parser.parse_args(argv)
-    model = load_preference_model(args.checkpoint)
+    model = load_model(args.checkpoint, args, PartialState().device)
     prefdisc = model.require("prefdisc")
     if args.set:
         users = read_probe_users(args.set, args.split, args.users, args.pairs)
@@ -89,10 +93,14 @@ def write_layers(path: Path, checkpoint: Checkpoint, result: dict) -> Checkpoint
     summary = {name: result[name] for name in ("users", "chance", "sem_layers", "core_layers")}
     for name in ("inter_user", "intra_user"):
         summary[name] = [round(estimate["value"], 4) for estimate in result[name]]
-    metadata = {name: checkpoint.header[name] for name in ("licence", "image_tower") if name in checkpoint.header}
+    own_tower = checkpoint.has(IMAGE_TOWER)
+    names = ("licence",) if own_tower else ("licence", IMAGE_TOWER)
+    metadata = {name: checkpoint.header[name] for name in names if name in checkpoint.header}
     training = {**checkpoint.header.get("training", {}), "probe": summary}
     if not existing:
         training = {name: value for name, value in training.items() if name not in ("alignment", "adapter")}
+    if own_tower and not (existing and existing.has(IMAGE_TOWER)):
+        write_part(path, IMAGE_TOWER, checkpoint.require(IMAGE_TOWER), checkpoint.part(IMAGE_TOWER))
     return write_part(path, "prefdisc", selected.to_json(), checkpoint.part("prefdisc"), training=training, **metadata)
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 import uuid
 from pathlib import Path
+from typing import ClassVar
 
 import folder_paths
 import numpy as np
@@ -181,8 +183,78 @@ class ProbePass:
         return (value,)
 
 
+class ProbeSDXL:
+    """The MODEL of a small SDXL in diffusers' layout, and its prompt as CONDITIONING; core knows the full size only.
+
+    Its UNet has the shapes of the pocket generator, its text encoders any vocabulary.
+    """
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probes", "run", ("MODEL", "CONDITIONING")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"folder": ("STRING",), "prompt": ("STRING",)}}
+
+    def run(self, folder, prompt):
+        with torch.inference_mode(False), torch.no_grad():
+            return self.model(Path(folder)), self.conditioning(Path(folder), prompt)
+
+    def model(self, folder):
+        import comfy.model_management
+        import comfy.model_patcher
+        import comfy.supported_models
+        import comfy.utils
+        from safetensors.torch import load_file
+
+        class SmallSDXL(comfy.supported_models.SDXL):
+            unet_extra_config: ClassVar[dict] = {}
+
+            def model_type(self, state_dict, prefix=""):
+                return comfy.model_base.ModelType.EPS
+
+        shapes = next(module for name, module in sys.modules.items() if name.endswith(".prefgen.pocket.shapes"))
+        config = SmallSDXL(shapes.UNET.ldm_config())
+        config.set_inference_dtype(torch.float32, None)
+        device = comfy.model_management.get_torch_device()
+        model = config.get_model({}, "", device)
+        names = comfy.utils.unet_to_diffusers(config.unet_config)
+        state = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+        model.diffusion_model.load_state_dict({names[name]: tensor for name, tensor in state.items()})
+        return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
+
+    def conditioning(self, folder, prompt):
+        from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+        states = []
+        for number, kind in (("", CLIPTextModel), ("_2", CLIPTextModelWithProjection)):
+            tokenizer = CLIPTokenizer.from_pretrained(folder / f"tokenizer{number}")
+            ids = tokenizer(prompt, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
+            output = kind.from_pretrained(folder / f"text_encoder{number}")(ids, output_hidden_states=True)
+            states.append(output.hidden_states[-2])
+        return [[torch.cat(states, dim=-1), {"pooled_output": output.text_embeds}]]
+
+
+class ProbeDecode:
+    """Decodes a LATENT with the VAE of a pipeline in diffusers' layout."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probes", "run", ("IMAGE",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"folder": ("STRING",), "samples": ("LATENT",)}}
+
+    def run(self, folder, samples):
+        from diffusers import AutoencoderKL
+
+        with torch.inference_mode(False), torch.no_grad():
+            vae = AutoencoderKL.from_pretrained(Path(folder) / "vae")
+            pixels = vae.decode(samples["samples"].clone().float()).sample
+        return (pixels.movedim(1, -1) / 2 + 0.5,)
+
+
 PROBES = (
     *(ProbeValue, ProbeList, ProbePass, ProbeImage, ProbeImageList, ProbeSave),
     *(ProbeClipVision, ProbePocketClipVision, ProbeModel),
+    *(ProbeSDXL, ProbeDecode),
 )
 NODE_CLASS_MAPPINGS = {probe.__name__: probe for probe in PROBES}

@@ -51,15 +51,20 @@ def given(tmp_path, monkeypatch):
     checkpoint = write_checkpoint(tmp_path / "p.safetensors", write_base(tmp_path / "bases"), ("prefdisc",))
     config = AlignmentConfig(32, 128, hidden_dim=16)
     write_part(checkpoint, "alignment", asdict(config), Alignment(config).state_dict())
-    from prefgen.checkpoint.preference_model import load_preference_model as loading
-
-    monkeypatch.setattr(
-        command, "load_preference_model", lambda path, _: loading(path, base_folders=[tmp_path / "bases"])
-    )
     monkeypatch.setattr(command, "load_sdxl", lambda *_: tiny_sdxl())
     write_users(tmp_path / "set", train=3, pairs=10)
     line = ["--checkpoint", str(checkpoint), "--users", str(tmp_path / "set"), "--sdxl", "anything"]
-    line += ["--folder", str(tmp_path / "out"), "loop.steps=2", "loop.warmup=1", "batch=2", "size=24", "img_tokens=0"]
+    line += [
+        "--bases",
+        str(tmp_path / "bases"),
+        "--folder",
+        str(tmp_path / "out"),
+        "loop.steps=2",
+        "loop.warmup=1",
+        "batch=2",
+        "size=24",
+        "img_tokens=0",
+    ]
     return checkpoint, line
 
 

@@ -151,12 +151,10 @@ def test_a_set_on_disk_becomes_a_checkpoints_alignment(tmp_path, monkeypatch):
 
     revision = write_base(tmp_path / "bases")
     checkpoint = write_checkpoint(tmp_path / "p.safetensors", revision, ("prefdisc",))
-    from prefgen.checkpoint.preference_model import load_preference_model as loading
-
-    monkeypatch.setattr(command, "load_preference_model", lambda path: loading(path, base_folders=[tmp_path / "bases"]))
     texts = torch.Generator().manual_seed(0)
     monkeypatch.setattr(train.pocket.clip, "encode_text", lambda t: torch.randn(len(t), TEXT_DIM, generator=texts))
     given = ["--config", "pocket", "--checkpoint", str(checkpoint), "--users", str(write_users(tmp_path / "set", 9))]
+    given += ["--bases", str(tmp_path / "bases")]
     found = command.main([*given, "--folder", str(tmp_path / "out"), "loop.steps=2", "hidden_dim=16"])
     assert found["collapsed_at"] is None
     written = read_checkpoint(checkpoint)

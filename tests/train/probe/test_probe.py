@@ -112,15 +112,22 @@ def test_chosen_layers_are_written_where_nothing_was_made_for_others(tmp_path):
     assert command.write_layers(base, read_checkpoint(base), same).has("adapter")
 
 
-def test_the_command_reads_a_set_and_writes_table_picture_and_header(tmp_path, monkeypatch, capsys):
-
+def test_the_command_reads_a_set_and_writes_table_picture_and_header(tmp_path, capsys):
     checkpoint = write_checkpoint(tmp_path / "p.safetensors", write_base(tmp_path / "bases"), ("prefdisc",))
-    from prefgen.checkpoint.preference_model import load_preference_model as loading
-
-    monkeypatch.setattr(command, "load_preference_model", lambda path: loading(path, base_folders=[tmp_path / "bases"]))
     write_users(tmp_path / "set", train=3, pairs=6)
     given = ["--checkpoint", str(checkpoint), "--set", str(tmp_path / "set"), "--split", "train", "--pairs", "6"]
-    given += ["--history", "2", "--histories", "3", "--out", str(tmp_path / "out"), "--write", str(checkpoint)]
+    given += [
+        "--bases",
+        str(tmp_path / "bases"),
+        "--history",
+        "2",
+        "--histories",
+        "3",
+        "--out",
+        str(tmp_path / "out"),
+        "--write",
+        str(checkpoint),
+    ]
     found = command.main(given)
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
     assert found["users"] == 3

@@ -1,0 +1,62 @@
+"""Options of the trainings that load a checkpoint with its base model: where the base is, and in which precision."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from prefgen.checkpoint.preference_model import PreferenceModel, load_preference_model
+from prefgen.prefdisc.base.locate import POCKET_BASE, BaseLoadOptions, BaseLocation
+
+PRECISIONS = ("float32", "bfloat16", "nf4")
+PACK = Path(__file__).resolve().parents[1]
+
+
+def add_base_options(parser: argparse.ArgumentParser) -> None:
+    """Add --bases and --precision."""
+    parser.add_argument(
+        "--bases",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="folder of base models; may be repeated. ComfyUI's models/prefgen/base and models/LLM are searched, too",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="precision of PrefDisc's base. Idefics2-8B needs 31 GiB in float32, 16 in bfloat16, 6 in nf4",
+    )
+
+
+def base_folders(given: list[Path]) -> list[Path]:
+    """Return the folders of base models: the given ones, then those where the nodes look.
+
+    ComfyUI is the folder around custom_nodes that this pack is in, the one of COMFYUI_PATH, or the working directory.
+    """
+    roots = [PACK.parents[1], Path(os.environ.get("COMFYUI_PATH") or "."), Path(".")]
+    places = [root / "models" / name for root in roots for name in ("prefgen/base", "LLM")]
+    return [*given, *(place for place in dict.fromkeys(places) if place.is_dir())]
+
+
+def load_model(
+    checkpoint: str | Path, arguments: argparse.Namespace, device: torch.device | str = "cpu"
+) -> PreferenceModel:
+    """Load a checkpoint with the options of `add_base_options`.
+
+    Raises:
+        CheckpointError: The checkpoint or its base cannot be loaded, or the base cannot be quantised.
+    """
+    quantize = "nf4" if arguments.precision == "nf4" else "none"
+    dtype = torch.float32 if arguments.precision == "float32" else torch.bfloat16
+
+    def options(location: BaseLocation) -> BaseLoadOptions:
+        # The bundled base is small, and its users are compared to the bit.
+        exact = location.id == POCKET_BASE
+        return BaseLoadOptions(torch.float32 if exact else dtype, "none" if exact else quantize, device)
+
+    return load_preference_model(checkpoint, device, base_folders=base_folders(arguments.bases), base_options=options)
