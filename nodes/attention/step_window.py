@@ -18,25 +18,26 @@ def add_step_window(model: ModelPatcher, start_percent: float, end_percent: floa
     Returns:
         The key of transformer_options that holds the answer.
     """
-    key = f"prefgen_window_{len(model.get_wrappers(WrappersMP.DIFFUSION_MODEL, 'prefgen'))}"
+    key = f"prefgen_window_{len(model.get_wrappers(WrappersMP.APPLY_MODEL, 'prefgen'))}"
     sampling = model.get_model_object("model_sampling")
     window = StepWindow(key, sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent))
-    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "prefgen", window)
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "prefgen", window)
     return key
 
 
 @dataclass(frozen=True)
 class StepWindow:
-    """A DIFFUSION_MODEL wrapper that compares the step's sigma with a range.
+    """An APPLY_MODEL wrapper that compares the step's sigma with a range.
 
-    This happens once in a step, because reading a sigma waits for the device; all blocks use the recorded answer.
+    This happens once in a step, because reading a sigma waits for the device; all blocks use the recorded answer. It
+    happens outside of the UNet, which may be compiled.
     """
 
     key: str
     sigma_start: float
     sigma_end: float
 
-    def __call__(self, executor, x, timesteps, context, y, control, transformer_options, **kwargs) -> Tensor:
+    def __call__(self, executor, x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs) -> Tensor:
         sigma = float(transformer_options["sigmas"].max())
         transformer_options[self.key] = self.sigma_end <= sigma <= self.sigma_start
-        return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
+        return executor(x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)

@@ -19,6 +19,7 @@ from torch import Tensor
 from ...prefgen.adapter import CodebookLogits, decoupled_attention
 from ...prefgen.adapter.codebook import KeysValues
 from .codebook_sampling import add_codebook_sampling
+from .compiled_models import keep_guards
 from .cond_tracking import NEGATIVE, POSITIVE, cond_names, track_conds
 from .masks import SpatialMask
 from .step_window import add_step_window
@@ -48,6 +49,7 @@ def patch_user_attention(
     """
     model = model.clone()
     track_conds(model)
+    keep_guards(model)
     window = add_step_window(model, start_percent, end_percent) if (start_percent, end_percent) != (0.0, 1.0) else None
     sampled = add_codebook_sampling(model, codebook, variety) if codebook else None
     patches = _attn2_patches(model)

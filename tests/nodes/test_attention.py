@@ -27,19 +27,21 @@ def keys_values():
 
 def forward(model, cond_or_uncond=(0,), sigma=1.0, batch=2):
     """One UNet forward as the sampler makes it: `batch` latents for each entry of cond_or_uncond."""
+    from comfy.patcher_extension import WrapperExecutor, get_all_wrappers
+
     torch.manual_seed(3)
     x, context, pooled = torch.randn(batch, 4, 12, 12), torch.randn(batch, 77, 192), torch.randn(batch, 128)
     x, context, pooled = (t.repeat(len(cond_or_uncond), *[1] * (t.dim() - 1)) for t in (x, context, pooled))
-    wrappers = {kind: dict(found) for kind, found in model.wrappers.items()}
-    options = {
-        **model.model_options["transformer_options"],
-        "cond_or_uncond": list(cond_or_uncond),
-        "sigmas": torch.full((len(x),), sigma),
-        "wrappers": wrappers,
-    }
+    options = {"cond_or_uncond": list(cond_or_uncond), "sigmas": torch.full((len(x),), sigma)}
+    options |= model.model_options["transformer_options"] | {"wrappers": model.wrappers}
     y = model.model.encode_adm(pooled_output=pooled, width=96, height=96)
+
+    def unet(x, timesteps, _, context, control, options):
+        return model.model.diffusion_model(x, timesteps, context, y, control, options)
+
+    executor = WrapperExecutor.new_class_executor(unet, model.model, get_all_wrappers("apply_model", options))
     with torch.no_grad():
-        return model.model.diffusion_model(x, torch.full((len(x),), 500.0), context, y=y, transformer_options=options)
+        return executor.execute(x, torch.full((len(x),), 500.0), None, context, None, options)
 
 
 def test_diffusers_and_comfyui_give_one_branch_from_one_weight_file(pocket, model, attention):
@@ -80,7 +82,7 @@ def test_clones_do_not_leak_upstream(model, attention, keys_values):
     plain = forward(model)
     attention.patch_user_attention(model, keys_values, 0.2, 0.8)
     assert torch.equal(forward(model), plain)
-    assert not model.wrappers.get("diffusion_model")
+    assert not model.wrappers.get("apply_model")
 
 
 def test_outside_start_and_end_the_forward_is_bit_identical(model, attention, keys_values):
