@@ -27,6 +27,10 @@ IGNORE, PUSH_AWAY = "ignore", "push away"
 
 NO_LIKES = "{name} has not liked an image yet; the MODEL is unchanged."
 NO_DISLIKES = "{name} has not disliked an image yet: there is nothing to push away."
+BLACK_MASK = (
+    "The mask is black, so nothing is personalised and the MODEL is unchanged. Load Image outputs a black mask for an "
+    "image without transparency: paint the mask in its mask editor, or use Convert Image to Mask."
+)
 UNCHANGED = "The strength for {name} is 0; the MODEL is unchanged."
 
 
@@ -144,6 +148,9 @@ class ApplyPreferenceAdapter(io.ComfyNode):
             notice = NO_LIKES.format(name=embedding.name)
             show_status(cls, notice, "")
             return io.NodeOutput(model, ui={"text": [notice]})
+        if spatial_mask is not None and spatial_mask.is_black:
+            show_status(cls, BLACK_MASK, "")
+            return io.NodeOutput(model, ui={"text": [BLACK_MASK]})
         strengths = {part: strength * value for part, value in part_strengths.items()}
         if not any(strengths[part] for part in adapter.config.parts) or not any(weights.values()):
             show_status(cls, "", UNCHANGED.format(name=embedding.name))

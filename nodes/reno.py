@@ -20,30 +20,9 @@ from .drawing.reward_curve import draw_reward_curve
 from .inputs import check_inputs
 from .sampling.few_step import FewStepSampling
 from .sampling.noise_optimization import NoiseOptimization
+from .sampling.optimized_noise import OptimizedNoise
 from .sampling.rewards import RewardSettings, weight_inputs
 from .sockets import HistoryType, PreferenceModelType
-
-
-class OptimizedNoise:
-    """The optimised noise as a core NOISE, for latents of the same shape."""
-
-    def __init__(self, noise: torch.Tensor, seed: int) -> None:
-        self.noise = noise
-        self.seed = seed
-
-    def generate_noise(self, input_latent: dict) -> torch.Tensor:
-        """Return the noise, (B, C, h, w). Core's samplers call this.
-
-        Raises:
-            ModelError: The latent has another shape.
-        """
-        shape = input_latent["samples"].shape
-        if shape != self.noise.shape:
-            raise ModelError(
-                f"The latent has shape {tuple(shape)}; expected {tuple(self.noise.shape)}, the shape of the optimised "
-                "noise. Connect the latent that is connected to ReNO Optimize."
-            )
-        return self.noise
 
 
 class ReNOOptimize(io.ComfyNode):
@@ -238,7 +217,7 @@ class ReNOOptimize(io.ComfyNode):
         return io.NodeOutput(
             optimized.images,
             output | {"samples": optimized.latents},
-            OptimizedNoise(result.noise, seed),
+            OptimizedNoise(result.noise, optimized.pictures),
             draw_reward_curve(result.curve),
             sigmas,
             ui={

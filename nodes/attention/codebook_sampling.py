@@ -1,4 +1,4 @@
-"""Samples codebook entries for each image of a batch, reproducibly from its seed.
+"""Samples codebook entries for each image of a batch, reproducibly.
 
 The keys and values of all entries are computed beforehand. Each image's keys and values are mixed from them once, when
 its sampling begins.
@@ -6,6 +6,7 @@ its sampling begins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +15,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...prefgen.adapter import CodebookLogits, gumbel_noise
-
-MAX_BATCH = 64
-"""Maximum batch size that LatentFromBatch supports."""
-COMPARED_VALUES = 16
-"""Number of values by which two noises are compared."""
+from .picture_identity import Picture, identify_pictures, sampled_pictures
 
 
 def add_codebook_sampling(model: ModelPatcher, logits: CodebookLogits, variety: float) -> str:
@@ -31,6 +28,7 @@ def add_codebook_sampling(model: ModelPatcher, logits: CodebookLogits, variety: 
     Returns:
         The key of transformer_options that holds the images' keys and values by block.
     """
+    identify_pictures(model)
     key = f"prefgen_codebook_{len(model.get_wrappers(WrappersMP.OUTER_SAMPLE, 'prefgen'))}"
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "prefgen", CodebookSampler(key, logits, variety))
     return key
@@ -47,40 +45,18 @@ class CodebookSampler:
     logits: CodebookLogits
     variety: float
 
-    def __call__(self, executor, noise: Tensor, *args, **kwargs) -> Tensor:
+    def __call__(self, executor, *args, **kwargs) -> Tensor:
         guider = executor.class_obj
-        seed = args[6] if len(args) > 6 else kwargs.get("seed")  # core passes it by position
-        guider.model_options["transformer_options"][self.key] = self._sample(noise, seed, guider)
-        return executor(noise, *args, **kwargs)
+        options = guider.model_options["transformer_options"]
+        options[self.key] = self._sample(sampled_pictures(options), guider)
+        return executor(*args, **kwargs)
 
-    def _sample(self, noise: Tensor, seed: int | None, guider) -> dict[str, tuple[Tensor, Tensor]]:
+    def _sample(self, pictures: Sequence[Picture], guider) -> dict[str, tuple[Tensor, Tensor]]:
         device, dtype = guider.model_patcher.load_device, guider.model_patcher.model_dtype()
         # 8-bit weights are not a format for computing; the patch then casts to the dtype of its queries.
         target = {"device": device} | ({"dtype": dtype} if dtype.itemsize > 1 else {})
         # Normal tensors, through which the gradient of the noise optimisation can pass.
         with torch.inference_mode(False), torch.no_grad():
-            seed = int(seed or 0) % 2**64  # other packs pass negative seeds or None
-            seeds = [(seed, index) for index in batch_indices(noise, seed)]
+            seeds = [(picture.seed, picture.number) for picture in pictures]
             gumbel = self.variety * gumbel_noise(seeds, self.logits.logits.shape[-1])
             return {block: (k.to(**target), v.to(**target)) for block, (k, v) in self.logits.sample(gumbel).items()}
-
-
-def batch_indices(noise: Tensor, seed: int) -> list[int]:
-    """Return the index of each image in the batch from which it was taken.
-
-    An image that LatentFromBatch takes from a batch keeps its noise, and a sampler learns no more than that. So the
-    batch's noises are generated from the seed as core does, and compared. Noise from another source is numbered in
-    order.
-
-    Args:
-        noise: (N, C, H, W) initial noise.
-        seed: Seed of the noise.
-    """
-    wanted = noise.flatten(1)[:, :COMPARED_VALUES].cpu()
-    generator, indices = torch.Generator().manual_seed(seed), {}
-    for index in range(max(MAX_BATCH, len(noise))):
-        values = torch.randn(noise.shape[1:], generator=generator).flatten()[:COMPARED_VALUES].to(wanted.dtype)
-        indices |= {n: index for n, start in enumerate(wanted) if torch.equal(start, values)}
-        if len(indices) == len(noise):
-            break
-    return [indices.get(n, n) for n in range(len(noise))]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...prefgen.errors import ImageError
 from .cond_tracking import Area, cond_areas, latent_size
+from .picture_identity import rows_of_batch, sampled_pictures
 
 
 class SpatialMask:
@@ -25,6 +26,11 @@ class SpatialMask:
             self._mask = mask.reshape(-1, 1, *mask.shape[-2:]).float().clamp(0, 1).clone()
         self._resized: dict[tuple, Tensor] = {}
 
+    @property
+    def is_black(self) -> bool:
+        """Whether the mask is 0 everywhere, so that nothing is personalised."""
+        return not self._mask.any()
+
     def resized_for(self, options: dict, images: int, like: Tensor) -> Tensor:
         """Resize the mask to the queries of a block. Each size is computed once.
 
@@ -40,31 +46,59 @@ class SpatialMask:
         if len(set(areas)) == 1:
             areas = areas[:1]
         size, grid = latent_size(options), tuple(options["activations_shape"][-2:])
-        masks = [self._resize(area, size, grid, images, like) for area in areas]
+        frames = self._frames(options, images)
+        masks = []
+        for area in areas:
+            expected, found = tuple(area[:2]) if area else size, tuple(options["original_shape"][-2:])
+            if found != expected:
+                raise ImageError(
+                    f"The mask cannot be used with a pack that samples tiles of {found[1] * 8} x {found[0] * 8} of an "
+                    f"image of {expected[1] * 8} x {expected[0] * 8} pixels. Remove the mask or the pack's node."
+                )
+            masks.append(self._resize(area, size, grid, frames, like))
         return torch.stack(masks) if len(masks) > 1 else masks[0][None]  # a view: called in every block and step
 
-    def _resize(self, area: Area | None, size: tuple, grid: tuple, images: int, like: Tensor) -> Tensor:
-        key = (area, size, grid, images, like.device, like.dtype)
+    def _resize(self, area: Area | None, size: tuple, grid: tuple, frames: tuple[int, ...], like: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return self._computed(area, size, grid, frames).to(like.device, like.dtype)
+        key = (area, size, grid, frames, like.device, like.dtype)
         if key not in self._resized:
-            self._require_fit(size, images)
             with torch.inference_mode(False), torch.no_grad():
-                mask = self._mask
-                if area is not None:
-                    height, width, top, left = area
-                    mask = F.interpolate(mask, size=size, mode="area")
-                    mask = mask[..., top : top + height, left : left + width]
-                resized = F.interpolate(mask, size=grid, mode="area").flatten(1)[..., None]
-                self._resized[key] = resized.to(like.device, like.dtype)
+                self._resized[key] = self._computed(area, size, grid, frames).to(like.device, like.dtype)
         return self._resized[key]
 
-    def _require_fit(self, size: tuple[int, int], images: int) -> None:
-        count, _, height, width = self._mask.shape
+    def _computed(self, area: Area | None, size: tuple, grid: tuple, frames: tuple[int, ...]) -> Tensor:
+        self._require_fit(size)
+        mask = self._mask[list(frames)]
+        if area is not None:
+            height, width, top, left = area
+            mask = F.interpolate(mask, size=size, mode="area")[..., top : top + height, left : left + width]
+        return F.interpolate(mask, size=grid, mode="area").flatten(1)[..., None]
+
+    def _frames(self, options: dict, images: int) -> tuple[int, ...]:
+        """Return the index of the mask of each image: its row in the sampled batch, or its index in the whole batch."""
+        count, pictures = len(self._mask), sampled_pictures(options)
+        if count == 1:
+            return (0,)
+        batch = len(pictures) or images
+        rows = rows_of_batch(options, images, batch)
+        if rows is not None and count == batch:
+            return tuple(rows)
+        indices = [pictures[row].index for row in rows or ()] if pictures else []
+        if indices and all(index is not None and index < count for index in indices):
+            return tuple(indices)
+        raise ImageError(f"The number of masks is {count}; expected 1 or {batch}, one for each image of the batch.")
+
+    def _require_fit(self, size: tuple[int, int]) -> None:
+        height, width = self._mask.shape[-2:]
+        found, expected = f"{width} x {height} pixels", f"{size[1] * 8} x {size[0] * 8}"
         if abs(height * size[1] / width - size[0]) > 1:  # rounding to cells of 8 pixels
             raise ImageError(
-                f"The mask is {width} x {height} pixels; expected the proportions of the image, {size[1] * 8} x "
-                f"{size[0] * 8}. Make the mask as large as the image."
+                f"The mask is {found}; expected the proportions of the image, {expected}. Make the mask as large as "
+                "the image."
             )
-        if count not in (1, images):
+        if height - size[0] * 8 >= 8:
             raise ImageError(
-                f"The number of masks is {count}; expected 1 or {images}, one for each image of the batch."
+                f"The mask is {found}, larger than the sampled image, {expected}. If this is a tile or a crop of a "
+                "larger image, crop the mask alike; otherwise scale the mask to the image."
             )

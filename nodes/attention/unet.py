@@ -22,6 +22,7 @@ from .codebook_sampling import add_codebook_sampling
 from .compiled_models import keep_guards
 from .cond_tracking import NEGATIVE, POSITIVE, cond_names, track_conds
 from .masks import SpatialMask
+from .picture_identity import identify_pictures, rows_of_batch
 from .step_window import add_step_window
 
 Patch = Callable[[Tensor, Tensor, Tensor, dict], Tensor]
@@ -49,6 +50,7 @@ def patch_user_attention(
     """
     model = model.clone()
     track_conds(model)
+    identify_pictures(model)
     keep_guards(model)
     window = add_step_window(model, start_percent, end_percent) if (start_percent, end_percent) != (0.0, 1.0) else None
     sampled = add_codebook_sampling(model, codebook, variety) if codebook else None
@@ -78,8 +80,8 @@ class UserAttentionPatch:
         negative: Keys and values for the rows of the negative cond. None leaves them unchanged.
         mask: Region of the image that is personalised. None is the whole image.
         sampled: Key of transformer_options and block name, where the sampled keys and values (N, T, width) of the N
-            images are. All images use k and v if this is None, if nothing is there, or if N differs, as with packs
-            that evaluate a part of a batch.
+            images are. All images use k and v if this is None, if nothing is there, or if a pack evaluates a part of
+            the batch and does not say which.
         extensions: Callbacks that other packs added, each with its arguments.
     """
 
@@ -118,8 +120,12 @@ class UserAttentionPatch:
 
     def _positive(self, options: dict, images: int) -> tuple[Tensor, Tensor]:
         key, block = self.sampled or ("", "")
-        sampled = options[key][block] if key in options else ()
-        return sampled if sampled and len(sampled[0]) == images else (self.k, self.v)
+        sampled = options[key][block] if key in options else (self.k, self.v)
+        batch = len(sampled[0])
+        if batch in (1, images):
+            return sampled
+        rows = rows_of_batch(options, images, batch)
+        return (self.k, self.v) if rows is None else (sampled[0][rows], sampled[1][rows])
 
     def _user_attention(
         self, q: Tensor, keys_values: list[tuple[Tensor, Tensor]], mask: Tensor | None, options: dict

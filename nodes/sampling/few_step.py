@@ -20,6 +20,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...prefgen.errors import ModelError
+from ..attention.picture_identity import Picture, remember_noise
 from ..validation import require_cfg, require_latent, require_sigmas
 from .checkpointing import clone_with_checkpointing
 from .gradients import clone_if_inference, differentiable_attention, disable_weight_streaming, make_differentiable
@@ -80,6 +81,12 @@ class FewStepSampling:
         """The type that the MODEL computes in."""
         return self.model.get_model_object("manual_cast_dtype") or self.model.model_dtype()
 
+    @property
+    def pictures(self) -> list[Picture]:
+        """The picture of each row. Whatever noise it gets, it keeps its codebook entries and its mask."""
+        indices = self.latent.get("batch_index", range(len(self.latent["samples"])))
+        return [Picture.at(self.seed, int(index)) for index in indices]
+
     def seed_noise(self) -> Tensor:
         """Return the noise that core's samplers draw for the seed, so that the first image is KSampler's."""
         return self._draw_noise(self.seed)
@@ -118,6 +125,7 @@ class FewStepSampling:
         guider.inner_set_conds(prompts)
         guider.set_cfg(self.cfg)
         mask = self.latent.get("noise_mask")
+        remember_noise(noise, self.pictures)
         samples = guider.sample(
             noise, self.initial_latent, sampler, self.sigmas, denoise_mask=mask, disable_pbar=True, seed=self.seed
         )

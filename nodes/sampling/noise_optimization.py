@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import comfy.model_management
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...prefgen.reno import RenoConfig, RenoResult, RenoStep, optimize_noise
 from ...prefgen.rewards import Reward
+from ..attention.picture_identity import Picture
 from .decoder import load_decoder, require_matching_vae
 from .diagnostics.blurry_images import describe_blur
 from .diagnostics.image_mismatch import describe_mismatch
@@ -39,12 +40,14 @@ class OptimizedImages:
     Attributes:
         images: Images that core generated from the noise, (B, H, W, 3).
         latents: Their latents, (B, C, h, w).
+        pictures: What identifies each row of the noise.
         result: The optimised noise and the rewards.
         notices: Notices for the user.
     """
 
     images: Tensor
     latents: Tensor
+    pictures: Sequence[Picture]
     result: RenoResult
     notices: list[str]
 
@@ -81,7 +84,7 @@ class NoiseOptimization:
         latents = self.sampling.sample(result.noise)
         images = self.vae.decode(latents)
         self.add_notice(describe_mismatch(images, result.images))
-        return OptimizedImages(images, latents, result, self.notices)
+        return OptimizedImages(images, latents, self.sampling.pictures, result, self.notices)
 
     def prepare(self) -> None:
         """Load the reward, and choose the loss scale."""
