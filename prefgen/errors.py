@@ -80,6 +80,10 @@ class RewardError(PrefGenError):
     """A reward that cannot be computed, or that has no gradient."""
 
 
+class NonfiniteGradientError(RewardError):
+    """A gradient with NaN or infinite values."""
+
+
 def error_message(error: PrefGenError | OSError) -> str:
     """Return the sentence with which a command line ends. For a system error it names the file."""
     if isinstance(error, PrefGenError):

@@ -18,6 +18,7 @@ from ..attention.picture_identity import Picture
 from .decoder import load_decoder, require_matching_vae
 from .diagnostics.blurry_images import describe_blur
 from .diagnostics.image_mismatch import describe_mismatch
+from .diagnostics.nonfinite_gradients import explain_nonfinite_gradients
 from .diagnostics.nonfinite_latents import require_finite_latents
 from .diagnostics.out_of_memory import explain_out_of_memory
 from .diagnostics.stateful_patches import explain_stateful_patches
@@ -107,7 +108,8 @@ class NoiseOptimization:
         def generate(noise: Tensor) -> Tensor:
             return self.generate(noise, render, decode)
 
-        return optimize_noise(noise, generate, self.reward, self.config, self.on_step, self.sampling.extra_noise)
+        with explain_nonfinite_gradients(self.sampling.model, self.config.loss_scale):
+            return optimize_noise(noise, generate, self.reward, self.config, self.on_step, self.sampling.extra_noise)
 
     def generate(self, noise: Tensor, render: Render, decode: Callable[[Tensor], Tensor]) -> Tensor:
         """Generate images (B, 3, H, W) in [0, 1] from noise (B, C, h, w)."""

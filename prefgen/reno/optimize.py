@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..errors import RewardError
+from ..errors import NonfiniteGradientError, RewardError
 from .best_of_n import Generate, Reward, best_of_n
 from .config import RenoConfig
 from .result import RenoResult, RenoStep, expand_rows, require_rewards, update_best
@@ -123,7 +123,8 @@ def _loss_gradient(noise: Tensor, rewards: Tensor, scales: Tensor, config: RenoC
         if not overflowed.any():
             break
         if (overflowed & (scales <= 1)).any():
-            raise RewardError(f"The gradient of iteration {index + 1} is not finite. Use float32 or bfloat16 models.")
+            remedy = "Use float32 or bfloat16 models" if config.loss_scale > 1 else "Remove patches from the generator"
+            raise NonfiniteGradientError(f"The gradient of iteration {index + 1} is not finite. {remedy}.")
         scales[overflowed] = (scales[overflowed] / BACKOFF).clamp_min(1.0)
     if config.regulariser:
         (regulariser_gradient,) = torch.autograd.grad(norm_regulariser(noise).sum(), noise)
