@@ -27,7 +27,7 @@ PATCHES = {
     "FreSca": {"scale_low": 1.0, "scale_high": 1.25, "freq_cutoff": 3},
     "APG": {"eta": 1.0, "norm_threshold": 5.0, "momentum": 0.0},
     "EasyCache": {"reuse_threshold": 0.2, "start_percent": 0.15, "end_percent": 0.95, "verbose": False},
-    "EpsilonScaling": {"scaling_factor": 1.005},
+    "Epsilon Scaling": {"scaling_factor": 1.005},
     "DifferentialDiffusion": {"strength": 1.0},
     "NAGuidance": {"nag_scale": 3.0, "nag_alpha": 0.5, "nag_tau": 1.5},
     "SkipLayerGuidanceSD3": {"layers": "7", "scale": 3.0, "start_percent": 0.0, "end_percent": 1.0},
