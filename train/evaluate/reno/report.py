@@ -172,6 +172,16 @@ def notes(results: dict[str, ConditionResult], judge_accuracy: float) -> list[st
         f"{judge_accuracy:.3f}. The judge is not used in any training, reward or selection."
     )
     sentences.append(
+        "The weight of CLIP applies to the cosine of the pocket CLIP. Published weights apply to CLIP's logit, the "
+        "cosine times about 100."
+    )
+    if "reno_published" in results:
+        sentences.append(
+            "Published settings: the seed's own noise, learning rate 5, regulariser 0.01, 50 iterations, the score of "
+            "the picture itself, preference 0.75, CLIP's cosine 1 (ReNO's 0.01 on the logit). The other published "
+            "rewards are left out: their files are not available."
+        )
+    sentences.append(
         f"'{NOT_MEASURED}': the files of the published network were not available (--rewards and the Hugging Face "
         "cache), or are distributed only as pickles (CSD), which PrefGen does not load. Metrics of the pocket CLIP "
         "cannot be compared with published values."
