@@ -4,8 +4,21 @@ WEB_DIRECTORY = "./web"
 """What the browser gets: docs/<NodeId>.md is a node's help page."""
 
 
+MIN_COMFYUI = (0, 16, 3)
+"""The oldest ComfyUI with the node schema that the pack uses. `pyproject.toml` declares it, too."""
+
+
 async def comfy_entrypoint():
-    """Return the pack's extension; ComfyUI calls this once, when it loads custom nodes."""
+    """Return the pack's extension; ComfyUI calls this once, when it loads custom nodes.
+
+    Raises:
+        RuntimeError: ComfyUI is too old. ComfyUI logs the message.
+    """
+    from comfyui_version import __version__ as version
+
+    if tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) < MIN_COMFYUI:
+        required = ".".join(map(str, MIN_COMFYUI))
+        raise RuntimeError(f"PrefGen needs ComfyUI {required} or later; found {version}. Update ComfyUI.")
     from .nodes import PrefGenExtension
 
     return PrefGenExtension()

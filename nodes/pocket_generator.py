@@ -89,7 +89,7 @@ def load_clip() -> comfy.sd.CLIP:
     clip = comfy.sd.CLIP(target, model_options=options)
     encoders = text.expand_encoders(load_state("text_encoders"))
     state = {name: tensor.to(options["dtype"]) for name, tensor in encoders.items()}
-    _fill(clip.cond_stage_model, state, "text_encoders", assign=clip.is_dynamic(), optional=text.UNUSED_TENSORS)
+    _fill(clip.cond_stage_model, state, "text_encoders", assign=clip.patcher.is_dynamic(), optional=text.UNUSED_TENSORS)
     return clip
 
 

@@ -100,12 +100,18 @@ def request_user(server, request: web.Request) -> str:
 
 
 def require_same_origin(request: web.Request) -> None:
-    """Raise RequestError (403) for pages of other sites. ComfyUI itself checks only requests to localhost."""
+    """Raise RequestError (403) for pages of other sites.
+
+    ComfyUI itself checks only requests to localhost, and ComfyUI before 0.20 does not know Sec-Fetch-Site. Images of
+    other sites' pages are requested without an Origin.
+    """
     origin, allowed = request.headers.get("Origin"), args.enable_cors_header
-    if origin is None or allowed in ("*", origin):
+    cross_site = request.headers.get("Sec-Fetch-Site") == "cross-site"
+    if allowed == "*" or (origin is not None and origin == allowed):
         return
-    if not _is_same_host(origin, request.host) or request.headers.get("Sec-Fetch-Site") == "cross-site":
-        raise RequestError(403, f"Pages of {origin[:100]} may not use this ComfyUI without --enable-cors-header.")
+    if cross_site or (origin is not None and not _is_same_host(origin, request.host)):
+        site = "other sites" if origin is None else origin[:100]
+        raise RequestError(403, f"Pages of {site} may not use this ComfyUI without --enable-cors-header.")
 
 
 def _is_same_host(origin: str, host: str) -> bool:

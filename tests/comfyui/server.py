@@ -62,6 +62,7 @@ def running_server(
     arguments: Sequence[str] = ("--cpu",),
     environment: dict[str, str] | None = None,
     timeout: float = 600.0,
+    comfyui: Path | None = None,
 ) -> Iterator[Server]:
     """Start ComfyUI, yield it when it answers, and stop it whatever happens.
 
@@ -71,12 +72,13 @@ def running_server(
         arguments: passed on to ComfyUI's main.py.
         environment: added to the process's environment variables.
         timeout: seconds to wait for the first answer.
+        comfyui: the ComfyUI to start; by default the one that COMFYUI_PATH names.
 
     Raises:
         ServerFailed: ComfyUI cannot be found, ended before it answered, or did not answer in time.
     """
     packs = {"prefgen": PACK, "probes": PROBES} if packs is None else packs
-    comfyui = find_comfyui()
+    comfyui = comfyui or find_comfyui()
     with tempfile.TemporaryDirectory(prefix="prefgen-comfyui-", ignore_cleanup_errors=True) as folder:
         base = Path(folder)
         for name in FOLDERS:

@@ -61,6 +61,19 @@ class ProbeSave:
         return {"ui": {"npy": [name], "shape": list(tensor.shape)}}
 
 
+def build_clip_vision(config):
+    """core's CLIP_VISION of a configuration; versions before 0.24 read it from a file only."""
+    import comfy.clip_vision
+
+    try:
+        return comfy.clip_vision.ClipVisionModel(config)
+    except TypeError:
+        path = Path(folder_paths.get_temp_directory()) / f"{uuid.uuid4().hex}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(config))
+        return comfy.clip_vision.ClipVisionModel(str(path))
+
+
 class ProbeClipVision:
     """A small CLIP_VISION of core's own class with random weights; core knows published files only, by their depth."""
 
@@ -71,11 +84,9 @@ class ProbeClipVision:
         return {"required": {"width": ("INT", {"default": 16, "min": 1, "max": 4096})}}
 
     def run(self, width):
-        import comfy.clip_vision
-
         shape = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3}
         shape |= {"image_size": 24, "patch_size": 8, "num_channels": 3, "hidden_act": "gelu", "layer_norm_eps": 1e-5}
-        tower = comfy.clip_vision.ClipVisionModel(shape | {"projection_dim": width, "model_type": "clip_vision_model"})
+        tower = build_clip_vision(shape | {"projection_dim": width, "model_type": "clip_vision_model"})
         generator = torch.Generator().manual_seed(0)
         state = {
             name: torch.randn(x.shape, generator=generator)
@@ -96,7 +107,6 @@ class ProbePocketClipVision:
         return {"required": {}}
 
     def run(self):
-        import comfy.clip_vision
         from safetensors import safe_open
 
         with safe_open(PACK / "prefgen" / "pocket" / "clip_vision.safetensors", "pt") as file:
@@ -104,7 +114,7 @@ class ProbePocketClipVision:
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
         shape |= {"num_channels": 3, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
         shape |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "model_type": "clip_vision_model"}
-        tower = comfy.clip_vision.ClipVisionModel(shape)
+        tower = build_clip_vision(shape)
         tower.load_sd(state)
         return (tower,)
 
