@@ -44,8 +44,11 @@ def stock_graph() -> Graph:
 
 def control_graph(graph: Graph, mutation: Mutation, object_info: dict) -> Graph:
     """Return the stock graph with the same mutation as a graph."""
-    kind = input_specs(object_info, graph[mutation.node]["class_type"]).get(mutation.input, ("*", {}))[0]
+    specs = input_specs(object_info, graph[mutation.node]["class_type"])
+    kind = specs.get(mutation.input, ("*", {}))[0]
     node, name = STOCK.get("COMBO" if isinstance(kind, list) else kind, ("sampler", "model"))
+    if mutation.input not in specs:  # ComfyUI does not check inputs that no schema names
+        name = mutation.input
     if mutation.kind == "class":  # a loader has several outputs, as most of our nodes have
         node = "loader"
     moved = Mutation(mutation.kind, node, name, move_link(graph, mutation, node, object_info))

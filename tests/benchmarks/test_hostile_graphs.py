@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.hostile_graphs.base_graphs import load_base_graphs
 from benchmarks.hostile_graphs.control import control_graph
-from benchmarks.hostile_graphs.mutations import draw_mutations, mutate
+from benchmarks.hostile_graphs.mutations import Mutation, draw_mutations, mutate
 from benchmarks.hostile_graphs.outcome import FAILED_CLEARLY, FAILED_IN_CORE, RAN, REFUSED, UNCLEAR, post
 from tests.comfyui import Graph
 
@@ -49,3 +49,14 @@ def test_an_end_is_ours_if_our_node_or_our_code_raised(comfy):
     outcome = post(comfy, graph.api(), PACK_NODES)
     assert (outcome.kind, outcome.in_our_code) == (FAILED_CLEARLY, True)
     assert post(comfy, {"1": {"class_type": "PreviewAny", "inputs": {}}}, PACK_NODES).kind == REFUSED
+
+
+def test_a_cycle_through_an_unknown_input_is_cores(comfy):
+    base = load_base_graphs()["quickstart"]
+    node = next(name for name, entry in base.items() if entry["class_type"] == "LoadPocketGenerator")
+    cycle = Mutation("through any", node, "unknown", [node, 1])
+    outcome = post(comfy, mutate(base, [cycle]), PACK_NODES)
+    control = post(comfy, control_graph(base, cycle, comfy.object_info()), PACK_NODES)
+    assert (outcome.in_our_code, control.in_our_code) == (False, False)
+    assert "Dependency cycle detected" in outcome.message
+    assert "Dependency cycle detected" in control.message
