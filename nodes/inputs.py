@@ -22,6 +22,18 @@ from ..prefgen.history import History
 from ..prefgen.validation import format_value, require, require_choice, require_number, require_text
 from .sockets import EmbeddingType, HistoryType, PreferenceModelType
 
+
+def is_conditioning(value: Any) -> bool:
+    """Return whether a value is a CONDITIONING: a list of [embedding (1, T, D), options] with at least one entry."""
+    return isinstance(value, list) and bool(value) and all(map(is_conditioning_entry, value))
+
+
+def is_conditioning_entry(entry: Any) -> bool:
+    """Return whether a value is [embedding, options]. ComfyUI allows None as the embedding."""
+    pair = entry if isinstance(entry, list | tuple) and len(entry) == 2 else (None, None)
+    return isinstance(pair[0], torch.Tensor | None) and isinstance(pair[1], Mapping)
+
+
 SOCKETS: dict[str, tuple[Callable[[Any], bool], str]] = {
     PreferenceModelType.io_type: (lambda value: isinstance(value, PreferenceModel), "Load Preference Model"),
     HistoryType.io_type: (lambda value: isinstance(value, History), "Load User History"),
@@ -29,7 +41,7 @@ SOCKETS: dict[str, tuple[Callable[[Any], bool], str]] = {
     io.Model.io_type: (lambda value: isinstance(value, ModelPatcher), "Load Checkpoint"),
     io.Vae.io_type: (lambda value: hasattr(value, "first_stage_model"), "Load Checkpoint"),
     io.ClipVision.io_type: (lambda value: isinstance(value, ClipVisionModel), "Load CLIP Vision"),
-    io.Conditioning.io_type: (lambda value: isinstance(value, list) and bool(value), "CLIP Text Encode"),
+    io.Conditioning.io_type: (is_conditioning, "CLIP Text Encode"),
     io.Latent.io_type: (lambda value: isinstance(value, Mapping) and "samples" in value, "Empty Latent Image"),
     io.Image.io_type: (lambda value: isinstance(value, torch.Tensor), "Load Image"),
     io.Mask.io_type: (lambda value: isinstance(value, torch.Tensor), "Load Image"),

@@ -200,6 +200,16 @@ def test_a_value_where_a_socket_belongs_is_refused_in_one_sentence(comfy, value)
         assert caught.value.exception_type == "prefgen.errors.PrefGenError", "no path of the machine"
 
 
+@pytest.mark.parametrize("value", [[], [[]], [["a", {}]], [[1, 2, 3]]], ids=repr)
+def test_a_list_that_is_no_conditioning_is_refused_in_one_sentence(comfy, value):
+    graph = Pocket()
+    positive = graph.add("ProbeValue", json=json.dumps(value))
+    history = graph.add("LoadUserHistory", user="ada")
+    graph.save(graph.optimised(graph.preference(), history, positive=positive))
+    with pytest.raises(NodeError, match=r"positive is .*; expected the output of a node such as CLIP Text Encode"):
+        comfy.run(graph.graph)
+
+
 def needed(nodes: dict, node_id: str) -> dict:
     """A node with everything before it, and someone who wants its output."""
     kept, waiting = {}, [node_id]
