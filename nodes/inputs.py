@@ -49,6 +49,9 @@ SOCKETS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 """By type of socket: whether it accepts a value, and a node that provides one."""
 
+LOWEST_SEED = -(2**63)
+"""The lowest seed that torch accepts. Widgets begin at 0, but other packs pass negative seeds."""
+
 
 def check_inputs(execute: Callable) -> Callable:
     """Decorate a node's `execute`: check the type and range of every input of its schema.
@@ -97,7 +100,7 @@ def require_valid(spec: io.Input, value: Any) -> None:
         expected = f"expected the output of a node such as {source}"
         require(accepts(value), PrefGenError, f"{spec.id} is {format_value(value)}; {expected}. Connect one.")
     elif isinstance(spec, io.Int.Input) and spec.control_after_generate:
-        require_number(spec.id, value, integer=True)  # other packs pass negative seeds
+        require_number(spec.id, value, LOWEST_SEED, spec.max, integer=True)
     elif isinstance(spec, io.Int.Input | io.Float.Input):
         require_number(spec.id, value, spec.min, spec.max, integer=isinstance(spec, io.Int.Input))
     elif isinstance(spec, io.Boolean.Input):

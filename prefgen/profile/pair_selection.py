@@ -26,6 +26,8 @@ class HistorySelection:
 
     name: str
     items: tuple[RatedPair, ...] | tuple[LikedImage, ...]
+    num_missing: int = 0
+    """Number of ratings that were skipped, because their image is missing."""
 
     @property
     def has_pairs(self) -> bool:
@@ -40,7 +42,7 @@ class HistorySelection:
 
 
 def select_history(profile: Profile, config: SelectionConfig) -> HistorySelection:
-    """Select pairs without opening an image. Ratings whose image is missing are skipped with a warning.
+    """Select pairs without opening an image. Ratings whose image is missing are skipped.
 
     Raises:
         ProfileNotFoundError: Nothing is rated.
@@ -50,16 +52,14 @@ def select_history(profile: Profile, config: SelectionConfig) -> HistorySelectio
     require(ratings, ProfileNotFoundError, f"Profile {profile.name!r} has no ratings. Like or dislike an image first.")
     stored = profile.image_digests()
     usable = [rating for rating in ratings if rating.image in stored]
-    if len(usable) < len(ratings):
-        log.warning("%s: skipped %d ratings whose image is missing.", profile.folder, len(ratings) - len(usable))
     candidates = derive_pairs(usable) or liked_images(usable)
     problem = f"Profile {profile.name!r} has {len(usable)} dislikes and no likes"
     require(candidates, ProfileError, f"{problem}. Like at least one image.")
-    return HistorySelection(profile.name, tuple(select_pairs(candidates, config)))
+    return HistorySelection(profile.name, tuple(select_pairs(candidates, config)), len(ratings) - len(usable))
 
 
 def read_history(profile: Profile, selection: HistorySelection) -> History:
-    """Read the selected images, each one once.
+    """Read the selected images, each one once. Logs how many ratings the selection skipped.
 
     Raises:
         ImageError: An image cannot be decoded.
@@ -68,6 +68,8 @@ def read_history(profile: Profile, selection: HistorySelection) -> History:
     from ..history import LikedImages, PreferencePair, UserHistory
     from ..images import read_image
 
+    if selection.num_missing:
+        log.warning("Profile %r: skipped %d ratings whose image is missing.", profile.name, selection.num_missing)
     digests = {digest for item in selection.items for digest in item.images}
     images = {digest: read_image(profile.image_path(digest)) for digest in digests}
     if selection.has_pairs:

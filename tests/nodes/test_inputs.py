@@ -229,6 +229,15 @@ def test_numbers_beyond_the_widgets_limits_are_refused_with_the_limit(comfy):
             comfy.run(graph.graph)
 
 
+@pytest.mark.parametrize("seed", [10**30, -(10**30), 2**64, 0.5])
+def test_a_seed_that_torch_does_not_take_is_refused(comfy, seed):
+    graph = Pocket()
+    history = graph.add("LoadUserHistory", user="ada")
+    graph.save(graph.optimised(graph.preference(), history, **primitives(graph, seed=seed)))
+    with pytest.raises(NodeError, match=r"seed is .*; expected a whole number at least .* and at most "):
+        comfy.run(graph.graph)
+
+
 def test_a_profile_without_ratings_is_no_warning(comfy):
     log = comfy.server.log
     before = log.stat().st_size

@@ -53,6 +53,17 @@ def test_likes_alone_are_liked_images_and_no_history(me):
     assert [colour(pair.disliked) for pair in history.pairs] == [pixels(3)] * 2
 
 
+def test_a_missing_image_is_skipped_and_logged_only_when_the_history_is_read(me, caplog):
+    me.rate_all([(stored_image(1), True), (stored_image(2), False)], "a cat")
+    me.rate_all([(stored_image(3), True), (stored_image(4), False)], "a dog")
+    me.image_path(stored_image(3).digest).unlink()
+    selection = select_history(me, SelectionConfig())
+    assert not caplog.messages, "ComfyUI selects at every queue, also when nothing changed"
+    history = read_history(me, selection)
+    assert {colour(pair.liked) for pair in history.pairs} == {pixels(1)}
+    assert caplog.messages == ["Profile 'me': skipped 1 ratings whose image is missing."]
+
+
 def test_dislikes_alone_say_what_is_missing(me):
     with pytest.raises(ProfileNotFoundError, match="'me' has no ratings"):
         select_history(me, SelectionConfig())
