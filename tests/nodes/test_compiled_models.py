@@ -66,3 +66,26 @@ def test_a_compiled_model_paints_for_the_person_after_it_painted_plainly(comfy, 
     assert np.abs(expected - compiled_plain).max() > 20 * ROUNDING
     assert np.abs(painted(comfy, *layers, compiled) - expected).max() < ROUNDING
     assert np.abs(painted(comfy, compiled, *layers) - expected).max() < ROUNDING, "in the other order of nodes"
+
+
+def optimised(comfy: Client, *layers) -> dict:
+    """Optimise noise with a MODEL of `layers`; return its images, its report, and the score of the images."""
+    pocket = Pocket()
+    model = pocket.model
+    for layer in layers:
+        model = layer(pocket, model)
+    preference = pocket.preference()
+    reno = pocket.optimised(preference, pocket.history(), model, iterations=2)
+    given = {"preference_model": preference, "history": pocket.history(), "prompt": pocket.prompt}
+    scores, images = pocket.add("PreferenceScore", images=reno, **given), pocket.save(reno)
+    result = comfy.run(pocket.graph, timeout=500)
+    return {"images": result.tensor(images), "scores": result.of(scores)["scores"]} | result.of(reno)
+
+
+def test_reno_optimises_and_paints_for_the_person_with_a_compiled_model(comfy, compiled_plain):
+    optimised(comfy, compiled)
+    expected, found = optimised(comfy, adapted()), optimised(comfy, adapted(), compiled)
+    assert not found["notice"]
+    assert np.allclose(found["scores"], found["best"], atol=2e-3)
+    assert np.allclose(found["rewards"], expected["rewards"], atol=5e-3)
+    assert np.abs(found["images"] - expected["images"]).max() < 10 * ROUNDING
