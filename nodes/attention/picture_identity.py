@@ -21,7 +21,7 @@ from torch import Tensor
 
 MAX_BATCH = 4096
 """Largest batch size of core's empty latents, in which a picture is searched."""
-MAX_SEARCHED_VALUES = 2**26
+MAX_SEARCHED_VALUES = 2**25
 """Largest number of random values that a search draws: half a second."""
 COMPARED_VALUES = 16
 """Number of values by which two noises are compared."""
@@ -104,7 +104,7 @@ def find_pictures(noise: Tensor, latent: Tensor, seed: int | None) -> tuple[Pict
     """
     seed = int(seed or 0) % 2**64
     if not noise.any():
-        keys = _keys(latent.expand(len(noise), *latent.shape[1:]))
+        keys = _keys(latent.expand(max(len(noise), len(latent)), *latent.shape[1:]))
         return tuple(_remembered.get(key) or _from_content(key, seed) for key in keys)
     keys = _keys(noise, seed)
     pictures = {n: _remembered[key] for n, key in enumerate(keys) if key in _remembered}
@@ -175,7 +175,7 @@ def _keys(rows: Tensor, seed: int | None = None) -> list[bytes]:
 
 
 def _remember(keys: Iterable[bytes], pictures: Iterable[Picture]) -> None:
-    for key, picture in zip(keys, pictures, strict=True):
+    for key, picture in zip(keys, pictures, strict=False):
         _remembered[key] = picture
         _remembered.move_to_end(key)
     while len(_remembered) > MAX_REMEMBERED:

@@ -50,8 +50,9 @@ def patch_user_attention(
     """
     model = model.clone()
     track_conds(model)
-    identify_pictures(model)
     keep_guards(model)
+    if mask is not None:
+        identify_pictures(model)
     window = add_step_window(model, start_percent, end_percent) if (start_percent, end_percent) != (0.0, 1.0) else None
     sampled = add_codebook_sampling(model, codebook, variety) if codebook else None
     patches = _attn2_patches(model)

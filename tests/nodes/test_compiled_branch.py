@@ -39,3 +39,20 @@ def test_a_compiled_unet_that_painted_plainly_paints_for_the_person(pocket, pack
     assert (expected - plain).abs().max() > 1e-3
     torch.testing.assert_close(painted(patched, compiled=True), expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(painted(model, compiled=True), plain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings", [{}, {"mode": "max-autotune-no-cudagraphs"}, {"options": {"epilogue_fusion": True}}]
+)
+def test_the_guarded_backend_generates_code_as_core_asks(pack, settings):
+    compiled_models = pack("nodes.attention.compiled_models")
+    given = {"backend": "inductor", "mode": None, "options": {"guard_filter_fn": None}} | settings
+    backend = compiled_models.GuardedBackend.from_settings(given)
+    assert backend == compiled_models.GuardedBackend.from_settings(dict(given)), (
+        "compiled once, and not in every sampling"
+    )
+    x = torch.randn(4, 8)
+    compiled = torch.compile(lambda x: (x * 2).relu() + 1, backend=backend)
+    torch.testing.assert_close(compiled(x), (x * 2).relu() + 1)
+    torch._dynamo.reset()

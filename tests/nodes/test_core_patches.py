@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.comfyui import NodeError
 from tests.nodes.graphs import SIZE, Pocket
@@ -31,16 +32,21 @@ PATCHES = {
     "DifferentialDiffusion": {"strength": 1.0},
     "NAGuidance": {"nag_scale": 3.0, "nag_alpha": 0.5, "nag_tau": 1.5},
     "SkipLayerGuidanceSD3": {"layers": "7", "scale": 3.0, "start_percent": 0.0, "end_percent": 1.0},
+    "HypernetworkLoader": {"hypernetwork_name": "small.pt", "strength": 1.0},
     "ModelSamplingDiscrete": {"sampling": "v_prediction", "zsnr": False},
 }
-STATEFUL = {"EasyCache", "TomePatchModel", "HyperTile"}
-"""Patches that draw random numbers, or compare all images of a batch: an image then depends on its neighbours."""
+DEPEND_ON_BATCH = {"EasyCache", "TomePatchModel", "HyperTile", "Mahiro"}
+"""Patches that draw random numbers, or average over the batch: an image then depends on its neighbours."""
 
 
 @pytest.fixture(scope="module")
 def available(server):
     from tests.comfyui import Client
 
+    path = server.base / "models" / "hypernetworks" / "small.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layer = {"linear.0.weight": 1.1 * torch.eye(192), "linear.0.bias": torch.zeros(192)}
+    torch.save({192: (layer, layer)}, path)
     return Client(server).object_info()
 
 
@@ -92,13 +98,49 @@ def test_a_patch_of_core_counts_before_and_after_the_adapter_alike(comfy, availa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("patch", sorted(set(PATCHES) - STATEFUL))
+@pytest.mark.parametrize("patch", sorted(set(PATCHES) - DEPEND_ON_BATCH))
 def test_beside_a_patch_of_core_an_image_of_a_batch_is_the_image_alone(comfy, available, patch):
     if patch not in available:
         pytest.skip("not in this version of ComfyUI")
     batch, _ = pictures(comfy, patch, before=False, batch=2)
     alone, _ = pictures(comfy, patch, before=False, batch=1)
     assert np.abs(batch[0] - alone[0]).max() < 5e-3
+
+
+@pytest.mark.parametrize("patch", ["FreeU_V2", "PerturbedAttentionGuidance"])
+def test_beside_a_patch_of_core_a_list_of_latents_is_the_batch(comfy, patch):
+    pocket = Pocket(3)
+    preference = pocket.preference()
+    embedding = pocket.add("EncodeUserHistory", preference_model=preference, history=pocket.history())
+    mask = half_mask(pocket)
+    model = pocket.add(patch, model=pocket.adapted(preference, embedding, mask=mask), **PATCHES[patch])
+    whole = pocket.save(pocket.paint(model))
+    pocket.latent = pocket.add("RebatchLatents", latents=pocket.latent, batch_size=2)
+    listed = pocket.save(pocket.add("RebatchImages", images=pocket.paint(model), batch_size=3))
+    result = comfy.run(pocket.graph)
+    assert np.abs(result.tensor(listed) - result.tensor(whole)).max() < 5e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patch", ["FreeU_V2", "PerturbedAttentionGuidance", "PatchModelAddDownscale"])
+def test_a_compiled_model_with_a_patch_of_core_paints_for_the_person(comfy, patch):
+    """After the same MODEL painted plainly, whose compiled code PyTorch keeps."""
+
+    def painted(personal: bool, compiled: bool):
+        pocket = Pocket()
+        model = pocket.add(patch, model=pocket.model, **PATCHES[patch])
+        if personal:
+            preference = pocket.preference()
+            embedding = pocket.add("EncodeUserHistory", preference_model=preference, history=pocket.history())
+            model = pocket.adapted(preference, embedding, model)
+        if compiled:
+            model = pocket.add("TorchCompileModel", model=model, backend="cudagraphs")
+        saved = pocket.save(pocket.paint(model))
+        return comfy.run(pocket.graph, timeout=500).tensor(saved)
+
+    plain, expected = painted(False, True), painted(True, False)
+    assert np.abs(expected - plain).max() > 1e-2
+    assert np.abs(painted(True, True) - expected).max() < 2e-3
 
 
 def test_deep_shrink_with_bislerp_is_named_where_its_gradient_is_not_finite(comfy):
