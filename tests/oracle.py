@@ -50,7 +50,7 @@ CONFIG = tiny.CONFIG | {
 
 @dataclass(frozen=True)
 class Case:
-    """One score: a checkpoint and a procedure, a history of two pairs, and a candidate.
+    """One score: a checkpoint and a procedure, a history of two pairs or none, and a candidate.
 
     Attributes:
         checkpoint: Name of the published model.
@@ -131,14 +131,14 @@ def authors_logits(case: Case, model: PeftModel, tokenizer: Tokenizer, pool: Ten
 @torch.no_grad()
 def our_logits(case: Case, model: PreferenceModel) -> tuple[list[int], Tensor]:
     """Return our token ids and logits, from the encoded history and the candidate's own tokens."""
-    pairs = (PreferencePair(read_image(liked), read_image(disliked), text) for liked, disliked, text in case.history)
-    prefix = model.encode_history(UserHistory(tuple(pairs)))
+    pairs = [PreferencePair(read_image(liked), read_image(disliked), text) for liked, disliked, text in case.history]
+    prefix = model.encode_history(UserHistory(tuple(pairs))) if pairs else None
     template, candidate = model.prefdisc.template, read_image(case.candidate)
     turns = [(prompt, liked) for *_, prompt in case.history for liked in (False, True)]
     ids = [*template.opening_ids]
     for place, (prompt, liked) in enumerate(turns):
         ids += template.labelled_turn(prompt, liked, first=not place)
-    ids += template.unlabelled_turn(case.prompt)
+    ids += template.unlabelled_turn(case.prompt, first=not turns)
     return ids, model.prefdisc.logits(prefix, candidate[None], case.prompt)[0]
 
 
@@ -167,18 +167,18 @@ def checkpoint(folder: Path, name: str, procedure: str) -> Path:
 
 
 def cases(folder: Path, name: str, procedure: str) -> list[Case]:
-    """Return the cases of a checkpoint: a candidate of every size, each with two prompts and histories."""
+    """Return the cases of a checkpoint: candidates of every size with two prompts and histories, and one without."""
     images = [folder / f"{number}.png" for number in range(len(SIZES) * 2)]
+    alone = Case(name, procedure, (), images[1], PROMPTS[0])
     return [
-        Case(
-            name,
-            procedure,
-            ((images[i], images[(i + 1) % 8], PROMPTS[i % 4]), (images[(i + 3) % 8], images[(i + 6) % 8], "a red cat")),
-            images[(i + 4) % 8],
-            PROMPTS[(i + 1) % 4],
-        )
-        for i in range(8)
+        alone,
+        *(Case(name, procedure, _history(images, i), images[(i + 4) % 8], PROMPTS[(i + 1) % 4]) for i in range(8)),
     ]
+
+
+def _history(images: list[Path], i: int) -> tuple[tuple[Path, Path, str], ...]:
+    first = (images[i], images[(i + 1) % 8], PROMPTS[i % 4])
+    return first, (images[(i + 3) % 8], images[(i + 6) % 8], "a red cat")
 
 
 def matches_published_ids() -> bool:

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from prefgen.checkpoint.convert.layouts import LAYOUTS
 from prefgen.prefdisc.packing import Target, pack
 from prefgen.prefdisc.template import ChatTemplate
-from tests.prefgen import tiny
+from tests.prefgen import mistral, tiny
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,12 @@ def test_users_with_fewer_pairs_and_targets_are_marked(template):
     assert packed.num_images == 6
     moved = packed.to("cpu")
     assert torch.equal(moved.has_pair, packed.has_pair)
+
+
+def test_turns_are_those_of_one_text():
+    """With Idefics2's vocabulary, the first turn starts with another token than those after it."""
+    template = ChatTemplate(LAYOUTS["viper"].spec, mistral.tokenizer())
+    packed = pack(template, [["", ""]], [[Target(2, ""), Target(0, "")]])
+    starts = [token for token in packed.ids[0].tolist() if token in (1247, 730)]
+    # Two pairs, the two images of the first target after them, and those of the second without a history.
+    assert starts == [1247, 730, 730, 730, 730, 730, 1247, 1247]

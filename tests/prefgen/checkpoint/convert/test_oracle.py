@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from prefgen.checkpoint.convert.layouts import LAYOUTS, PROCEDURES
-from prefgen.checkpoint.preference_model import load_preference_model
+from prefgen.checkpoint.preference_model import PreferenceModel, load_preference_model
 from prefgen.prefdisc.model import PrefDisc
 from tests import oracle
 from tests.prefgen import mistral
@@ -28,22 +28,27 @@ def test_converted_checkpoints_feed_and_score_what_the_authors_do(comparison):
     assert comparison["cases"] >= 24
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-@pytest.mark.parametrize("change", ["whole_text", "open_space", "square", "rounded", "disliked_first"])
-def test_every_value_of_the_template_matters(comparison, folder, name, change):
-    """The comparison above would fail without it."""
+@pytest.fixture(scope="module", params=LAYOUTS)
+def scored(request, comparison, folder):
+    """A model as it scores, a case, and the authors' logits of it."""
     from peft import PeftModel
 
-    file = oracle.checkpoint(folder, name, "scoring")
+    file = oracle.checkpoint(folder, request.param, "scoring")
     model = load_preference_model(file, base_folders=[folder / "bases"])
-    case = oracle.cases(folder, name, "scoring")[1]
-    pool = model.prefdisc.tokens.detach() if LAYOUTS[name].has_tokens else None
+    case = oracle.cases(folder, request.param, "scoring")[2]
+    pool = model.prefdisc.tokens.detach() if LAYOUTS[request.param].has_tokens else None
     peft = PeftModel.from_pretrained(published.base(oracle.CONFIG), folder / "lora").eval()
-    _, expected = oracle.authors_logits(case, peft, mistral.tokenizer(), pool)
+    return model, case, oracle.authors_logits(case, peft, mistral.tokenizer(), pool)[1]
+
+
+@pytest.mark.parametrize("change", ["whole_text", "open_space", "square", "rounded", "disliked_first"])
+def test_every_value_of_the_template_matters(scored, change):
+    """The comparison above would fail without it."""
+    model, case, expected = scored
     value = 512 if change == "square" else False
     spec = replace(model.spec, **{change: value})
-    model.prefdisc = PrefDisc(model.prefdisc.base, model.prefdisc.template.tokenizer, spec, model.prefdisc.tokens)
-    _, ours = oracle.our_logits(case, model)
+    prefdisc = PrefDisc(model.prefdisc.base, model.prefdisc.template.tokenizer, spec, model.prefdisc.tokens.detach())
+    _, ours = oracle.our_logits(case, PreferenceModel(model.checkpoint, prefdisc))
     assert (ours - expected).abs().max() > 1e-4
 
 
