@@ -7,7 +7,7 @@ surrogates, missing, extra, rewired and listed inputs. An end is clear if ComfyU
 if one of our nodes raises one of our errors. A graph that has not ended 60 s after the server was given it hangs. The
 server has run every base graph before, so that no time goes into loading. A graph that ends unclearly outside our code,
 that hangs, or that ends the server is posted again with one of ComfyUI's nodes in our node's place: what core does
-alike is counted apart. The last line is one JSON object.
+alike is counted apart. The last line is one JSON object; Ctrl-C ends the run early and reports what was posted so far.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import random
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -81,29 +81,31 @@ def main() -> int:
     core_messages: Counter[str] = Counter()
     with ExitStack() as stack:
         server = HostileClient(stack, base)
-        for _ in tqdm(range(arguments.prompts), mininterval=10):
-            name = rng.choice(list(base))
-            mutations = draw_mutations(base[name], server.object_info, server.ours, rng)
-            outcome = server.post(mutate(base[name], mutations))
-            counts["executed"] += outcome.executed
-            if outcome.kind == FAILED_IN_CORE:
-                core[FAILED_IN_CORE] += 1
-                core_messages[outcome.message[:200]] += 1
-            elif outcome.kind in (UNCLEAR, HUNG, DEAD):
-                alike = core_does_alike(server, base[name], mutations, outcome)
-                (core if alike else counts)[outcome.kind] += 1
-                findings.append(describe(name, mutations, outcome, alike))
-                if not alike:
-                    tqdm.write(json.dumps(findings[-1])[:1500], file=sys.stderr)
-            else:
-                counts[outcome.kind] += 1
-                if outcome.kind == FAILED_CLEARLY:
-                    messages[outcome.message[:200]] += 1
+        with suppress(KeyboardInterrupt):
+            for _ in tqdm(range(arguments.prompts), mininterval=10):
+                name = rng.choice(list(base))
+                mutations = draw_mutations(base[name], server.object_info, server.ours, rng)
+                outcome = server.post(mutate(base[name], mutations))
+                counts["executed"] += outcome.executed
+                if outcome.kind == FAILED_IN_CORE:
+                    core[FAILED_IN_CORE] += 1
+                    core_messages[outcome.message[:200]] += 1
+                elif outcome.kind in (UNCLEAR, HUNG, DEAD):
+                    alike = core_does_alike(server, base[name], mutations, outcome)
+                    (core if alike else counts)[outcome.kind] += 1
+                    findings.append(describe(name, mutations, outcome, alike))
+                    if not alike:
+                        tqdm.write(json.dumps(findings[-1])[:1500], file=sys.stderr)
+                else:
+                    counts[outcome.kind] += 1
+                    if outcome.kind == FAILED_CLEARLY:
+                        messages[outcome.message[:200]] += 1
+    posted = sum(counts[kind] for kind in OUTCOMES) + core.total()
     result = {
-        "posted": arguments.prompts,
+        "posted": posted,
         **{kind: counts[kind] for kind in OUTCOMES},
         "core": dict(core),
-        "executed_share": round(counts["executed"] / arguments.prompts, 3),
+        "executed_share": round(counts["executed"] / max(posted, 1), 3),
         "seed": arguments.seed,
         "server_starts": server.starts,
         "seconds": round(time.monotonic() - began),
