@@ -139,7 +139,14 @@ def check_user_name(user: str | None) -> bool | str:
 
 def profile_versions(profiles: Profiles, names: Sequence[str]) -> list[tuple[str, str]]:
     """Return each profile's name and version, which change with every rating. For `fingerprint_inputs`."""
-    return [(name, profiles.profile(name).version) for name in names]
+
+    def version(name: str) -> str:
+        try:
+            return profiles.profile(name).version
+        except ProfileError as error:  # another profile that cannot be read is no reason to fail
+            return str(error)
+
+    return [(name, version(name)) for name in names]
 
 
 class LoadUserHistory(io.ComfyNode):

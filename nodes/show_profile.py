@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import comfy.model_management
@@ -41,6 +42,8 @@ NO_PAIRS = "Predictions and similar users need a liked and a disliked image. {na
 NO_SCORES = "{count} images have no prediction, because every pair contains them. Rate more images."
 
 Step = Callable[[int], None]
+
+log = logging.getLogger(__name__)
 
 
 class ShowUserProfile(io.ComfyNode):
@@ -158,7 +161,11 @@ def users_to_compare(user: str, compare_with: str, profiles: Profiles) -> list[s
     if not names:
         by_time = []
         for name in profiles.names():
-            ratings = profiles.profile(name).ratings
+            try:
+                ratings = profiles.profile(name).ratings
+            except ProfileError as error:
+                log.warning("%s is not compared: %s", name, error)
+                continue
             if {rating.liked for rating in ratings} == {True, False}:  # others have no pairs
                 by_time.append((ratings[-1].time, name))
         names = [name for _, name in sorted(by_time, reverse=True)] + bundled_users()

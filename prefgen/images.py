@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import ImageError
+from .image_repair import repaired
 from .validation import errors_as
 
 if TYPE_CHECKING:
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 DECODE_ERRORS = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
 DECODE_ERRORS += (EOFError, MemoryError, ZeroDivisionError, struct.error)
 """Exceptions that decoders and EXIF readers raise for damaged files."""
+
+SCALED_INTEGERS = ("PNG", "PPM")
+"""Formats whose integers of more than 8 bits have a known range, 0 to 65,535. In a TIFF, 32-bit integers have none."""
 
 MAX_EDGE = 2048
 """Pixels of the longest edge at which image files are read. No image encoder sees more than 980 (our default)."""
@@ -67,21 +74,47 @@ def read_image(path: Path, max_edge: int = MAX_EDGE) -> Tensor:
     with errors_as(ImageError, f"{path} could not be read as an image", "Replace or remove the file.", errors):
         if isinstance(path, Path) and path.exists() and not path.is_file():
             raise OSError("it is not a regular file")  # reading a pipe would block
-        with Image.open(path) as opened:
-            opened.draft("RGB", (max_edge, max_edge))  # JPEGs decode directly to a half, a quarter or an eighth
-            opened.load()
-            rgb = to_upright_rgb(opened)
-            rgb.thumbnail((max_edge, max_edge), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        rgb, _ = decode_rgb(path, max_edge)
+        rgb.thumbnail((max_edge, max_edge), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return torch.from_numpy(np.asarray(rgb, dtype=np.float32) / 255.0).permute(2, 0, 1).contiguous()
 
 
-def to_upright_rgb(image: Image.Image) -> Image.Image:
-    """Convert any PIL image to 8-bit RGB, turned as its EXIF says.
+def decode_rgb(
+    source: Path | io.BytesIO, max_edge: int, formats: Sequence[str] | None = None, max_pixels: float = math.inf
+) -> tuple[Image.Image, str]:
+    """Decode an image file to 8-bit RGB, turned as its EXIF says. Sound files that Pillow refuses are repaired first.
+
+    Args:
+        source: A path, or the bytes of a file.
+        max_edge: Size that is needed. JPEGs are decoded directly to a half, a quarter or an eighth.
+        formats: Accepted formats; None accepts all that Pillow reads.
+        max_pixels: Maximum number of pixels, checked before decoding.
+
+    Returns:
+        The image, of any size, and its format.
 
     Raises:
-        Exception: One of `DECODE_ERRORS`, where the image cannot be converted.
+        Exception: One of `DECODE_ERRORS`, or Pillow's DecompressionBombError.
     """
-    return _to_rgb(_apply_orientation(image))
+    from PIL import Image
+
+    def decode(file: Path | io.BytesIO) -> tuple[Image.Image, str]:
+        with Image.open(file, formats=formats) as opened:
+            if opened.width * opened.height > max_pixels:
+                raise Image.DecompressionBombError
+            if opened.mode == "I" and opened.format not in SCALED_INTEGERS:
+                raise ValueError("its values are 32-bit integers of unknown range; save it with 8 or 16 bits")
+            opened.draft("RGB", (max_edge, max_edge))
+            opened.load()
+            return _to_rgb(_apply_orientation(opened)), opened.format
+
+    try:
+        return decode(source)
+    except DECODE_ERRORS:
+        data = repaired(source.read_bytes() if isinstance(source, Path) else source.getvalue())
+        if data is None:
+            raise
+        return decode(io.BytesIO(data))
 
 
 def _apply_orientation(image: Image.Image) -> Image.Image:

@@ -8,12 +8,17 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from .fonts import font_for
+
 MAX_ROWS = 24
 MAX_TITLE = 64
 """Maximum characters of the title, which has one line."""
 
 THUMBNAIL, GAP, BAR, NUMBER, HEADER = 56, 8, 320, 52, 28
 """Sizes in pixels."""
+
+FONT_SIZE = 10
+"""Pillow's default."""
 
 PAPER, INK, TRACK, LIKED, DISLIKED = (250, 248, 244), (60, 56, 52), (232, 228, 220), (74, 140, 92), (204, 85, 61)
 
@@ -32,8 +37,8 @@ def chart_image(images: Sequence[torch.Tensor], scores: torch.Tensor, title: str
     more = f" (best {rows} of {len(images)})" if rows < len(images) else ""
     chart = Image.new("RGB", (THUMBNAIL + BAR + NUMBER + 3 * GAP, HEADER + rows * (THUMBNAIL + GAP)), PAPER)
     draw = ImageDraw.Draw(chart)
-    ascii_title = title.replace("\n", " ").encode("ascii", "replace").decode()  # the built-in font has Latin letters
-    draw.text((GAP, GAP), ascii_title[: MAX_TITLE - len(more)] + more, INK)
+    font, title = font_for(title.replace("\n", " ")[: MAX_TITLE - len(more)] + more, FONT_SIZE)
+    draw.text((GAP, GAP), title, INK, font)
     for row in range(rows):
         y = HEADER + row * (THUMBNAIL + GAP)
         pixels = (images[row].float().cpu().clamp(0, 1).numpy() * 255).round().astype(np.uint8)

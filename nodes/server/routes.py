@@ -8,6 +8,7 @@ import tempfile
 from aiohttp import web
 from yarl import URL
 
+from ...prefgen.errors import ProfileError
 from ...prefgen.profile import (
     Profile,
     Profiles,
@@ -67,12 +68,18 @@ def add_routes(server) -> None:
 
 
 async def get_profiles(request: web.Request, profiles: Profiles) -> web.Response:
-    """List the summaries of all profiles of the user."""
+    """List the summaries of all profiles of the user, and the folders that cannot be used, with the reasons."""
 
-    def summaries() -> list[dict]:
-        return [profile_summary(profiles.profile(name)) for name in profiles.names()]
+    def summaries() -> dict[str, list[dict]]:
+        usable, unusable = [], profiles.unusable()
+        for name in profiles.names():
+            try:
+                usable.append(profile_summary(profiles.profile(name)))
+            except ProfileError as error:
+                unusable[name] = str(error)
+        return {"profiles": usable, "unusable": [{"name": name, "error": why} for name, why in unusable.items()]}
 
-    return web.json_response({"profiles": await run_in_thread(summaries)})
+    return web.json_response(await run_in_thread(summaries))
 
 
 async def get_profile(request: web.Request, profiles: Profiles) -> web.Response:
@@ -181,8 +188,15 @@ async def delete_image(request: web.Request, profiles: Profiles) -> web.Response
 
 
 async def delete_profile(request: web.Request, profiles: Profiles) -> web.Response:
-    """Delete a profile."""
-    await run_in_thread(profiles.forget, request.match_info["profile"])
+    """Delete a profile, and its images in the temporary folder."""
+
+    def delete() -> None:
+        digests = requested_profile(request, profiles).image_digests()
+        profiles.forget(request.match_info["profile"])
+        for digest in digests:
+            temp_images.delete_temp(digest)
+
+    await run_in_thread(delete)
     return web.json_response({"forgotten": request.match_info["profile"]})
 
 

@@ -123,7 +123,7 @@ def _digest(*values: Any) -> str:
 def _read_profile(folder: Path, max_pairs: int) -> History:
     from ..profile import Profiles, SelectionConfig, read_history, select_history
 
-    profile = Profiles(folder.parent).existing(folder.name)
+    profile = Profiles(folder.parent).open_folder(folder)
     return read_history(profile, select_history(profile, SelectionConfig(max_pairs)))
 
 

@@ -132,17 +132,13 @@ def _decode(data: bytes, name: str, formats: tuple[str, ...]) -> tuple[Image, st
     """Return an upright RGB image and its format."""
     from PIL import Image as Images
 
-    from ..images import DECODE_ERRORS, to_upright_rgb
+    from ..images import DECODE_ERRORS, decode_rgb
 
     require(len(data) <= MAX_BYTES, ImageError, f"{name} is larger than {MAX_BYTES:,} bytes. Save it smaller.")
     try:
-        with Images.open(io.BytesIO(data), formats=formats) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise Images.DecompressionBombError
-            opened.draft("RGB", (MAX_EDGE, MAX_EDGE))
-            opened.load()
-            return to_upright_rgb(opened), opened.format
+        return decode_rgb(io.BytesIO(data), MAX_EDGE, formats, MAX_PIXELS)
     except Images.DecompressionBombError as error:
         raise ImageError(f"{name} has more than {MAX_PIXELS:,} pixels. Scale it down.") from error
     except DECODE_ERRORS as error:
-        raise ImageError(f"{name} could not be read as an image; expected {', '.join(formats)}.") from error
+        reason = f" ({error})" if type(error) is ValueError else ""  # the messages of others are for programmers
+        raise ImageError(f"{name} could not be read as an image{reason}; expected {', '.join(formats)}.") from error

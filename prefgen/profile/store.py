@@ -15,7 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from ..errors import NothingToUndoError, ProfileError, ProfileNotFoundError, ProfileUnavailableError
+from ..errors import (
+    NothingToUndoError,
+    ProfileError,
+    ProfileNotFoundError,
+    ProfileUnavailableError,
+    error_message,
+)
 from ..validation import errors_as, require
 from .durable_files import UNFINISHED, sync_folder, write_atomic
 from .images import DIGEST, SUFFIXES, StoredImage
@@ -72,9 +78,35 @@ class Profiles:
 
     def names(self) -> list[str]:
         """Return the names of the existing profiles, sorted."""
-        folders = self.root.iterdir() if self.root.is_dir() else ()
-        names = (path.name for path in folders if path.name[0] != "." and (path / RATINGS).is_file())
-        return sorted(names, key=str.casefold)
+        return sorted(self._scan()[0], key=str.casefold)
+
+    def unusable(self) -> dict[str, str]:
+        """Return folders with ratings that are no profiles, for example by their names, each with the reason."""
+        return self._scan()[1]
+
+    def _scan(self) -> tuple[set[str], dict[str, str]]:
+        usable, unusable = set(), {}
+        # A folder that is spelled like its name comes first; others may be spelled in another Unicode normal form.
+        for path in sorted(self._folders(), key=lambda path: (normalize_name(path.name) != path.name, path.name)):
+            try:
+                if path.name[0] == "." or not (path / RATINGS).is_file():
+                    continue
+                name = self._checked_name(path.name)
+                require(name not in usable, ProfileError, f"Another folder is called {name!r}, too. Rename this one.")
+                usable.add(name)
+            except (ProfileError, OSError) as error:
+                unusable[path.name] = error_message(error)
+        return usable, unusable
+
+    def _folders(self) -> list[Path]:
+        return list(self.root.iterdir()) if self.root.is_dir() else []
+
+    def _checked_name(self, name: str) -> str:
+        name = normalize_name(name)
+        require(is_valid_name(name), ProfileError, f"{name[:64]!r} is not a profile name; expected {VALID_NAMES}.")
+        reserved = name.casefold() in self.reserved_names
+        require(not reserved, ProfileError, f"{name!r} is a bundled user. Choose another name.")
+        return name
 
     def profile(self, name: str) -> Profile:
         """Return a profile. Nothing is written before its first rating.
@@ -82,15 +114,34 @@ class Profiles:
         Raises:
             ProfileError: The name is reserved, or no folder can have it on every system.
         """
-        name = normalize_name(name)
-        require(is_valid_name(name), ProfileError, f"{name[:64]!r} is not a profile name; expected {VALID_NAMES}.")
-        if name.casefold() in self.reserved_names:
-            raise ProfileError(f"{name!r} is a bundled user. Choose another name.")
+        folder = self._find_folder(self._checked_name(name))
+        name = normalize_name(folder.name)
         with self._guard:
-            profile = self._open.get(name) or Profile(self, name)
+            profile = self._open.get(name)
+            if profile is None or profile.folder != folder:
+                profile = Profile(self, folder)
             if profile.exists():  # otherwise requests for random names would fill the memory
                 self._open[name] = profile
             return profile
+
+    def _find_folder(self, name: str) -> Path:
+        """Return the folder of a name: spelled as it is, or in another Unicode normal form.
+
+        On file systems that ignore case, it is the existing folder in its own spelling, so that `Me` and `me` are one
+        profile there.
+        """
+        exact = self.root / name
+        folders = {folder.name: folder for folder in self._folders()}
+        if name in folders:
+            return exact
+        same = [folder for folder in folders.values() if normalize_name(folder.name) == name]
+        if not same and exact.exists():
+            same = [folder for folder in folders.values() if folder.name.casefold() == name.casefold()]
+        return min(same, default=exact)
+
+    def open_folder(self, folder: Path) -> Profile:
+        """Return the profile in a folder, whatever its name, for reading."""
+        return Profile(self, folder)
 
     def existing(self, name: str) -> Profile:
         """Return a profile that has been rated.
@@ -134,10 +185,10 @@ class Profiles:
 class Profile:
     """One person's ratings, and the images that they rated. Create it through `Profiles`."""
 
-    def __init__(self, profiles: Profiles, name: str) -> None:
+    def __init__(self, profiles: Profiles, folder: Path) -> None:
         self.profiles = profiles
-        self.name = name
-        self.folder = profiles.root / name
+        self.name = normalize_name(folder.name)
+        self.folder = folder
         self.images = self.folder / IMAGES
         self.log = RatingLog(self.folder / RATINGS)
 

@@ -98,6 +98,6 @@ def test_others_are_rows_with_or_without_tokens(panel):
 def test_any_name_is_drawn(panel, pack, name):
     person = panel.PanelContent(name, 1, 0, (panel.RatedThumbnail(images(1)[0], True),))
     panel.draw_panel(person, similar=[panel.SimilarUser(name, (), 0.0, (0.0,))])
-    font, text = pack("nodes.drawing.profile_panel.fonts").font_for(name, 20)
+    font, text = pack("nodes.drawing.fonts").font_for(name, 20)
     assert len(text) == len(name)
     assert font.getlength(text) > 0

@@ -224,10 +224,9 @@ def blocks(kind):
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("sh")), reason="no curl")
 def test_the_curl_examples_of_the_docs_run(server, tmp_path):
-    (tmp_path / "cat.png").write_bytes(picture((50, 60, 70)))
-    (server.base / "output" / "cat_00001_.png").write_bytes(picture((70, 60, 50)))
     script = "set -e\n" + "\n".join(blocks("sh")).replace("http://127.0.0.1:8188", server.url)
-    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    script = script.replace("/tmp/", f"{tmp_path}/")
+    done = subprocess.run(["sh", "-c", script], cwd=PACK, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     profile = ask(server, "GET", f"{ROOT}/me").json
     assert (profile["liked"], profile["disliked"]) == (1, 0), "one liked, one disliked and undone"

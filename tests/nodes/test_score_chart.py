@@ -49,3 +49,10 @@ def test_images_of_any_size_and_titles_of_any_text(chart, size):
     usual = chart.chart_image(torch.rand(2, 24, 24, 3), torch.tensor([0.0, 1.0]), "ada")
     odd = chart.chart_image(torch.rand(2, *size, 3) * 3 - 1, torch.tensor([0.0, 1.0]), "Ünïcödé 漢字 \n" * 1000)
     assert odd.shape == usual.shape
+
+
+def test_letters_beyond_ascii_are_drawn(chart):
+    images, scores = torch.zeros(1, 8, 8, 3), torch.tensor([0.5])
+    assert not torch.equal(
+        chart.chart_image(images, scores, "Zo\u00eb: caf\u00e9"), chart.chart_image(images, scores, "Zo?: caf?")
+    )

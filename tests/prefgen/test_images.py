@@ -10,11 +10,12 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
 from prefgen.errors import ImageError
 from prefgen.history import UserHistory
 from prefgen.images import MAX_EDGE, read_image
+from prefgen.profile import StoredImage
 from tests.prefgen import tiny
 
 
@@ -153,3 +154,93 @@ def test_one_pixel_and_12_000_make_a_history_that_scores(tmp_path):
     assert torch.isfinite(scores).all()
     assert not torch.equal(scores, model.score(None, torch.rand(1, 3, 12_000, 2)))
     assert torch.isfinite(model.score(model.encode(history), liked[None])).all()
+
+
+def both_readings(path):
+    """The file as the library reads it, and as a profile stores it, both as arrays (H, W, 3) of 8 bits."""
+    read = (read_image(path).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    return read, np.asarray(StoredImage.read(path).image)
+
+
+def large_texts():
+    info = PngImagePlugin.PngInfo()
+    info.add_text("prompt", "x" * 3_000_000, zip=True)
+    info.add_itxt("workflow", "y" * 3_000_000, zip=True)
+    return info
+
+
+@pytest.mark.parametrize("extra", ["icc", "texts"])
+def test_png_with_large_metadata_is_read(tmp_path, photo, extra):
+    """ComfyUI itself writes workflows into PNGs."""
+    options = {"icc_profile": os.urandom(2_000_000)} if extra == "icc" else {"pnginfo": large_texts()}
+    for image in both_readings(saved(tmp_path, photo, "large.png", **options)):
+        assert np.array_equal(image, np.asarray(photo))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_without_its_end_marker_is_read(tmp_path, photo, progressive):
+    path = saved(tmp_path, photo.resize((320, 200)), "whole.jpg", progressive=progressive)
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(path.read_bytes()[:-2])
+    for whole, image in zip(both_readings(path), both_readings(cut), strict=True):
+        assert np.array_equal(whole, image)
+
+
+@pytest.mark.parametrize("missing", [40, 400, 4000])
+def test_jpeg_without_pixels_is_refused(tmp_path, photo, missing):
+    path = saved(tmp_path, photo.resize((640, 400)), "cut.jpg", quality=95)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(ImageError, match="could not be read as an image"):
+        read_image(path)
+    with pytest.raises(ImageError, match="could not be read as an image"):
+        StoredImage.read(path)
+
+
+def test_integers_of_unknown_range_are_refused(tmp_path):
+    values = np.linspace(0, 2**31 - 1, 64, dtype=np.int32).reshape(8, 8)
+    path = saved(tmp_path, Image.fromarray(values), "deep.tiff")
+    with pytest.raises(ImageError, match="32-bit integers of unknown range; save it with 8 or 16 bits"):
+        read_image(path)
+    with pytest.raises(ImageError, match="32-bit integers of unknown range"):
+        StoredImage.read(path)
+
+
+FORMATS = {
+    "png": ("1", "L", "P", "LA", "RGB", "RGBA", "I;16"),
+    "tiff": ("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "F"),
+    "jpg": ("L", "RGB", "CMYK", "YCbCr"),
+    "webp": ("L", "RGB", "RGBA"),
+    "gif": ("L", "P"),
+    "bmp": ("1", "L", "P", "RGB"),
+    "ppm": ("1", "L", "RGB", "I"),
+    "tga": ("L", "P", "LA", "RGB", "RGBA"),
+    "jp2": ("L", "LA", "RGB", "RGBA", "I;16"),
+    "ico": ("RGBA",),
+    "pcx": ("1", "L", "P", "RGB"),
+    "sgi": ("L", "RGB", "RGBA"),
+    "dds": ("L", "RGB", "RGBA"),
+    "avif": ("RGB", "RGBA"),
+}
+"""Modes that Pillow writes in each format without a loss of brightness."""
+REFUSED = [("tiff", "F")]
+PROFILES = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+
+
+@pytest.mark.parametrize(("ending", "mode"), [(ending, mode) for ending, modes in FORMATS.items() for mode in modes])
+def test_every_format_and_mode_is_right_or_refused(tmp_path, ending, mode):
+    """A grey ramp is read as such, with the losses of its format, or refused with one sentence."""
+    ramp = Image.fromarray(np.tile(np.linspace(0, 255, 64, dtype=np.uint8), (64, 1)))
+    if mode.startswith("I"):
+        image = Image.fromarray(np.asarray(ramp).astype(np.uint16) * 257).convert(mode)
+    else:
+        image = ImageCms.profileToProfile(ramp.convert("RGB"), *PROFILES, outputMode="LAB") if mode == "LAB" else ramp
+        image = image if mode == "LAB" else ramp.convert("RGB").convert(mode)
+    path = saved(tmp_path, image, f"ramp.{ending}")
+    if (ending, mode) in REFUSED:
+        with pytest.raises(ImageError, match=r"could not be read as an image \(.+\)\. Replace or remove the file\."):
+            read_image(path)
+        return
+    read = read_image(path).mean(0).numpy() * 255
+    dithered = mode in ("1", "P")
+    blur = (lambda values: values.reshape(8, 8, 8, 8).mean((1, 3))) if dithered else np.asarray
+    assert np.abs(blur(read) - blur(np.asarray(ramp, dtype=float))).max() < (30 if dithered else 12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageOps
 
-from .fonts import font_for
+from ..fonts import font_for
 
 WIDTH, MARGIN = 760, 26
 SUPERSAMPLING = 2
