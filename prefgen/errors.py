@@ -92,11 +92,17 @@ def error_message(error: PrefGenError | OSError) -> str:
 
 
 def format_value(value: object) -> str:
-    """Format a value for an error message: numbers with few digits, anything else as its repr, shortened."""
+    """Format a value for an error message, in one short line.
+
+    Numbers have few digits. Objects with a long repr, such as tensors and models, are named by their type.
+    """
     if isinstance(value, str):
         return repr(value) if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]!r}..."
     try:
         text = f"{value:g}" if isinstance(value, Real) and not isinstance(value, bool) else repr(value)
     except OverflowError:  # an integer too large for a float
         text = f"{'-' * (value < 0)}inf"
+    if not isinstance(value, list | tuple | dict) and (len(text) > MAX_SHOWN or "\n" in text or text[:1] == "<"):
+        return f"a value of type {type(value).__name__}"
+    text = " ".join(text.split())
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -80,5 +80,6 @@ def is_clear_refusal(refusal: PromptRefused) -> bool:
 
 
 def is_clear_error(error: NodeError) -> bool:
-    """Return whether an error of our code is one of the pack's, and a whole sentence."""
-    return error.exception_type.startswith("prefgen.") and error.message.endswith(".") and " " in error.message
+    """Return whether an error of our code is one of the pack's, and whole sentences on one line."""
+    is_sentence = error.message.endswith(".") and " " in error.message and "\n" not in error.message
+    return error.exception_type.startswith("prefgen.") and is_sentence
