@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..prefgen.embedding import UserEmbedding, blend, distance, load_embedding, save_embedding
 from ..prefgen.errors import EmbeddingError
-from ..prefgen.profile.store import is_windows_device_name
+from ..prefgen.profile.names import is_windows_device_name
 from ..prefgen.validation import format_value
 from .inputs import check_inputs
 from .load_model import file_stamp

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PrefGenError
-from ..profile.store import is_windows_device_name
+from ..profile.names import is_windows_device_name
 from .histories import User
 from .processes import Processes
 from .resumable_output import FinishedItem, OutputSummary, ResumableOutput

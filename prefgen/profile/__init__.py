@@ -3,7 +3,7 @@
 A profile is a folder: `ratings.jsonl`, to which every like, dislike and undo appends a line, and `images/`, with each
 image under the digest of its pixels. No module here imports torch before an image is read.
 
-- `store.py`: opens, rates and deletes profiles
+- `store.py`, `names.py`: open, rate and delete profiles by name
 - `ratings.py`: reads and writes the lines
 - `images.py`: converts rated images into their stored form
 - `durable_files.py`, `lock.py`: protect against crashes and concurrent writers

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import time
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from ..validation import errors_as, require
 from .durable_files import UNFINISHED, sync_folder, write_atomic
 from .images import DIGEST, SUFFIXES, StoredImage
 from .lock import TIMEOUT, write_lock
+from .names import VALID_NAMES, is_valid_name, normalize_name
 from .ratings import MAX_PROMPT_LENGTH, Rating, RatingLog, rating_to_json
 
 RATINGS, IMAGES, LOCK = "ratings.jsonl", "images", ".lock"
@@ -34,30 +34,6 @@ DELETED, STAGING = ".gone-", ".import-"
 
 STALE_SECONDS = 24 * 3600.0
 """Age at which an unfinished import counts as abandoned."""
-
-MAX_NAME_LENGTH = 64
-PUNCTUATION = " -_."
-VALID_NAMES = "up to 64 letters, digits, spaces, '-', '_' and '.', without '.' at either end"
-WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{i}" for name in ("com", "lpt") for i in range(10))}
-
-
-def is_windows_device_name(name: str) -> bool:
-    """Return whether Windows takes a file name for a device: in any case, and with any suffix."""
-    return name.split(".")[0].casefold().strip() in WINDOWS_DEVICES
-
-
-def normalize_name(name: str) -> str:
-    """Return a name in the form in which it names a folder. Anything that is not text becomes ""."""
-    return unicodedata.normalize("NFC", name.strip(" ")) if isinstance(name, str) else ""
-
-
-def is_valid_name(name: str) -> bool:
-    """Return whether a normalized name can name a folder on every system, below the root."""
-    return (
-        0 < len(name) <= MAX_NAME_LENGTH
-        and all(character.isalnum() or character in PUNCTUATION for character in name)
-        and not (name.startswith(".") or name.endswith(".") or is_windows_device_name(name))
-    )
 
 
 class Profiles:
@@ -87,7 +63,8 @@ class Profiles:
     def _scan(self) -> tuple[set[str], dict[str, str]]:
         usable, unusable = set(), {}
         # A folder that is spelled like its name comes first; others may be spelled in another Unicode normal form.
-        for path in sorted(self._folders(), key=lambda path: (normalize_name(path.name) != path.name, path.name)):
+        folders = self.root.iterdir() if self.root.is_dir() else ()
+        for path in sorted(folders, key=lambda path: (normalize_name(path.name) != path.name, path.name)):
             try:
                 if path.name[0] == "." or not (path / RATINGS).is_file():
                     continue
@@ -97,9 +74,6 @@ class Profiles:
             except (ProfileError, OSError) as error:
                 unusable[path.name] = error_message(error)
         return usable, unusable
-
-    def _folders(self) -> list[Path]:
-        return list(self.root.iterdir()) if self.root.is_dir() else []
 
     def _checked_name(self, name: str) -> str:
         name = normalize_name(name)
@@ -131,7 +105,7 @@ class Profiles:
         profile there.
         """
         exact = self.root / name
-        folders = {folder.name: folder for folder in self._folders()}
+        folders = {folder.name: folder for folder in self.root.iterdir()} if self.root.is_dir() else {}
         if name in folders:
             return exact
         same = [folder for folder in folders.values() if normalize_name(folder.name) == name]
