@@ -23,6 +23,7 @@ from .packing import PackedBatch, PackedStates
 from .pixels import preprocess
 from .prefix import HistoryPrefix
 from .template import ChatTemplate
+from .vision_positions import vision_states
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -99,14 +100,13 @@ class PrefDisc(nn.Module):
     def patch_states(self, images: Tensor) -> Tensor:
         """Compute the vision tower's states (N, patches, D_vision) of images (N, 3, H, W) in [0, 1].
 
-        Calls the tower directly, because `get_image_features` drops all-zero images as padding, and a mid-grey image
-        is all zeros after normalisation.
+        Calls the tower's parts, because `get_image_features` drops all-zero images as padding, and a mid-grey image is
+        all zeros after normalisation. The positions of patches are our own (see vision_positions.py).
         """
-        tower = self.base.model.vision_model
         # Resize in float32: rounding pixels to half precision changes more than the processor's own rounding.
         images = images.to(self.device, torch.promote_types(self.dtype, torch.float32))
         pixels = preprocess(images, self.spec).to(self.dtype)
-        return tower(pixel_values=pixels).last_hidden_state
+        return vision_states(self.base.model.vision_model, pixels)
 
     def connect(self, patches: Tensor) -> Tensor:
         """Compute the connector's latents (N, latents, D) of the tower's states (N, patches, D_vision)."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import RewardError
+from ..validation import requiring_package
 from .files import load_weights, read_json, read_weights
 from .preprocess import resize_and_crop
 
@@ -40,11 +43,16 @@ class ClipReward(nn.Module):
         return (embeddings * texts).sum(-1).float() * model.logit_scale.float().exp()
 
 
+def import_open_clip(purpose: str) -> ModuleType:
+    """Return the module open_clip. Raises RewardError where its package is missing."""
+    with requiring_package("open_clip_torch", purpose, RewardError):
+        import open_clip
+    return open_clip
+
+
 def tokenize(prompts: list[str]) -> Tensor:
     """Return CLIP's token ids of the prompts, (P, 77). open_clip ships the vocabulary, so no file is needed."""
-    from open_clip import SimpleTokenizer
-
-    return SimpleTokenizer(context_length=CONTEXT_LENGTH)(prompts)
+    return import_open_clip("CLIP's tokenizer").SimpleTokenizer(context_length=CONTEXT_LENGTH)(prompts)
 
 
 def load_clip_model(path: Path, default_config: dict) -> CLIPModel:
@@ -55,8 +63,9 @@ def load_clip_model(path: Path, default_config: dict) -> CLIPModel:
         default_config: Arguments of `CLIPConfig`, used when there is no such config.json.
 
     Raises:
-        RewardError: A file is unreadable or does not fit.
+        RewardError: A file is unreadable or does not fit, or open_clip, which has the tokenizer, is missing.
     """
+    import_open_clip("The reward of a CLIP model")
     from transformers import CLIPConfig, CLIPModel
 
     config = read_json(path.with_name("config.json"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from .clip import tokenize
+from .clip import import_open_clip, tokenize
 from .files import WEIGHTS, load_weights, read_json, read_weights
 from .preprocess import resize_and_pad
 
@@ -36,10 +36,11 @@ class HpsReward(nn.Module):
 
 def load_hps(files: Mapping[str, Path]) -> HpsReward:
     """Load HPSv2.1 as ViT-H-14, or as the open_clip_config.json next to the weights describes it."""
-    from open_clip import CLIP, get_model_config
-
+    open_clip = import_open_clip("HPSv2.1")
     path = files[WEIGHTS]
-    config = read_json(path.with_name("open_clip_config.json")).get("model_cfg") or get_model_config("ViT-H-14")
-    model = CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
+    config = read_json(path.with_name("open_clip_config.json")).get("model_cfg") or open_clip.get_model_config(
+        "ViT-H-14"
+    )
+    model = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
     load_weights(model, read_weights(path, "model."), path)
     return HpsReward(model)

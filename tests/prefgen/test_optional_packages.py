@@ -60,6 +60,15 @@ def test_the_published_rewards_name_their_package(monkeypatch, module, package):
         registry.load_reward_model(reward, ())
 
 
+@pytest.mark.parametrize("name", ["clip", "pickscore", "hps"])
+def test_the_rewards_of_clip_models_name_open_clip_before_they_read_weights(monkeypatch, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "model.safetensors").touch()
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(RewardError, match=r"needs the package open_clip_torch\. Run pip install open_clip_torch"):
+        registry.load_reward_model(name, [tmp_path])
+
+
 def test_an_old_transformers_is_named_where_prefdisc_is_loaded(monkeypatch):
     monkeypatch.setattr("prefgen.prefdisc.base.base_model.MIN_TRANSFORMERS", "99.0")
     with pytest.raises(CheckpointError, match=r"needs transformers 99\.0 or later; found \d"):

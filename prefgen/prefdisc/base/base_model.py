@@ -88,6 +88,16 @@ def _remove_keys(value: Any, names: frozenset[str]) -> Any:
     return [_remove_keys(inner, names) for inner in value] if isinstance(value, list) else value
 
 
+def require_transformers() -> None:
+    """Raise CheckpointError if transformers is too old for PrefDisc."""
+    import transformers
+    from packaging.version import Version
+
+    if Version(transformers.__version__) < Version(MIN_TRANSFORMERS):
+        found = transformers.__version__
+        raise CheckpointError(f"PrefDisc needs transformers {MIN_TRANSFORMERS} or later; found {found}. Update it.")
+
+
 @contextmanager
 def model_errors(subject: str, advice: str = "Download it again.") -> Iterator[None]:
     """Turn the errors of building a model, whose configuration or weights may be wrong, into a CheckpointError.
@@ -99,14 +109,11 @@ def model_errors(subject: str, advice: str = "Download it again.") -> Iterator[N
     Raises:
         CheckpointError: Building failed, or transformers is too old. Out-of-memory errors pass unchanged.
     """
-    import transformers
+    require_transformers()
+    # An older transformers may come with a huggingface_hub that lacks this error.
     from huggingface_hub.errors import StrictDataclassError
-    from packaging.version import Version
     from safetensors import SafetensorError
 
-    if Version(transformers.__version__) < Version(MIN_TRANSFORMERS):
-        found = transformers.__version__
-        raise CheckpointError(f"PrefDisc needs transformers {MIN_TRANSFORMERS} or later; found {found}. Update it.")
     errors = (
         *(AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError),
         *(OSError, ImportError, SafetensorError, StrictDataclassError),
