@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -26,9 +26,30 @@ _UNSUPPORTED = {
     "rank_pattern": "has different ranks for some modules",
     "alpha_pattern": "has different scales for some modules",
     "modules_to_save": "contains whole modules",
-    "layers_to_transform": "changes some layers only",
     "fan_in_fan_out": "has transposed weights",
+    "alora_invocation_tokens": "is an aLoRA, which acts on some tokens only",
+    "trainable_token_indices": "changes embeddings of some tokens",
+    "lora_bias": "trains biases",
+    "layer_replication": "replicates layers",
+    "target_parameters": "changes parameters outside linear layers",
 }
+"""Fields of peft's LoraConfig whose LoRAs are not a product of two matrices for each module."""
+
+_MODULE_CHOICES = ("exclude_modules", "layers_to_transform", "layers_pattern")
+"""Fields that select modules. The selected ones are those that have tensors."""
+
+_WITHOUT_EFFECT = (
+    *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
+    *("inference_mode", "r", "target_modules", "lora_alpha", "lora_dropout", "bias", "use_rslora", "init_lora_weights"),
+    *("loftq_config", "eva_config", "corda_config", "lora_ga_config", "velora_config", "runtime_config"),
+    *("megatron_config", "megatron_core", "qalora_group_size", "ensure_weight_tying"),
+)
+"""Other fields that the conversion reads, or that matter in training only."""
+
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Initialisations that also change the base model's weights, so that the LoRA does not fit the original ones."""
+
+_INITIALISATIONS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
 _SIDES = ("lora_A", "lora_B")
 MAX_NUMBER = 2**16
 """Bound of rank and scale. Larger values are damage."""
@@ -67,8 +88,11 @@ def read_peft_folder(source: Path) -> PeftFolder:
             configuration or are not finite floating-point tensors.
     """
     folder = _find_folder(Path(source))
-    lora = _read_config(folder / CONFIG)
+    lora, selects_modules = _read_config(folder / CONFIG)
     tensors = _rename(folder, _load_weights(folder))
+    if selects_modules:
+        modules = {name.removeprefix(PEFT_PREFIX).rpartition(".lora_")[0] for name in tensors}
+        lora = replace(lora, target_modules=tuple(sorted(modules)))
     if defect := _first_defect(lora, tensors):
         raise CheckpointError(f"The LoRA in {folder} has {defect}. Download it again, or save it as a plain LoRA.")
     return PeftFolder(folder, lora, tensors)
@@ -84,7 +108,8 @@ def _find_folder(source: Path) -> Path:
     return folders[0]
 
 
-def _read_config(path: Path) -> LoraSpec:
+def _read_config(path: Path) -> tuple[LoraSpec, bool]:
+    """Return the LoRA's configuration, and whether it changes only some of the modules that it names."""
     errors = (OSError, ValueError, RecursionError, AttributeError, re.error, OverflowError)
     with errors_as(CheckpointError, f"{path} could not be read", "Download it again.", errors):
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -93,8 +118,11 @@ def _read_config(path: Path) -> LoraSpec:
     unsupported = [] if kind == "LORA" else [f"is of type {format_value(kind)}"]
     unsupported += [reason for key, reason in _UNSUPPORTED.items() if config.get(key)]
     unsupported += ["trains biases"] if config.get("bias", "none") != "none" else []
+    known = {*_UNSUPPORTED, *_MODULE_CHOICES, *_WITHOUT_EFFECT}
+    unsupported += [f"uses {key}, which PrefDisc does not know" for key in sorted(config.keys() - known) if config[key]]
     if unsupported:
         raise CheckpointError(f"The LoRA of {path} {unsupported[0]}. PrefDisc supports plain LoRAs only.")
+    _require_unchanged_base(path, config.get("init_lora_weights"))
     r, alpha = config.get("r"), config.get("lora_alpha")
     require_number(f"r in {path}", r, 1, MAX_NUMBER, integer=True, error=CheckpointError)
     require_number(f"lora_alpha in {path}", alpha, -MAX_NUMBER, MAX_NUMBER, error=CheckpointError)
@@ -103,7 +131,22 @@ def _read_config(path: Path) -> LoraSpec:
         raise CheckpointError(f"target_modules in {path} is {format_value(targets)}; expected names or a pattern.")
     # A rank-stabilised LoRA scales by alpha / sqrt(r), others by alpha / r.
     alpha = float(alpha) * math.sqrt(r) if config.get("use_rslora") else float(alpha)
-    return LoraSpec(r, alpha, targets if isinstance(targets, str) else tuple(sorted(targets)))
+    targets = targets if isinstance(targets, str) else tuple(sorted(targets))
+    return LoraSpec(r, alpha, targets), any(config.get(key) for key in _MODULE_CHOICES)
+
+
+def _require_unchanged_base(path: Path, initialisation: object) -> None:
+    """Raise CheckpointError for an initialisation that changes the base model, or that is unknown."""
+    name = str(initialisation).lower()
+    if name.startswith(_CHANGES_BASE):
+        raise CheckpointError(
+            f"The LoRA of {path} was initialised by {format_value(initialisation)}, which also changes the base model. "
+            "Save it with peft's path_initial_model_for_weight_conversion, which makes it a plain LoRA."
+        )
+    if initialisation not in _INITIALISATIONS and name not in _INITIALISATIONS:
+        raise CheckpointError(
+            f"The LoRA of {path} was initialised by {format_value(initialisation)}; expected a plain LoRA."
+        )
 
 
 def _load_weights(folder: Path) -> dict[str, Tensor]:
