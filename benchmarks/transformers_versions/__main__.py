@@ -100,17 +100,20 @@ def newest_patches(versions: Sequence[str]) -> list[str]:
 
 
 def install(version: str, folder: Path) -> None:
-    """Install a version of transformers, and the companions that it accepts, into an empty folder."""
-    pip_install(folder, [f"transformers=={version}"])
+    """Install a version of transformers, and the companions that it accepts, into an empty folder.
+
+    The environment has the other requirements, except those of companions: older ones need httpx.
+    """
+    pip_install(folder, ["--no-deps", f"transformers=={version}"])
     (metadata,) = folder.glob("transformers-*.dist-info")
     required = [Requirement(text) for text in Distribution.at(metadata).requires or ()]
     pip_install(folder, [f"{r.name}{r.specifier}" for r in required if r.name in COMPANIONS and not r.marker])
 
 
-def pip_install(folder: Path, requirements: list[str]) -> None:
-    """Install packages without their dependencies, which the environment has."""
-    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile", "--target", str(folder)]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, *requirements], check=True)
+def pip_install(folder: Path, arguments: list[str]) -> None:
+    """Install packages into a folder."""
+    options = ["--quiet", "--disable-pip-version-check", "--no-compile", "--upgrade", "--target", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, *arguments], check=True)
 
 
 if __name__ == "__main__":
