@@ -70,6 +70,9 @@ def check_inputs(execute: Callable) -> Callable:
             values = {name: items if name in images else single_value(name, items) for name, items in values.items()}
         missing = {name for name, value in values.items() if value is None and name in specs and specs[name].optional}
         values = {name: value for name, value in values.items() if name not in missing}
+        # ComfyUI passes nothing at all if the only link of a node brings an empty list.
+        absent = [name for name, spec in specs.items() if not spec.optional and name not in values]
+        require(not absent, PrefGenError, f"{', '.join(absent)} has no value; expected one. Connect a value.")
         for name in specs.keys() & values.keys():
             batches = values[name] if cls.INPUT_IS_LIST and name in images else [values[name]]
             for value in batches:

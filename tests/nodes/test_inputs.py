@@ -94,6 +94,12 @@ def test_an_empty_list_is_refused_by_name(comfy):
     taste.refused(comfy, graph, "BuildUserHistory", "prompts has 0 values; expected one")
 
 
+def test_an_empty_list_as_the_only_input_is_refused_by_name(comfy):
+    graph = Graph()
+    graph.add("PreviewAny", source=graph.add("LoadUserEmbedding", file=nothing(graph)))
+    taste.refused(comfy, graph, "LoadUserEmbedding", "file has no value; expected one")
+
+
 def primitives(graph, /, **values):
     """Each value through a link that ComfyUI does not check."""
     return {name: graph.add("ProbeValue", json=json.dumps(value)) for name, value in values.items()}
