@@ -33,7 +33,7 @@ def test_a_name_as_long_as_a_file_is_cut_and_the_remedy_kept(length):
         (float("nan"), "nan"),
         (10**400, "inf"),
     ],
-    ids=str,
+    ids=["tensor", "layer", "layers", "object", "list of tensors", "list of texts", "nan", "large number"],
 )
 def test_a_value_takes_one_short_line(value, expected):
     assert format_value(value) == expected
