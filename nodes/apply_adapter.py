@@ -19,7 +19,7 @@ from .attention.unet import patch_user_attention
 from .attention.unet_blocks import require_fit
 from .inputs import check_inputs
 from .memory.model_management import load_to_device
-from .server.status_text import show_status
+from .server.status_text import HIDDEN, show_status
 from .sockets import EmbeddingType, PreferenceModelType
 
 IGNORE, PUSH_AWAY = "ignore", "push away"
@@ -113,7 +113,7 @@ class ApplyPreferenceAdapter(io.ComfyNode):
                 ),
             ],
             outputs=[io.Model.Output(tooltip="Personalised MODEL.")],
-            hidden=[io.Hidden.unique_id],
+            hidden=list(HIDDEN),
         )
 
     @classmethod

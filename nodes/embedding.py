@@ -16,7 +16,7 @@ from ..prefgen.history import History
 from .images import to_comfy
 from .inputs import check_inputs
 from .memory.model_management import load_to_device
-from .server.status_text import show_status
+from .server.status_text import HIDDEN, show_status
 from .sockets import EmbeddingType, HistoryType, PreferenceModelType
 
 NO_DISLIKES = (
@@ -56,7 +56,7 @@ class EncodeUserHistory(io.ComfyNode):
                     tooltip="User embedding, for Apply Preference Adapter with the same preference model.",
                 )
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=list(HIDDEN),
         )
 
     @classmethod

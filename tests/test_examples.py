@@ -14,14 +14,14 @@ import prefgen
 from tests.tiny_pipeline import write_pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 PEOPLE = ROOT / "prefgen" / "pocket" / "people"
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "paper-index.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
 def run(monkeypatch, name, *arguments):
     monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-    runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+    runpy.run_path(str(ROOT / "docs" / "examples" / name), run_name="__main__")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

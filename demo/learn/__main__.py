@@ -3,10 +3,10 @@
     make learn-demo          (or: make python ARGS="-m demo.learn --agents 4")
 
 An agent (simulated user) starts without a profile. In every round, four posters of a new subject are generated as in
-workflows/quickstart.json, with the current profile. The agent likes the pictures whose true utility (from attributes
-that the judge predicts) is above the mean of all its pictures so far, dislikes the others, and sends its ratings to the
-HTTP routes. Plain pictures with the same prompts and noise are generated for comparison. `strip.png` shows the first
-agent, `agents/` all of them.
+workflows/api/quickstart.json, with the current profile. The agent likes the pictures whose true utility (from
+attributes that the judge predicts) is above the mean of all its pictures so far, dislikes the others, and sends its
+ratings to the HTTP routes. Plain pictures with the same prompts and noise are generated for comparison. `strip.png`
+shows the first agent, `agents/` all of them.
 
 Takes about a quarter of an hour on two processor cores. The last line is the summary as JSON.
 """

@@ -21,7 +21,7 @@ class LearnConfig:
         rounds: Rounds of generating and rating. The first round is not personalised, because there are no ratings yet.
         seed: Seed of the agents and of the noise.
         images: Pictures in each round, generated as one batch from one prompt.
-        sampling: Sampling and adapter strength, the same as in the demo and in workflows/quickstart.json.
+        sampling: Sampling and adapter strength, the same as in the demo and in workflows/api/quickstart.json.
         profiles: Prefix of the profile names.
     """
 

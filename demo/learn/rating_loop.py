@@ -50,7 +50,7 @@ class RoundGraph:
 
 
 def round_graph(config: LearnConfig, agent: int, round_index: int, has_likes: bool) -> RoundGraph:
-    """Build the graph of a round: one batch as in workflows/quickstart.json, and the same batch without the adapter.
+    """Build the graph of a round: a batch as in workflows/api/quickstart.json, and the same batch without the adapter.
 
     Without likes in the agent's profile (`has_likes` is False), the agent rates the plain batch.
     """

@@ -15,6 +15,7 @@ from tests.browser.frontend import READY, load, opened, run
 from tests.comfyui import Client, Graph
 from tests.comfyui.server import PACK
 from tests.nodes.profiles import ROOT, ask
+from tests.workflows.names import browser_path
 
 pytestmark = [
     pytest.mark.server,
@@ -41,7 +42,7 @@ def page(server, renderer):
 
 def workflow(profile: str) -> dict:
     """The shipped workflow for a profile of this test's own, in few steps."""
-    made = json.loads((PACK / "workflows" / "rate_and_learn.json").read_text())
+    made = json.loads(browser_path("rate_and_learn").read_text())
     for node in made["nodes"]:
         if node["type"] in ("LoadUserHistory", "RecordPreference"):
             node["widgets_values"][0] = profile
@@ -143,6 +144,11 @@ def test_a_newcomer_paints_plainly_then_by_likes_alone_and_is_told_so(page, rend
     assert said(page, "EncodeUserHistory") == f"{name}: 1 pair", "nothing is missing any more"
     assert said(page, "ApplyPreferenceAdapter") == f"Personalised for {name}."
     assert said(page, "LoadUserHistory") is None, "who has nothing to notice takes no room for it"
+    page.evaluate("""(node => {
+      node.widgets.find(widget => widget.name === "strength").value = 0;
+    })(app.graph.nodes.find(node => node.type === "ApplyPreferenceAdapter"))""")
+    run(page)
+    assert said(page, "ApplyPreferenceAdapter") == f"The strength for {name} is 0; the MODEL is unchanged."
 
 
 def test_clicks_become_ratings_and_the_next_run_knows_them(page, renderer, server):

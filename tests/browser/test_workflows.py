@@ -3,20 +3,20 @@ anything else, they mean the same as their API twins, and they run."""
 
 import itertools
 import json
-from pathlib import Path
 
 import pytest
 
 from tests.browser import find_chromium
 from tests.browser.frontend import load, opened, run
+from tests.browser.thumbnails import SIDE
 from tests.comfyui import Client
 from tests.workflows import stand_ins
+from tests.workflows.names import FOLDER, api_path, browser_path
 
 pytestmark = [
     pytest.mark.server,
     pytest.mark.skipif(not find_chromium(), reason="no chromium on the PATH, nor at CHROMIUM_PATH"),
 ]
-FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 BROWSER = sorted(FOLDER.glob("*.json"))
 named = pytest.mark.parametrize("path", BROWSER, ids=[path.stem for path in BROWSER])
 CANVAS = "app.graph.nodes.map(({ id, pos, size }) => [id, pos[0], pos[1] - 30, size[0], size[1] + 30])"
@@ -60,7 +60,7 @@ def overlapping(boxes) -> list[tuple]:
 def test_it_opens_as_it_is(page, renderer, path):
     load(page, path)
     graph = page.evaluate("app.graphToPrompt().then(made => made.output)")
-    meant = json.loads((FOLDER / "api" / path.name).read_text())
+    meant = json.loads(api_path(path).read_text())
     assert {node: made["inputs"] for node, made in graph.items()} == {
         node: made["inputs"] for node, made in meant.items()
     }
@@ -76,7 +76,7 @@ def test_it_runs_and_its_pictures_have_room(page, renderer, path):
 
 
 def test_models_that_are_missing_are_offered(page):
-    load(page, FOLDER / "personalise_sdxl.json")
+    load(page, browser_path("personalise_sdxl"))
     page.wait_for(
         "[...document.querySelectorAll('button')].some(button => button.textContent.includes('View details'))"
     )
@@ -88,3 +88,21 @@ def test_models_that_are_missing_are_offered(page):
     assert "sd_xl_base_1.0.safetensors" in said
     assert "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors" in said
     assert "ip-adapter" not in said, "it is there"
+
+
+def test_the_template_browser_shows_titles_and_pictures_and_opens_what_is_clicked(page):
+    page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates').then(() => true)")
+    leaf = "[...document.querySelectorAll('[role=dialog] *')].find(each => each.innerHTML.trim() === 'prefgen')"
+    page.wait_for(leaf, 60)
+    page.evaluate(f"{leaf}.click()")
+    cards = "[...document.querySelectorAll('[data-testid^=\"template-workflow-\"]')]"
+    page.wait_for(f"{cards}.length === {len(BROWSER)}", 20)
+    shown = page.evaluate(f"{cards}.map(card => card.dataset.testid.replace('template-workflow-', '')).sort()")
+    assert shown == [path.stem for path in BROWSER]
+    for path in BROWSER:  # a picture is loaded when it comes into view
+        picture = f"document.querySelector('[data-testid=\"template-workflow-{path.stem}\"] img')"
+        page.evaluate(f"document.querySelector('[data-testid=\"template-workflow-{path.stem}\"]').scrollIntoView()")
+        page.wait_for(f"{picture}?.naturalWidth === {SIDE}", 20, seen=f"{picture}?.src")
+    page.evaluate(f"document.querySelector('[data-testid=\"template-workflow-{BROWSER[0].stem}\"]').click()")
+    note = "app.graph.nodes.find(node => node.type === 'MarkdownNote')?.widgets[0].value"
+    page.wait_for(f"{note}.startsWith('# {BROWSER[0].stem}')", 20, seen=note)

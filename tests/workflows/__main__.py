@@ -4,12 +4,10 @@ make python ARGS="-m tests.workflows"
 """
 
 import json
-from pathlib import Path
 
 from tests.comfyui import Client, running_server
 from tests.workflows.convert import to_api
-
-FOLDER = Path(__file__).resolve().parents[2] / "workflows"
+from tests.workflows.names import FOLDER, api_path
 
 
 def main() -> None:
@@ -17,7 +15,7 @@ def main() -> None:
         info = Client(server).object_info()
     for path in sorted(FOLDER.glob("*.json")):
         graph = to_api(json.loads(path.read_text(encoding="utf-8")), info)
-        target = FOLDER / "api" / path.name
+        target = api_path(path)
         target.write_text(json.dumps(graph, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(target.relative_to(FOLDER.parent))
 

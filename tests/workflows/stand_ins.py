@@ -30,6 +30,16 @@ VALUES = {
 """What the pocket models want, or what is enough to see: node type -> place of a widget -> its value."""
 
 
+WORDS = {
+    "sd_xl_base_1.0.safetensors": "SDXL",
+    "sd_xl_turbo_1.0_fp16.safetensors": "SDXL-Turbo",
+    IP_ADAPTER: "IP-Adapter for SDXL",
+    "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": "CLIP ViT-H",
+    PREFERENCE: "learn-user-pref, Idefics2-8B",
+}
+"""What the files are called."""
+
+
 def place(base: Path) -> None:
     """Put the files that workflows name into a server's folders: models, and pictures to sort."""
     models = base / "models"
@@ -72,6 +82,12 @@ def write_ip_adapter(path: Path) -> None:
 def needed(workflow: dict) -> bool:
     """Whether a workflow names models that are not here."""
     return any(node["type"] in NODES for node in workflow["nodes"])
+
+
+def needs(workflow: dict) -> list[str]:
+    """The models that a workflow names and that do not come with the pack, in words."""
+    named = [str(value) for node in workflow["nodes"] for value in node["widgets_values"]]
+    return [words for file, words in WORDS.items() if file in named]
 
 
 def in_small(workflow: dict) -> dict:
