@@ -27,7 +27,7 @@ app.registerExtension({
     showErrors();
     app.extensionManager.registerSidebarTab(profileTab());
     api.addEventListener("executed", ({ detail }) => noteOutput(detail?.output));
-    api.addEventListener("graphChanged", () => widgets.forEach((widget) => widget.render()));
+    api.addEventListener("graphChanged", () => widgets.forEach((widget) => widget.graphChanged()));
     for (const click of unsaved()) {
       try {
         await saveClick(click);

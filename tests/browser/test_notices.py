@@ -123,6 +123,11 @@ def test_a_workflow_that_loads_somebody_else_says_so(page, renderer):
     load(page, workflow(name))
     page.evaluate(FRAMES)
     assert not page.evaluate(f"Boolean({NOTICE})"), "one name for rating and loading"
+    page.evaluate("""(() => {
+      for (const node of app.graph.nodes)
+        for (const name of ["profile", "user"])
+          if (node.findInputSlot(name) >= 0) node.disconnectInput(node.findInputSlot(name));
+    })()""")
     put(page, "RecordPreference", "profile", "other")
     page.wait_for(NOTICE, 5)
     assert page.evaluate(f"{NOTICE}.textContent") == (
@@ -222,3 +227,24 @@ def test_a_search_for_plain_words_lists_the_pack_first(page):
         found[word] = page.evaluate("document.querySelector('[data-testid=result-item]').innerText.split('\\n')[0]")
     page.evaluate("app.extensionManager.command.execute('Workspace.SearchBox.Toggle').then(() => true)")
     assert found == WORDS
+
+
+def test_one_node_names_the_profile_for_rating_and_loading(page, renderer, server):
+    """As in the shipped workflow: whatever it says is rated and loaded, before the first run and after it."""
+    name = f"named-{renderer}"
+    load(page, workflow(name))
+    counts = "document.querySelector('.prefgen-counts').textContent"
+    page.wait_for(f"{counts} === '{name}: 0 liked, 0 disliked'", 10, seen=counts)
+    run(page)
+    look_at_rater(page)
+    put(page, "PrimitiveString", "value", f"{name}-too")
+    page.wait_for(f"{counts} === '{name}-too: 0 liked, 0 disliked'", 10, seen=counts)
+    assert not page.evaluate(f"Boolean({NOTICE})")
+    page.click(card(0, "like"))
+    wait_for_marks(page, "liked", "none", "none", "none")
+    assert len(rated(server, f"{name}-too")) == 1
+    before = page.evaluate(f"document.querySelector('{card(0, 'like')}').closest('.prefgen-card').dataset.digest")
+    run(page)
+    look_at_rater(page)
+    after = page.evaluate(f"document.querySelector('{card(0, 'like')}').closest('.prefgen-card').dataset.digest")
+    assert after != before, "the next pictures follow the like"

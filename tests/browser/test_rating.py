@@ -44,7 +44,7 @@ def workflow(profile: str) -> dict:
     """The shipped workflow for a profile of this test's own, in few steps."""
     made = json.loads(browser_path("rate_and_learn").read_text())
     for node in made["nodes"]:
-        if node["type"] in ("LoadUserHistory", "RecordPreference"):
+        if node["type"] in ("PrimitiveString", "LoadUserHistory", "RecordPreference"):
             node["widgets_values"][0] = profile
         if node["type"] == "KSampler":
             node["widgets_values"][2] = STEPS

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from prefgen.checkpoint.preference_model import load_preference_model
@@ -51,7 +52,8 @@ def place(base: Path) -> None:
     for person in ("ada", "bo"):
         for place in range(4):
             source = PACK / "prefgen" / "pocket" / "people" / person / f"liked_{place}.png"
-            shutil.copyfile(source, folder / f"{person}_{place}.png")
+            with Image.open(source) as poster:  # of mixed sizes
+                poster.crop((0, 0, poster.width, poster.height - 8 * place)).save(folder / f"{person}_{place}.png")
 
 
 def write_ip_adapter(path: Path) -> None:

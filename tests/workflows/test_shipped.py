@@ -167,13 +167,13 @@ def test_posters_are_saved_best_first_and_nothing_is_needed_for_it(comfy):
     check_sorted(nodes, result, 16)
 
 
-def test_a_folder_is_sorted_once_its_nodes_are_connected(comfy):
-    """As the note says: choose the folder, and connect the last of its nodes to Score Images."""
+def test_a_folder_of_mixed_sizes_is_sorted_once_its_node_is_connected(comfy):
+    """As the note says: choose the folder, and connect the node to Score Images."""
 
     def connect(graph):
         kinds = {given["class_type"]: node for node, given in graph.items()}
         graph[kinds["LoadImageDataSetFromFolder"]]["inputs"]["folder"] = stand_ins.FOLDER
-        graph[kinds["PreferenceScore"]]["inputs"]["images"] = [kinds["RebatchImages"], 0]
+        graph[kinds["PreferenceScore"]]["inputs"]["images"] = [kinds["LoadImageDataSetFromFolder"], 0]
 
     _, nodes, result = run(comfy, "score_and_sort", connect)
     check_sorted(nodes, result, 8)

@@ -105,6 +105,13 @@ export class RatingWidget {
     this.render();
   }
 
+  /** Follows a change of the workflow: another node may name another profile now, or load another user. */
+  graphChanged() {
+    if (this.shownProfile === this.profile) return this.render();
+    clearTimeout(this.typing);
+    this.typing = setTimeout(() => this.refresh(), TYPING_PAUSE);
+  }
+
   /** Loads the ratings from the server, after pending clicks. */
   refresh() {
     return this.inTurn(() => this.read());
@@ -216,6 +223,7 @@ export class RatingWidget {
 
   render() {
     const { profile, counts, message, failed } = this;
+    this.shownProfile = profile;
     const clicks = [...this.unsaved.values()].filter((click) => click.profile === profile);
     const marks = new Map([...this.marks, ...clicks.map(({ image, liked }) => [image, liked])]);
     const unsaved = new Set(clicks.map(({ image }) => image));
