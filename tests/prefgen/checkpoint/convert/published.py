@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import sys
 import types
 from dataclasses import replace
@@ -15,6 +16,9 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from torch import nn
 
 from prefgen.checkpoint.convert.layouts import Layout
+from prefgen.checkpoint.preference_model import load_preference_model
+from prefgen.history import PreferencePair, UserHistory
+from prefgen.images import read_image
 from prefgen.prefdisc.base.base_model import build_base
 from tests.prefgen import tiny
 
@@ -160,3 +164,24 @@ def published_scores(lora: Path, pool: torch.Tensor | None, pairs, candidates, p
 def _pooled(options: dict, pool: torch.Tensor) -> dict:
     embedded = torch.cat([pool[None], options["inputs_embeds"]], dim=1)
     return options | {"inputs_embeds": embedded, "attention_mask": torch.ones(embedded.shape[:2]), "position_ids": None}
+
+
+def scores(there, checkpoint, pairs, candidates, prompts):
+    """The scores of a converted checkpoint, with the base below `there`."""
+    model = load_preference_model(checkpoint, base_folders=[there / "bases"])
+    shown = (PreferencePair(read_image(a), read_image(b), prompt or "") for a, b, prompt in pairs)
+    prefix = model.encode_history(UserHistory(tuple(shown)))
+    images = torch.stack([read_image(path) for path in candidates])
+    return model.prefdisc.score(prefix, images, prompts)
+
+
+def material(there, prompts):
+    """Two pairs and three candidates of the images below `there`."""
+    files = [there / "images" / f"{i}.png" for i in range(7)]
+    return [(files[0], files[1], prompts[0]), (files[2], files[3], prompts[1])], files[4:]
+
+
+def rewrite(folder, **changes):
+    """Change values of a LoRA's adapter_config.json."""
+    config = json.loads((folder / "adapter_config.json").read_text()) | changes
+    (folder / "adapter_config.json").write_text(json.dumps(config))

@@ -1,6 +1,5 @@
 """Published layouts become checkpoints that score as the published procedure does on the same weights."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -12,8 +11,6 @@ from prefgen.checkpoint.convert.published import convert_published
 from prefgen.checkpoint.file import read_checkpoint
 from prefgen.checkpoint.preference_model import load_preference_model
 from prefgen.errors import CheckpointError
-from prefgen.history import PreferencePair, UserHistory
-from prefgen.images import read_image
 from tests.prefgen.checkpoint.convert import published
 
 PROMPTS = ["a cat", "the red house on a dog"]
@@ -31,28 +28,15 @@ def there(tmp_path_factory):
     return folder
 
 
-def scores(there, checkpoint, pairs, candidates, prompts):
-    model = load_preference_model(checkpoint, base_folders=[there / "bases"])
-    shown = (PreferencePair(read_image(a), read_image(b), prompt or "") for a, b, prompt in pairs)
-    prefix = model.encode_history(UserHistory(tuple(shown)))
-    images = torch.stack([read_image(path) for path in candidates])
-    return model.prefdisc.score(prefix, images, prompts)
-
-
-def material(there, prompts):
-    files = [there / "images" / f"{i}.png" for i in range(7)]
-    return [(files[0], files[1], prompts[0]), (files[2], files[3], prompts[1])], files[4:]
-
-
 def test_learn_user_pref_scores_as_published(there, tmp_path):
     source = there / "learn-user-pref"
     made = convert_published(published.small(LEARN_USER_PREF), source, tmp_path / "made.safetensors")
-    pairs, candidates = material(there, PROMPTS)
+    pairs, candidates = published.material(there, PROMPTS)
     prompts = ["a dog", "", "the cat"]
     pool = made.part("prefdisc")["tokens"]
     assert torch.equal(pool, published.write_pool(tmp_path / "again.pt"))
     expected = published.published_scores(source, pool, pairs, candidates, prompts)
-    ours = scores(there, made.path, pairs, candidates, prompts)
+    ours = published.scores(there, made.path, pairs, candidates, prompts)
     # float32: the LoRA is merged, the history kept, and sums are taken in another order
     assert ours.tolist() == pytest.approx(expected, abs=1e-4)
     bare = published.published_scores(source, None, pairs, candidates, prompts)
@@ -63,12 +47,12 @@ def test_learn_user_pref_scores_as_published(there, tmp_path):
 
 def test_viper_scores_as_published_and_reads_no_prompt(there, tmp_path):
     made = convert_published(published.small(VIPER), there / "lora", tmp_path / "made.safetensors")
-    pairs, candidates = material(there, [None, None])
+    pairs, candidates = published.material(there, [None, None])
     expected = published.published_scores(there / "lora", None, pairs, candidates, [None] * 3)
-    ours = scores(there, made.path, pairs, candidates, "")
+    ours = published.scores(there, made.path, pairs, candidates, "")
     assert ours.tolist() == pytest.approx(expected, abs=1e-4)  # as above
-    told, _ = material(there, PROMPTS)
-    assert torch.equal(scores(there, made.path, told, candidates, "a red cat"), ours)
+    told, _ = published.material(there, PROMPTS)
+    assert torch.equal(published.scores(there, made.path, told, candidates, "a red cat"), ours)
 
 
 def test_the_header_says_what_was_published(there, tmp_path):
@@ -121,11 +105,6 @@ def test_a_file_of_the_earlier_converter_loads_as_before_and_says_so(there, tmp_
     assert "Convert it again." in caplog.text
 
 
-def rewrite(folder, **changes):
-    config = json.loads((folder / "adapter_config.json").read_text()) | changes
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-
-
 @pytest.mark.parametrize("form", ["bin", "default names", "rank-stabilised", "below"])
 def test_other_forms_of_the_same_lora(there, tmp_path, form):
     """Names and files that peft's and transformers' versions leave; alpha over the root of r."""
@@ -141,7 +120,7 @@ def test_other_forms_of_the_same_lora(there, tmp_path, form):
     elif form == "default names":
         save_file({name.replace(".weight", ".default.weight"): t for name, t in load_file(weights).items()}, weights)
     elif form == "rank-stabilised":
-        rewrite(folder, use_rslora=True, lora_alpha=8 / 8**0.5)
+        published.rewrite(folder, use_rslora=True, lora_alpha=8 / 8**0.5)
     made = convert_published(VIPER, tmp_path / "lora", tmp_path / "made.safetensors")
     assert made.header["prefdisc"]["lora"]["alpha"] == pytest.approx(8)
     assert {k: v.shape for k, v in made.tensors.items()} == {k: v.shape for k, v in plain.tensors.items()}
@@ -174,11 +153,11 @@ def test_what_cannot_be_converted_says_why(there, tmp_path, fault, message):
     shutil.copytree(there / "learn-user-pref", folder)
     weights, pool = folder / "adapter_model.safetensors", folder / "prompt_pool.pt"
     if fault == "dora":
-        rewrite(folder, use_dora=True)
+        published.rewrite(folder, use_dora=True)
     elif fault == "kind":
-        rewrite(folder, peft_type="IA3")
+        published.rewrite(folder, peft_type="IA3")
     elif fault == "rank":
-        rewrite(folder, r=4)
+        published.rewrite(folder, r=4)
     elif fault == "no weights":
         weights.unlink()
     elif fault == "cut":
@@ -260,88 +239,9 @@ def test_a_lora_with_a_faulty_configuration_names_the_value(there, tmp_path, val
     import shutil
 
     shutil.copytree(there / "lora", tmp_path / "source")
-    rewrite(tmp_path / "source", **value)
+    published.rewrite(tmp_path / "source", **value)
     with pytest.raises(
         CheckpointError,
         match=r"(r|lora_alpha|target_modules) in .*adapter_config\.json is|json could not be read .*unterminated",
     ):
         convert_published(VIPER, tmp_path / "source", tmp_path / "out.safetensors")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"init_lora_weights": True},
-        {"init_lora_weights": "orthogonal"},
-        {"init_lora_weights": "mica"},
-        {"exclude_modules": ["down_proj"]},
-        {"exclude_modules": r".*layers\.0\.mlp.*"},
-        {"layers_to_transform": [0], "target_modules": ["q_proj", "v_proj"]},
-        {"use_rslora": True},
-    ],
-    ids=str,
-)
-def test_loras_of_other_kinds_score_as_with_peft(there, tmp_path, options):
-    folder = published.write_lora(tmp_path / "lora", **options)
-    made = convert_published(published.small(VIPER), folder, tmp_path / "made.safetensors")
-    pairs, candidates = material(there, [None, None])
-    expected = published.published_scores(folder, None, pairs, candidates, [None] * 3)
-    assert scores(there, made.path, pairs, candidates, "").tolist() == pytest.approx(expected, abs=1e-4)
-
-
-CHANGE_THE_BASE = ["pissa", "pissa_niter_4", "olora", "OLoRA", "corda", "loftq", "lora_ga"]
-
-
-@pytest.mark.parametrize("initialisation", CHANGE_THE_BASE)
-def test_loras_whose_initialisation_changed_the_base_are_refused_by_name(there, tmp_path, initialisation):
-    folder = published.write_lora(tmp_path / "lora")
-    rewrite(folder, init_lora_weights=initialisation)
-    with pytest.raises(CheckpointError, match=f"initialised by '{initialisation}', which also changes the base model"):
-        convert_published(published.small(VIPER), folder, tmp_path / "made.safetensors")
-
-
-def test_pissa_and_olora_do_change_the_base(there, tmp_path):
-    """What peft itself scores with is not the base plus the saved LoRA, so no conversion without the base is right."""
-    for name in ("pissa", "pissa_niter_4", "olora"):
-        folder = published.write_lora(tmp_path / name, init_lora_weights=name)
-        pairs, candidates = material(there, [None, None])
-        expected = published.published_scores(folder, None, pairs, candidates, [None] * 3)
-        rewrite(folder, init_lora_weights=True)
-        made = convert_published(published.small(VIPER), folder, tmp_path / f"{name}.safetensors")
-        ours = scores(there, made.path, pairs, candidates, "").tolist()
-        assert max(abs(a - b) for a, b in zip(expected, ours, strict=True)) > 1e-3
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"alora_invocation_tokens": [1, 2]}, "is an aLoRA, which acts on some tokens only"),
-        ({"trainable_token_indices": [5]}, "changes embeddings of some tokens"),
-        ({"lora_bias": True}, "trains biases"),
-        ({"layer_replication": [[0, 2]]}, "replicates layers"),
-        ({"target_parameters": ["weight"]}, "changes parameters outside linear layers"),
-        ({"kasa_config": {"beta": 1}}, "uses kasa_config, which PrefDisc does not know"),
-        ({"use_qalora": True}, "uses use_qalora, which PrefDisc does not know"),
-        ({"a_field_of_tomorrow": 3}, "uses a_field_of_tomorrow, which PrefDisc does not know"),
-        ({"init_lora_weights": "something new"}, "initialised by 'something new'; expected a plain LoRA"),
-    ],
-    ids=str,
-)
-def test_fields_that_change_more_than_two_matrices_are_refused_by_name(there, tmp_path, options, message):
-    folder = published.write_lora(tmp_path / "lora")
-    rewrite(folder, **options)
-    with pytest.raises(CheckpointError, match=message):
-        convert_published(published.small(VIPER), folder, tmp_path / "made.safetensors")
-
-
-def test_every_field_of_peft_is_known():
-    """A field that a later peft adds is refused until somebody has decided what it means."""
-    from dataclasses import fields
-
-    from peft import LoraConfig
-
-    from prefgen.checkpoint.convert import peft_folder
-
-    known = {*peft_folder._UNSUPPORTED, *peft_folder._MODULE_CHOICES, *peft_folder._WITHOUT_EFFECT}
-    refused = {"use_qalora", "monteclora_config", "use_bdlora", "arrow_config", "kasa_config"}
-    assert {field.name for field in fields(LoraConfig)} <= known | refused
