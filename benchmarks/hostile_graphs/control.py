@@ -43,10 +43,14 @@ def stock_graph() -> Graph:
 
 
 def control_graph(graph: Graph, mutation: Mutation, object_info: dict) -> Graph:
-    """Return the stock graph with the same mutation as a graph."""
-    specs = input_specs(object_info, graph[mutation.node]["class_type"])
+    """Return the stock graph with the same mutation as a graph: of a node of the same class, if it has one."""
+    class_type = graph[mutation.node]["class_type"]
+    specs = input_specs(object_info, class_type)
     kind = specs.get(mutation.input, ("*", {}))[0]
     node, name = STOCK.get("COMBO" if isinstance(kind, list) else kind, ("sampler", "model"))
+    same_class = [name for name, stock in stock_graph().items() if stock["class_type"] == class_type]
+    if same_class:
+        node, name = same_class[0], mutation.input
     if mutation.input not in specs:  # ComfyUI does not check inputs that no schema names
         name = mutation.input
     if mutation.kind == "class":  # a loader has several outputs, as most of our nodes have
