@@ -17,7 +17,7 @@ EMBEDDING = "hostile graphs"
 SMALL = {
     "KSampler": {"steps": 2},
     "EmptyLatentImage": {"width": 96, "height": 96, "batch_size": 1},
-    "ReNOOptimize": {"iterations": 2, "steps": 1},
+    "ReNOOptimize": {"iterations": 2, "steps": 1, "num_initial_noises": 1},
     "SDTurboScheduler": {"steps": 1},
 }
 """Settings that make a run short: a benchmark posts thousands of graphs."""
