@@ -97,7 +97,7 @@ class Page:
 
     def wait_for(self, expression: str, timeout: float = 60.0, seen: str = "''") -> None:
         """Wait until the expression is truthy. seen: what is told of the page, where it does not become so."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + max(timeout, 30.0)  # other work may keep the machine busy
         while not self.evaluate(f"Boolean({expression})"):
             if time.monotonic() > end:
                 told = f"waited {timeout:.0f} s for {expression}; seen: {self.evaluate(seen)}; console:"

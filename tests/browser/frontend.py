@@ -24,6 +24,7 @@ def opened(comfy: Client, **settings) -> Iterator[Page]:
     comfy.request("/settings", json.dumps(chosen).encode(), {"Content-Type": "application/json"})
     with open_page(comfy.server.url) as page:
         page.wait_for(READY, 300)  # minutes, where other work keeps the machine busy
+        page.wait_for("app.graph.nodes.length", 60)  # the frontend's own first workflow would replace a test's
         yield page
 
 

@@ -122,7 +122,7 @@ def test_a_workflow_that_loads_somebody_else_says_so(page, renderer):
     name = f"mine-{renderer}"
     load(page, workflow(name))
     page.evaluate(FRAMES)
-    assert not page.evaluate(f"Boolean({NOTICE})"), "one name for rating and loading"
+    page.wait_for(f"!{NOTICE}", 5)  # one name for rating and loading
     page.evaluate("""(() => {
       for (const node of app.graph.nodes)
         for (const name of ["profile", "user"])
