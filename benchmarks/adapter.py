@@ -123,7 +123,7 @@ def user_keys_values(blocks: tuple, tokens: int, dtype: torch.dtype) -> dict[str
 
 
 def place(name: str) -> tuple[str, int, int]:
-    """A block's name as ComfyUI's patches have it."""
+    """Return a block's name in the form that ComfyUI's patches use."""
     side, number, index = name.split(".")
     return side, int(number), int(index)
 
