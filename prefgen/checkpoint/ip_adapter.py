@@ -53,8 +53,8 @@ def load_ip_adapter(path: str | Path) -> ImageAdapterModel:
     """Load an IP-Adapter file, in float32 on the CPU.
 
     Raises:
-        CheckpointError: The file is not a readable .safetensors file, not a plain IP-Adapter (such as Plus or FaceID), made
-            for another UNet than SDXL's, or has tensors that contain NaN or do not fit each other.
+        CheckpointError: The file is not a readable .safetensors file, not a plain IP-Adapter (such as Plus or FaceID),
+            made for another UNet than SDXL's, or has tensors that contain NaN or do not fit each other.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
