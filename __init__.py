@@ -1,8 +1,7 @@
-"""PrefGen: ComfyUI's door. Nothing heavy is imported here, so that the pack costs ComfyUI's start next to nothing."""
+"""Entry point of the ComfyUI extension. Imports nothing heavy, so that ComfyUI starts as fast as without it."""
 
 WEB_DIRECTORY = "./web"
-"""What the browser gets: docs/<NodeId>.md is a node's help page."""
-
+"""Folder that ComfyUI serves to the browser. docs/<NodeId>.md is a node's help page."""
 
 MIN_COMFYUI = (0, 16, 3)
 """The oldest ComfyUI with the node schema that the pack uses. `pyproject.toml` declares it, too."""

@@ -19,7 +19,6 @@ import argparse
 import importlib
 import importlib.util
 import itertools
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -31,9 +30,9 @@ from types import ModuleType, SimpleNamespace
 import torch
 from torch import Tensor, nn
 
+from benchmarks.report import write_report
 from tests.comfyui.server import PACK, find_comfyui
 
-OUT = PACK / "out" / "benchmarks" / "adapter.json"
 LIMIT = 0.02
 ROWS = [0, 1]  # as ComfyUI's `cond_or_uncond` has them: one row of the positive prompt, one of the negative
 NAME = "prefgen_pack"
@@ -42,8 +41,8 @@ LATENT = {"pocket": 12, "sdxl": 64}
 REPEATS = {"pocket": 30, "sdxl": 5}
 
 
-class Spent:
-    """Wall and processor seconds spent in what `timed` wraps, since `reset`."""
+class Stopwatch:
+    """Measures the wall and processor seconds that the functions wrapped by `timed` take, since `reset`."""
 
     def __init__(self) -> None:
         self.reset()
@@ -52,12 +51,12 @@ class Spent:
         self.seconds = self.cpu = 0.0
         self.calls = 0
 
-    def timed(self, work: Callable) -> Callable:
-        """`work`, timed."""
+    def timed(self, function: Callable) -> Callable:
+        """Return the function with its time measured."""
 
         def run(*args, **kwargs):
             wall, cpu = time.perf_counter(), time.process_time()
-            result = work(*args, **kwargs)
+            result = function(*args, **kwargs)
             self.seconds += time.perf_counter() - wall
             self.cpu += time.process_time() - cpu
             self.calls += 1
@@ -67,18 +66,26 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to run a step: its attn2 patches, and how to say what of a step went into the branch: (seconds, cpu,
-    blocks)."""
+class Variant:
+    """A variant of the step.
+
+    Attributes:
+        patches: Its attn2 patches.
+        branch_cost: Returns the wall seconds, processor seconds and number of blocks of the branch in the last step.
+        stopwatches: Stopwatches to reset before each step.
+    """
 
     patches: dict
-    branch: Callable[[], tuple[float, float, int]]
-    clocks: tuple[Spent, ...] = ()
+    branch_cost: Callable[[], tuple[float, float, int]]
+    stopwatches: tuple[Stopwatch, ...] = ()
 
 
 def load_pack(cpu: bool = True) -> Callable[[str], ModuleType]:
-    """ComfyUI's modules and the pack's nodes in this process: a function that imports one of the pack's modules. cpu:
-    as ComfyUI's --cpu."""
+    """Load ComfyUI and the pack into this process, and return a function that imports modules of the pack.
+
+    Args:
+        cpu: Whether ComfyUI runs as with --cpu.
+    """
     sys.path.append(str(find_comfyui()))
     import comfy.cli_args
 
@@ -90,7 +97,7 @@ def load_pack(cpu: bool = True) -> Callable[[str], ModuleType]:
 
 
 def load_peer(path: Path) -> ModuleType:
-    """The peer's module with its branch, without the rest of its pack."""
+    """Import the peer's module that holds its branch, without the rest of its pack."""
     package = ModuleType("peer_pack")
     package.__path__ = [str(path)]
     sys.modules["peer_pack"] = package
@@ -98,7 +105,7 @@ def load_peer(path: Path) -> ModuleType:
 
 
 def sdxl_size(shapes: ModuleType):
-    """A MODEL of SDXL's size with random weights in bf16: 2.6 billion parameters, 5 GB."""
+    """Build a MODEL of SDXL's size with random weights in bf16: 2.6 billion parameters, 5 GB."""
     import comfy.model_patcher
     import comfy.supported_models
 
@@ -115,39 +122,39 @@ def sdxl_size(shapes: ModuleType):
 
 
 def user_keys_values(blocks: tuple, tokens: int, dtype: torch.dtype) -> dict[str, tuple[Tensor, Tensor]]:
-    """Random keys and values of every block."""
+    """Draw random keys and values for every block."""
     return {
         name: (torch.randn(1, tokens, width, dtype=dtype), torch.randn(1, tokens, width, dtype=dtype))
         for name, width in blocks
     }
 
 
-def place(name: str) -> tuple[str, int, int]:
+def patch_key(name: str) -> tuple[str, int, int]:
     """Return a block's name in the form that ComfyUI's patches use."""
     side, number, index = name.split(".")
     return side, int(number), int(index)
 
 
-def plain_way(attention: ModuleType, blocks: tuple) -> Way:
-    """No branch; text attention through a patch, as the others have it."""
-    return Way({place(name): attention.text_attention for name, _ in blocks}, lambda: (0.0, 0.0, 0))
+def plain_variant(attention: ModuleType, blocks: tuple) -> Variant:
+    """Return a step without a branch. Text attention runs through a patch, as in the other variants."""
+    return Variant({patch_key(name): attention.text_attention for name, _ in blocks}, lambda: (0.0, 0.0, 0))
 
 
-def our_way(attention: ModuleType, blocks: tuple, tokens: int, dtype: torch.dtype) -> Way:
-    """Ours on both rows."""
-    whole, text = Spent(), Spent()
+def our_variant(attention: ModuleType, blocks: tuple, tokens: int, dtype: torch.dtype) -> Variant:
+    """Return a step with our branch on both rows."""
+    whole, text = Stopwatch(), Stopwatch()
     inner = text.timed(attention.text_attention)
     patches = {
-        place(name): whole.timed(attention.UserAttentionPatch(k, v, previous=inner, negative=(k, v)))
+        patch_key(name): whole.timed(attention.UserAttentionPatch(k, v, previous=inner, negative=(k, v)))
         for name, (k, v) in user_keys_values(blocks, tokens, dtype).items()
     }
-    return Way(patches, less(whole, text), (whole, text))
+    return Variant(patches, difference(whole, text), (whole, text))
 
 
-def peers_way(peer: ModuleType, blocks: tuple, tokens: int, context: int, dtype: torch.dtype) -> Way:
-    """The peer's on both rows, keys and values projected anew in every block, as published."""
-    whole, text = Spent(), Spent()
-    peer.optimized_attention = first_of_two(text.timed(peer.optimized_attention), peer.optimized_attention)
+def peer_variant(peer: ModuleType, blocks: tuple, tokens: int, context: int, dtype: torch.dtype) -> Variant:
+    """Return a step with the peer's branch on both rows. It projects keys and values in every block, as published."""
+    whole, text = Stopwatch(), Stopwatch()
+    peer.optimized_attention = alternate(text.timed(peer.optimized_attention), peer.optimized_attention)
     cond, uncond = torch.randn(2, 1, tokens, context, dtype=dtype)
     layers = nn.ModuleDict()
     for number, (_, width) in enumerate(blocks):
@@ -155,28 +162,34 @@ def peers_way(peer: ModuleType, blocks: tuple, tokens: int, context: int, dtype:
             layers[f"{2 * number + 1}_to_{kind}_ip"] = nn.Linear(context, width, bias=False, dtype=dtype)
     adapter = SimpleNamespace(ip_layers=SimpleNamespace(to_kvs=layers))
     adapter.get_multigpu_clone = lambda device: adapter
-    given = {"ipadapter": adapter, "weight": 1.0, "cond": cond, "uncond": uncond, "sigma_start": 1e9, "sigma_end": 0.0}
+    options = {"ipadapter": adapter, "weight": 1.0, "cond": cond, "uncond": uncond}
+    options |= {"sigma_start": 1e9, "sigma_end": 0.0}
     patches = {
-        place(name): whole.timed(peer.Attn2Replace(peer.ipadapter_attention, **given, module_key=str(2 * number + 1)))
+        patch_key(name): whole.timed(
+            peer.Attn2Replace(peer.ipadapter_attention, **options, module_key=str(2 * number + 1))
+        )
         for number, (name, _) in enumerate(blocks)
     }
-    return Way(patches, less(whole, text), (whole, text))
+    return Variant(patches, difference(whole, text), (whole, text))
 
 
-def less(whole: Spent, text: Spent) -> Callable[[], tuple[float, float, int]]:
-    """What a step spent in the whole patches and not in their text attention: (seconds, cpu, blocks)."""
+def difference(whole: Stopwatch, text: Stopwatch) -> Callable[[], tuple[float, float, int]]:
+    """Return a function that subtracts the time of the text attention from that of the whole patches."""
     return lambda: (whole.seconds - text.seconds, whole.cpu - text.cpu, whole.calls)
 
 
-def first_of_two(first: Callable, second: Callable) -> Callable:
-    """`first` and `second` in turns: the peer's patch calls one function for the text and then for its branch."""
+def alternate(first: Callable, second: Callable) -> Callable:
+    """Return a function that calls `first` and `second` alternately.
+
+    The peer's patch calls one function for the text and then for its branch.
+    """
     turns = itertools.cycle((first, second))
     return lambda *args, **kwargs: next(turns)(*args, **kwargs)
 
 
 @torch.no_grad()
-def measure(model, ways: dict[str, Way], size: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Medians of a step over `repeats` turns, each of every way once; a first turn only warms up."""
+def measure(model, variants: dict[str, Variant], size: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Return medians of a step over `repeats` turns, in each of which every variant runs once, after a warm-up turn."""
     unet = model.model.diffusion_model
     dtype = next(unet.parameters()).dtype
     config = model.model.model_config.unet_config
@@ -185,32 +198,32 @@ def measure(model, ways: dict[str, Way], size: int, repeats: int) -> dict[str, d
     context = torch.randn(len(ROWS), 77, config["context_dim"], dtype=dtype)
     y = torch.randn(len(ROWS), config["adm_in_channels"], dtype=dtype)
     times = torch.full((len(ROWS),), 500.0)
-    taken: dict[str, list[tuple]] = {name: [] for name in ways}
+    durations: dict[str, list[tuple]] = {name: [] for name in variants}
     for turn in range(repeats + 1):
-        for name, way in ways.items():
-            for clock in way.clocks:
-                clock.reset()
+        for name, variant in variants.items():
+            for stopwatch in variant.stopwatches:
+                stopwatch.reset()
             options = {
-                "patches_replace": {"attn2": way.patches},
+                "patches_replace": {"attn2": variant.patches},
                 "cond_or_uncond": ROWS,
                 "sigmas": torch.ones(len(ROWS)),
             }
             options["original_shape"] = list(x.shape)
             wall, cpu = time.perf_counter(), time.process_time()
             unet(x, times, context, y=y, transformer_options=options)
-            spent = (time.perf_counter() - wall, time.process_time() - cpu, *way.branch())
+            duration = (time.perf_counter() - wall, time.process_time() - cpu, *variant.branch_cost())
             if turn:
-                taken[name].append(spent)
+                durations[name].append(duration)
     columns = ("seconds", "cpu_seconds", "branch_seconds", "branch_cpu_seconds", "blocks")
     return {
         name: {column: median(values) for column, values in zip(columns, zip(*rows, strict=True), strict=True)}
-        for name, rows in taken.items()
+        for name, rows in durations.items()
     }
 
 
-def rows_of(size: str, found: dict[str, dict[str, float]], tokens: int) -> list[dict]:
-    """The rows of one UNet, with each branch's share of the plain step."""
-    plain = found["plain"]["cpu_seconds"]
+def table_rows(size: str, medians: dict[str, dict[str, float]], tokens: int) -> list[dict]:
+    """Return the rows of one UNet, with each branch's share of the plain step."""
+    plain = medians["plain"]["cpu_seconds"]
     return [
         {
             "model": size,
@@ -219,31 +232,35 @@ def rows_of(size: str, found: dict[str, dict[str, float]], tokens: int) -> list[
             **{column: round(value, 5) for column, value in values.items()},
             "share": round(values["branch_cpu_seconds"] / plain, 5),
         }
-        for name, values in found.items()
+        for name, values in medians.items()
     ]
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=list(LATENT), default=list(LATENT))
     parser.add_argument("--tokens", type=int, default=4, help="user tokens in each row")
     parser.add_argument("--repeats", type=int, help="repetitions (default: 30 pocket, 5 at SDXL's size)")
     parser.add_argument("--peer", type=Path, help="a checkout of ComfyUI_IPAdapter_plus")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     pack = load_pack()
     attention, shapes = pack("nodes.attention.unet"), pack("prefgen.pocket.shapes")
-    peer = load_peer(given.peer) if given.peer else None
+    peer = load_peer(arguments.peer) if arguments.peer else None
     rows = []
     print(f"{'model':8}{'with':8}{'seconds':>10}{'cpu':>10}{'branch cpu':>12}{'share':>9}{'blocks':>8}")
-    for name in given.models:
+    for name in arguments.models:
         model = pack("nodes.pocket_generator").load_model() if name == "pocket" else sdxl_size(shapes)
         shape = shapes.UNET if name == "pocket" else shapes.SDXL_UNET
         blocks, dtype = shape.attention_blocks(), next(model.model.diffusion_model.parameters()).dtype
-        ways = {"plain": plain_way(attention, blocks), "ours": our_way(attention, blocks, given.tokens, dtype)}
+        variants = {
+            "plain": plain_variant(attention, blocks),
+            "ours": our_variant(attention, blocks, arguments.tokens, dtype),
+        }
         if peer:
-            ways["peer"] = peers_way(peer, blocks, given.tokens, shape.context_dim, dtype)
-        found = measure(model, ways, LATENT[name], given.repeats or REPEATS[name])
-        for row in rows_of(name, found, given.tokens):
+            variants["peer"] = peer_variant(peer, blocks, arguments.tokens, shape.context_dim, dtype)
+        medians = measure(model, variants, LATENT[name], arguments.repeats or REPEATS[name])
+        for row in table_rows(name, medians, arguments.tokens):
             rows.append(row)
             print(
                 f"{row['model']:8}{row['with']:8}{row['seconds']:10.4f}{row['cpu_seconds']:10.4f}"
@@ -251,9 +268,7 @@ def main() -> None:
                 flush=True,
             )
     result = {"rows": rows, "limit": LIMIT, "threads": torch.get_num_threads(), "torch": torch.__version__}
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    write_report("adapter", result)
 
 
 if __name__ == "__main__":

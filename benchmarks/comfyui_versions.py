@@ -17,9 +17,10 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
+from benchmarks.report import write_report
 from scripts.compare_revisions.cases import Case, node_cases, workflow_cases
 from scripts.compare_revisions.outputs import Outputs
-from scripts.compare_revisions.running import run_case
+from scripts.compare_revisions.running import report_to_stderr, run_on
 from scripts.compare_revisions.stand_ins import write_stand_ins
 from scripts.compare_revisions.table import compare
 from tests.comfyui import Client, Graph, NodeError, running_server
@@ -28,7 +29,6 @@ from tests.comfyui.server import PACK, Server, find_comfyui
 sys.path.insert(0, str(PACK / "scripts"))  # the script is written for Python's standard library alone
 from comfyui_source import COMFYUI_VERSION, RELEASES, fetch_comfyui
 
-OUT = PACK / "out" / "benchmarks" / "comfyui_versions.json"
 CACHE = find_comfyui().parent
 """Folder of the ComfyUIs that the test environment has fetched."""
 
@@ -51,9 +51,7 @@ def main() -> int:
         print(f"{version}: {rows[version]}", flush=True)
     all_equal = all(not row["different"] and all(row["checks"].values()) for row in rows.values())
     result = {"cases": len(cases), "versions": dict(sorted(rows.items())), "all_equal": all_equal}
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    write_report("comfyui_versions", result)
     return 0 if all_equal else 1
 
 
@@ -67,10 +65,7 @@ def run_version(version: str, cases: list[Case]) -> tuple[dict[str, Outputs], di
     with running_server(comfyui=comfyui) as server:
         write_stand_ins(PACK, server.base)
         client = Client(server)
-        outputs = {}
-        for case in sorted(cases, key=lambda case: case.reads_user_files):
-            print(f"{version}: {case.name}", file=sys.stderr, flush=True)
-            outputs[case.name] = run_case(client, case, PACK)
+        outputs = run_on(client, cases, PACK, report_to_stderr(version))
         checks = {name: check(client) for name, check in CHECKS.items()}
         return outputs, {"seconds_to_start": round(server.seconds_to_start, 1), "checks": checks}
 

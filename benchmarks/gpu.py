@@ -23,14 +23,14 @@ import torch
 
 from benchmarks.full_width_sdxl import PACK as FULL_WIDTH_PACK
 from benchmarks.full_width_sdxl.graph import full_width_case, write_full_width_files
+from benchmarks.report import write_report
 from scripts.compare_revisions.cases import Case, node_cases, workflow_cases
 from scripts.compare_revisions.outputs import ERROR, Outputs
-from scripts.compare_revisions.running import run_case
+from scripts.compare_revisions.running import report_to_stderr, run_on
 from scripts.compare_revisions.stand_ins import write_stand_ins
 from tests.comfyui import Client, running_server
 from tests.comfyui.server import PACK, PROBES
 
-OUT = PACK / "out" / "benchmarks" / "gpu.json"
 NOT_MEASURED = "not measured"
 SAMPLERS = ("KSampler", "CFGGuider", "ReNOOptimize")
 """Nodes of the cases that sample a MODEL, before which `compile` inserts core's TorchCompileModel."""
@@ -82,15 +82,13 @@ def main() -> int:
             rows[name] = NOT_MEASURED
         else:
             chosen = [full_width_case()] if configuration.full_width else cases
-            outputs, rows[name] = run_configuration(configuration, chosen, bool(device), show_progress(name))
+            outputs, rows[name] = run_configuration(configuration, chosen, bool(device), report_to_stderr(name))
             reference = reference or outputs
             rows[name] |= compare_pictures(outputs, reference)
         print(f"{name}: {rows[name]}", flush=True)
     failures = sum(len(row["failed"]) for row in rows.values() if row != NOT_MEASURED)
     result = {"device": device or NOT_MEASURED, "cases": len(cases), "failures": failures, "configurations": rows}
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    write_report("gpu", result)
     return 1 if failures else 0
 
 
@@ -113,18 +111,14 @@ def run_configuration(
     """
     packs = {"prefgen": PACK, "probes": PROBES, "full_width_sdxl": FULL_WIDTH_PACK}
     flags = [*configuration.flags, *([] if gpu else ["--cpu"])]
-    outputs: dict[str, Outputs] = {}
     with running_server(packs, flags) as server:
         write_stand_ins(PACK, server.base)
         if configuration.full_width:
             write_full_width_files(server.base)
         began, client = time.monotonic(), Client(server)
-        for case in sorted(cases, key=lambda case: case.reads_user_files):
-            report(case.name)
-            case = with_compiled_models(case, "inductor" if gpu else "cudagraphs") if configuration.compiled else case
-            outputs[case.name] = run_case(client, case, PACK)
-            if not server.alive:
-                raise SystemExit(f"The server ended at {case.name!r}.\n{server.log_tail()}")
+        if configuration.compiled:
+            cases = [with_compiled_models(case, "inductor" if gpu else "cudagraphs") for case in cases]
+        outputs = run_on(client, cases, PACK, report)
     failed = {name: output[ERROR][:300] for name, output in outputs.items() if ERROR in output}
     seconds = round(time.monotonic() - began, 1)
     return outputs, {"seconds": seconds, "ran": len(outputs) - len(failed), "failed": failed}
@@ -159,13 +153,6 @@ def compare_pictures(outputs: dict[str, Outputs], reference: dict[str, Outputs])
     if not differences:
         return {}
     return {"median_difference": round(float(np.median(differences)), 5), "max_difference": round(max(differences), 5)}
-
-
-def show_progress(configuration: str) -> Callable[[str], None]:
-    def report(name: str) -> None:
-        print(f"{configuration}: {name}", file=sys.stderr, flush=True)
-
-    return report
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from benchmarks.report import write_report
 from prefgen.profile import Profile, Profiles, StoredImage
 
 PACK = Path(__file__).resolve().parents[1]
-OUT = PACK / "out" / "benchmarks" / "rating_faults.json"
 NAME = "me"
 MAX_LIFETIME = 0.6
 """Maximum seconds between a writer's first rating and its end: some tens of ratings."""
@@ -72,8 +72,8 @@ def missing(me: Profile, acknowledged: list[list]) -> int:
     lost = 0
     for _, image, liked in acknowledged:
         rating = me.rating(image)
-        found = rating is not None and rating.liked is liked
-        lost += not (found and StoredImage.decode(me.image_path(image).read_bytes()).digest == image)
+        is_stored = rating is not None and rating.liked is liked
+        lost += not (is_stored and StoredImage.decode(me.image_path(image).read_bytes()).digest == image)
     return lost
 
 
@@ -178,7 +178,7 @@ def mean(values: list[float]) -> float | None:
 
 
 def run(kills: int, ratings: int, servers: int, seed: int) -> dict:
-    """Run the requested faults. `faultless` in the result says that nothing was lost or duplicated."""
+    """Run the requested faults. `faultless` is true in the result if nothing was lost or duplicated."""
     rng, result = random.Random(seed), {}
     with tempfile.TemporaryDirectory(prefix="prefgen-faults-") as folder:
         if kills:
@@ -204,12 +204,10 @@ def main() -> None:
         write(Path(root), range(int(first), int(last)))
         return
     result = run(arguments.kills, arguments.ratings, arguments.servers, arguments.seed)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
     for name, row in result.items():
         if isinstance(row, dict):
             print(f"{name:10}" + "  ".join(f"{what} {value}" for what, value in row.items()))
-    print(json.dumps(result))
+    write_report("rating_faults", result)
     sys.exit(not result["faultless"])
 
 

@@ -12,19 +12,17 @@ iterations. The two methods alternate in one run; times are medians.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
 from benchmarks.geometries import GEOMETRIES, PROMPT, Geometry
+from benchmarks.report import write_report
 from benchmarks.scoring import CLOCKS, published, seconds
 from prefgen.rewards import PreferenceReward
 
-OUT = Path(__file__).resolve().parents[1] / "out" / "benchmarks" / "reno.json"
 PAIRS = (0, 1, 3, 8)
 METHODS = ("whole", "prefix")
 REPEATS = 5
@@ -72,7 +70,7 @@ def score_functions(geometry: Geometry, pairs: int) -> tuple[dict[str, Callable[
 def measure(geometry: Geometry, pairs: int, repeats: int, clock: Callable[[], float]) -> list[dict]:
     """Measure both methods, and return one row for each.
 
-    Times are medians of `repeats` template. gradient_difference is the largest difference of any pixel's gradient, and
+    Times are medians of `repeats` turns. gradient_difference is the largest difference of any pixel's gradient, and
     gradient_size the largest gradient of the whole sequence.
     """
     scores, prefix_bytes = score_functions(geometry, pairs)
@@ -148,9 +146,7 @@ def main() -> None:
                 )
         ratios_by_geometry[name] = ratios([row for row in rows if row["geometry"] == name])
     result = {"rows": rows, "ratios": ratios_by_geometry, "clock": options.clock, "threads": torch.get_num_threads()}
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    write_report("reno", result)
 
 
 if __name__ == "__main__":

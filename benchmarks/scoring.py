@@ -10,21 +10,19 @@ The limit is scoring the candidates without a history. The procedures alternate 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
 from benchmarks.geometries import GEOMETRIES, PROMPT, Geometry
+from benchmarks.report import write_report
 from prefgen.history import UserHistory
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.prefdisc.prefix import HistoryPrefix
 
-OUT = Path(__file__).resolve().parents[1] / "out" / "benchmarks" / "scoring.json"
 PAIRS = 8
 CANDIDATES = (1, 8, 32, 128)
 REPEATS = {1: 7, 8: 5, 32: 3, 128: 1}
@@ -126,9 +124,7 @@ def main() -> None:
             values = "".join(f"{row[column]:18.3f}" for column in columns)
             print(f"{row['geometry']:16}{candidates:11}{values}{row['max_abs_diff']:14.1e}", flush=True)
     result = {"rows": rows, "clock": arguments.clock, "threads": torch.get_num_threads(), "torch": torch.__version__}
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    write_report("scoring", result)
 
 
 if __name__ == "__main__":

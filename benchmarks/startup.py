@@ -8,17 +8,16 @@ The limit is one second.
 """
 
 import argparse
-import json
 import re
 from pathlib import Path
 from statistics import median
 
 import psutil
 
+from benchmarks.report import write_report
 from tests.comfyui import running_server
 from tests.comfyui.server import PACK
 
-OUT = PACK / "out" / "benchmarks" / "startup.json"
 LIMIT = 1.0  # seconds
 IMPORT_TIME = re.compile(r"([\d.]+) seconds(?: \(IMPORT FAILED\))?: .*custom_nodes/prefgen")
 
@@ -58,14 +57,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     result = measure(parser.parse_args().repeats)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{'seconds, median':20}{'until it answers':>18}{'of processor':>14}{'pack import, logged':>21}")
     for name, row in [(f"{kind} the pack", row) for kind, row in result["seconds"].items()] + [
         ("added", result["added"])
     ]:
         print(f"{name:20}{row['answer']:18.2f}{row['processor']:14.2f}{row['import_logged']:21.2f}")
-    print(json.dumps({key: result[key] for key in ("seconds", "added", "limit")}))
+    write_report("startup", {key: result[key] for key in ("seconds", "added", "limit")}, starts=result["starts"])
 
 
 if __name__ == "__main__":

@@ -11,15 +11,14 @@ counts, each with images encoded in the step and with cached features. The proce
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
 from benchmarks.geometries import GEOMETRIES, PROMPT
+from benchmarks.report import write_report
 from prefgen.losses import preference_loss
 from prefgen.prefdisc.config import LoraSpec
 from prefgen.prefdisc.model import PrefDisc
@@ -28,7 +27,6 @@ from train.prefdisc.config import LoraConfig
 from train.prefdisc.learner import Learner, trainable_parameters
 from train.prefdisc.lora import inject_lora
 
-OUT = Path(__file__).resolve().parents[1] / "out" / "benchmarks" / "training.json"
 HISTORY_PAIRS = 8
 BATCHES = {"pocket": 16, "idefics2-tokens": 1}  # pairs in a step
 PROMPTS = {"pocket": "a lighthouse", "idefics2-tokens": PROMPT}
@@ -145,9 +143,7 @@ def main() -> None:
             rates = f"{row['once_samples_per_s']:12.2f}{row['twice_samples_per_s']:12.2f}{row['ratio']:8.2f}"
             print(f"{name:18}{row['images']:16}{row['tokens']:8}{rates}", flush=True)
     result = {"rows": rows, "ratio": min(row["ratio"] for row in rows), "bar": MIN_RATIO}
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    write_report("training", result)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from ..prefgen.adapter.blocks import MAX_STRENGTH, PRESETS, parse_block_weights
 from ..prefgen.checkpoint.preference_model import PreferenceModel
 from ..prefgen.embedding import UserEmbedding
 from ..prefgen.errors import CheckpointError, EmbeddingError, PrefGenError
-from ..prefgen.validation import require_number
 from .attention.masks import SpatialMask
 from .attention.unet import patch_user_attention
 from .attention.unet_blocks import require_fit
@@ -136,9 +135,8 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         variety: float = 1.0,
     ) -> io.NodeOutput:
         part_strengths = dict(zip(PARTS, (sem_strength, core_strength, img_strength), strict=True))
-        factors = {"strength": strength, "variety": variety}
-        factors |= {f"{part}_strength": value for part, value in part_strengths.items()}
-        check_numbers(factors, start_percent, end_percent)
+        if start_percent > end_percent:
+            raise PrefGenError(f"start_percent is {start_percent:g}; expected at most end_percent, {end_percent:g}.")
         adapter = load_to_device(preference_model, "adapter").require("adapter")
         embedding.require_from(preference_model)
         require_fit(model, adapter.config)
@@ -181,16 +179,6 @@ def describe(embedding: UserEmbedding, pushes: bool) -> str:
     look = " by the look of the liked images" if list(embedding.vectors) == ["img"] else ""
     away = ", away from the disliked images" if pushes else ""
     return f"Personalised for {embedding.name}{look}{away}."
-
-
-def check_numbers(factors: dict[str, float], start_percent: float, end_percent: float) -> None:
-    """Raise PrefGenError for numbers out of range, since ComfyUI does not check those from links."""
-    for name, value in factors.items():
-        require_number(name, value, 0, MAX_STRENGTH)
-    for name, value in (("start_percent", start_percent), ("end_percent", end_percent)):
-        require_number(name, value, 0, 1)
-    if start_percent > end_percent:
-        raise PrefGenError(f"start_percent is {start_percent:g}; expected at most end_percent, {end_percent:g}.")
 
 
 def disliked_as_liked(adapter: PreferenceAdapter, embedding: UserEmbedding, checkpoint: str) -> UserEmbedding:

@@ -27,7 +27,7 @@ from .server.request_user import profiles_for_node, profiles_of_request
 from .sockets import HistoryType
 
 STOP, PAINT_PLAINLY = "stop", "paint plainly"
-"""What to do with a profile without likes."""
+"""Options for a profile without likes."""
 
 HISTORY_TIP = "Connect it to Encode User History, Preference Score or ReNO Optimize."
 

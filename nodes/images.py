@@ -63,8 +63,8 @@ def to_library_layout(image: torch.Tensor, name: str) -> torch.Tensor:
         ImageError: The tensor is not an IMAGE.
     """
     if not isinstance(image, torch.Tensor) or image.ndim != 4 or image.shape[-1] not in (3, 4):
-        found = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
-        raise ImageError(f"The input {name} has shape {found}; expected an IMAGE of shape (batch, height, width, 3).")
+        shape = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
+        raise ImageError(f"The input {name} has shape {shape}; expected an IMAGE of shape (batch, height, width, 3).")
     return image[..., :3].movedim(-1, 1).float()
 
 

@@ -47,7 +47,7 @@ SOCKETS: dict[str, tuple[Callable[[Any], bool], str]] = {
     io.Mask.io_type: (lambda value: isinstance(value, torch.Tensor), "Load Image"),
     io.Sigmas.io_type: (lambda value: isinstance(value, torch.Tensor), "BasicScheduler"),
 }
-"""By type of socket: whether it accepts a value, and a node that provides one."""
+"""Predicate of each socket type that accepts a value, and the name of a node that outputs one."""
 
 LOWEST_SEED = -(2**63)
 """The lowest seed that torch accepts. Widgets begin at 0, but other packs pass negative seeds."""
@@ -62,24 +62,35 @@ def check_inputs(execute: Callable) -> Callable:
 
     @wraps(execute)
     def checked(cls: type[io.ComfyNode], **values: Any) -> io.NodeOutput:
-        specs = {spec.id: spec for spec in cls.define_schema().inputs}
+        specs = {spec.id: spec for spec in cls.define_schema().inputs}  # the options of a combo can change between runs
         if not cls.ACCEPT_ALL_INPUTS:  # ComfyUI passes on unknown inputs if they are linked
             values = {name: value for name, value in values.items() if name in specs}
+        lists = {name for name in specs if cls.INPUT_IS_LIST and specs[name].get_io_type() == io.Image.io_type}
         if cls.INPUT_IS_LIST:
-            images = {name for name, spec in specs.items() if spec.get_io_type() == io.Image.io_type}
-            values = {name: items if name in images else single_value(name, items) for name, items in values.items()}
-        missing = {name for name, value in values.items() if value is None and name in specs and specs[name].optional}
-        values = {name: value for name, value in values.items() if name not in missing}
-        # ComfyUI passes nothing at all if the only link of a node brings an empty list.
-        absent = [name for name, spec in specs.items() if not spec.optional and name not in values]
-        require(not absent, PrefGenError, f"{', '.join(absent)} has no value; expected one. Connect a value.")
+            values = {name: items if name in lists else single_value(name, items) for name, items in values.items()}
+        values = drop_unset_options(specs, values)
+        require_complete(specs, values)
         for name in specs.keys() & values.keys():
-            batches = values[name] if cls.INPUT_IS_LIST and name in images else [values[name]]
-            for value in batches:
+            for value in values[name] if name in lists else [values[name]]:
                 require_valid(specs[name], value)
         return execute(cls, **values)
 
     return checked
+
+
+def drop_unset_options(specs: Mapping[str, io.Input], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values without optional inputs that are None, so that these get their default."""
+    optional = {name for name, spec in specs.items() if spec.optional}
+    return {name: value for name, value in values.items() if value is not None or name not in optional}
+
+
+def require_complete(specs: Mapping[str, io.Input], values: Mapping[str, Any]) -> None:
+    """Raise PrefGenError unless every required input has a value.
+
+    ComfyUI passes nothing at all if the only link of a node carries an empty list.
+    """
+    missing = [name for name, spec in specs.items() if not spec.optional and name not in values]
+    require(not missing, PrefGenError, f"{', '.join(missing)} has no value; expected one. Connect a value.")
 
 
 def single_value(name: str, values: Sequence[Any]) -> Any:

@@ -11,11 +11,9 @@ from comfy.sd import VAE
 from comfy_api.latest import io
 
 from ..prefgen.checkpoint.preference_model import PreferenceModel
-from ..prefgen.errors import ModelError
 from ..prefgen.history import UserHistory
 from ..prefgen.reno import Optimiser, RenoConfig
 from ..prefgen.rewards import Direction, Objective
-from ..prefgen.validation import require_number
 from .drawing.reward_curve import draw_reward_curve
 from .inputs import check_inputs
 from .sampling.few_step import FewStepSampling
@@ -198,7 +196,6 @@ class ReNOOptimize(io.ComfyNode):
         **weights: float,
     ) -> io.NodeOutput:
         if sigmas is None:
-            require_number("steps", steps, 1, integer=True, error=ModelError)
             sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
         optimized = NoiseOptimization(
             FewStepSampling(model, positive, negative, latent, sigmas, cfg, seed, checkpointing),

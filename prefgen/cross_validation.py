@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .checkpoint.preference_model import PreferenceModel
 
 ImageKey = Hashable
-"""What identifies an image."""
+"""The identity of an image."""
 
 
 def cross_validated_scores(

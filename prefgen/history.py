@@ -22,7 +22,7 @@ EXPECTED_LISTING = '{"name": ..., "pairs": [{"liked": file, "disliked": file, "p
 
 @dataclass(frozen=True, eq=False)
 class PreferencePair:
-    """One choice between two images of the same prompt.
+    """A choice between two images of the same prompt.
 
     Attributes:
         liked, disliked: float (3, H, W) in [0, 1], of any size.
@@ -43,7 +43,7 @@ class PreferencePair:
 
 
 class History:
-    """What is known about a user's taste: pairs, only liked images, or nothing yet.
+    """A user's history: pairs, only liked images, or nothing yet.
 
     All three can be connected where a history is expected. Without pairs, `pairs` and `len` raise a HistoryError that
     says what is missing.

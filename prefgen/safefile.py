@@ -54,9 +54,9 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
         header = json.loads(text)
     if not isinstance(header, dict):
         raise CheckpointError(f"{path.name} has no PrefGen header; expected a PrefGen {kind}. Convert the file first.")
-    found, version = format_value(header.get("kind")), header.get("format", 0)
+    actual, version = format_value(header.get("kind")), header.get("format", 0)
     if header.get("kind") != kind:
-        raise CheckpointError(f"{path.name} is a PrefGen {found}; expected a PrefGen {kind!r}. Choose another file.")
+        raise CheckpointError(f"{path.name} is a PrefGen {actual}; expected a PrefGen {kind!r}. Choose another file.")
     if not matches_type(version, int) or not 0 <= version <= FORMAT:
         raise CheckpointError(f"{path.name} has format {version!r}; expected at most {FORMAT}. Update PrefGen.")
     return header

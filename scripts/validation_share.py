@@ -180,7 +180,7 @@ class _Finder:
         return isinstance(statement, ast.Raise | ast.Assert | ast.Continue) or self._is_call(statement)
 
     def _raises(self, block: list[ast.stmt]) -> bool:
-        """Whether a block ends in `raise`, or in a call of a function that only raises."""
+        """Return whether a block ends in `raise`, or in a call of a function that only raises."""
         last = block[-1] if block else None
         return isinstance(last, ast.Raise) or (isinstance(last, ast.Expr) and _called(last.value) in self.raisers)
 
@@ -198,7 +198,7 @@ def _called(node: ast.expr) -> str | None:
 
 
 def _leaves(statement: ast.stmt) -> bool:
-    """Whether a statement is an `if` that leaves its block, so that what follows is its `else`."""
+    """Return whether a statement is an `if` that leaves its block, so that what follows is its `else`."""
     return isinstance(statement, ast.If) and isinstance(statement.body[-1], ast.Return | ast.Continue | ast.Break)
 
 

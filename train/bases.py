@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from prefgen.checkpoint.preference_model import PreferenceModel, load_preference_model
+from prefgen.cli.options import add_bases_option
 from prefgen.prefdisc.base.locate import POCKET_BASE, BaseLoadOptions, BaseLocation
 
 PRECISIONS = ("float32", "bfloat16", "nf4")
@@ -17,13 +18,8 @@ PACK = Path(__file__).resolve().parents[1]
 
 def add_base_options(parser: argparse.ArgumentParser) -> None:
     """Add --bases and --precision."""
-    parser.add_argument(
-        "--bases",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="folder of base models; may be repeated. ComfyUI's models/prefgen/base and models/LLM are searched, too",
+    add_bases_option(
+        parser, "folder of base models; may be repeated. ComfyUI's models/prefgen/base and models/LLM are searched, too"
     )
     parser.add_argument(
         "--precision",

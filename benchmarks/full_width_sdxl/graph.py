@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from prefgen.embedding import UserEmbedding, save_embedding
 from prefgen.pocket.shapes import SDXL_UNET
 from scripts.compare_revisions.cases import Case
 from tests.comfyui import Graph
+from tests.prefgen import ip_adapters
 
 IP_ADAPTER, EMBEDDING = "full_width.safetensors", "full width.safetensors"
-IMAGE_WIDTH, TOKENS = 1024, 4
-"""Width of ViT-H's image embeddings, and number of tokens that an IP-Adapter makes of one."""
+IMAGE_WIDTH = 1024
+"""Width of ViT-H's image embeddings."""
 SIZE = 512
 
 
@@ -53,28 +53,9 @@ def full_width_case() -> Case:
 
 def write_full_width_files(base: Path) -> None:
     """Write an IP-Adapter and an embedding with random values into a server's folders."""
-    generator = torch.Generator().manual_seed(0)
-    context = SDXL_UNET.context_dim
-
-    def random(*shape: int) -> torch.Tensor:
-        return (torch.randn(shape, generator=generator) * shape[-1] ** -0.5).half()
-
-    tensors = {
-        "image_proj.proj.weight": random(TOKENS * context, IMAGE_WIDTH),
-        "image_proj.proj.bias": random(TOKENS * context),
-        "image_proj.norm.weight": torch.ones(context),
-        "image_proj.norm.bias": torch.zeros(context),
-    }
-    # diffusers lists down, up, middle; attn1 and attn2 alternate, and only attn2 has keys and values for images
-    blocks = sorted(SDXL_UNET.attention_blocks(), key=lambda block: block[0].startswith("middle"))
-    for index, (_, width) in enumerate(blocks):
-        for kind in ("k", "v"):
-            tensors[f"ip_adapter.{2 * index + 1}.to_{kind}_ip.weight"] = random(width, context)
-    path = base / "models" / "ipadapter" / IP_ADAPTER
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path)
+    ip_adapters.write(base / "models" / "ipadapter" / IP_ADAPTER, SDXL_UNET, IMAGE_WIDTH)
     embeddings = base / "user" / "prefgen" / "embeddings"
     embeddings.mkdir(parents=True, exist_ok=True)
-    image = torch.randn(IMAGE_WIDTH, generator=generator)
+    image = torch.randn(IMAGE_WIDTH, generator=torch.Generator().manual_seed(0))
     fingerprint = f"CLIP image embeddings {IMAGE_WIDTH} wide"
     save_embedding(embeddings / EMBEDDING, UserEmbedding(None, None, image, fingerprint, "full width"))

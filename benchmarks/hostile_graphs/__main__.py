@@ -17,10 +17,10 @@ import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
-from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks.report import write_report
 from scripts.compare_revisions.renames import PACK_MODULE
 from scripts.compare_revisions.stand_ins import write_stand_ins
 from tests.comfyui import Client, running_server
@@ -30,8 +30,6 @@ from .base_graphs import Graph, load_base_graphs
 from .control import control_graph, stock_graph
 from .mutations import Mutation, draw_mutations, mutate
 from .outcome import DEAD, FAILED_CLEARLY, FAILED_IN_CORE, HUNG, OUTCOMES, RAN, UNCLEAR, Outcome, post
-
-OUT = PACK / "out" / "benchmarks" / "hostile_graphs.json"
 
 
 class HostileClient:
@@ -110,8 +108,7 @@ def main() -> int:
         "server_starts": server.starts,
         "seconds": round(time.monotonic() - began),
     }
-    write_report(OUT, result, findings, {"clear": messages, "core": core_messages})
-    print(json.dumps(result))
+    write_report("hostile_graphs", result, findings=findings, messages=count_texts(clear=messages, core=core_messages))
     return 1 if counts[UNCLEAR] + counts[HUNG] + counts[DEAD] else 0
 
 
@@ -141,11 +138,9 @@ def describe(name: str, mutations: list[Mutation], outcome: Outcome, alike: bool
     }
 
 
-def write_report(path: Path, result: dict, findings: list[dict], messages: dict[str, Counter]) -> None:
-    """Write the result, every finding, and the messages of our nodes and of core's with their counts, for reading."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    counts = {kind: {ascii(text): n for text, n in counter.most_common()} for kind, counter in messages.items()}
-    path.write_text(json.dumps({"result": result, "findings": findings, "messages": counts}, indent=1) + "\n")
+def count_texts(**counters: Counter[str]) -> dict[str, dict[str, int]]:
+    """Return the messages of each counter with their counts, most frequent first."""
+    return {kind: {ascii(text): n for text, n in counter.most_common()} for kind, counter in counters.items()}
 
 
 if __name__ == "__main__":

@@ -57,6 +57,6 @@ def load_and_show() -> Graph:
     loaded = graph.add("LoadUserEmbedding", file=f"{EMBEDDING}.safetensors")
     blend = graph.add("BlendUserEmbeddings", embedding_a=loaded, embedding_b=embedding, weight_a=0.5, weight_b=0.5)
     graph.add("PreviewAny", source=blend)
-    shown = graph.add("ShowUserProfile", user="ada", preference_model=model, images=4, max_pairs=2, compare_with="bo")
-    graph.add("PreviewImage", images=shown)
+    panel = graph.add("ShowUserProfile", user="ada", preference_model=model, images=4, max_pairs=2, compare_with="bo")
+    graph.add("PreviewImage", images=panel)
     return graph.api()

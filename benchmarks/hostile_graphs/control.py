@@ -15,7 +15,7 @@ STOCK = {
     "VAE": ("decode", "vae"),
     "CONDITIONING": ("sampler", "positive"),
 }
-"""By type of input: a node of `stock_graph` and its input of this type. Other types use a sampler's MODEL."""
+"""Node of `stock_graph` and its input, for each type of input. Other types use the sampler's MODEL."""
 
 
 def stock_graph() -> Graph:
@@ -81,10 +81,10 @@ def is_link(value: Any) -> bool:
 
 def nodes_before(graph: Graph, node: str) -> set[str]:
     """Return a node and all nodes that it depends on."""
-    found, waiting = set(), [node]
+    visited, waiting = set(), [node]
     while waiting:
         current = waiting.pop()
-        if current in graph and current not in found:
-            found.add(current)
+        if current in graph and current not in visited:
+            visited.add(current)
             waiting += [value[0] for value in graph[current]["inputs"].values() if is_link(value)]
-    return found
+    return visited

@@ -26,7 +26,7 @@ SIZES = [8, 16, 24, 40, 88, 104, 136, 200]
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change of a graph.
+    """A change of a graph.
 
     Attributes:
         kind: A key of `KINDS`.
@@ -53,8 +53,8 @@ def apply(graph: Graph, mutation: Mutation, number: int) -> None:
     """Apply a mutation in place. `number` keeps the ids of added nodes apart."""
     inputs, name, value = graph[mutation.node]["inputs"], mutation.input, mutation.value
 
-    def add(class_type: str, **given: Any) -> list:
-        graph[f"added{number}"] = {"class_type": class_type, "inputs": given}
+    def add(class_type: str, **inputs_of_node: Any) -> list:
+        graph[f"added{number}"] = {"class_type": class_type, "inputs": inputs_of_node}
         return [f"added{number}", 0]
 
     match mutation.kind:

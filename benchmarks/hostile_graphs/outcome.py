@@ -1,4 +1,4 @@
-"""How a posted graph ended, and whether its message is clear."""
+"""Posts a graph, and judges how it ends and whether its message is clear."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ WHOLE_GRAPH_TYPES = ("prompt_no_outputs", "missing_node_type", "invalid_prompt",
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a graph ended.
+    """The outcome of a posted graph.
 
     Attributes:
         kind: One of `OUTCOMES`, or `FAILED_IN_CORE` for an exception in a node that is not ours.

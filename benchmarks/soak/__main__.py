@@ -1,20 +1,17 @@
 """Runs the soak."""
 
 import argparse
-import json
 import random
 import sys
 import time
 from collections import Counter
 
 from benchmarks import soak
+from benchmarks.report import write_report
 from benchmarks.soak.growth import MAX_GROWTH, Sample, growth_bound
 from benchmarks.soak.process import server_process
 from benchmarks.soak.rounds import ROUNDS, Soak
 from tests.comfyui import Client, running_server
-from tests.comfyui.server import PACK
-
-OUT = PACK / "out" / "benchmarks" / "soak.json"
 
 
 def main() -> int:
@@ -38,9 +35,7 @@ def main() -> int:
             print(f"{minutes:.1f} min: {samples[-1].resident_mib:.0f} MiB, {samples[-1].open_files} files, {name}")
             sys.stdout.flush()
     result = report(arguments, samples, rounds, state)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps({"result": result, "samples": [vars(sample) for sample in samples]}, indent=1) + "\n")
-    print(json.dumps(result))
+    write_report("soak", result, samples=[vars(sample) for sample in samples])
     return 0 if result["passed"] else 1
 
 

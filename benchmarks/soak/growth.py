@@ -13,7 +13,7 @@ MAX_GROWTH = 0.2
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement, `minutes` after the start."""
+    """A measurement, `minutes` after the start."""
 
     minutes: float
     resident_mib: float

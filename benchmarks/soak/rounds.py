@@ -111,8 +111,8 @@ def _paint(state: Soak, person: str, masked: bool) -> list[str]:
         mask = {"mask": _half_mask(pocket, width, height)} if masked else {}
         model = pocket.adapted(preference, embedding, strength=rng.choice((0.5, 1.0)), **mask)
     images = pocket.paint(model, seed=rng.randrange(2**32))
-    shown = pocket.add("RecordPreference", images=images, profile=person, prompt=pocket.prompt)
-    return state.run(pocket).of(shown)["digests"]
+    recorder = pocket.add("RecordPreference", images=images, profile=person, prompt=pocket.prompt)
+    return state.run(pocket).of(recorder)["digests"]
 
 
 def _half_mask(pocket: Pocket, width: int, height: int) -> Node:

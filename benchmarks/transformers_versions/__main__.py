@@ -1,7 +1,6 @@
 """Installs, runs and compares the versions."""
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -15,10 +14,10 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from benchmarks import transformers_versions
+from benchmarks.report import write_report
 from benchmarks.transformers_versions.installed import run_worker
 from prefgen.prefdisc.base.base_model import MIN_TRANSFORMERS
 
-OUT = Path(__file__).resolve().parents[2] / "out" / "benchmarks" / "transformers_versions.json"
 TOO_OLD = ("4.46.3", "4.50.3", "4.55.4")
 """Versions that ComfyUI accepts and PrefDisc refuses."""
 
@@ -37,9 +36,7 @@ def main() -> int:
     parser.add_argument("--versions", nargs="+", help="versions to run; by default the newest patch of each release")
     versions = parser.parse_args().versions or [*TOO_OLD, *newest_patches(published_versions())]
     result = compare_versions(versions)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    write_report("transformers_versions", result)
     return 0 if result["all_equal"] else 1
 
 
@@ -74,9 +71,9 @@ def compare(version: str, output: dict, reference: dict) -> dict:
         return {"failed": output, "as_expected": False}
     differences = {}
     for name, expected in reference["scores"].items():
-        found = output["scores"][name]
+        scores = output["scores"][name]
         dtype = name.split()[-1]
-        largest = max(abs(a - b) for a, b in zip(found, expected, strict=True))
+        largest = max(abs(a - b) for a, b in zip(scores, expected, strict=True))
         differences[dtype] = max(differences.get(dtype, 0.0), largest)
     row = {"largest_difference": differences, "as_expected": max(differences.values()) <= TOLERANCE}
     return row if output["transformers"] == version else row | {"failed": "another version ran", "as_expected": False}

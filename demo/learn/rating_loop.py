@@ -15,7 +15,7 @@ from tests.comfyui import Client, Graph, Node
 
 @dataclass(frozen=True)
 class Round:
-    """One round of one agent.
+    """A round of one agent.
 
     Attributes:
         prompt: The prompt.

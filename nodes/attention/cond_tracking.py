@@ -28,7 +28,7 @@ Area = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class _CondCall:
-    """One call that evaluates conds.
+    """A call of the model that evaluates conds.
 
     Attributes:
         names: Name of each cond; None if the guider has no name for it.

@@ -28,7 +28,7 @@ class SpatialMask:
 
     @property
     def is_black(self) -> bool:
-        """Whether the mask is 0 everywhere, so that nothing is personalised."""
+        """True if the mask is 0 everywhere, so that nothing is personalised."""
         return not self._mask.any()
 
     def resized_for(self, options: dict, images: int, like: Tensor) -> Tensor:
@@ -49,11 +49,11 @@ class SpatialMask:
         frames = self._frames(options, images)
         masks = []
         for area in areas:
-            expected, found = tuple(area[:2]) if area else size, tuple(options["original_shape"][-2:])
-            if found != expected:
+            expected, actual = tuple(area[:2]) if area else size, tuple(options["original_shape"][-2:])
+            if actual != expected:
                 raise ImageError(
-                    f"The mask cannot be used with a pack that samples tiles of {found[1] * 8} x {found[0] * 8} of an "
-                    f"image of {expected[1] * 8} x {expected[0] * 8} pixels. Remove the mask or the pack's node."
+                    f"The mask cannot be used with a pack that samples tiles of {actual[1] * 8} x {actual[0] * 8} of "
+                    f"an image of {expected[1] * 8} x {expected[0] * 8} pixels. Remove the mask or the pack's node."
                 )
             masks.append(self._resize(area, size, grid, frames, like))
         return torch.stack(masks) if len(masks) > 1 else masks[0][None]  # a view: called in every block and step
@@ -91,14 +91,14 @@ class SpatialMask:
 
     def _require_fit(self, size: tuple[int, int]) -> None:
         height, width = self._mask.shape[-2:]
-        found, expected = f"{width} x {height} pixels", f"{size[1] * 8} x {size[0] * 8}"
+        actual, expected = f"{width} x {height} pixels", f"{size[1] * 8} x {size[0] * 8}"
         if abs(height * size[1] / width - size[0]) > 1:  # rounding to cells of 8 pixels
             raise ImageError(
-                f"The mask is {found}; expected the proportions of the image, {expected}. Make the mask as large as "
+                f"The mask is {actual}; expected the proportions of the image, {expected}. Make the mask as large as "
                 "the image."
             )
         if height - size[0] * 8 >= 8:
             raise ImageError(
-                f"The mask is {found}, larger than the sampled image, {expected}. If this is a tile or a crop of a "
+                f"The mask is {actual}, larger than the sampled image, {expected}. If this is a tile or a crop of a "
                 "larger image, crop the mask alike; otherwise scale the mask to the image."
             )

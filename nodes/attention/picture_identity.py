@@ -33,7 +33,7 @@ _PICTURES = "prefgen_pictures"
 
 @dataclass(frozen=True)
 class Picture:
-    """What identifies a picture.
+    """The identity of a picture.
 
     Attributes:
         seed: Seed of the sampler.

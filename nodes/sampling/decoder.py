@@ -18,9 +18,9 @@ def require_matching_vae(vae: VAE, model: ModelPatcher) -> None:
     """Raise ModelError if the VAE does not fit the latents of the MODEL."""
     channels = model.get_model_object("latent_format").latent_channels
     if vae.latent_channels != channels or vae.latent_dim != 2:
-        found = f"{vae.latent_channels} channels" + ("" if vae.latent_dim == 2 else f" in {vae.latent_dim} dimensions")
+        shape = f"{vae.latent_channels} channels" + ("" if vae.latent_dim == 2 else f" in {vae.latent_dim} dimensions")
         raise ModelError(
-            f"The VAE decodes latents of {found}; expected {channels} channels in 2 dimensions. Connect its VAE."
+            f"The VAE decodes latents of {shape}; expected {channels} channels in 2 dimensions. Connect its VAE."
         )
 
 

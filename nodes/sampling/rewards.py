@@ -67,7 +67,7 @@ def reward_folders() -> list[Path]:
 
 @dataclass(frozen=True)
 class RewardSettings:
-    """What a noise optimisation rewards.
+    """Settings of the reward of a noise optimisation.
 
     Attributes:
         preference_model: The preference checkpoint.

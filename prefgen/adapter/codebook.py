@@ -46,7 +46,7 @@ def gumbel_softmax_weights(
 
 @dataclass(frozen=True, eq=False)
 class CodebookLogits:
-    """One user's logits, with the keys and values of every codebook entry.
+    """A user's logits, with the keys and values of every codebook entry.
 
     Images sample from it without the adapter's weights.
 

@@ -206,8 +206,8 @@ class PreferenceAdapter(nn.Module):
         """Return one part of the users as (B, D), aligned if the adapter aligns it."""
         x, expected = getattr(users, part), self.config.dim(part)
         if x is None or x.shape[-1] != expected:
-            found = "missing" if x is None else f"{x.shape[-1]} wide"
-            raise EmbeddingError(f"The {part} part is {found}; expected a width of {expected}. {ENCODE_AGAIN}")
+            actual = "missing" if x is None else f"{x.shape[-1]} wide"
+            raise EmbeddingError(f"The {part} part is {actual}; expected a width of {expected}. {ENCODE_AGAIN}")
         x = x.reshape(-1, expected).to(next(self.blocks.parameters()))
         alignment = {"sem": self.alignment, "core": self.core_alignment}.get(part)
         return alignment(x) if alignment is not None else x

@@ -130,8 +130,8 @@ def name_blocks(file: str, widths: list[int], context: int) -> tuple[tuple[str, 
         ordered = sorted(blocks, key=lambda block: block[0].startswith("middle"))  # stable: input, output, middle
         if [width for _, width in ordered] == widths and context == shape.context_dim:
             return tuple(ordered)
-    found = "/".join(str(width) for width in sorted(set(widths)))
+    block_widths = "/".join(str(width) for width in sorted(set(widths)))
     raise CheckpointError(
-        f"{file} has {len(widths)} blocks {found} wide and text {context} wide{' (SD1.5)' * (context == 768)}; "
+        f"{file} has {len(widths)} blocks {block_widths} wide and text {context} wide{' (SD1.5)' * (context == 768)}; "
         "expected SDXL's 70 blocks 640/1280 wide and text 2048 wide. Choose an IP-Adapter for SDXL."
     )

@@ -48,7 +48,7 @@ class PreferenceModel(nn.Module):
     """
 
     encodes_images_only = False
-    """Whether user embeddings consist of image embeddings alone, which are not normalised."""
+    """True if user embeddings consist of image embeddings alone, which are not normalised."""
 
     def __init__(
         self,

@@ -33,14 +33,7 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="", help="for a set of users: use only this split")
     parser.add_argument("--checkpoint", default=POCKET, metavar="FILE", help="preference checkpoint (default: pocket)")
-    parser.add_argument(
-        "--bases",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="folder of base models, such as ComfyUI/models/prefgen/base; may be repeated",
-    )
+    add_bases_option(parser, "folder of base models, such as ComfyUI/models/prefgen/base; may be repeated")
     parser.add_argument("--device", choices=("cpu",), help="do not use the accelerator")
     parser.add_argument(
         "--precision",
@@ -49,6 +42,11 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         help="number format of PrefDisc (default: auto, which is bfloat16 on an accelerator, except for pocket, and "
         "float32 elsewhere)",
     )
+
+
+def add_bases_option(parser: argparse.ArgumentParser, description: str) -> None:
+    """Add --bases, which may be repeated."""
+    parser.add_argument("--bases", type=Path, action="append", default=[], metavar="FOLDER", help=description)
 
 
 def load_model(options: argparse.Namespace, processes: Processes) -> PreferenceModel:

@@ -33,7 +33,7 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process shows progress and writes the output."""
+        """True in the process that shows progress and writes the output."""
         return self.state.is_main_process
 
     @property

@@ -49,8 +49,8 @@ def require_same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     different = sorted(key for key in stored.keys() | settings.keys() if stored.get(key) != settings.get(key))
     if different:
         old, new = _differing_entries(stored.get(different[0]), settings.get(different[0]))
-        found = f"{different[0]} {_shorten(old)}; this run has {_shorten(new)}"
-        raise CommandError(f"{folder} belongs to a run with {found}. {REMOVE_FOLDER}")
+        difference = f"{different[0]} {_shorten(old)}; this run has {_shorten(new)}"
+        raise CommandError(f"{folder} belongs to a run with {difference}. {REMOVE_FOLDER}")
 
 
 def temporary_file(folder: Path) -> Path:

@@ -22,7 +22,7 @@ CLIP embeddings some tens. Larger values are damaged, and would overflow in an i
 
 @dataclass(frozen=True, eq=False)
 class UserEmbedding:
-    """One user, for the generator.
+    """A user, as input of the generator.
 
     Attributes:
         sem, core: (D,), or None.
@@ -49,8 +49,8 @@ class UserEmbedding:
         for part, value in self.vectors.items():
             largest = value.abs().max() if value.numel() else 0
             if value.ndim != 1 or not torch.isfinite(value).all() or largest > MAX_ABS:
-                found = f"shape {tuple(value.shape)} and values up to {largest:g}"
-                raise EmbeddingError(f"{part} of {self.name!r} has {found}; expected a finite vector.")
+                content = f"shape {tuple(value.shape)} and values up to {largest:g}"
+                raise EmbeddingError(f"{part} of {self.name!r} has {content}; expected a finite vector.")
 
     @property
     def vectors(self) -> dict[str, Tensor]:
@@ -63,5 +63,5 @@ class UserEmbedding:
         expected = model.encoder_fingerprint
         if self.fingerprint != expected:
             origin = f"{self.made_by or 'unknown file'} (fingerprint {self.fingerprint[:12]})"
-            found = f"another preference checkpoint, {origin}"
-            raise EmbeddingError(f"{self.name!r} was encoded by {found}; expected {model.name}. Encode it again.")
+            encoder = f"another preference checkpoint, {origin}"
+            raise EmbeddingError(f"{self.name!r} was encoded by {encoder}; expected {model.name}. Encode it again.")

@@ -32,7 +32,7 @@ class LoraSpec:
 
 @dataclass(frozen=True)
 class PrefDiscSpec:
-    """How PrefDisc reads a history: base model, chat template, labels, preprocessing and layers.
+    """Configuration of PrefDisc's input: base model, chat template, labels, preprocessing and layers.
 
     Attributes:
         base: Id of the Idefics2 that the checkpoint was trained on.

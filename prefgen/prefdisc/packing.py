@@ -147,7 +147,7 @@ def _pad(positions: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
 
 @dataclass
 class _Row:
-    """One user's sequence during layout.
+    """A user's sequence during layout.
 
     `segments` is 0 for history tokens and a separate number for each target image; `limits` is the number of leading
     tokens that each token may attend to outside its own segment.

@@ -31,7 +31,7 @@ class HistorySelection:
 
     @property
     def has_pairs(self) -> bool:
-        """Whether the items are pairs."""
+        """True if the items are pairs."""
         return isinstance(self.items[0], RatedPair)
 
     @cached_property

@@ -33,7 +33,7 @@ class RatedPair:
 
     @property
     def shares_prompt(self) -> bool:
-        """Whether both images were made for the same prompt, so that the subject cannot explain the choice."""
+        """True if both images were made for the same prompt, so that the subject cannot explain the choice."""
         return bool(self.liked.prompt) and self.liked.prompt == self.disliked.prompt
 
     @property
@@ -76,7 +76,7 @@ Candidate = TypeVar("Candidate", RatedPair, LikedImage)
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """How to select the pairs of a history.
+    """Options for selecting the pairs of a history.
 
     Attributes:
         max_pairs: Maximum number of pairs (8: docs/paper-index.md, section 1).

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class Rating(NamedTuple):
-    """One liked or disliked image.
+    """A liked or disliked image.
 
     Attributes:
         image: Digest of the image.

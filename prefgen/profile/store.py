@@ -157,7 +157,7 @@ class Profiles:
 
 
 class Profile:
-    """One person's ratings, and the images that they rated. Create it through `Profiles`."""
+    """The ratings of a person, with the rated images. Create it through `Profiles`."""
 
     def __init__(self, profiles: Profiles, folder: Path) -> None:
         self.profiles = profiles

@@ -12,7 +12,7 @@ from ..errors import RewardError
 
 @dataclass(frozen=True)
 class RenoStep:
-    """One iteration, passed to `on_step`. All tensors are detached.
+    """An iteration, passed to `on_step`. All tensors are detached.
 
     Attributes:
         index: Index of the iteration, from 0 to `total` - 1.

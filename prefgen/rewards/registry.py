@@ -23,7 +23,7 @@ from .pickscore import load_pickscore
 
 @dataclass(frozen=True)
 class PublishedRewardSpec:
-    """How a published reward is loaded.
+    """Description of a published reward and its files.
 
     Attributes:
         title: Name in the literature.

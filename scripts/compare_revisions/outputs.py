@@ -1,4 +1,4 @@
-"""What a case puts out, in a form that can be compared bit for bit."""
+"""Stores the outputs of a case in a form that can be compared bit for bit."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ def decoded(text: str) -> Any:
 
 
 def same(one: np.ndarray | str, other: np.ndarray | str) -> bool:
-    """Whether two outputs are equal to the bit, in type, shape and values."""
+    """Return whether two outputs are equal to the bit, in type, shape and values."""
     return digest(one) == digest(other)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.comfyui import Client, Interrupted, NodeError, PromptRefused, Result, running_server
-from tests.comfyui.server import PROBES
+from tests.comfyui.server import PROBES, ServerFailed
 
 from .cases import Case
 from .outputs import Outputs, failed, tensor_file, value_text
@@ -17,7 +18,7 @@ from .renames import PACK_MODULE, translate
 from .stand_ins import use_pocket_models, write_stand_ins
 
 USER_FOLDERS = ("user/prefgen", "user/default/prefgen")
-"""Where embeddings and profiles lie in a server's base folder."""
+"""Folder of embeddings and profiles in a server's base folder."""
 EMBEDDINGS = "user/prefgen/embeddings"
 TEXTS = ("text", "notice", "title")
 """Outputs of the pack's nodes that are texts for people."""
@@ -31,7 +32,7 @@ TIMEOUT = 1200.0
 
 @dataclass(frozen=True)
 class Stage:
-    """Where the cases of one revision run.
+    """The server of one revision, on which the cases run.
 
     Attributes:
         checkout: The revision's files.
@@ -51,19 +52,33 @@ def run_cases(stage: Stage, cases: list[Case], report: Callable[[str], None]) ->
 
     Cases that read user files run twice: on the files that this revision wrote, and on those of the revision before.
     """
-    outputs = {}
     with running_server({"prefgen": stage.checkout, "probes": PROBES}) as server:
         write_stand_ins(stage.before, server.base)
         client = Client(server)
-        for case in sorted(cases, key=lambda case: case.reads_user_files):
-            report(case.name)
-            outputs[case.name] = run_case(client, case, stage.checkout)
+        outputs = run_on(client, cases, stage.checkout, report)
         exchange_user_files(server.base, stage)
-        for case in (case for case in cases if case.reads_user_files):
-            again = replace(case, name=f"{case.name} (files of before)")
-            report(again.name)
-            outputs[again.name] = run_case(client, again, stage.checkout)
+        readers = [replace(case, name=f"{case.name} (files of before)") for case in cases if case.reads_user_files]
+        return outputs | run_on(client, readers, stage.checkout, report)
+
+
+def run_on(client: Client, cases: list[Case], checkout: Path, report: Callable[[str], None]) -> dict[str, Outputs]:
+    """Run cases on a running server, and return the outputs by case name. Cases that read user files run last.
+
+    Raises:
+        ServerFailed: The server has ended.
+    """
+    outputs = {}
+    for case in sorted(cases, key=lambda case: case.reads_user_files):
+        report(case.name)
+        outputs[case.name] = run_case(client, case, checkout)
+        if not client.server.alive:
+            raise ServerFailed(f"The server ended at {case.name!r}.\n{client.server.log_tail()}")
     return outputs
+
+
+def report_to_stderr(label: str) -> Callable[[str], None]:
+    """Return a function that prints the name of the running case after a label."""
+    return lambda name: print(f"{label}: {name}", file=sys.stderr, flush=True)
 
 
 def exchange_user_files(base: Path, stage: Stage) -> None:
@@ -102,11 +117,11 @@ def shipped_graph(path: Path) -> dict | None:
 
 def node_outputs(result: Result, node_id: str, class_type: str, ours: bool) -> Outputs:
     """Return what one node showed: pixels, tensors at full precision, and JSON values without texts for people."""
-    shown = result.of(node_id)
+    ui = result.of(node_id)
     name = f"{class_type} {node_id}"
     if class_type == "ProbeSave":
-        return {f"{name}: tensor": result.tensor(node_id)} if shown else {}
+        return {f"{name}: tensor": result.tensor(node_id)} if ui else {}
     pictures = [] if class_type in PICTURES_WITH_TEXT else result.pictures(node_id)
     outputs: Outputs = {f"{name}: image {index}": np.asarray(picture) for index, picture in enumerate(pictures)}
     left_out = {"images", "animated", *(TEXTS + RANDOM if ours else ())}
-    return outputs | {f"{name}: {key}": value_text(value) for key, value in shown.items() if key not in left_out}
+    return outputs | {f"{name}: {key}": value_text(value) for key, value in ui.items() if key not in left_out}

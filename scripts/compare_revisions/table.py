@@ -13,7 +13,7 @@ LISTED_DIFFERENCES = 4
 
 @dataclass(frozen=True)
 class Comparison:
-    """One case: how many outputs were compared, and how they differ."""
+    """Comparison of a case: number of compared outputs, and differences."""
 
     name: str
     compared: str

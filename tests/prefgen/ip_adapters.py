@@ -28,9 +28,16 @@ def tensors(shape: UNetShape, width: int = WIDTH, like=torch.randn) -> dict[str,
     return made
 
 
-def write(path: Path, shape: UNetShape, **changes: torch.Tensor | None) -> Path:
-    """Write a file; `changes` replace tensors, or take them out, double underscores standing for dots."""
+def write(path: Path, shape: UNetShape, width: int = WIDTH, **changes: torch.Tensor | None) -> Path:
+    """Write a file for image embeddings of a width.
+
+    Args:
+        path: The file.
+        shape: Shape of the UNet.
+        width: Width of the image embeddings.
+        changes: Tensors to replace, or None to leave one out. Double underscores stand for dots.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    held = tensors(shape) | {name.replace("__", "."): tensor for name, tensor in changes.items()}
+    held = tensors(shape, width) | {name.replace("__", "."): tensor for name, tensor in changes.items()}
     save_file({name: tensor.half() for name, tensor in held.items() if tensor is not None}, path)
     return path

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RatedThumbnail:
-    """One rated image.
+    """A rated image.
 
     Attributes:
         image: RGB, of any size.

@@ -12,7 +12,7 @@ LATENTS = 64
 """Image tokens of Idefics2-8B, one for each latent of its perceiver."""
 
 PROCEDURES = ("scoring", "training")
-"""How a published model is fed: as its authors' code scores images (the default), or as it trains."""
+"""Input format of a published model: that of its authors' scoring code (the default), or of their training."""
 
 TRAINING_SIZE = 512
 """Side of the squares to which learn-user-pref's training resizes images (arXiv 2508.08220)."""
@@ -41,7 +41,7 @@ _IDEFICS2 = PrefDiscSpec(
 
 @dataclass(frozen=True)
 class Layout:
-    """One published model.
+    """A published model.
 
     Attributes:
         source: Where it is published.

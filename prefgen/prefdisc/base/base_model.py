@@ -94,8 +94,8 @@ def require_transformers() -> None:
     from packaging.version import Version
 
     if Version(transformers.__version__) < Version(MIN_TRANSFORMERS):
-        found = transformers.__version__
-        raise CheckpointError(f"PrefDisc needs transformers {MIN_TRANSFORMERS} or later; found {found}. Update it.")
+        version = transformers.__version__
+        raise CheckpointError(f"PrefDisc needs transformers {MIN_TRANSFORMERS} or later; found {version}. Update it.")
 
 
 @contextmanager

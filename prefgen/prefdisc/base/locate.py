@@ -22,7 +22,7 @@ POCKET_BASE = "prefgen/pocket"
 
 @dataclass(frozen=True)
 class BaseLoadOptions:
-    """How to load a base model.
+    """Options for loading a base model.
 
     Attributes:
         dtype: Dtype of the computation.
@@ -39,7 +39,7 @@ class BaseLoadOptions:
 
 @dataclass(frozen=True)
 class BaseLocation:
-    """Where a base model is on disk.
+    """Location of a base model on disk.
 
     Attributes:
         path: One of our base files, or a Hugging Face folder.

@@ -1,0 +1,20 @@
+"""Writes and prints the result of a benchmark."""
+
+import json
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[1] / "out" / "benchmarks"
+
+
+def write_report(name: str, result: dict, **details: object) -> None:
+    """Write a result to out/benchmarks/<name>.json, and print it as the last line of the output.
+
+    Args:
+        name: The benchmark.
+        result: The result as JSON values.
+        details: Further entries of the file, which are not printed. The result is then the file's entry "result".
+    """
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    content = {"result": result, **details} if details else result
+    (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    print(json.dumps(result))
