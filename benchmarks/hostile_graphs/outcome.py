@@ -49,10 +49,10 @@ class Outcome:
     in_our_code: bool = False
 
 
-def post(client: Client, graph: Graph, ours: set[str]) -> Outcome:
+def post(client: Client, graph: Graph, ours: set[str], time_limit: float = TIME_LIMIT) -> Outcome:
     """Post a graph, wait for its end, and judge it."""
     try:
-        client.run(graph, timeout=TIME_LIMIT)
+        client.run(graph, timeout=time_limit)
     except PromptRefused as refusal:
         return Outcome(REFUSED if is_clear_refusal(refusal) else UNCLEAR, str(refusal))
     except NodeError as error:
