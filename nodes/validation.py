@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from comfy.model_base import SDXL, SDXLRefiner
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..prefgen.errors import ModelError
-from ..prefgen.validation import format_value
+from ..prefgen.validation import format_value, require
+
+POOLED = {"pooled_output", "unclip_conditioning"}
+"""Options of a CONDITIONING from either of which SDXL takes its pooled embedding."""
 
 
 def require_sigmas(sigmas: Tensor) -> None:
@@ -22,6 +29,24 @@ def require_cfg(cfg: float, has_negative: bool) -> None:
     """Raise ModelError unless cfg is 1 where there is no negative prompt."""
     if not has_negative and cfg != 1.0:
         raise ModelError(f"cfg is {cfg:g}; expected 1 without a negative prompt. Connect one, or set cfg to 1.")
+
+
+def require_conditioning(name: str, conditioning: Sequence, model: ModelPatcher) -> None:
+    """Raise ModelError unless a prompt was encoded by a text encoder of the MODEL's kind.
+
+    Args:
+        name: Name of the input in the message.
+        conditioning: Entries [embedding (1, T, D), options].
+        model: The MODEL.
+    """
+    width = model.model.model_config.unet_config.get("context_dim")
+    for embedding, options in conditioning:
+        problem = ""
+        if width and embedding is not None and embedding.shape[-1] != width:
+            problem = f"is {embedding.shape[-1]} wide; expected {width}"
+        elif isinstance(model.model, SDXL | SDXLRefiner) and not options.keys() & POOLED:
+            problem = "has no pooled_output; expected one"
+        require(not problem, ModelError, f"{name} {problem}. Encode the prompt with the CLIP of the MODEL.")
 
 
 def require_latent(latent: dict) -> None:

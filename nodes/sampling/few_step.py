@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ...prefgen.errors import ModelError
 from ..attention.picture_identity import Picture, remember_noise
-from ..validation import require_cfg, require_latent, require_sigmas
+from ..validation import require_cfg, require_conditioning, require_latent, require_sigmas
 from .checkpointing import clone_with_checkpointing
 from .gradients import clone_if_inference, differentiable_attention, disable_weight_streaming, make_differentiable
 from .inplace_autograd import functional_inplace_ops, protect_patch_inputs
@@ -62,6 +62,8 @@ class FewStepSampling:
         require_sigmas(self.sigmas)
         require_cfg(self.cfg, self.negative is not None)
         require_latent(self.latent)
+        require_conditioning("positive", self.positive, self.model)
+        require_conditioning("negative", self.negative or (), self.model)
 
     @property
     def initial_latent(self) -> Tensor:

@@ -71,6 +71,15 @@ def test_cfg_without_a_negative_is_refused(gradients, few_steps):
         few_steps(cfg=2.0, negative=False)
 
 
+def test_a_prompt_of_another_text_encoder_is_refused(few_steps):
+    sampling = few_steps()
+    without_pooled = [[sampling.positive[0][0], {}]]
+    with pytest.raises(ValueError, match="positive has no pooled_output; expected one"):
+        replace(sampling, positive=without_pooled)
+    with pytest.raises(ValueError, match="negative is 64 wide; expected 192"):
+        replace(sampling, negative=[[torch.randn(1, 77, 64), {"pooled_output": torch.randn(1, 128)}]])
+
+
 def test_a_latent_of_other_channels_is_refused(few_steps):
     sampling = few_steps()
     sampling.latent["samples"] = torch.ones(1, 16, 12, 12)
