@@ -99,7 +99,7 @@ class RecordPreference(io.ComfyNode):
             raise ProfileError(f"Image {contradictory[0]} is in both liked and disliked; expected one of them.")
         rated = [(stored[index], True) for index in likes] + [(stored[index], False) for index in dislikes]
         opened.rate_all(rated, prompt)
-        files = [save_temp(image) for image in stored]
+        files = [save_temp(opened, image) for image in stored]
         return io.NodeOutput(ui={"images": files, **rating_state(opened, stored), "prompt": [prompt]})
 
 

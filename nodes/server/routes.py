@@ -122,7 +122,7 @@ def _find_image(profile: Profile, content: dict) -> StoredImage | str:
     """Return the image that a JSON body names by its digest, or by filename, subfolder and type."""
     if "image" in content:
         digest = json_field(content, "image", str)
-        return digest if digest in profile.image_digests() else temp_images.load_temp(digest) or digest
+        return digest if digest in profile.image_digests() else temp_images.load_temp(profile, digest) or digest
     return temp_images.load_comfyui_image(
         json_field(content, "filename", str),
         json_field(content, "subfolder", str, ""),
@@ -181,7 +181,7 @@ async def delete_image(request: web.Request, profiles: Profiles) -> web.Response
     def delete() -> dict:
         profile, digest = requested_profile(request, profiles), request.match_info["image"]
         profile.forget_image(digest)
-        temp_images.delete_temp(digest)
+        temp_images.delete_temp(profile, digest)
         return profile_summary(profile)
 
     return web.json_response(await run_in_thread(delete))
@@ -191,10 +191,9 @@ async def delete_profile(request: web.Request, profiles: Profiles) -> web.Respon
     """Delete a profile, and its images in the temporary folder."""
 
     def delete() -> None:
-        digests = requested_profile(request, profiles).image_digests()
+        profile = requested_profile(request, profiles)
         profiles.forget(request.match_info["profile"])
-        for digest in digests:
-            temp_images.delete_temp(digest)
+        temp_images.delete_all_temp(profile)
 
     await run_in_thread(delete)
     return web.json_response({"forgotten": request.match_info["profile"]})

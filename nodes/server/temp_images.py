@@ -1,14 +1,20 @@
-"""Stores images in ComfyUI's temporary folder under their digests, so that they can be rated later."""
+"""Stores shown images in ComfyUI's temporary folder, so that they can be rated later.
+
+Each profile has a folder of its own, which is deleted with the profile. Files are named by the image's digest. ComfyUI
+empties its temporary folder at every start.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import folder_paths
 
 from ...prefgen.errors import ProfileError, ProfileNotFoundError
-from ...prefgen.profile import StoredImage
+from ...prefgen.profile import Profile, StoredImage
 from ...prefgen.profile.images import DIGEST
 
 SUBFOLDER = "prefgen"
@@ -19,34 +25,44 @@ class OutsideFolderError(ProfileError):
     """A file name that leaves ComfyUI's folders."""
 
 
-def temp_folder() -> Path:
-    """Return the folder of the images. ComfyUI empties its temporary folder at every start."""
-    return Path(folder_paths.get_temp_directory()) / SUBFOLDER
+def temp_subfolder(profile: Profile) -> str:
+    """Return the folder of a profile's images within ComfyUI's temporary folder."""
+    return f"{SUBFOLDER}/{hashlib.sha256(str(profile.folder).encode()).hexdigest()[:16]}"
 
 
-def save_temp(image: StoredImage) -> dict[str, str]:
+def temp_path(profile: Profile, digest: str) -> Path:
+    """Return the file of an image."""
+    return Path(folder_paths.get_temp_directory()) / temp_subfolder(profile) / f"{digest}.png"
+
+
+def save_temp(profile: Profile, image: StoredImage) -> dict[str, str]:
     """Write an image to where the browser can load it, and return its filename, subfolder and type."""
-    path = temp_folder() / f"{image.digest}.png"
+    path = temp_path(profile, image.digest)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}")
         image.image.save(part, "PNG", compress_level=1)
         os.replace(part, path)
-    return {"filename": path.name, "subfolder": SUBFOLDER, "type": "temp"}
+    return {"filename": path.name, "subfolder": temp_subfolder(profile), "type": "temp"}
 
 
-def load_temp(digest: str) -> StoredImage | None:
+def load_temp(profile: Profile, digest: str) -> StoredImage | None:
     """Return an image that was saved since ComfyUI started, or None."""
-    path = temp_folder() / f"{digest}.png"
+    path = temp_path(profile, digest)
     if not DIGEST.fullmatch(digest) or not path.is_file():
         return None
     return StoredImage.read(path)
 
 
-def delete_temp(digest: str) -> None:
+def delete_temp(profile: Profile, digest: str) -> None:
     """Delete an image that was saved."""
     if DIGEST.fullmatch(digest):
-        (temp_folder() / f"{digest}.png").unlink(missing_ok=True)
+        temp_path(profile, digest).unlink(missing_ok=True)
+
+
+def delete_all_temp(profile: Profile) -> None:
+    """Delete all images that were saved for a profile, rated or not."""
+    shutil.rmtree(temp_path(profile, "").parent, ignore_errors=True)
 
 
 def load_comfyui_image(filename: str, subfolder: str, folder_type: str) -> StoredImage:

@@ -102,9 +102,16 @@ def test_profiles_themselves_refuse_odd_names(folder):
 
 
 def test_forgetting_a_profile_deletes_its_images_from_temp(comfy):
-    shown = helpers.record(comfy, "forgotten", seed=77, liked="0", disliked="1")
-    temp = comfy.server.base / "temp" / "prefgen"
-    rated = [temp / f"{digest}.png" for digest in shown["digests"][:2]]
-    assert all(path.is_file() for path in rated)
+    """Images that were shown but not rated go, too. Those of another profile stay, even if they are equal."""
+    recorded = helpers.record(comfy, "forgotten", seed=77, liked="0")
+    kept = helpers.record(comfy, "kept", seed=77, liked="0")
+    forgotten_files, kept_files = (
+        [comfy.server.base / "temp" / image["subfolder"] / image["filename"] for image in ui["images"]]
+        for ui in (recorded, kept)
+    )
+    assert len(forgotten_files) > 1
+    assert all(path.is_file() for path in forgotten_files)
     assert ask(comfy.server, "DELETE", f"{ROOT}/forgotten").status == 200
-    assert not any(path.exists() for path in rated)
+    assert not any(path.exists() for path in forgotten_files)
+    assert all(path.is_file() for path in kept_files)
+    ask(comfy.server, "DELETE", f"{ROOT}/kept")
