@@ -40,7 +40,7 @@ class Soak:
         return self.client.run(pocket.graph, **options)
 
     def post(self, path: str, body: dict) -> None:
-        """Post JSON to one of the pack's routes."""
+        """Post JSON."""
         self.client.request(path, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
     def rate(self, person: str, digests: list[str]) -> None:
@@ -98,6 +98,15 @@ def repeat(state: Soak) -> None:
     state.reference_pictures.add(hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
+def plain(state: Soak) -> None:
+    """Paint with ComfyUI's own nodes, once the models are loaded."""
+    width, height = state.rng.choice(SIZES)
+    pocket = Pocket(batch=state.rng.choice((2, 4)), prompt=state.rng.choice(SUBJECTS))
+    pocket.latent = pocket.add("EmptyLatentImage", width=width, height=height, batch_size=pocket.batch)
+    pocket.add("PreviewImage", images=pocket.paint(pocket.model, seed=state.rng.randrange(2**32)))
+    state.run(pocket)
+
+
 def _paint(state: Soak, person: str, masked: bool) -> list[str]:
     """Paint for a person who may have no ratings yet; returns the digests of the pictures."""
     rng = state.rng
@@ -126,5 +135,8 @@ ROUNDS: dict[str, Callable[[Soak], None]] = {
     "optimise": optimise,
     "interrupt": interrupt,
     "repeat": repeat,
+    "plain": plain,
 }
-"""All rounds by name, drawn with equal chances."""
+"""All rounds by name. Those of a run are drawn with equal chances."""
+
+CONTROL = "plain"
