@@ -19,10 +19,12 @@ class FeatureScaling:
     Attributes:
         center: Mean of the features of unit length, (D,).
         scale: Root of their mean squared distance from `center`.
+        unit_length: Whether features are first divided by their length, as those of CLIP should be.
     """
 
     center: Tensor
     scale: float
+    unit_length: bool = True
 
     @classmethod
     def fit(cls, features: Tensor) -> FeatureScaling:
@@ -34,12 +36,15 @@ class FeatureScaling:
 
     def apply(self, features: Tensor) -> Tensor:
         """Scale features (..., D). Differentiable; computes in the dtype of the features."""
-        return (F.normalize(features, dim=-1) - self.center.to(features)) / self.scale
+        features = F.normalize(features, dim=-1) if self.unit_length else features
+        return (features - self.center.to(features)) / self.scale
 
     def project(self, features: Tensor, weights: Tensor) -> Tensor:
         """Return the product of scaled features (..., D) and weights (D,), without storing the scaled features."""
-        lengths = features.norm(dim=-1).clamp_min(1e-12)
-        return ((features @ weights) / lengths - self.center.to(features) @ weights) / self.scale
+        projections = features @ weights
+        if self.unit_length:
+            projections = projections / features.norm(dim=-1).clamp_min(1e-12)
+        return (projections - self.center.to(features) @ weights) / self.scale
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Evaluates the taste head on tables of real people's ratings."""
