@@ -29,14 +29,14 @@ def add_base_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def base_folders(given: list[Path]) -> list[Path]:
-    """Return the folders of base models: the given ones, then those where the nodes look.
+def base_folders(folders: list[Path]) -> list[Path]:
+    """Return the folders to search for base models: `folders`, then the folders that the nodes search.
 
     ComfyUI is the folder around custom_nodes that this pack is in, the one of COMFYUI_PATH, or the working directory.
     """
     roots = [PACK.parents[1], Path(os.environ.get("COMFYUI_PATH") or "."), Path(".")]
     places = [root / "models" / name for root in roots for name in ("prefgen/base", "LLM")]
-    return [*given, *(place for place in dict.fromkeys(places) if place.is_dir())]
+    return [*folders, *(place for place in dict.fromkeys(places) if place.is_dir())]
 
 
 def load_model(

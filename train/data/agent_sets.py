@@ -110,8 +110,8 @@ def choose_pairs(world: World, utilities: np.ndarray, count: int, split: str, rn
     second = (first + rng.integers(1, known.shape[1], size=shape)) % known.shape[1]
     pairs = known[rng.integers(len(known), size=shape)[..., None], np.stack([first, second], axis=-1)]
     u = utility_of(utilities[:, None, None], pairs)
-    kept = world.choose(u[..., 0] - u[..., 1], rng)
-    return np.where(kept[..., None, None], pairs, pairs[..., ::-1, :])
+    first_preferred = world.choose(u[..., 0] - u[..., 1], rng)
+    return np.where(first_preferred[..., None, None], pairs, pairs[..., ::-1, :])
 
 
 def draw_agents(world: World, config: AgentSetConfig) -> list[Agents]:
@@ -146,20 +146,20 @@ def measure_limits(world: World, agents: list[Agents], seed: int) -> dict[str, o
     world, even if agents were selected by their distance.
     """
     rng = np.random.default_rng([STREAM, seed, 1])
-    given = min(HISTORY, agents[0].pairs.shape[1] - 1)
+    history_length = min(HISTORY, agents[0].pairs.shape[1] - 1)
     others, _ = world.sample(PENALTY_AGENTS, rng)
-    known = choose_pairs(world, others, 2 * given, "validation", rng)
-    penalty = choose_penalty(known[:, :given], known[:, given:])
-    found = {}
+    known = choose_pairs(world, others, 2 * history_length, "validation", rng)
+    penalty = choose_penalty(known[:, :history_length], known[:, history_length:])
+    limits_by_split = {}
     for part in agents:
-        own = part.pairs[:, given:]
+        own = part.pairs[:, history_length:]
         more = max(0, math.ceil(LEAST_CHOICES / len(own)) - own.shape[1])
         targets = np.concatenate([own, choose_pairs(world, part.utilities, more, part.split, rng)], axis=1)
-        found[part.split] = {
+        limits_by_split[part.split] = {
             "choices": targets.shape[0] * targets.shape[1],
-            **limits(world, part.utilities, part.pairs[:, :given], targets, penalty, rng),
+            **limits(world, part.utilities, part.pairs[:, :history_length], targets, penalty, rng),
         }
-    return {"history": given, "penalty": penalty, "limits": found}
+    return {"history": history_length, "penalty": penalty, "limits": limits_by_split}
 
 
 def write_agent_set(out: Path, config: AgentSetConfig, progress=lambda agents: agents) -> dict[str, object]:
@@ -179,9 +179,9 @@ def write_agent_set(out: Path, config: AgentSetConfig, progress=lambda agents: a
         rows = [(part, i) for part in agents for i in range(len(part.names))]
         write_users(folder, _write_images(folder, progress(rows), config))
         write_file(folder / AGENTS, _described(world, agents, config).encode())
-        found = measure_limits(world, agents, config.seed)
-        write_json(folder / LIMITS, found)
-    return found
+        report = measure_limits(world, agents, config.seed)
+        write_json(folder / LIMITS, report)
+    return report
 
 
 def load_agents(folder: Path) -> tuple[World, list[Agents]]:
@@ -192,11 +192,11 @@ def load_agents(folder: Path) -> tuple[World, list[Agents]]:
     """
     file = Path(folder) / AGENTS
     try:
-        told = json.loads(file.read_text())
+        description = json.loads(file.read_text())
         parts: dict[str, list[dict]] = {}
-        for agent in told["agents"]:
+        for agent in description["agents"]:
             parts.setdefault(agent["split"], []).append(agent)
-        return World(**told["world"]), [_agents(split, rows) for split, rows in parts.items()]
+        return World(**description["world"]), [_agents(split, rows) for split, rows in parts.items()]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SetError(
             f"{file} does not describe agents ({error!r}). Pass a dataset of train.data.agent_sets."
@@ -206,15 +206,15 @@ def load_agents(folder: Path) -> tuple[World, list[Agents]]:
 def _write_images(folder: Path, rows: Iterable[tuple[Agents, int]], config: AgentSetConfig) -> Iterator[User]:
     for part, i in rows:
         user, pairs = part.names[i], []
-        for j, shown in enumerate(part.pairs[i]):
+        for j, pair_indices in enumerate(part.pairs[i]):
             names = [f"{IMAGES}/{user}/{j:02d}-{side}.webp" for side in ("liked", "disliked")]
-            for side, (name, indices) in enumerate(zip(names, shown, strict=True)):
+            for side, (name, indices) in enumerate(zip(names, pair_indices, strict=True)):
                 rng = np.random.default_rng([STREAM, config.seed, int(user[-5:]), j, side])
                 picture = io.BytesIO()
                 drawn = draw(Attributes.from_indices(indices), rng, config.size)
                 Image.fromarray(drawn).save(picture, "WEBP", lossless=True)
                 write_file(folder / name, picture.getvalue())
-            liked = Attributes.from_indices(shown[0])
+            liked = Attributes.from_indices(pair_indices[0])
             pairs.append(Pair(*names, subject_prompt(liked), caption(liked)))
         yield User(user, part.split == "train", part.split, tuple(pairs))
 
@@ -250,13 +250,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--jaccard", type=float, help="minimum Jaccard distance between the profiles of two agents")
     parser.add_argument("--pairs", type=int, default=10, help="pairs of each agent (default: %(default)s)")
     parser.add_argument("--size", type=int, default=SIZE, help="side of the posters in pixels (default: %(default)s)")
-    given = vars(parser.parse_args(arguments))
-    out = given.pop("out")
+    options = vars(parser.parse_args(arguments))
+    out = options.pop("out")
     try:
-        found = write_agent_set(out, AgentSetConfig(**given), lambda rows: tqdm(rows, desc="agents", unit="agent"))
+        report = write_agent_set(out, AgentSetConfig(**options), lambda rows: tqdm(rows, desc="agents", unit="agent"))
     except SetError as error:
         raise SystemExit(str(error)) from None
-    print(json.dumps({"out": str(out), **found}))
+    print(json.dumps({"out": str(out), **report}))
 
 
 if __name__ == "__main__":

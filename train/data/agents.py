@@ -66,16 +66,16 @@ class World:
         individual = rng.normal(0, self.individual, (count, self.scale.size)) * self.scale
         return self.means[group] + individual, group
 
-    def log_evidence(self, gap: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    def log_evidence(self, gap: np.ndarray, difference: np.ndarray) -> np.ndarray:
         """Return log P(choice | group) for every group, (..., groups).
 
         The individual part is integrated out with the probit approximation of a logistic-normal integral (MacKay 1992).
 
         Args:
             gap: Mean utility difference of each group between liked and disliked image, (..., groups).
-            shown: Difference of the one-hot taste values of liked and disliked image, (..., 24).
+            difference: Difference of the one-hot taste values of liked and disliked image, (..., 24).
         """
-        spread = (np.square(shown) @ np.square(self.individual * self.scale)) / self.temperature**2
+        spread = (np.square(difference) @ np.square(self.individual * self.scale)) / self.temperature**2
         return -np.logaddexp(0, -gap / self.temperature / np.sqrt(1 + np.pi / 8 * spread)[..., None])
 
     def choose(self, gap: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -33,8 +33,8 @@ class Predicted:
 
 def differences(pairs: np.ndarray) -> np.ndarray:
     """Return the coefficients (..., 24) of u(first) - u(second) for pairs of attribute indices (..., 2, 6)."""
-    shown = [np.eye(len(ATTRIBUTES[name]))[pairs[..., i]] for i, name in enumerate(ATTRIBUTES) if name in TASTE]
-    one_hot = np.concatenate(shown, axis=-1)
+    one_hots = [np.eye(len(ATTRIBUTES[name]))[pairs[..., i]] for i, name in enumerate(ATTRIBUTES) if name in TASTE]
+    one_hot = np.concatenate(one_hots, axis=-1)
     return one_hot[..., 0, :] - one_hot[..., 1, :]
 
 
@@ -69,18 +69,18 @@ def laplace(covariance: np.ndarray, mean: np.ndarray) -> Laplace:
         mean: Prior mean of the gaps, (..., k).
     """
     shape = np.broadcast_shapes(covariance.shape[:-1], mean.shape)
-    found = Laplace(np.zeros(shape), np.zeros(shape), np.broadcast_to(mean, shape))
+    approximation = Laplace(np.zeros(shape), np.zeros(shape), np.broadcast_to(mean, shape))
     for _ in range(_NEWTON_STEPS):
-        chosen = sigmoid(found.mode)
-        found = Laplace(found.slope, chosen * (1 - chosen), found.mode)
-        if not np.any(np.abs(1 - chosen - found.slope) > _CONVERGED):
-            return found
-        root = np.sqrt(found.curvature)
-        wanted = found.curvature * (found.mode - mean) + 1 - chosen
-        pulled = root * (covariance @ wanted[..., None])[..., 0]
-        slope = wanted - root * np.linalg.solve(found.whitened(covariance), pulled[..., None])[..., 0]
-        found = Laplace(slope, found.curvature, mean + (covariance @ slope[..., None])[..., 0])
-    return found
+        chosen = sigmoid(approximation.mode)
+        approximation = Laplace(approximation.slope, chosen * (1 - chosen), approximation.mode)
+        if not np.any(np.abs(1 - chosen - approximation.slope) > _CONVERGED):
+            return approximation
+        root = np.sqrt(approximation.curvature)
+        linear_term = approximation.curvature * (approximation.mode - mean) + 1 - chosen
+        projected = root * (covariance @ linear_term[..., None])[..., 0]
+        slope = linear_term - root * np.linalg.solve(approximation.whitened(covariance), projected[..., None])[..., 0]
+        approximation = Laplace(slope, approximation.curvature, mean + (covariance @ slope[..., None])[..., 0])
+    return approximation
 
 
 def posterior_predictive(

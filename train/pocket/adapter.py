@@ -80,8 +80,8 @@ def train(
     adapter.blocks.load_state_dict(learnt.blocks.state_dict())
     adapter.codebook.table, adapter.codebook.norm = learnt.codebook.table, learnt.codebook.norm
     fit_logits(adapter.codebook, align_parts(adapter, agents.parts), torch.from_numpy(agents.utilities).float() / ODDS)
-    about = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "held_back": list(held_back)}
-    write_adapter(out, scale_values(adapter, strength), **about, strength=strength)
+    summary = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "held_back": list(held_back)}
+    write_adapter(out, scale_values(adapter, strength), **summary, strength=strength)
 
 
 def train_for_choosing(folder: Path) -> str:
@@ -163,7 +163,7 @@ def align_parts(adapter: PreferenceAdapter, parts: UserParts) -> dict[str, Tenso
 
 
 @torch.no_grad()
-def fit_logits(codebook: Codebook, parts: dict[str, Tensor], wanted: Tensor) -> None:
+def fit_logits(codebook: Codebook, parts: dict[str, Tensor], target_logits: Tensor) -> None:
     """Fit the linear maps to the logits by one ridge regression on all parts together, in place.
 
     Inputs are standardised, so a part at its mean does not change the logits.
@@ -171,10 +171,10 @@ def fit_logits(codebook: Codebook, parts: dict[str, Tensor], wanted: Tensor) -> 
     Args:
         codebook: The codebook.
         parts: Inputs, each (N, D).
-        wanted: Target logits, (N, W).
+        target_logits: Target logits, (N, W).
     """
-    codebook.prior.copy_(wanted.mean(0))
-    fitted = ridge(list(parts.values()), wanted, PENALTY)
+    codebook.prior.copy_(target_logits.mean(0))
+    fitted = ridge(list(parts.values()), target_logits, PENALTY)
     for linear, (weight, bias) in zip(codebook.to_logits.values(), fitted, strict=True):
         linear.weight.copy_(weight)
         linear.bias.copy_(bias)

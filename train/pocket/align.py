@@ -49,10 +49,10 @@ def train(
     """
     torch.manual_seed(seed)
     table = embedded_users(load_preference_model("pocket").prefdisc, World.load(), users, seed)
-    alignment, found = train_alignment(table, AlignConfig(config, objective=objective, seed=seed), folder / "align")
-    about = {"alignment": found | {"seed": seed, "steps": config.steps}}
-    write_part(out, "alignment", asdict(alignment.config), alignment.state_dict(), training=about)
-    return found
+    alignment, metrics = train_alignment(table, AlignConfig(config, objective=objective, seed=seed), folder / "align")
+    summary = {"alignment": metrics | {"seed": seed, "steps": config.steps}}
+    write_part(out, "alignment", asdict(alignment.config), alignment.state_dict(), training=summary)
+    return metrics
 
 
 @torch.no_grad()

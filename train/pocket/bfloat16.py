@@ -31,6 +31,6 @@ def speed_up_bfloat16(unet: UNet2DConditionModel) -> UNet2DConditionModel:
 
 
 def _in_full_precision(norm: nn.GroupNorm) -> FullPrecisionGroupNorm:
-    made = FullPrecisionGroupNorm(norm.num_groups, norm.num_channels, norm.eps)
-    made.weight, made.bias = norm.weight, norm.bias
-    return made
+    replacement = FullPrecisionGroupNorm(norm.num_groups, norm.num_channels, norm.eps)
+    replacement.weight, replacement.bias = norm.weight, norm.bias
+    return replacement

@@ -35,7 +35,7 @@ def sample_captions(
 
     def encode_captions(names: list[tuple[str, ...]]) -> TextConditioning:
         both = [
-            encode([caption(Attributes.from_indices(row), shown) for row, shown in zip(rows, names, strict=True)])
+            encode([caption(Attributes.from_indices(row), keys) for row, keys in zip(rows, names, strict=True)])
             for rows in (indices, others)
         ]
         return tuple(

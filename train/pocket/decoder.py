@@ -40,8 +40,8 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 22) -> dict[str
         with torch.no_grad():
             latents = whole.to(real.device).encode(real).float()
         latents = latents + (0.05 * torch.randn(latents.shape, generator=generator)).to(latents)
-        made = decoder(latents).float()
-        return {"loss": vae.reconstruction_loss(made, real), "mse": F.mse_loss(made, real)}
+        decoded = decoder(latents).float()
+        return {"loss": vae.reconstruction_loss(decoded, real), "mse": F.mse_loss(decoded, real)}
 
     whole.taesd_decoder = fit(Decoder(whole), loss_of, config, folder / "decoder").taesd_decoder
     save_file(vae.to_core(whole), vae.FOLDER / "vae.safetensors")

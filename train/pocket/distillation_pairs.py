@@ -67,17 +67,16 @@ def teacher_pairs(
         rng = np.random.default_rng([seed, shard])
         rows = random_indices((SHARD,), rng)
         if whole:
-            told = [random_caption(Attributes.from_indices(row), rng, each=1.0) for row in rows]
+            shard_captions = [random_caption(Attributes.from_indices(row), rng, each=1.0) for row in rows]
         else:
-            told = [training_caption(row, rng, done=1.0) for row in rows]
-        own = [seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)]
+            shard_captions = [training_caption(row, rng, done=1.0) for row in rows]
+        shard_seeds = [seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)]
         file = folder / f"{seed}-{shard}.safetensors"
-        made = cached_tensors(
-            file, lambda told=told, own=own: {"latents": paint_latents(teacher, sampling, told, own).half()}
-        )
-        latents.append(made["latents"].float())
-        seeds += own
-        captions += told
+        arguments = teacher, sampling, shard_captions, shard_seeds
+        tensors = cached_tensors(file, lambda arguments=arguments: {"latents": paint_latents(*arguments).half()})
+        latents.append(tensors["latents"].float())
+        seeds += shard_seeds
+        captions += shard_captions
         indices.append(rows)
     return Pairs(torch.cat(latents), tuple(seeds), tuple(captions), np.concatenate(indices))
 

@@ -102,23 +102,23 @@ def distillation_loss(
 ) -> dict[str, Tensor]:
     """Compute the loss of a step from pure noise, and of a further step for a share of the batch."""
     device, rows = device_of(student), rng.integers(len(pairs), size=config.batch)
-    wanted = pairs.latents[torch.from_numpy(rows)].to(device)
+    targets = pairs.latents[torch.from_numpy(rows)].to(device)
     with torch.no_grad():
-        given = unet_conditioning(encode, [pairs.captions[i] for i in rows], device)
+        conditioning = unet_conditioning(encode, [pairs.captions[i] for i in rows], device)
     highest = FewStepSampling(1).sigmas()[0].item()
     start = pairs.noise(rows).to(device) * (1 + highest**2) ** 0.5
-    made = denoise(student, start, highest, timestep(highest), given).float()
-    losses = {"one_step": pseudo_huber(made, wanted, config.huber)}
+    prediction = denoise(student, start, highest, timestep(highest), conditioning).float()
+    losses = {"one_step": pseudo_huber(prediction, targets, config.huber)}
     losses["loss"] = losses["one_step"]
     if more := round(config.again * len(rows)):
         sigmas = sample_later_sigmas(more, rng)
         times = torch.tensor([timestep(sigma) for sigma in sigmas.tolist()], device=device)
         sigmas = sigmas.view(-1, 1, 1, 1).to(device)
         # An Euler step from the initial noise to that sigma, with the student's own prediction.
-        end = made[:more].detach()
+        end = prediction[:more].detach()
         there = end + (start[:more] - end) / highest * sigmas
-        again = denoise(student, there, sigmas, times, _first(given, more)).float()
-        losses["further"] = pseudo_huber(again, wanted[:more], config.huber)
+        again = denoise(student, there, sigmas, times, _first(conditioning, more)).float()
+        losses["further"] = pseudo_huber(again, targets[:more], config.huber)
         losses["loss"] = losses["one_step"] + config.again * losses["further"]
     return losses
 
@@ -129,14 +129,14 @@ def sample_later_sigmas(count: int, rng: np.random.Generator) -> Tensor:
     return torch.stack([FewStepSampling(int(n)).sigmas()[rng.integers(1, n)] for n in steps])
 
 
-def pseudo_huber(made: Tensor, wanted: Tensor, bend: float) -> Tensor:
+def pseudo_huber(prediction: Tensor, target: Tensor, bend: float) -> Tensor:
     """Return the pseudo-Huber loss: the mean of sqrt(d^2 + bend^2) - bend."""
-    return ((made - wanted).square() + bend**2).sqrt().mean() - bend
+    return ((prediction - target).square() + bend**2).sqrt().mean() - bend
 
 
-def _first(given: dict, count: int) -> dict:
+def _first(conditioning: dict, count: int) -> dict:
     """Return the first rows of the UNet's conditioning."""
-    return {k: _first(part, count) if isinstance(part, dict) else part[:count] for k, part in given.items()}
+    return {k: _first(part, count) if isinstance(part, dict) else part[:count] for k, part in conditioning.items()}
 
 
 @torch.no_grad()
@@ -177,7 +177,7 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
 
 def attribute_accuracy(judge: Judge, images: Tensor, asked: Tensor) -> dict[str, float]:
     """Return the share of images (N, 3, 96, 96) whose predicted attribute matches the caption (N, 6), by attribute."""
-    read = torch.tensor([found.indices for part in images.split(SHARD) for found in judge.predict(part)])
+    read = torch.tensor([attributes.indices for part in images.split(SHARD) for attributes in judge.predict(part)])
     return {name: round(float(r), 4) for name, r in zip(ATTRIBUTES, (read == asked).float().mean(0), strict=True)}
 
 
@@ -188,11 +188,11 @@ def sharpness(images: Tensor) -> float:
     return (4 * middle - around).abs().mean().item()
 
 
-def draw(pictures: dict[str, Tensor], sheet: Path, shown: int = 8, size: int = 144) -> None:
+def draw(pictures: dict[str, Tensor], sheet: Path, columns: int = 8, size: int = 144) -> None:
     """Write a contact sheet with one row for each entry of `pictures`."""
-    paper = Image.new("RGB", (shown * size, len(pictures) * size))
+    paper = Image.new("RGB", (columns * size, len(pictures) * size))
     for line, images in enumerate(pictures.values()):
-        for column, image in enumerate((images[:shown] * 255).round().byte()):
+        for column, image in enumerate((images[:columns] * 255).round().byte()):
             paper.paste(to_image(image, size), (column * size, line * size))
     sheet.parent.mkdir(parents=True, exist_ok=True)
     paper.save(sheet)

@@ -30,8 +30,8 @@ class LatentPool:
     def without(self, subjects: Sequence[str]) -> LatentPool:
         """Return the pool without posters of some subjects."""
         names = list(ATTRIBUTES["subject"])
-        kept = ~np.isin(self.indices[:, 0], [names.index(subject) for subject in subjects])
-        return LatentPool(self.latents[torch.from_numpy(kept)], self.indices[kept])
+        mask = ~np.isin(self.indices[:, 0], [names.index(subject) for subject in subjects])
+        return LatentPool(self.latents[torch.from_numpy(mask)], self.indices[mask])
 
 
 def latent_pool(folder: Path, count: int = 40_960, seed: int = 41, batch: int = 64) -> LatentPool:

@@ -48,10 +48,11 @@ def write_history(world: World, person: Agent, folder: Path, rng: np.random.Gene
     folder.mkdir(parents=True, exist_ok=True)
     pairs, free = [], [s for s in ATTRIBUTES["subject"] if s not in HELD_OUT_SUBJECTS]
     for i in range(PAIRS):
-        shown = [random_attributes(rng, subject=free[i]) for _ in range(SHOWN)]
-        taste = [person.utility(a) / world.temperature + rng.gumbel() for a in shown]
-        row = {"prompt": subject_prompt(shown[0])}
-        for side, poster in (("liked", shown[int(np.argmax(taste))]), ("disliked", shown[int(np.argmin(taste))])):
+        candidates = [random_attributes(rng, subject=free[i]) for _ in range(SHOWN)]
+        taste = [person.utility(a) / world.temperature + rng.gumbel() for a in candidates]
+        row = {"prompt": subject_prompt(candidates[0])}
+        best, worst = candidates[int(np.argmax(taste))], candidates[int(np.argmin(taste))]
+        for side, poster in (("liked", best), ("disliked", worst)):
             row[side] = f"{side}_{i}.png"
             Image.fromarray(draw(poster, rng)).save(folder / row[side], optimize=True)
         pairs.append(row)

@@ -41,10 +41,10 @@ def liked_posters(world: World, pool: LatentPool, utilities: np.ndarray, rng: np
 
     This extends Bradley-Terry to many options: the best poster after adding Gumbel noise at the world's temperature.
     """
-    shown = rng.integers(len(pool), size=(len(utilities), SHOWN))
-    u = utility_of(utilities[:, None, :], pool.indices[shown])
+    candidates = rng.integers(len(pool), size=(len(utilities), SHOWN))
+    u = utility_of(utilities[:, None, :], pool.indices[candidates])
     best = (u / world.temperature + rng.gumbel(size=u.shape)).argmax(1)
-    return shown[np.arange(len(shown)), best]
+    return candidates[np.arange(len(candidates)), best]
 
 
 def config_for(agents: AgentEmbeddings, fusion: str = "concatenation") -> AdapterConfig:
@@ -87,5 +87,5 @@ def train(
 
     training = AdapterTrainingConfig(config, BATCH, shift=generator.SHIFT, fusion=fusion, target="caption", seed=seed)
     adapter = train_adapter(adapter, unet, generator.schedule(), batches, training, folder / "adapter")
-    about = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "target": training.target}
-    write_adapter(out, scale_values(adapter, STRENGTH), **about, strength=STRENGTH)
+    summary = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "target": training.target}
+    write_adapter(out, scale_values(adapter, STRENGTH), **summary, strength=STRENGTH)

@@ -55,23 +55,23 @@ CONFIG = PromptWordingsConfig()
 
 
 def wording_loss(
-    unet: UNet2DConditionModel, wanted: TextConditioning, made: TextConditioning, at: tuple, near: float
+    unet: UNet2DConditionModel, bare: TextConditioning, reworded: TextConditioning, at: tuple, near: float
 ) -> dict[str, Tensor]:
     """Measure how much the UNet's prediction and the pooled caption change with the wording.
 
     Args:
         unet: The frozen UNet.
-        wanted: Conditioning of the bare captions.
-        made: Conditioning of the reworded captions.
+        bare: Conditioning of the bare captions.
+        reworded: Conditioning of the reworded captions.
         at: Other inputs of the UNet: noisy latents, timesteps and sizes.
         near: Weight of the pooled captions' distance.
     """
     noisy, steps, sizes = at
 
     with torch.no_grad():
-        target = predict(unet, noisy, steps, wanted, sizes)
-    moved = F.mse_loss(predict(unet, noisy, steps, made, sizes), target)
-    apart = 1 - F.cosine_similarity(made[1].float(), wanted[1].float()).mean()
+        target = predict(unet, noisy, steps, bare, sizes)
+    moved = F.mse_loss(predict(unet, noisy, steps, reworded, sizes), target)
+    apart = 1 - F.cosine_similarity(reworded[1].float(), bare[1].float()).mean()
     return {"loss": moved + near * apart, "moved": moved, "apart": apart}
 
 
@@ -96,9 +96,9 @@ def train(folder: Path, config: PromptWordingsConfig = CONFIG, seed: int = 53) -
         noisy = scheduler.add_noise(latents, torch.randn(latents.shape, generator=noise), times)
         at = tuple(part.to(device) for part in (noisy, times, generator.sizes(config.batch)))
         with torch.no_grad():
-            wanted = bare(captions)
-        made = text.TextEncoders(*encoders)([config.wordings.of(caption, rng) for caption in captions])
-        return wording_loss(unet, wanted, made, at, config.near)
+            bare_conditioning = bare(captions)
+        reworded_conditioning = text.TextEncoders(*encoders)([config.wordings.of(caption, rng) for caption in captions])
+        return wording_loss(unet, bare_conditioning, reworded_conditioning, at, config.near)
 
     encoders = fit(encoders, loss_of, config.loop, folder / f"wordings-{settings_digest({'files': weights_digests()})}")
     save_file(text.to_file(*encoders), text.FILE)

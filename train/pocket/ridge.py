@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 
-def ridge(parts: Sequence[Tensor], wanted: Tensor, penalty: float) -> list[tuple[Tensor, Tensor]]:
+def ridge(parts: Sequence[Tensor], targets: Tensor, penalty: float) -> list[tuple[Tensor, Tensor]]:
     """Regress centred targets on several inputs together, after standardising the inputs.
 
     Args:
         parts: Inputs, each (N, D).
-        wanted: Targets (N, out).
+        targets: Targets (N, out).
         penalty: Ridge penalty.
 
     Returns:
@@ -22,7 +22,7 @@ def ridge(parts: Sequence[Tensor], wanted: Tensor, penalty: float) -> list[tuple
     means = [x.mean(0) for x in parts]
     deviations = [x.std(0).clamp(min=1e-3 * float(x.std())) for x in parts]
     z = torch.cat([(x - mean) / deviation for x, mean, deviation in zip(parts, means, deviations, strict=True)], dim=1)
-    solved = torch.linalg.solve(z.T @ z + penalty * torch.eye(z.shape[1]), z.T @ (wanted - wanted.mean(0))).T
+    solved = torch.linalg.solve(z.T @ z + penalty * torch.eye(z.shape[1]), z.T @ (targets - targets.mean(0))).T
     weights = [
         own / deviation
         for own, deviation in zip(solved.split([x.shape[1] for x in parts], dim=1), deviations, strict=True)

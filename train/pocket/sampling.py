@@ -130,7 +130,8 @@ class PocketGenerator:
         # At cfg 1 ComfyUI skips the empty prompt, because its weight is 0.
         guided = sampling.cfg != 1
         with torch.no_grad():
-            given = unet_conditioning(self.encode, [*prompts, *[""] * len(prompts)] if guided else prompts, device)
+            texts = [*prompts, *[""] * len(prompts)] if guided else prompts
+            conditioning = unet_conditioning(self.encode, texts, device)
         sigmas = sampling.sigmas()
         users = _extend_to_guidance(users) if users and guided else users
 
@@ -138,11 +139,12 @@ class PocketGenerator:
             x = noise.to(device) * (1 + sigmas[0] ** 2).sqrt()
             with branch.keys_values(users) if branch and users else nullcontext():
                 for sigma, following in pairwise(sigmas.tolist()):
-                    made = denoise(self.unet, torch.cat([x, x]) if guided else x, sigma, timestep(sigma), given)
+                    latents = torch.cat([x, x]) if guided else x
+                    denoised = denoise(self.unet, latents, sigma, timestep(sigma), conditioning)
                     if guided:
-                        prompted, empty = made.chunk(2)
-                        made = empty + (prompted - empty) * sampling.cfg
-                    x = x + (x - made) / sigma * (following - sigma)
+                        prompted, empty = denoised.chunk(2)
+                        denoised = empty + (prompted - empty) * sampling.cfg
+                    x = x + (x - denoised) / sigma * (following - sigma)
             return x
 
         return sample
@@ -155,7 +157,9 @@ def unet_conditioning(encode: text.TextEncoders, prompts: Sequence[str], device:
     return {"encoder_hidden_states": context, "added_cond_kwargs": added}
 
 
-def denoise(unet: UNet2DConditionModel, x: Tensor, sigma: float | Tensor, time: int | Tensor, given: Mapping) -> Tensor:
+def denoise(
+    unet: UNet2DConditionModel, x: Tensor, sigma: float | Tensor, time: int | Tensor, conditioning: Mapping
+) -> Tensor:
     """Return the denoised latents of x (B, 4, 12, 12) by v-prediction (Salimans & Ho 2022), in k-diffusion's scale.
 
     Args:
@@ -163,9 +167,9 @@ def denoise(unet: UNet2DConditionModel, x: Tensor, sigma: float | Tensor, time: 
         x: Noisy latents.
         sigma: Noise level, a number or (B, 1, 1, 1).
         time: Timestep of `sigma`, a number or (B,).
-        given: Conditioning from `unet_conditioning`.
+        conditioning: Conditioning from `unet_conditioning`.
     """
-    v = unet(x / (1 + sigma**2) ** 0.5, time, **given, return_dict=False)[0]
+    v = unet(x / (1 + sigma**2) ** 0.5, time, **conditioning, return_dict=False)[0]
     return x / (1 + sigma**2) - v * sigma / (1 + sigma**2) ** 0.5
 
 
@@ -191,8 +195,8 @@ def _extend_to_guidance(users: KeysValues) -> KeysValues:
 
 def _sigmas() -> Tensor:
     """Return the sigmas of the schedule's 1,000 timesteps in ascending order."""
-    kept = generator.schedule().alphas_cumprod
-    return ((1 - kept) / kept).sqrt()
+    alphas_cumprod = generator.schedule().alphas_cumprod
+    return ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
 
 
 def timestep(sigma: float) -> int:

@@ -87,8 +87,8 @@ class CachedTextEncoders:
     def __call__(self, captions: list[str]) -> tuple[Tensor, Tensor]:
         """Return the same as `TextEncoders`."""
         if new := [caption for caption in dict.fromkeys(captions) if caption not in self._known]:
-            made = (part.bfloat16() for part in self._encode(new))
-            self._known.update(zip(new, zip(*made, strict=True), strict=True))
+            encoded = (part.bfloat16() for part in self._encode(new))
+            self._known.update(zip(new, zip(*encoded, strict=True), strict=True))
         context, pooled = zip(*(self._known[caption] for caption in captions), strict=True)
         return torch.stack(context).float(), torch.stack(pooled).float()
 

@@ -25,11 +25,11 @@ def crops(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     return torch.stack([images[i // CROPS, :, y : y + size, x : x + size] for i, (y, x) in enumerate(places)])
 
 
-def reconstruction_loss(made: Tensor, real: Tensor) -> Tensor:
+def reconstruction_loss(decoded: Tensor, real: Tensor) -> Tensor:
     """Return the L1 loss of pixels, of their differences (edges), and of a quarter-size copy (colours)."""
-    pixels = F.l1_loss(made, real) + 2 * F.mse_loss(made, real)
-    edges = F.l1_loss(made.diff(dim=-1), real.diff(dim=-1)) + F.l1_loss(made.diff(dim=-2), real.diff(dim=-2))
-    return pixels + edges + F.l1_loss(F.avg_pool2d(made, 4), F.avg_pool2d(real, 4))
+    pixels = F.l1_loss(decoded, real) + 2 * F.mse_loss(decoded, real)
+    edges = F.l1_loss(decoded.diff(dim=-1), real.diff(dim=-1)) + F.l1_loss(decoded.diff(dim=-2), real.diff(dim=-2))
+    return pixels + edges + F.l1_loss(F.avg_pool2d(decoded, 4), F.avg_pool2d(real, 4))
 
 
 def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str, float]:
@@ -45,11 +45,12 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str
         # Noise makes the decoder tolerate the small errors of latents from a diffusion model (our default).
         size = 0.1 * torch.rand(len(latents), 1, 1, 1, generator=generator)
         noisy = latents + (size * torch.randn(latents.shape, generator=generator)).to(latents)
-        made = model.decode(noisy).float()
-        reconstruction = reconstruction_loss(made, real)
+        decoded = model.decode(noisy).float()
+        reconstruction = reconstruction_loss(decoded, real)
         mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
         moments = mean.square().mean() + (deviation - 1).square().mean()
-        return {"loss": reconstruction + 0.02 * moments, "mse": F.mse_loss(made, real), "deviation": deviation.mean()}
+        loss = reconstruction + 0.02 * moments
+        return {"loss": loss, "mse": F.mse_loss(decoded, real), "deviation": deviation.mean()}
 
     model = fit(model, loss_of, config, folder / "vae")
     save_file(to_core(model), FOLDER / "vae.safetensors")
@@ -72,5 +73,5 @@ def load() -> ThinTAESD:
 def psnr(model: ThinTAESD, seed: int = 91, count: int = 128) -> float:
     """Return the peak signal-to-noise ratio of whole reconstructed drawings, in dB."""
     images, _ = drawn_batch(count, seed, 0)
-    made = model.decode(model.encode(images)).clamp(0, 1)
-    return round(-10 * float(F.mse_loss(made, images).log10()), 2)
+    decoded = model.decode(model.encode(images)).clamp(0, 1)
+    return round(-10 * float(F.mse_loss(decoded, images).log10()), 2)

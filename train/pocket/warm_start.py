@@ -34,10 +34,10 @@ def warm_start(
     for part, attributes in BEGINS_WITH.items():
         x = getattr(agents.parts, part)
         x = adapter.alignment(x) if part == "sem" else x
-        wanted = [favourite_states(encode, agents.utilities, name) for name in attributes]
+        target_states = [favourite_states(encode, agents.utilities, name) for name in attributes]
         projection = adapter.projections[part]
-        fit_ridge(projection.linear, x, torch.cat(wanted, dim=1))
-        projection.norm.weight.fill_(float(torch.stack(wanted).std(-1).mean()))
+        fit_ridge(projection.linear, x, torch.cat(target_states, dim=1))
+        projection.norm.weight.fill_(float(torch.stack(target_states).std(-1).mean()))
 
 
 def favourite_states(encode: TextEncoders, utilities: np.ndarray, name: str) -> Tensor:

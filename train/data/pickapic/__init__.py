@@ -124,7 +124,7 @@ def _take_images(ledger: Ledger, folder: Path, row: dict[str, Any]) -> None:
         readable = content is not None and _readable(content)
         if readable:
             write_file(folder / ledger.file_of(uid), content)
-        ledger.found(uid, readable)
+        ledger.record_image(uid, readable)
 
 
 def _readable(content: bytes) -> bool:

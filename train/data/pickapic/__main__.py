@@ -26,11 +26,11 @@ def main(arguments: list[str] | None = None) -> None:
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=float, default=getattr(split, name), help="share (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=split.seed, help="random seed of the split")
-    given = vars(parser.parse_args(arguments))
-    out = given.pop("out")
-    shares = {name: given.pop(name) for name in ("validation", "test", "seen", "held_out", "seed")}
+    options = vars(parser.parse_args(arguments))
+    out = options.pop("out")
+    shares = {name: options.pop(name) for name in ("validation", "test", "seen", "held_out", "seed")}
     try:
-        config = PickapicConfig(**given, split=SplitConfig(**shares))
+        config = PickapicConfig(**options, split=SplitConfig(**shares))
         report = write_pickapic(out, config, lambda rows, what: tqdm(rows, desc=what, unit="row"))
     except SetError as error:
         raise SystemExit(str(error)) from None

@@ -59,18 +59,19 @@ class Ledger:
         Raises:
             SetError: The interrupted run had other settings.
         """
-        told, wanted = self._setting("run"), json.dumps(settings, sort_keys=True)
-        if told not in (None, wanted):
+        previous, current = self._setting("run"), json.dumps(settings, sort_keys=True)
+        if previous not in (None, current):
             raise SetError(
-                f"The interrupted run had the settings {told}; this run has {wanted}. Use those, or remove its folder."
+                f"The interrupted run had the settings {previous}; this run has {current}. Use the settings of the "
+                "interrupted run, or remove its folder."
             )
-        self._set("run", wanted)
+        self._set("run", current)
         self._base.commit()
 
     def state(self, step: str) -> Any:
         """Return the last committed state of a step, or None."""
-        kept = self._setting(step)
-        return kept and json.loads(kept)
+        value = self._setting(step)
+        return value and json.loads(value)
 
     def keep(self, step: str, state: Any) -> None:
         """Commit everything together with the position in the stream."""
@@ -85,8 +86,8 @@ class Ledger:
 
     def count(self, name: str) -> int:
         """Return the value of a counter."""
-        found = self._base.execute("select n from counts where name = ?", (name,)).fetchone()
-        return found[0] if found else 0
+        row = self._base.execute("select n from counts where name = ?", (name,)).fetchone()
+        return row[0] if row else 0
 
     def choose(self, choice: Choice) -> None:
         """Add a choice. An existing one is counted as a duplicate."""
@@ -105,11 +106,11 @@ class Ledger:
         self._base.commit()
 
     def lacks(self, uid: str | None) -> bool:
-        """Return whether an image is requested and no readable copy was found yet."""
-        found = self._base.execute("select coalesce(readable, 0) from images where uid = ?", (uid,)).fetchone()
-        return found is not None and not found[0]
+        """Return whether an image is requested and has no readable copy yet."""
+        row = self._base.execute("select coalesce(readable, 0) from images where uid = ?", (uid,)).fetchone()
+        return row is not None and not row[0]
 
-    def found(self, uid: str, readable: bool) -> None:
+    def record_image(self, uid: str, readable: bool) -> None:
         """Record that a requested image was found."""
         self._base.execute("update images set readable = ? where uid = ?", (int(readable), uid))
 
@@ -144,11 +145,11 @@ class Ledger:
 
     def choices(self, user: str) -> list[Choice]:
         """Return the choices of a user with two readable images, oldest first."""
-        found = self._base.execute(
+        rows = self._base.execute(
             f"select choices.* from {_WHOLE} where user = ? order by at, ranking, choices.liked, choices.disliked",
             (user,),
         )
-        return [Choice(*row) for row in found]
+        return [Choice(*row) for row in rows]
 
     def use(self, uid: str, split: str) -> None:
         """Record the split of an image."""
@@ -166,8 +167,8 @@ class Ledger:
         return self._base.execute(query).fetchone()[0]
 
     def _setting(self, name: str) -> str | None:
-        found = self._base.execute("select value from settings where name = ?", (name,)).fetchone()
-        return found and found[0]
+        row = self._base.execute("select value from settings where name = ?", (name,)).fetchone()
+        return row and row[0]
 
     def _set(self, name: str, value: str) -> None:
         self._base.execute("insert or replace into settings values (?, ?)", (name, value))

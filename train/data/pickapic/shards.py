@@ -30,10 +30,10 @@ class Shards:
         """
         folder = Path(source)
         if folder.is_dir():
-            found = sorted(str(file) for file in folder.rglob(files))
-            if not found:
+            paths = sorted(str(file) for file in folder.rglob(files))
+            if not paths:
                 raise SetError(f"{source} has no file {files!r}; expected Parquet shards. Correct --source or --files.")
-            return cls(f"{folder.name}: {len(found)} shards", "parquet", found)
+            return cls(f"{folder.name}: {len(paths)} shards", "parquet", paths)
         if not allow_download:
             raise SetError(
                 f"{source} is not a folder; expected a folder with Parquet shards. Add --allow-download if it is the "

@@ -56,8 +56,8 @@ def split_users(ledger: Ledger, folder: Path, at_least: int, config: SplitConfig
             f"None of {ledger.all_users()} users has {at_least} distinct liked images. Use more shards, or a smaller "
             "--at-least."
         )
-    dropped, found = Counter(), {}
-    write_users(folder, _counted(_lines(ledger, users, at_least, config, dropped), found))
+    dropped, counts_by_split = Counter(), {}
+    write_users(folder, _counted(_lines(ledger, users, at_least, config, dropped), counts_by_split))
     names = ("ties", "unlabelled", "without_image_id", "duplicates")
     return {
         "dropped": {
@@ -68,7 +68,10 @@ def split_users(ledger: Ledger, folder: Path, at_least: int, config: SplitConfig
             "pairs_with_an_image_of_the_training": dropped["pairs"],
             "users_left_with_too_few_pairs": dropped["users"],
         },
-        **{what: {name: counted[what] for name, counted in found.items()} for what in ("users", "pairs", "images")},
+        **{
+            what: {name: counts[what] for name, counts in counts_by_split.items()}
+            for what in ("users", "pairs", "images")
+        },
     }
 
 
@@ -104,10 +107,10 @@ def _hold_out(choices: list[Choice], share: float, at_least: int) -> tuple[list[
         if sum(choice.prompt in held for choice in choices) >= max(share * len(choices), LEAST_PAIRS):
             break
         held.add(prompt)
-    kept = [choice for choice in choices if choice.prompt not in held]
-    if len({choice.liked for choice in kept}) < at_least:
+    remaining = [choice for choice in choices if choice.prompt not in held]
+    if len({choice.liked for choice in remaining}) < at_least:
         return choices, []
-    return kept, [choice for choice in choices if choice.prompt in held]
+    return remaining, [choice for choice in choices if choice.prompt in held]
 
 
 def _line(ledger: Ledger, user: str, seen: bool, split: str, choices: list[Choice]) -> User:
@@ -118,8 +121,8 @@ def _line(ledger: Ledger, user: str, seen: bool, split: str, choices: list[Choic
     return User(user, seen, split, tuple(pairs))
 
 
-def _counted(lines: Iterator[User], found: dict[str, Counter[str]]) -> Iterator[User]:
+def _counted(lines: Iterator[User], counts_by_split: dict[str, Counter[str]]) -> Iterator[User]:
     for line in lines:
         name = line.split if line.split != "test" else f"test_{'seen' if line.seen else 'unseen'}"
-        found.setdefault(name, Counter()).update(users=1, pairs=len(line.pairs), images=len(line.images))
+        counts_by_split.setdefault(name, Counter()).update(users=1, pairs=len(line.pairs), images=len(line.images))
         yield line

@@ -90,5 +90,5 @@ def caption(attributes: Attributes, names=tuple(ATTRIBUTES)) -> str:
 
 def random_caption(attributes: Attributes, rng: np.random.Generator, subject: float = 1.0, each: float = 0.5) -> str:
     """Return a caption that names the subject and each other attribute with given probabilities."""
-    kept = [n for n in ATTRIBUTES if rng.random() < (subject if n == "subject" else each)]
-    return caption(attributes, kept or ("subject",))
+    names = [n for n in ATTRIBUTES if rng.random() < (subject if n == "subject" else each)]
+    return caption(attributes, names or ("subject",))

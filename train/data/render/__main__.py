@@ -30,14 +30,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--size", type=_size, help="WIDTHxHEIGHT in pixels (default: size of the workflow)")
     parser.add_argument("--seed", type=int, default=RenderConfig.seed, help="random seed of all images")
     parser.add_argument("--ahead", type=int, default=RenderConfig.ahead, help="number of prompts in the queue")
-    given = parser.parse_args(arguments)
-    out = given.out or given.set.with_name(f"{given.set.name}-rendered")
+    options = parser.parse_args(arguments)
+    out = options.out or options.set.with_name(f"{options.set.name}-rendered")
     try:
-        places = Places(given.prompt_node, given.seed_node, given.size_node, given.image_node)
-        workflow = Workflow.read(given.workflow, places, sized=given.size is not None)
-        config = RenderConfig(given.words, given.size, given.seed, given.ahead)
+        places = Places(options.prompt_node, options.seed_node, options.size_node, options.image_node)
+        workflow = Workflow.read(options.workflow, places, sized=options.size is not None)
+        config = RenderConfig(options.words, options.size, options.seed, options.ahead)
         show = lambda jobs: tqdm(jobs, desc="images", unit="image")  # noqa: E731
-        count = render_set(given.set, out, Server(given.server), workflow, config, show)
+        count = render_set(options.set, out, Server(options.server), workflow, config, show)
     except PrefGenError as error:
         raise SystemExit(str(error)) from None
     print(json.dumps({"out": str(out), "rendered": count, "workflow": workflow.digest}))

@@ -39,16 +39,16 @@ class Server:
             RenderError: The server rejects the workflow. The message contains the server's errors.
         """
         body = self._ask("/prompt", {"prompt": nodes})
-        refused = body.get("node_errors") or {}
-        if refused or "prompt_id" not in body:
-            told = "; ".join(
-                f"node {node} ({given.get('class_type')}): {error.get('message')}: {error.get('details')}"
-                for node, given in refused.items()
-                for error in given.get("errors", [])
+        node_errors = body.get("node_errors") or {}
+        if node_errors or "prompt_id" not in body:
+            messages = "; ".join(
+                f"node {node} ({report.get('class_type')}): {error.get('message')}: {error.get('details')}"
+                for node, report in node_errors.items()
+                for error in report.get("errors", [])
             )
             general = body.get("error") or {}
             general = f"{general.get('message')}: {general.get('details')}" if isinstance(general, dict) else general
-            raise RenderError(f"The server rejected the workflow ({told or general}). Correct it in ComfyUI first.")
+            raise RenderError(f"The server rejected the workflow ({messages or general}). Correct it in ComfyUI first.")
         return body["prompt_id"]
 
     def wait(self, prompt: str) -> dict[str, Any]:

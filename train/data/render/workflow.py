@@ -64,8 +64,8 @@ class Workflow:
     @property
     def digest(self) -> str:
         """SHA-256 digest (hex) of the workflow and its inputs."""
-        told = json.dumps([self.nodes, self.prompt, self.seed, self.size, self.image], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
+        content = json.dumps([self.nodes, self.prompt, self.seed, self.size, self.image], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def filled(self, prompt: str, seed: int, size: tuple[int, int] | None) -> dict[str, Any]:
         """Return a copy with a prompt, a seed and a size (width, height) in pixels."""
@@ -82,20 +82,20 @@ class Workflow:
         title = self.nodes.get(node, {}).get("_meta", {}).get("title")
         return f"{node} ({title or self.nodes.get(node, {}).get('class_type', 'unknown')})"
 
-    def _inputs(self, what: str, wanted: str | None, names: tuple[str, ...], together: bool = False):
+    def _inputs(self, what: str, selected: str | None, names: tuple[str, ...], together: bool = False):
         """Return the node for a value, and its inputs that are not linked to other nodes."""
-        found = {node: self._free(node, names, together) for node in self.nodes}
+        free_inputs = {node: self._free(node, names, together) for node in self.nodes}
         # The "value" of a primitive can mean anything, so it is only used if the node was selected explicitly.
-        sure = [node for node, free in found.items() if set(free) - {"value"}]
-        node = self._node(what, wanted, sure)
-        if not found[node]:
-            given = sorted(set(names) & set(self.nodes[node]["inputs"]))
-            reason = f"{' and '.join(given)} is linked to another node" if given else "it has no such input"
+        sure = [node for node, free in free_inputs.items() if set(free) - {"value"}]
+        node = self._node(what, selected, sure)
+        if not free_inputs[node]:
+            linked = sorted(set(names) & set(self.nodes[node]["inputs"]))
+            reason = f"{' and '.join(linked)} is linked to another node" if linked else "it has no such input"
             raise RenderError(
                 f"Node {self.named(node)} cannot take the {what}, because {reason}; expected an unlinked input "
                 f"{', '.join(names)}. Select another node with --{what}-node."
             )
-        return node, found[node]
+        return node, free_inputs[node]
 
     def _free(self, node: str, names: tuple[str, ...], together: bool) -> list[str]:
         inputs = self.nodes[node].get("inputs", {})
@@ -103,14 +103,14 @@ class Workflow:
         return free if not together or len(free) == len(names) else []
 
     def _of_type(self, types: tuple[str, ...]) -> list[str]:
-        return [node for node, given in self.nodes.items() if given["class_type"] in types]
+        return [node for node, definition in self.nodes.items() if definition["class_type"] in types]
 
-    def _node(self, what: str, wanted: str | None, candidates: list[str]) -> str:
-        if wanted is not None:
-            titled = [node for node, n in self.nodes.items() if n.get("_meta", {}).get("title") == wanted]
-            candidates = [wanted] if wanted in self.nodes else titled
+    def _node(self, what: str, selected: str | None, candidates: list[str]) -> str:
+        if selected is not None:
+            titled = [node for node, n in self.nodes.items() if n.get("_meta", {}).get("title") == selected]
+            candidates = [selected] if selected in self.nodes else titled
         if len(candidates) == 1:
             return candidates[0]
-        found = ", ".join(map(self.named, candidates)) or "none"
-        asked = f"with id or title {wanted!r}" if wanted is not None else f"suitable for the {what}"
-        raise RenderError(f"Nodes {asked}: {found}; expected one. Select it with --{what}-node.")
+        names = ", ".join(map(self.named, candidates)) or "none"
+        asked = f"with id or title {selected!r}" if selected is not None else f"suitable for the {what}"
+        raise RenderError(f"Nodes {asked}: {names}; expected one. Select it with --{what}-node.")

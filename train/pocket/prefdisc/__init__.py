@@ -33,12 +33,12 @@ def train(
     world = World.load()
     prefdisc, table = train_vision(folder, sight)
     prefdisc = train_decoder(prefdisc, table, world, folder, taste)
-    found = validate(prefdisc, world)
-    export(prefdisc, out, found)
-    return found
+    accuracies = validate(prefdisc, world)
+    export(prefdisc, out, accuracies)
+    return accuracies
 
 
-def export(prefdisc: PrefDisc, out: Path, found: dict[str, float]) -> None:
+def export(prefdisc: PrefDisc, out: Path, accuracies: dict[str, float]) -> None:
     """Write the base model, its tokenizer, and the PrefDisc part of the checkpoint with its metrics."""
     tokenizer = prefdisc.template.tokenizer
     config = base_config(tokenizer)
@@ -51,5 +51,5 @@ def export(prefdisc: PrefDisc, out: Path, found: dict[str, float]) -> None:
         {"tokens": prefdisc.tokens},
         licence=LICENCE,
         image_tower=BASE,
-        training={"prefdisc": found},
+        training={"prefdisc": accuracies},
     )

@@ -1,8 +1,8 @@
-"""Auxiliary linear heads that predict what the simulator knows from hidden states during the warm-up.
+"""Auxiliary linear heads that predict hidden variables of the simulator from hidden states during the warm-up.
 
-Each head trains its layer to provide what the next layer needs to infer a taste as the ideal observer does: the
-attribute values of an image, the evidence of a pair for each group of users, the group after all pairs so far, and the
-taste.
+Each head trains its layer to provide the input that the next layer needs to infer a taste as the ideal observer does:
+the attribute values of an image, the evidence of a pair for each group of users, the group after all pairs so far, and
+the taste.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ class AuxiliaryHeads(nn.Module):
         self.readers = nn.ModuleDict({name: nn.Linear(WIDTH, size) for name, size in sizes.items()})
 
     def forward(self, layers: tuple[Tensor, ...], packed: PackedBatch) -> dict[str, Tensor]:
-        """States of every layer (B, S, D) -> shown (B, n + T, 2, 24) wherever a label is or is to be predicted, and the
-        others (B, n, size) where the pair's second label is."""
+        """Predict the simulator's hidden variables from the states of every layer, each (B, S, D).
+
+        Returns:
+            "shown": the taste values of each image, read at the label positions of all n + T pairs, (B, n + T, 2, 24).
+            All others are read at the second label of each history pair, (B, n, size).
+        """
         rows = torch.arange(len(packed.prediction_positions), device=packed.prediction_positions.device)[:, None, None]
         labels = torch.cat([packed.label_positions, packed.prediction_positions], dim=1)
         ends = packed.label_positions[..., 1:]
@@ -44,9 +48,9 @@ class AuxiliaryHeads(nn.Module):
 
 
 def auxiliary_losses(read: dict[str, Tensor], users: UserBatch) -> dict[str, Tensor]:
-    """Return the loss of each head. Without a history, only the loss of the shown values."""
-    shown = one_hot_values(np.concatenate([users.history, users.targets], axis=1))
-    losses = {"shown": F.mse_loss(read["shown"], shown.to(read["shown"].device))}
+    """Return the loss of each head. Without a history, return the loss of "shown" only."""
+    values = one_hot_values(np.concatenate([users.history, users.targets], axis=1))
+    losses = {"shown": F.mse_loss(read["shown"], values.to(read["shown"].device))}
     if users.evidence.shape[1]:
         known = users.evidence.cumsum(1).softmax(-1)
         losses["evidence"] = 0.1 * F.mse_loss(read["evidence"], users.evidence)

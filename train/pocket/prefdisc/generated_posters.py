@@ -87,11 +87,10 @@ def generate_posters(folder: Path, count: int, each: float, slowly: int, seed: i
         rows = draw_combinations(SHARD, "train", rng)
         captions = [random_caption(Attributes.from_indices(row), rng, each=each) for row in rows]
         seeds = [seed * 1_000_003 + shard * SHARD + i for i in range(SHARD)]
-        given = (quick, FewStepSampling(1, 1.0)) if shard % slowly else (slow, Sampling())
+        generator = (quick, FewStepSampling(1, 1.0)) if shard % slowly else (slow, Sampling())
+        arguments = (*generator, captions, seeds)
         file = folder / f"{seed}-{shard}.safetensors"
-        images.append(
-            cached_tensors(file, lambda given=(*given, captions, seeds): {"images": _paint(*given)})["images"]
-        )
+        images.append(cached_tensors(file, lambda arguments=arguments: {"images": _paint(*arguments)})["images"])
     return torch.cat(images)
 
 
@@ -133,13 +132,13 @@ def adapt_vision(prefdisc: PrefDisc, folder: Path, config: GeneratedPostersConfi
         before.to(device)
         old = torch.randint(len(drawn), (rest,), generator=generator)
         new = torch.randint(len(painted), (count,), generator=generator)
-        shown = soften(torch.cat([drawn[old], painted[new]]).float() / 255, generator).to(device)
+        posters = soften(torch.cat([drawn[old], painted[new]]).float() / 255, generator).to(device)
         with torch.no_grad():
-            wanted = torch.cat([before.features(shown[:rest]), target[new].to(device)])
+            target_features = torch.cat([before.features(posters[:rest]), target[new].to(device)])
         labels = torch.cat([certain[old], seen[new]]).to(device).split(SIZES, dim=1)
-        features, *read = model(shown)
+        features, *read = model(posters)
         losses = [F.cross_entropy(*both) for way in read for both in zip(way, labels, strict=True)]
-        apart = (features - wanted).square().flatten(1).mean(1) / spread
+        apart = (features - target_features).square().flatten(1).mean(1) / spread
         return {
             "loss": sum(losses) + config.likeness * apart.mean(),
             "read": sum(losses).detach(),
@@ -168,6 +167,6 @@ def train(folder: Path, config: GeneratedPostersConfig = CONFIG) -> dict[str, fl
     model = load_preference_model("pocket")
     where = folder / f"painted-{settings_digest({'files': weights_digests(), 'reading': model.encoder_fingerprint})}"
     prefdisc = adapt_vision(model.require("prefdisc"), where, config)
-    found = validate(prefdisc, World.load())
-    export(prefdisc, SHIPPED, found)
-    return found
+    accuracies = validate(prefdisc, World.load())
+    export(prefdisc, SHIPPED, accuracies)
+    return accuracies

@@ -77,12 +77,14 @@ def adapt_to_wordings(
             for reword in (None, lambda prompt: config.wordings.of(prompt, rng))
         )
         with torch.no_grad():
-            wanted = before(bare.packed, bare.features, every_layer=True)
-        made = model(worded.packed, worded.features, every_layer=True)
-        told = wanted.logits.softmax(-1)
-        labels = F.kl_div(made.logits.log_softmax(-1), told, reduction="none").sum(-1).mean()
-        states = relative_distance(_used_states(made, worded.packed, model), _used_states(wanted, bare.packed, before))
-        return {"loss": labels + config.likeness * states, "labels": labels, "states": states}
+            bare_states = before(bare.packed, bare.features, every_layer=True)
+        worded_states = model(worded.packed, worded.features, every_layer=True)
+        target_probabilities = bare_states.logits.softmax(-1)
+        labels = F.kl_div(worded_states.logits.log_softmax(-1), target_probabilities, reduction="none").sum(-1).mean()
+        distance = relative_distance(
+            _used_states(worded_states, worded.packed, model), _used_states(bare_states, bare.packed, before)
+        )
+        return {"loss": labels + config.likeness * distance, "labels": labels, "states": distance}
 
     return fit(prefdisc, loss_of, config.loop, folder)
 
@@ -114,9 +116,9 @@ def _used_states(states: PackedStates, packed: PackedBatch, prefdisc: PrefDisc) 
     return torch.stack([layer[users, places] for layer in states.layers[1:]])
 
 
-def relative_distance(made: Tensor, wanted: Tensor) -> Tensor:
+def relative_distance(states: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared distance of states (layers, ...), divided by the variance of each layer."""
-    flat = [x.float().flatten(1) for x in (made, wanted)]
+    flat = [x.float().flatten(1) for x in (states, targets)]
     return ((flat[0] - flat[1]).square().mean(1) / flat[1].var(1)).mean()
 
 
@@ -129,6 +131,6 @@ def train(folder: Path, config: PromptWordingsConfig = CONFIG) -> dict[str, floa
     where = folder / f"worded-{settings_digest({'reading': model.encoder_fingerprint})}"
     table = encode_posters(prefdisc, *draw_posters(config.posters, SEED, "train", where / "drawn.npz"), views=1)
     prefdisc = adapt_to_wordings(prefdisc, table, world, where)
-    found = validate(prefdisc, world)
-    export(prefdisc, SHIPPED, found)
-    return found
+    accuracies = validate(prefdisc, world)
+    export(prefdisc, SHIPPED, accuracies)
+    return accuracies

@@ -127,6 +127,6 @@ def one_hot_values(attributes: np.ndarray) -> Tensor:
 def group_evidence(world: World, history: np.ndarray) -> Tensor:
     """Return the log evidence (B, n, groups) of pairs (B, n, 2, 6) for each group, centred over the groups."""
     values = one_hot_values(history).numpy()
-    shown = values[:, :, 0] - values[:, :, 1]
-    said = world.log_evidence(shown @ world.means.T, shown)
-    return torch.from_numpy(said - said.mean(-1, keepdims=True)).float()
+    differences = values[:, :, 0] - values[:, :, 1]
+    log_evidence = world.log_evidence(differences @ world.means.T, differences)
+    return torch.from_numpy(log_evidence - log_evidence.mean(-1, keepdims=True)).float()

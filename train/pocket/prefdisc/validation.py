@@ -26,7 +26,7 @@ def validate(
 
     Returns:
         Accuracies with 8 history pairs and with none, those of the ideal observer, and "share": the share of the
-        history's information that the model uses.
+        ideal observer's gain from the history that the model reaches.
     """
     prefdisc.eval()
     table = encode_posters(prefdisc, *draw_posters(posters, SEED, "validation"), views=0)
@@ -42,6 +42,7 @@ def validate(
             chosen = batch.chosen[:, part]
             right[f"accuracy_{pairs}"].append((q[:, part, 0] > q[:, part, 1]) == chosen)
             right[f"ideal_{pairs}"].append((torch.from_numpy(ideal) > 0.5) == chosen)
-    found = {name: float(torch.cat(parts).float().mean()) for name, parts in right.items()}
-    found["share"] = (found[f"accuracy_{PAIRS}"] - found["ideal_0"]) / (found[f"ideal_{PAIRS}"] - found["ideal_0"])
-    return {name: round(value, 4) for name, value in found.items()}
+    metrics = {name: float(torch.cat(parts).float().mean()) for name, parts in right.items()}
+    gain, ideal_gain = (metrics[f"{who}_{PAIRS}"] - metrics["ideal_0"] for who in ("accuracy", "ideal"))
+    metrics["share"] = gain / ideal_gain
+    return {name: round(value, 4) for name, value in metrics.items()}

@@ -104,8 +104,8 @@ def draw_posters(count: int, seed: int, split: str, file: Path | None = None) ->
         Images as uint8 (count, 3, 96, 96), and attribute indices (count, 6).
     """
     if file and file.exists():
-        kept = np.load(file)
-        return torch.from_numpy(kept["images"]), kept["attributes"]
+        cached = np.load(file)
+        return torch.from_numpy(cached["images"]), cached["attributes"]
     rng = np.random.default_rng(seed)
     attributes = draw_combinations(count, split, rng)
     images = draw_uint8(attributes, rng)
@@ -132,10 +132,10 @@ def train_vision(folder: Path, config: VisionConfig) -> tuple[PrefDisc, PosterTa
         return {"loss": sum(losses), **dict(zip(ATTRIBUTES, right, strict=True))}
 
     sight = fit(sight, loss_of, config.loop, folder / "sight")
-    kept = folder / "features.pt"
-    if not kept.exists():
-        torch.save(encode_posters(sight.prefdisc, images, attributes, config.views).features, kept)
-    return sight.prefdisc, PosterTable(attributes, torch.load(kept, weights_only=True))
+    cache_file = folder / "features.pt"
+    if not cache_file.exists():
+        torch.save(encode_posters(sight.prefdisc, images, attributes, config.views).features, cache_file)
+    return sight.prefdisc, PosterTable(attributes, torch.load(cache_file, weights_only=True))
 
 
 @torch.no_grad()
@@ -155,6 +155,6 @@ def encode_posters(
     for start in range(0, len(images), 64):
         batch = images[start : start + 64].float() / 255
         generator = generator_of(seed, start)
-        shown = [soften(batch, generator) for _ in range(views)] or [batch]
-        parts.append(torch.stack([prefdisc.features(view.to(device)).cpu() for view in shown], dim=1))
+        copies = [soften(batch, generator) for _ in range(views)] or [batch]
+        parts.append(torch.stack([prefdisc.features(view.to(device)).cpu() for view in copies], dim=1))
     return PosterTable(attributes, torch.cat(parts))
