@@ -1,4 +1,6 @@
-"""`python -m train.evaluate --document docs/evaluation.md`: runs all evaluation commands in sequence.
+"""Runs all evaluation commands in sequence.
+
+    python -m train.evaluate --document docs/evaluation.md
 
 All other options are passed on to every command. `--only` selects commands. `ablation` and `tokens` train model
 variants, as do the ablation rows of `generation` and the ViPer-like row of `reno`. This takes hours on two cores;

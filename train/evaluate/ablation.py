@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.ablation`: adds the parts of the method one by one, with equal training budgets.
+"""Measures the parts of the method, added one by one, with equal training budgets.
+
+    python -m train.evaluate.ablation
 
 Paper index section 2 (001 tables 1 and 6, 003 table 4). All variants use the same vision tower, users and steps.
 """
@@ -96,7 +98,7 @@ def measure(options: Options) -> Report:
 
 
 def verdict(gain: Estimate) -> str:
-    """Say whether the interval of a gain supports the claim that the gain is above zero."""
+    """Return the verdict of a gain's interval on the claim that the gain is above zero."""
     if gain.low > 0:
         return "is reproduced"
     return "is contradicted" if gain.high < 0 else "is not supported"

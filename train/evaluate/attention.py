@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.attention`: compares users by a target's attention on the preference tokens.
+"""Compares users by a target's attention on the preference tokens.
+
+    python -m train.evaluate.attention
 
 Paper index section 2 (001 figure 4): all users have the same target, and five random orders of their history each.
 """

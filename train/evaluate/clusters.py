@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.clusters`: K-means clustering of users by their hidden states for the same target.
+"""Clusters users with K-means by their hidden states for the same target.
+
+    python -m train.evaluate.clusters
 
 Paper index section 2 (001 table 6): last-token, last-layer states of users who are all paired with one target image, by
 silhouette (higher is better) and Davies-Bouldin index (lower is better). The users' true groups are known here.

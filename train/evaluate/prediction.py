@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.prediction`: pairwise accuracy on seen and unseen users, with upper limits and controls.
+"""Measures pairwise accuracy on seen and unseen users, with upper limits and controls.
+
+    python -m train.evaluate.prediction
 
 Paper index section 2 (001 table 1, 003 tables 1 and 2). All methods are measured on the same trials.
 """

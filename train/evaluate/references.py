@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.references`: accuracy with 0 to 8 pairs of history, on seen and unseen users.
+"""Measures accuracy with 0 to 8 pairs of history, on seen and unseen users.
+
+    python -m train.evaluate.references
 
 Paper index section 2: the N_ref sweep (001 figure 6, 003 figure 5).
 """

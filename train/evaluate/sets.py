@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.sets --data DIR --checkpoint FILE`: pairwise accuracy on users of a dataset on disk.
+"""Measures pairwise accuracy on users of a dataset on disk.
+
+    python -m train.evaluate.sets --data DIR --checkpoint FILE
 
 Paper index section 2 (001 table 1, 003 table 2), for real (`train.data.pickapic`) or rendered users. The pairs of
 each test user are split at random into a history and targets, and scored with the public API of prefgen.

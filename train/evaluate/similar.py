@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.similar`: finds users with similar tastes by their `sem` embeddings.
+"""Finds users with similar tastes by their `sem` embeddings.
+
+    python -m train.evaluate.similar
 
 The paper shows examples (001 section 3.2); here the similarity is checked against the users' true tastes.
 """
@@ -32,7 +34,7 @@ def find_similar_users(
         embeddings: One user a row, (n, D).
         queries: (q, D).
         k: Number of users to find.
-        exclude: For each query, a row that must not be found, such as the query itself, (q,).
+        exclude: A row to exclude for each query, such as the query itself, (q,).
 
     Returns:
         Rows (q, k), most similar first, and their cosine similarities (q, k).
@@ -111,7 +113,7 @@ def measure(options: Options) -> Report:
 def plot_users(
     gallery: Gallery, history: np.ndarray, rows: np.ndarray, agreement: np.ndarray, sem: np.ndarray
 ) -> Figure:
-    """Draw the liked posters of a few users, of the most similar user found, and of the least similar user."""
+    """Draw the liked posters of a few users, and of the most and the least similar user of each."""
     figure, axes = plotting.new_figure(11, 3.9, FIGURE_USERS, 3, squeeze=False)
     figure.get_layout_engine().set(wspace=0.04)
     far = cosines(sem - sem.mean(0), sem - sem.mean(0)).argmin(1)

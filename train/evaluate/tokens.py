@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.tokens`: accuracy by the number of preference tokens.
+"""Measures accuracy by the number of preference tokens.
+
+    python -m train.evaluate.tokens
 
 Paper index section 2 (001 table 4, 003 table 5: 5, 10 and 20 tokens). Training budgets are those of the ablation.
 """

@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.topk`: top-k accuracy for one liked image among three disliked ones.
+"""Measures top-k accuracy for one liked image among three disliked ones.
+
+    python -m train.evaluate.topk
 
 Paper index section 2 (001 table 2, 003 table 3). The user chose the liked image from four posters of one subject.
 """

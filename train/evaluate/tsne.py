@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.tsne`: a t-SNE map of liked targets, coloured by user.
+"""Draws a t-SNE map of liked targets, coloured by user.
+
+    python -m train.evaluate.tsne
 
 Paper index section 2 (003 figure 9): the last layer's hidden states for images that test users liked. Because t-SNE can
 show clusters where there are none, neighbours are also counted in the hidden states themselves.

@@ -1,4 +1,4 @@
-"""Conditions that are compared: the same prompts and seeds, with different user embeddings, prompts or adapters."""
+"""Defines the compared conditions: equal prompts and seeds, different embeddings, wordings or adapters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN, OTHER, OFF = "own", "other", "off"
 
 @dataclass(frozen=True)
 class Condition:
-    """One row of the evaluation.
+    """A condition of the comparison, one row of the tables.
 
     Attributes:
         label: Label in tables.

@@ -47,7 +47,7 @@ def draw_sheet(agents: Agents, rows: Mapping[str, SheetRow], chosen: Sequence[in
     pen = ImageDraw.Draw(sheet)
     pen.text((MARGIN, 40), "Same prompt, same seed, different tastes", INK, font(32, "Serif"))
     pen.text(
-        (MARGIN, 88), "The models know eight pairs of each person; the liked images are on the left.", GREY, font(15)
+        (MARGIN, 88), "User embeddings are computed from eight pairs; the liked images are on the left.", GREY, font(15)
     )
     for place, agent in enumerate(chosen):
         at = (MARGIN + place % 2 * (BLOCK[0] + GUTTER), 140 + place // 2 * (BLOCK[1] + 30))

@@ -200,7 +200,7 @@ def figures(results: dict[str, ConditionResult]) -> dict:
 
 
 def targets_met(results: dict[str, ConditionResult]) -> dict[str, bool]:
-    """Return which of the measured targets are met."""
+    """Return whether each measured target is met, by name."""
     met = {}
     if "full" in results:
         full = results["full"]

@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.generation`: measures pictures for unseen agents by true utility and PrefBench metrics.
+"""Measures pictures for unseen agents by true utility and PrefBench metrics.
+
+    python -m train.evaluate.generation
 
 Paper index section 3 (PrefGen's tables and swap analysis). All conditions use the same prompts and seeds. Nothing is
 trained without --ablations. Generation takes about a quarter of an hour on one processor core; pictures are cached.

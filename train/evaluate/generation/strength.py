@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.generation.strength`: chooses the strength of the adapter.
+"""Chooses the strength of the adapter.
+
+    python -m train.evaluate.generation.strength
 
 Agents, posters, prompts and seeds differ from the test's, and the validation judge replaces the judge.
 """

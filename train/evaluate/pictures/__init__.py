@@ -1,4 +1,4 @@
-"""Shared by all evaluations of generated pictures: agents, image features, metrics and contact sheets.
+"""Provides agents, image features, metrics and contact sheets for all evaluations of generated pictures.
 
 `agents.py` defines agents and their prompts, `agent_sampling.py` samples the agents of a command, `tensor_cache.py`
 stores generated pictures, `metrics.py` has the formulas, `image_features.py` the CLIP and style features,

@@ -1,4 +1,4 @@
-"""Shared parts of contact sheets: colours, fonts, selection of agents, and image conversion."""
+"""Provides colours, fonts, the selection of agents and image conversion for contact sheets."""
 
 from __future__ import annotations
 

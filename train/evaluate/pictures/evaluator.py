@@ -32,8 +32,8 @@ class PictureMetrics:
         score: PrefDisc's score with the agent's history, (n, m).
         clip_img: Mean CLIP cosine with the liked images of the history, (n, m).
         clip_text: CLIP cosine with the prompt, (n, m).
-        clip_favourites: CLIP cosine with the prompt plus the agent's favourites, whatever the picture was generated
-            from, (n, m).
+        clip_favourites: CLIP cosine with the prompt plus the agent's favourites, even if the picture was generated
+            from the prompt alone, (n, m).
         style: Mean style cosine with the liked images of the history, (n, m).
         diversity: Mean distance of CLIP embeddings between seeds, (n, prompts).
         pixel_diversity: Root-mean-square pixel distance between seeds, (n, prompts).

@@ -1,4 +1,6 @@
-"""`python -m train.evaluate.ratings --table FILE`: accuracy on real people's ratings, by number of ratings.
+"""Measures accuracy on real people's ratings, by number of ratings.
+
+    python -m train.evaluate.ratings --table FILE
 
 The taste head ranks each person's held-out images; the measure is the share of pairs in the right order. Everything
 that is learned from other people (the mean taste, item factors, the prior) comes from the training people of a fold.
@@ -41,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> dict:
     parser.add_argument("--counts", type=int, nargs="+", default=list(CurveConfig.counts), help="numbers of ratings")
     parser.add_argument("--out", type=Path, default=OUT, help="output folder for result, table and figure")
     arguments = parser.parse_args(argv)
-    torch.set_num_threads(1)  # a person's matrices are too small for several
+    torch.set_num_threads(1)  # one person's matrices are too small for several threads
     config = CurveConfig(tuple(arguments.counts), arguments.held_out, arguments.folds, arguments.seed)
-    began = time.monotonic()
+    start = time.monotonic()
     try:
         table = read_table(arguments.table)
         curves = measure_curves(table, config, lambda text: print(text, file=sys.stderr, flush=True))
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         "people": len(table.ratings),
         "items": table.ratings.shape[1],
         "seed": config.seed,
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(time.monotonic() - start, 1),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")

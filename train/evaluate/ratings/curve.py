@@ -26,7 +26,7 @@ class CurveConfig:
         seed: Seed of the folds, the held-out ratings and the order of the others.
         rating_counts: Candidates for the number of likes that a graded rating counts as. Each fold chooses one on a
             fifth of its training people.
-        choice_count: Number of ratings at which it chooses, or fewer if half of the people have fewer.
+        choice_count: Number of ratings at which the candidates are compared, or fewer if half of the people have fewer.
     """
 
     counts: tuple[int, ...] = (5, 10, 20, 40, 80, 160)
@@ -38,7 +38,7 @@ class CurveConfig:
 
 
 def pairwise_accuracy(scores: np.ndarray, ratings: np.ndarray) -> float:
-    """Return the share of pairs of items whose order is predicted.
+    """Return the share of pairs of items whose order is predicted correctly.
 
     Pairs with equal ratings are left out; pairs with equal scores count half. NaN if all ratings are equal.
 
@@ -80,7 +80,7 @@ def measure_curves(
 
 
 def choose_rating_count(table: RatingsTable, training: np.ndarray, targets: Targets, config: CurveConfig) -> Targets:
-    """Choose what a graded rating counts as, on a fifth of the training people."""
+    """Choose the number of likes that a graded rating counts as, on a fifth of the training people."""
     rng = np.random.default_rng([config.seed, *training[:4]])
     validation = rng.choice(training, len(training) // 5, replace=False)
     others = np.setdiff1d(training, validation)

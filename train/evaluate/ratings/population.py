@@ -1,4 +1,4 @@
-"""What is learned from training people: features of the items, the mean taste, and the prior of the taste head."""
+"""Learns the features of items, the mean taste, and the prior of the taste head from training people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RANK = 15
 
 @dataclass(frozen=True)
 class Targets:
-    """How ratings become targets of the logistic likelihood.
+    """Conversion of ratings to targets of the logistic likelihood.
 
     Attributes:
         kind: GRADED maps the rating scale to 0..1. BINARY is whether a rating is above the median of the person's own
@@ -34,7 +34,7 @@ class Targets:
     count: float = 1.0
 
     def of(self, ratings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the indices of the ratings that count, their targets and their weights."""
+        """Return the indices of the ratings that are used, their targets and their weights."""
         if self.kind == GRADED:
             targets = (ratings - self.low) / (self.high - self.low)
             return np.arange(len(ratings)), targets, np.full(len(ratings), self.count)
@@ -45,7 +45,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Items:
-    """What training people's ratings say about the items.
+    """Features of the items, learned from training people's ratings.
 
     Attributes:
         mean_taste: Mean rating of each item, (items,).
@@ -57,7 +57,7 @@ class Items:
 
     @property
     def scaling(self) -> FeatureScaling:
-        """The scaling of the features, which are scaled already."""
+        """Identity scaling, because the features are scaled already."""
         return FeatureScaling(torch.zeros(self.features.shape[1]), 1.0, unit_length=False)
 
 
@@ -68,7 +68,7 @@ class Population:
     Attributes:
         items: The items.
         prior: Prior of the taste head.
-        targets: How ratings become targets.
+        targets: Conversion of ratings to targets.
     """
 
     items: Items
@@ -90,7 +90,7 @@ class Population:
                 population's mean weights; or "no population", an isotropic prior around 0.
 
         Returns:
-            The head, or None if no rating counts.
+            The head, or None if no rating can be used.
         """
         chosen, targets, weights = self.targets.of(ratings)
         if not len(chosen):
@@ -103,7 +103,7 @@ class Population:
 
 
 def learn_items(ratings: np.ndarray, item_features: np.ndarray | None, rank: int = RANK) -> Items:
-    """Learn the items from training people.
+    """Learn the mean taste and the features of the items from training people.
 
     Args:
         ratings: Their ratings, (people, items), NaN where missing.

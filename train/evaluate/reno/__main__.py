@@ -1,4 +1,4 @@
-"""`python -m train.evaluate.reno`: see run.py."""
+"""Runs `python -m train.evaluate.reno`; see run.py."""
 
 from train.evaluate.reno import main
 

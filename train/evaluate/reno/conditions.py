@@ -1,4 +1,4 @@
-"""The conditions that are compared. All start from the same prompts and the same noise."""
+"""Defines the conditions that are compared. All start from the same prompts and the same noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ available."""
 
 @dataclass(frozen=True)
 class Condition:
-    """A way to generate pictures.
+    """A condition of the comparison: method, reward and settings.
 
     Attributes:
         label: Name in tables.

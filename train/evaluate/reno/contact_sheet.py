@@ -41,7 +41,7 @@ def draw_sheet(agents: Agents, results: Mapping[str, ConditionResult], chosen: S
     sheet = Image.new("RGB", (width, 130 + (len(chosen) + 1) // 2 * block + 40), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((MARGIN, 36), "Same prompt and initial noise, optimised for different scores", INK, font(30, "Serif"))
-    pen.text((MARGIN, 82), "The model knows eight pairs of each agent. The liked images are shown.", GREY, font(15))
+    pen.text((MARGIN, 82), "Each agent's history has eight pairs; the liked images are on the left.", GREY, font(15))
     for place, agent in enumerate(chosen):
         at = (MARGIN + place % 2 * (WIDTH + MARGIN), 130 + place // 2 * block)
         _draw_agent(sheet, at, agents, {name: results[name] for name in lines}, agent)

@@ -44,12 +44,12 @@ class ConditionResult:
 
     @property
     def hacked(self) -> np.ndarray:
-        """Whether the condition's own reward rose while true utility fell below the baseline's, (n, m)."""
+        """Return whether the condition's own reward rose while true utility fell below the baseline's, (n, m)."""
         return (self.generated.score > self.generated.first) & (self.measured.utility < self.baseline.utility)
 
     @property
     def hacked_from_plain(self) -> np.ndarray:
-        """Whether PrefDisc's score is above plain's while true utility is below plain's, (n, m)."""
+        """Return whether PrefDisc's score is above plain's while true utility is below plain's, (n, m)."""
         return (self.measured.score > self.plain.score) & (self.measured.utility < self.plain.utility)
 
     @property
@@ -123,7 +123,7 @@ def figures(results: dict[str, ConditionResult]) -> dict:
 
 
 def targets_met(results: dict[str, ConditionResult]) -> dict[str, bool]:
-    """Return which of the measured targets are met."""
+    """Return whether each measured target is met, by name."""
     rates = {name: row.estimates["win_rate"].value for name, row in results.items()}
     met = {}
     if "reno" in results:

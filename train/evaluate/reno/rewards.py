@@ -1,4 +1,4 @@
-"""Rewards of the conditions: for the pictures of several agents at once, each with its own agent's history."""
+"""Creates the rewards of the conditions, which score the pictures of several agents at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from train.pocket.clip import encode_text
 
 @dataclass(frozen=True)
 class RewardFactory:
-    """Creates the rewards.
+    """Factory of the rewards.
 
     Attributes:
         prefdisc: The checkpoint's PrefDisc, frozen.
@@ -66,7 +66,7 @@ class RewardFactory:
 
 @dataclass(frozen=True)
 class PerAgentReward:
-    """Scores each agent's pictures with the agent's reward. All agents have `num_pictures` pictures."""
+    """Reward that scores each agent's pictures with the agent's own reward. Every agent has `num_pictures` pictures."""
 
     rewards: Sequence[Reward]
     num_pictures: int

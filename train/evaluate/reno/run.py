@@ -1,8 +1,10 @@
 """Evaluates optimised noise for unseen agents by their true utility, compared with best-of-N.
 
-This is `python -m train.evaluate.reno` (docs/paper-index.md: ReNO; 001, section 4.2; 003, section 4.2.2). All
-conditions start from the same prompts and noise. The generator uses the shipped few-step LoRA, if there is one, with
-one step. Nothing is trained without --ablations. Generation takes about an hour on one processor core and is cached.
+    python -m train.evaluate.reno
+
+See ReNO, section 4.2 of 001 and section 4.2.2 of 003 in docs/paper-index.md. All conditions start from the same prompts
+and noise. The generator uses the shipped few-step LoRA, if there is one, with one step. Nothing is trained without
+--ablations. Generation takes about an hour on one processor core and is cached.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of the noise optimisation and its rewards, between which the sweep chooses."""
+"""Settings of the noise optimisation and its rewards, which the sweep selects."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Chooses the settings of ReNO on validation agents with the validation judge.
 
-This is `python -m train.evaluate.reno.sweep`. Agents, posters, prompts, noise and judge differ from the test's.
+    python -m train.evaluate.reno.sweep
+
+Agents, posters, prompts, noise and judge differ from the test's.
 """
 
 from __future__ import annotations

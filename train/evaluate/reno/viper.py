@@ -1,4 +1,4 @@
-"""The ViPer-like model: the ablation's `base` variant (no prompts, no contrastive loss, no preference tokens)."""
+"""Trains the ViPer-like model: the ablation's `base` variant (no prompts, contrastive loss or preference tokens)."""
 
 from __future__ import annotations
 
