@@ -171,14 +171,14 @@ def write_agent_set(out: Path, config: AgentSetConfig, progress=lambda agents: a
         progress: Wraps the iteration over agents.
 
     Raises:
-        SetError: `out` exists, or too few agents with that distance were found.
+        SetError: `out` exists, or too few agents have the minimum distance.
     """
     world = World.load()
     agents = draw_agents(world, config)
     with new_set(out) as folder:
         rows = [(part, i) for part in agents for i in range(len(part.names))]
         write_users(folder, _write_images(folder, progress(rows), config))
-        write_file(folder / AGENTS, _described(world, agents, config).encode())
+        write_file(folder / AGENTS, _agents_json(world, agents, config).encode())
         report = measure_limits(world, agents, config.seed)
         write_json(folder / LIMITS, report)
     return report
@@ -224,8 +224,8 @@ def _agents(split: str, rows: list[dict]) -> Agents:
     return Agents(tuple(row["user"] for row in rows), split, utilities, groups, posters)
 
 
-def _described(world: World, agents: list[Agents], config: AgentSetConfig) -> str:
-    """`agents.json`: one agent a line."""
+def _agents_json(world: World, agents: list[Agents], config: AgentSetConfig) -> str:
+    """Return the content of `agents.json`, with one agent on each line."""
     lines = []
     for part in agents:
         liked, disliked = profiles(part.utilities)

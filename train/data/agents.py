@@ -21,7 +21,7 @@ PEOPLE = WORLD.with_name("people.yaml")
 
 @dataclass(frozen=True)
 class Agent:
-    """A simulated user. `weights[name][value]` is what a value of an attribute adds to the utility."""
+    """A simulated user. `weights[name][value]` is the utility of an attribute value."""
 
     name: str
     weights: dict[str, dict[str, float]]
@@ -33,7 +33,7 @@ class Agent:
 
 @dataclass(frozen=True)
 class World:
-    """The population agents are drawn from. Vectors are over all taste values, in the order of `TASTE`."""
+    """The population of agents. Vectors have one entry for each taste value, in the order of `TASTE`."""
 
     seed: int
     groups: int
@@ -140,7 +140,11 @@ def draw_pairs(world: World, utilities: np.ndarray, count: int, rng: np.random.G
 
 
 def load_person(name: str) -> Agent:
-    """One of the bundled people, by name. Raises KeyError naming those there are."""
+    """Load a bundled person by name.
+
+    Raises:
+        KeyError: There is no such person. The message lists the names.
+    """
     people = yaml.safe_load(PEOPLE.read_text())
     if name not in people:
         raise KeyError(f"There is no bundled person {name!r}; there are {', '.join(people)}.")

@@ -62,11 +62,11 @@ def bradley_terry(history: np.ndarray, targets: np.ndarray, penalty: float) -> n
     """
     if not penalty > 0:
         raise ValueError(f"penalty is {penalty}; expected a positive number.")
-    seen, asked = differences(history), differences(targets)
+    rows, target_rows = differences(history), differences(targets)
     # The optimum is the mode under a prior with variance 1 / penalty, computed in the space of the pairs.
-    covariance = seen @ seen.transpose(0, 2, 1) / penalty
-    weights = np.einsum("nkv,nk->nv", seen, laplace(covariance, np.zeros(seen.shape[:2])).slope) / penalty
-    return sigmoid(np.einsum("nmv,nv->nm", asked, weights))
+    covariance = rows @ rows.transpose(0, 2, 1) / penalty
+    weights = np.einsum("nkv,nk->nv", rows, laplace(covariance, np.zeros(rows.shape[:2])).slope) / penalty
+    return sigmoid(np.einsum("nmv,nv->nm", target_rows, weights))
 
 
 def choose_penalty(history: np.ndarray, targets: np.ndarray, penalties: tuple[float, ...] = PENALTIES) -> float:

@@ -20,7 +20,7 @@ PRIOR_SHARE = 0.1  # share of particles from the prior; bounds weights to 10 x t
 _NEWTON_STEPS = 40
 _CONVERGED = 1e-9  # logits
 _HELD = 2**20  # approximate number of elements in an array of particles; determines the batch size
-_LARGEST = 80.0  # the largest exponent taken in float32
+_LARGEST = 80.0  # largest exponent in float32
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def posterior_predictive(
     return Predicted(*(np.concatenate(part) for part in zip(*parts, strict=True))) if parts else Predicted(empty, empty)
 
 
-def _predict(world: World, seen: np.ndarray, asked: np.ndarray, rng: np.random.Generator, particles: int):
+def _predict(world: World, seen: np.ndarray, targets: np.ndarray, rng: np.random.Generator, particles: int):
     """Process a batch of history pairs (B, k, 24) and targets (B, m, 24). Returns probabilities and errors (B, m)."""
     pairs, draws = seen.shape[1], max(1, particles // (2 * world.groups))
-    seen, asked = seen / world.temperature, asked / world.temperature
-    both = np.concatenate([seen, asked], axis=1)
+    seen, targets = seen / world.temperature, targets / world.temperature
+    both = np.concatenate([seen, targets], axis=1)
     deviation = world.individual * world.scale
     shared = (seen * deviation**2) @ both.transpose(0, 2, 1)  # (B, k, k + m), the prior's covariance in every group
     mean = np.einsum("bkv,gv->bgk", both, world.means)
@@ -116,7 +116,7 @@ def _predict(world: World, seen: np.ndarray, asked: np.ndarray, rng: np.random.G
     log_weight, gaps = _draw(near, mean, shared[:, None], both * deviation, rng, draws)
     with np.errstate(under="ignore"):
         weight = np.exp(log_weight - log_weight.max((1, 2), keepdims=True))[..., None]
-    total = weight.sum((1, 2), dtype=np.float64)  # float32 would round thousands of addends away, all one way
+    total = weight.sum((1, 2), dtype=np.float64)  # a float32 sum would lose thousands of small addends
     preferred = sigmoid(gaps)
     probability = (weight * preferred).sum((1, 2), dtype=np.float64) / total
     # Delta method over independent draws: each draw and its mirror image are used in every group.
@@ -140,14 +140,14 @@ def _draw(
     centre = mean + (near.slope[..., None, :] @ shared)[..., 0, :]
     lift = (near.slope * (near.mode - mean[..., :pairs])).sum(-1)  # slope^T K slope
     log_z = -(np.linalg.slogdet(whitened)[1] + lift) / 2
-    # Particles are many: float32 from here on.
+    # Float32 from here on, because there are many particles.
     root, pull, centre, mean, mode, slope, curvature, log_z = (
         x.astype(np.float32)[:, :, None] if x is not pull else x.astype(np.float32)
         for x in (root, pull, centre, mean, near.mode, near.slope, near.curvature, log_z)
     )
     prior = (_mirrored(draws, scaled.shape[-1], rng) @ scaled.transpose(0, 2, 1).astype(np.float32))[:, None]
     noise = _mirrored(draws, pairs, rng)
-    plain = (np.arange(2 * draws) % draws < round(PRIOR_SHARE * draws))[:, None]  # a draw and its image are of one kind
+    plain = (np.arange(2 * draws) % draws < round(PRIOR_SHARE * draws))[:, None]  # same for a draw and its mirror image
     gaps = np.where(plain, prior + mean, prior + centre - (prior[..., :pairs] * root + noise) @ pull)
     seen = gaps[..., :pairs]
     moved = seen - mode

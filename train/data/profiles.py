@@ -46,7 +46,7 @@ def profile_rows(utilities: np.ndarray) -> np.ndarray:
 
 
 def draw_apart(world: World, count: int, distance: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Sample agents in order, and keep those whose profile is at least `distance` from all kept ones.
+    """Sample agents in order, and keep each one whose profile is at least `distance` from all earlier ones.
 
     Returns:
         Utilities (count, 24) and groups (count,).

@@ -1,8 +1,8 @@
-"""Writes datasets of users: a folder with `users.jsonl`, images and reports. Only complete datasets get their name.
+"""Writes datasets of users: a folder with `users.jsonl`, images and reports.
 
-A line of `users.jsonl` is one user: `{"user": str, "seen": bool, "split": "train" | "validation" | "test", "pairs":
-[{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str, "caption": str}]}`. A user with pairs in two
-splits has two lines. `train.prefdisc.dataset` reads the format.
+A dataset gets its name when it is complete. A line of `users.jsonl` is one user: `{"user": str, "seen": bool, "split":
+"train" | "validation" | "test", "pairs": [{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str,
+"caption": str}]}`. A user with pairs in two splits has two lines. `train.prefdisc.dataset` reads the format.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class User:
-    """A line of the listing. `seen` tells whether the user is part of the training users."""
+    """A line of the listing. `seen` is True for training users."""
 
     user: str
     seen: bool

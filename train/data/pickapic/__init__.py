@@ -1,6 +1,6 @@
 """Converts Pick-a-Pic v2 to a dataset of users, filtered and split as in the papers (paper index section 1).
 
-The source is streamed twice: once without images, to find the users that qualify, and once for their images. A ledger
+The source is streamed twice: once without images to find the qualifying users, and once for their images. A ledger
 on disk keeps the state, so memory does not grow with the source, and an interrupted run can resume.
 """
 
@@ -58,7 +58,7 @@ def write_pickapic(out: Path, config: PickapicConfig, progress: Progress = lambd
     Args:
         out: Folder to create.
         config: Settings of the conversion.
-        progress: Wraps the iteration over rows, given a description.
+        progress: Wraps the iteration over rows; called with the rows and a description.
 
     Raises:
         SetError: `out` exists, the source cannot be read or has other columns, an interrupted run had other settings,

@@ -74,12 +74,12 @@ class Ledger:
         return value and json.loads(value)
 
     def keep(self, step: str, state: Any) -> None:
-        """Commit everything together with the position in the stream."""
+        """Commit all changes together with the state of a step."""
         self._set(step, json.dumps(state))
         self._base.commit()
 
     def add(self, name: str, n: int = 1) -> None:
-        """Increase a counter."""
+        """Add n to a counter."""
         self._base.execute(
             "insert into counts values (?, ?) on conflict (name) do update set n = n + excluded.n", (name, n)
         )
@@ -96,7 +96,7 @@ class Ledger:
             self.add("duplicates")
 
     def want_images(self, at_least: int) -> None:
-        """Request all images of the users with at least so many distinct liked images."""
+        """Request all images of the users with at least `at_least` distinct liked images."""
         for side in ("liked", "disliked"):
             self._base.execute(
                 f"""insert or ignore into images (uid) select {side} from choices where user in
@@ -127,15 +127,15 @@ class Ledger:
 
     def broken_choices(self) -> int:
         """Return the number of choices of qualifying users with a broken or missing image."""
-        asked = self._number("select count(*) from choices where liked in (select uid from images)")
-        return asked - self._number(f"select count(*) from {_WHOLE}")
+        requested_choices = self._number("select count(*) from choices where liked in (select uid from images)")
+        return requested_choices - self._number(f"select count(*) from {_WHOLE}")
 
     def all_users(self) -> int:
         """Return the number of users with at least one choice."""
         return self._number("select count(distinct user) from choices")
 
     def users(self, at_least: int) -> list[str]:
-        """Return the users with so many distinct liked images in choices with two readable images."""
+        """Return users with `at_least` distinct liked images, counting choices with two readable images only."""
         return [
             user
             for (user,) in self._base.execute(

@@ -47,7 +47,7 @@ class Shards:
 
 
 class Rows:
-    """A pass over the shards.
+    """One pass over the rows of the shards.
 
     Raises:
         SetError: A shard cannot be read, or columns are missing.

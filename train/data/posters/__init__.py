@@ -1,7 +1,7 @@
-"""Flat posters drawn from attributes: subject x scene x palette x texture x composition x finish.
+"""Draws flat posters from attributes: subject x scene x palette x texture x composition x finish.
 
-A poster's attributes are known exactly, so a taste over them has a true utility and every claim about
-preference can be measured. `draw` turns `Attributes` into pixels; `caption` into words.
+The attributes of a poster are known exactly. So a taste over them has a true utility, and every claim about preferences
+can be measured. `draw` renders `Attributes` to pixels, and `caption` describes them in words.
 """
 
 from .attributes import (

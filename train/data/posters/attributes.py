@@ -1,4 +1,4 @@
-"""Attributes of posters and their phrases in captions."""
+"""Defines the attributes of posters and their phrases in captions."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Attributes:
 
 
 def random_attributes(rng: np.random.Generator, **fixed: str) -> Attributes:
-    """Sample uniform attributes, except for those given by name."""
+    """Sample uniform attributes, except those fixed by name."""
     return Attributes(**{name: fixed.get(name) or str(rng.choice(list(values))) for name, values in ATTRIBUTES.items()})
 
 

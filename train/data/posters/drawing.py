@@ -1,4 +1,4 @@
-"""Composition and finish, and the one function that turns attributes into pixels."""
+"""Draws posters: places the subject, and applies sky, scene and finish."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .scenery import paint_scene, paint_sky
 from .subjects import SUBJECTS
 
 SIZE = 96  # pixels a side
-_SUPERSAMPLING = 2  # drawn larger and reduced: smooth edges from a drawing library that has none
+_SUPERSAMPLING = 2  # factor for antialiasing, which ImageDraw lacks
 
 
 def _placements(composition: str, rng: np.random.Generator) -> list[tuple[float, float, float]]:
@@ -42,7 +42,7 @@ def _add_glow(canvas: Image.Image, attributes: Attributes, p: Palette, places, m
     silhouette = Palette(*["#ffffff"] * 8)
     mask = Image.new("RGB", canvas.size)
     _draw_subjects(mask, attributes, silhouette, places, mirrored)
-    small = mask.convert("L").resize((SIZE // 2, SIZE // 2))  # a blur is wide: at half size it costs little
+    small = mask.convert("L").resize((SIZE // 2, SIZE // 2))  # a wide blur is cheaper at half size
     halo = small.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.GaussianBlur(3)).resize(canvas.size)
     dark_sky = sum(Image.new("RGB", (1, 1), p.sky).getpixel((0, 0))) < 300
     halo = halo.point(lambda v: min(255, int(v * (0.9 if dark_sky else 1.1))))
@@ -60,8 +60,7 @@ def _add_frame(canvas: Image.Image, p: Palette) -> None:
 def draw(attributes: Attributes, rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
     """Draw one poster.
 
-    Position, scale, mirroring and the phase of textures are random; the attributes are not.
-    Returns uint8 (size, size, 3).
+    Position, scale, mirroring and the phase of textures are random. Returns uint8 (size, size, 3).
     """
     p, big = PALETTES[attributes.palette], size * _SUPERSAMPLING
     canvas = Image.new("RGB", (big, big))

@@ -1,4 +1,4 @@
-"""Eight palettes. A poster's colours are roles, so that every subject and scene works in every palette."""
+"""Defines eight palettes. Colours are named by their role, so that every subject and scene works in every palette."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Palette:
-    """Roles as "#rrggbb": the sky and its texture, the ground and its marks, the subject's three, and ink for lines."""
+    """Colours as "#rrggbb": sky and its texture, ground and its marks, three for the subject, and ink for lines."""
 
     sky: str
     sky_mark: str

@@ -1,4 +1,4 @@
-"""A pen that draws flat shapes in a unit box placed anywhere on the canvas."""
+"""Draws flat shapes in a unit box that is placed on a canvas."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from PIL import ImageDraw
 
 @dataclass(frozen=True)
 class Pen:
-    """Draws in unit coordinates (x right, y down, the box is [0,1]^2) onto a PIL canvas.
+    """A pen for a PIL canvas in unit coordinates: x right, y down, the box is [0, 1]^2.
 
-    `left`, `top` and `size` place the box in pixels; `mirrored` flips it; `ink` outlines every shape when given.
+    Attributes:
+        draw: The canvas.
+        left, top, size: Position and side of the box in pixels.
+        mirrored: Whether the box is flipped horizontally.
+        ink: Colour of outlines, or None for no outlines.
+        line: Width of outlines in pixels.
     """
 
     draw: ImageDraw.ImageDraw

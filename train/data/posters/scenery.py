@@ -1,4 +1,4 @@
-"""What stands behind the subject: five sky textures and three scenes."""
+"""Paints the background of posters: five sky textures and three scenes."""
 
 from __future__ import annotations
 

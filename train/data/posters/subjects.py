@@ -1,4 +1,4 @@
-"""The twelve subjects, each drawn in a unit box with a palette's roles."""
+"""Draws the twelve subjects, each in a unit box with the colours of a palette."""
 
 from __future__ import annotations
 

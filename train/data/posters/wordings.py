@@ -1,4 +1,4 @@
-"""Wordings of prompts: words before, inside and after a caption that do not change its meaning."""
+"""Rewords prompts with words before, inside and after a caption that do not change its meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Renders a dataset of agents with any ComfyUI: the same users and choices, with captions passed to a workflow.
+"""Renders a dataset of agents with ComfyUI: keeps users and choices, and passes captions to a workflow.
 
 Images keep the names of the drawn dataset, so that its listing, agents and limits stay valid.
 """

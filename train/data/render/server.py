@@ -57,14 +57,14 @@ class Server:
         Raises:
             RenderError: A node raised an error, or the server lost the prompt.
         """
-        asked = 0
+        requests = 0
         while True:
             done = self._ask(f"/history/{prompt}").get(prompt)
             if done:
                 return _outputs(done)
-            asked += 1
-            if asked % ASK_QUEUE == 0 and not self._queued(prompt) and not self._ask(f"/history/{prompt}"):
-                raise RenderError(f"{self.url} has lost the prompt {prompt}, probably by a restart. Run again.")
+            requests += 1
+            if requests % ASK_QUEUE == 0 and not self._queued(prompt) and not self._ask(f"/history/{prompt}"):
+                raise RenderError(f"{self.url} has lost the prompt {prompt}, probably because it restarted. Run again.")
             time.sleep(POLL)
 
     def fetch(self, reference: dict[str, str]) -> bytes:

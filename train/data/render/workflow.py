@@ -11,7 +11,7 @@ from typing import Any
 
 from train.data.render.server import RenderError
 
-# Names of the inputs in core's nodes for text (SD, SDXL and FLUX), seeds and sizes, and in primitives.
+# Input names of ComfyUI's nodes for text (SD, SDXL and FLUX), seeds and sizes, and of primitives.
 PROMPTS = ("text", "prompt", "string", "value", "text_g", "text_l", "clip_l", "t5xxl")
 SEEDS = ("seed", "noise_seed", "value")
 SIZES = ("width", "height")
@@ -37,7 +37,7 @@ class Workflow:
         sized: Whether a size will be set.
 
     Raises:
-        RenderError: This is not a workflow in API format, or no node or several nodes are suitable.
+        RenderError: The workflow is not in API format, or not exactly one node is suitable.
     """
 
     def __init__(self, nodes: dict[str, Any], places: Places = Places(), sized: bool = True) -> None:
@@ -112,5 +112,5 @@ class Workflow:
         if len(candidates) == 1:
             return candidates[0]
         names = ", ".join(map(self.named, candidates)) or "none"
-        asked = f"with id or title {selected!r}" if selected is not None else f"suitable for the {what}"
-        raise RenderError(f"Nodes {asked}: {names}; expected one. Select it with --{what}-node.")
+        criterion = f"with id or title {selected!r}" if selected is not None else f"suitable for the {what}"
+        raise RenderError(f"Nodes {criterion}: {names}; expected one. Select it with --{what}-node.")
