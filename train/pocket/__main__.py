@@ -33,8 +33,8 @@ PARTS = (
     "align",
     "adapter",
 )
-ASIDE = ("adapter_for_choosing",)
-"""Parts that are trained only when they are named. No shipped file needs them."""
+OPTIONAL_PARTS = ("adapter_for_choosing",)
+"""Parts that are trained only on request. No shipped file depends on them."""
 MODULES = {
     "wordings": "prompt_wordings",
     "painted": "prefdisc.generated_posters",
@@ -66,14 +66,13 @@ def main() -> None:
     """Train the parts named on the command line, or all."""
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS + ASIDE)} (default: all but the last)"
-    )
+    names = ", ".join(PARTS + OPTIONAL_PARTS)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"any of {names} (default: all but the last)")
     parser.add_argument("--folder", type=Path, default=Path("out/pocket"), help="folder of states and logs")
     arguments = parser.parse_args()
-    unknown = set(arguments.parts) - {*PARTS, *ASIDE}
+    unknown = set(arguments.parts) - {*PARTS, *OPTIONAL_PARTS}
     if unknown:
-        parser.error(f"the part is {', '.join(sorted(unknown))}; expected any of {', '.join(PARTS + ASIDE)}")
+        parser.error(f"the part is {', '.join(sorted(unknown))}; expected any of {names}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for part in arguments.parts or PARTS:
         print(json.dumps({part: trainer(part)(arguments.folder)}))

@@ -42,14 +42,15 @@ FILE = FOLDER / "preference.safetensors"
 CONFIG = LoopConfig(steps=400, learning_rate=5e-3, weight_decay=0.0, warmup=20, ema=0.99, save_every=50, bfloat16=True)
 BATCH, AGENTS = 64, 4000
 SIZES = tuple(len(ATTRIBUTES[name]) for name in TASTE)
-# What a word begins with beside the text state of its value: words have to differ from the first step.
+# Standard deviation of the noise added to each entry's initial text state, so that entries differ from the first step.
 SPREAD = 0.1
-# How large a word begins, which its norm takes out again: small, so that the one learning rate moves it ten times as
-# far as keys and values.
+# Initial scale of the entries, which their normalisation removes. It is small, so that entries change ten times as fast
+# as keys and values at the same learning rate.
 SIZE = 0.1
-CERTAIN = 100.0  # votes for a word that is to be taken, whatever the others have
+CERTAIN = 100.0  # logit of a chosen entry, large enough for a probability of 1
 PENALTY = 300.0
-# Utility by which the odds of a word rise e-fold, and the strength that is the node's 1: chosen on validation agents.
+# Utility that multiplies the odds of an entry by e, and the strength that becomes strength 1 of the node. Both were
+# selected on validation agents.
 ODDS = 0.5
 STRENGTH = 0.75
 
@@ -74,18 +75,18 @@ def train(
     """
     torch.manual_seed(seed)
     agents = load_agent_embeddings(folder, AGENTS, seed)
-    learnt = train_codebook(folder, config, seed, held_back)
+    trained = train_codebook(folder, config, seed, held_back)
     adapter = PreferenceAdapter(config_for(agents))
     adapter.alignment.load_state_dict(read_checkpoint(out).part("alignment"))
-    adapter.blocks.load_state_dict(learnt.blocks.state_dict())
-    adapter.codebook.table, adapter.codebook.norm = learnt.codebook.table, learnt.codebook.norm
+    adapter.blocks.load_state_dict(trained.blocks.state_dict())
+    adapter.codebook.table, adapter.codebook.norm = trained.codebook.table, trained.codebook.norm
     fit_logits(adapter.codebook, align_parts(adapter, agents.parts), torch.from_numpy(agents.utilities).float() / ODDS)
     summary = {"steps": config.steps, "batch": BATCH, "agents": AGENTS, "seed": seed, "held_back": list(held_back)}
     write_adapter(out, scale_values(adapter, strength), **summary, strength=strength)
 
 
 def train_for_choosing(folder: Path) -> str:
-    """Train the adapter that odds and strength are selected with, and return its checkpoint.
+    """Train the adapter for the selection of odds and strength, and return its checkpoint.
 
     Its codebook is trained without the validation subjects, and its strength is not rescaled. Pass the checkpoint to
     `train.evaluate.generation.strength`.
@@ -127,9 +128,9 @@ def train_codebook(folder: Path, config: LoopConfig, seed: int, held_back: tuple
         return UserParts(core=chosen), DiffusionBatch(latents, *prompt, generator.sizes(BATCH), teacher)
 
     training = AdapterTrainingConfig(config, BATCH, shift=generator.SHIFT, target="caption", seed=seed)
-    begun = {"held_back": sorted(held_back), "words": [SIZE, SPREAD], "files": weights_digests()}
-    named = folder / "words" / settings_digest(begun)
-    return train_adapter(adapter, unet, generator.schedule(), batches, training, named)
+    settings = {"held_back": sorted(held_back), "words": [SIZE, SPREAD], "files": weights_digests()}
+    state_folder = folder / "words" / settings_digest(settings)
+    return train_adapter(adapter, unet, generator.schedule(), batches, training, state_folder)
 
 
 @torch.no_grad()

@@ -62,9 +62,9 @@ def load_agent_embeddings(folder: Path, count: int, seed: int) -> AgentEmbedding
     """Load the agents' embeddings of the shipped preference model from the cache in `folder`, or compute them."""
     model = load_preference_model("pocket")
     # The cache key covers only the encoder. The checkpoint's own fingerprint also changes with its other parts.
-    read_by = hashlib.sha256(f"{model.encoder_fingerprint} {model.spec.revision}".encode())
-    read_by.update(weights_path("clip_vision").read_bytes())
-    path = folder / f"agents-{read_by.hexdigest()[:12]}-{seed}-{count}.safetensors"
+    digest = hashlib.sha256(f"{model.encoder_fingerprint} {model.spec.revision}".encode())
+    digest.update(weights_path("clip_vision").read_bytes())
+    path = folder / f"agents-{digest.hexdigest()[:12]}-{seed}-{count}.safetensors"
     if not path.exists():
         table = encode_agents(model, World.load(), count, seed)
         save_file({"utilities": torch.from_numpy(table.utilities), **table.parts._asdict()}, path)

@@ -14,7 +14,7 @@ BLENDED_SUBJECT_SHARE = 0.5  # share of captions whose subject is between two
 
 
 def sample_named_attributes(rng: np.random.Generator) -> tuple[str, ...]:
-    """Sample the attributes that a prompt names. Mostly it names only the subject and leaves the rest to the taste."""
+    """Sample the attributes that a prompt names. Most prompts name only the subject."""
     more = rng.random() < NAMES_MORE_SHARE
     return ("subject", *(name for name in TASTE if more and rng.random() < 0.5))
 

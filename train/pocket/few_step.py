@@ -77,20 +77,20 @@ def train(folder: Path, config: FewStepConfig = CONFIG, seed: int = 71, out: Pat
     """
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    where = folder / f"few_step-{settings_digest({'files': weights_digests(), 'teacher': vars(config.teacher)})}"
+    state_folder = folder / f"few_step-{settings_digest({'files': weights_digests(), 'teacher': vars(config.teacher)})}"
     teacher = PocketGenerator.load(device)
-    pairs = teacher_pairs(where / "pairs", teacher, config.teacher, config.pairs, seed)
+    pairs = teacher_pairs(state_folder / "pairs", teacher, config.teacher, config.pairs, seed)
     student = lora.add_lora(speed_up_bfloat16(PocketGenerator.load(device).unet), config.rank)
 
     def loss_of(student, step):
         rng = np.random.default_rng([seed, step])
         return distillation_loss(student, teacher.encode, pairs, rng, config)
 
-    student = fit(student, loss_of, config.loop, where / f"rank{config.rank}")
+    student = fit(student, loss_of, config.loop, state_folder / f"rank{config.rank}")
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(lora.lora_state_dict(student), out)
-    held_out = teacher_pairs(where / "pairs", teacher, config.teacher, config.held_out, seed + 1, whole=True)
-    return measure(held_out, out, where / "sheet.png")
+    held_out = teacher_pairs(state_folder / "pairs", teacher, config.teacher, config.held_out, seed + 1, whole=True)
+    return measure(held_out, out, state_folder / "sheet.png")
 
 
 def distillation_loss(
@@ -150,13 +150,14 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
         For each of them the accuracy of every attribute according to the validation judge, "sharpness" relative to the
         teacher, and "distance", the mean absolute difference from the teacher's image.
     """
-    judge, asked = load_judge("validation_judge"), torch.from_numpy(pairs.indices)
+    judge, prompted = load_judge("validation_judge"), torch.from_numpy(pairs.indices)
     student, plain = PocketGenerator.load(), PocketGenerator.load()
     lora.merge_lora(student.unet, file)
     noise = pairs.noise(np.arange(len(pairs)))
-    ways = {"one_step": (student, 1), "two_steps": (student, 2), "four_steps": (student, 4), "without_lora": (plain, 1)}
+    steps_by_name = {"one_step": 1, "two_steps": 2, "four_steps": 4}
+    samplers = {name: (student, steps) for name, steps in steps_by_name.items()} | {"without_lora": (plain, 1)}
     pictures = {"teacher": torch.cat([plain.decode(part) for part in pairs.latents.split(SHARD)])}
-    for name, (generator, steps) in ways.items():
+    for name, (generator, steps) in samplers.items():
         batches = zip(torch.from_numpy(np.arange(len(pairs))).split(SHARD), noise.split(SHARD), strict=True)
         painted = [
             generator.paint([pairs.captions[i] for i in rows], own, FewStepSampling(steps)) for rows, own in batches
@@ -166,7 +167,7 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
     sharp, teacher = {name: sharpness(images) for name, images in pictures.items()}, pictures["teacher"]
     figures = {
         name: {
-            **attribute_accuracy(judge, images, asked),
+            **attribute_accuracy(judge, images, prompted),
             "sharpness": round(sharp[name] / sharp["teacher"], 4),
             "distance": round((images - teacher).abs().mean().item(), 4),
         }
@@ -175,10 +176,10 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
     return {**figures, "held_out": len(pairs), "bytes": file.stat().st_size}
 
 
-def attribute_accuracy(judge: Judge, images: Tensor, asked: Tensor) -> dict[str, float]:
+def attribute_accuracy(judge: Judge, images: Tensor, prompted: Tensor) -> dict[str, float]:
     """Return the share of images (N, 3, 96, 96) whose predicted attribute matches the caption (N, 6), by attribute."""
     read = torch.tensor([attributes.indices for part in images.split(SHARD) for attributes in judge.predict(part)])
-    return {name: round(float(r), 4) for name, r in zip(ATTRIBUTES, (read == asked).float().mean(0), strict=True)}
+    return {name: round(float(r), 4) for name, r in zip(ATTRIBUTES, (read == prompted).float().mean(0), strict=True)}
 
 
 def sharpness(images: Tensor) -> float:

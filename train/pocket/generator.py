@@ -1,8 +1,9 @@
 """Trains the pocket generator on captioned posters: a small SDXL UNet together with its text encoders.
 
-The text encoders are trained with the UNet, because it can only paint what they distinguish, and CLIP's own loss
-demands less of them. With a frozen `clip_g`, which hardly knows textures, 1,700 steps learned none. A penalty keeps the
-pooled states of `clip_g` near CLIP's, because `sem` is aligned to their space and images are compared in it.
+The text encoders are trained with the UNet, because it can only draw differences that they encode, and CLIP's own loss
+requires fewer of them. With a frozen `clip_g`, which hardly encodes textures, the UNet learned none in 1,700 steps. A
+penalty keeps the pooled states of `clip_g` near CLIP's, because `sem` is aligned to their space and images are compared
+in it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from train.pocket.latents import latent_pool
 
 FILE = FOLDER / "unet.safetensors"
 CONFIG = LoopConfig(steps=4000, learning_rate=1.2e-3, ema=0.998, save_every=100, log_every=100, bfloat16=True)
-# Smaller batches learn no subjects in the same time: 6,600 steps of 16 reached .12, 400 steps of 64 reached .31.
+# Smaller batches learn subjects more slowly: 6,600 steps of 16 reached .12, 400 steps of 64 reached .31.
 BATCH = 64
 SHIFT = 2.0
 NEAR = 0.1  # weight of 1 - cosine similarity of a pooled caption with CLIP's own
@@ -46,8 +47,8 @@ class Painter(nn.Module):
         super().__init__()
         self.unet, self.clip_l = unet.requires_grad_(True), clip_l.requires_grad_(True)
         self.clip_g = clip_g.requires_grad_(True)
-        for unread in text.unused_modules(clip_l):
-            unread.requires_grad_(False)
+        for module in text.unused_modules(clip_l):
+            module.requires_grad_(False)
 
 
 def schedule() -> DDPMScheduler:

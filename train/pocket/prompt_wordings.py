@@ -82,10 +82,10 @@ def train(folder: Path, config: PromptWordingsConfig = CONFIG, seed: int = 53) -
     device = "cuda" if torch.cuda.is_available() else "cpu"
     unet = speed_up_bfloat16(generator.load()).to(device)
     encoders = nn.ModuleList([deepcopy(bare.clip_l), deepcopy(bare.clip_g)]).requires_grad_(True)
-    for unread in text.unused_modules(encoders[0]):
-        unread.requires_grad_(False)
-    for still in (bare.clip_l, bare.clip_g):
-        still.to(device)
+    for module in text.unused_modules(encoders[0]):
+        module.requires_grad_(False)
+    for encoder in (bare.clip_l, bare.clip_g):
+        encoder.to(device)
 
     def loss_of(encoders: nn.Module, step: int) -> dict[str, Tensor]:
         rng, noise = np.random.default_rng([seed, step]), generator_of(seed, step)
@@ -117,9 +117,9 @@ def measure(each: int = 8, seed: int = 9_000_000) -> dict[str, dict[str, float]]
     """
     judge, slow, quick = load_judge("validation_judge"), PocketGenerator.load(), PocketGenerator.load()
     lora.merge_lora(quick.unet, FEW_STEP_LORA)
-    ways = {"many_steps": (slow, Sampling()), "one_step": (quick, FewStepSampling(1))}
+    samplers = {"many_steps": (slow, Sampling()), "one_step": (quick, FewStepSampling(1))}
     return {
-        wording: {name: _subject_accuracy(judge, *way, wording, each, seed) for name, way in ways.items()}
+        wording: {name: _subject_accuracy(judge, *sampler, wording, each, seed) for name, sampler in samplers.items()}
         for wording in ("{}", *(f"{lead} {{}}" for lead in BEFORE[:2]), *UNSEEN)
     }
 

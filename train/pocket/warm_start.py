@@ -1,8 +1,8 @@
-"""Initialises the adapter so that the UNet understands user tokens from the start, which saves most of the training.
+"""Initialises the user tokens as text states of favourite values, which saves most of the adapter's training.
 
 Keys and values start as copies of the text's, as in IP-Adapter. The token projections start as the ridge regression
-from user embeddings to the text states of the agents' favourite values. So user tokens start as words that the UNet
-knows. This is our choice; PrefGen does not describe its initialisation.
+from user embeddings to the text states of the agents' favourite values. So user tokens start as text states that
+the UNet was trained with. This is our choice; PrefGen does not describe its initialisation.
 """
 
 from __future__ import annotations

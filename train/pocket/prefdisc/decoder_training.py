@@ -1,7 +1,8 @@
 """Stage B: trains the decoder to infer a taste from a history, and then the preference tokens alone (stage 2).
 
-The paper's loss alone stays at the population's mean for a long time. So training starts with a warm-up: auxiliary
-heads (auxiliary_heads.py) predict what the simulator knows, and the loss is an expectation over choices. Both fade out.
+With the paper's loss alone, predictions stay at the population mean for a long time. So training starts with a warm-up:
+auxiliary heads (auxiliary_heads.py) predict hidden variables of the simulator, and the loss is an expectation over
+choices. Both fade out.
 The last part of the training uses only the paper's loss on sampled choices.
 """
 
@@ -24,9 +25,9 @@ from train.pocket.prefdisc.user_batches import PAIRS, UserBatch, sample_user_bat
 from train.pocket.prefdisc.vision_training import PosterTable
 from train.prefdisc.ablation_modes import MODES, Mode
 
-# Few targets and many users: tastes are learned from users, and each target costs a pair of template.
+# Number of history pairs before each target. Few targets and many users, because tastes are learned from users.
 AFTER = [0, 2, 4, 8, 8]
-# The first steps have short histories, in which template quickly learn to attend to their own image.
+# The first steps have short histories, with which the model quickly learns that a turn attends to its own image.
 SHORT, AFTER_SHORT = 2, [0, 1, 2]
 SEED = 32
 

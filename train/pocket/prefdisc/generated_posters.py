@@ -100,14 +100,14 @@ def _paint(generator: PocketGenerator, sampling: Sampling, captions: list[str], 
 
 
 @torch.no_grad()
-def ensemble_probabilities(eyes: list[Judge], images: Tensor) -> Tensor:
+def ensemble_probabilities(readers: list[Judge], images: Tensor) -> Tensor:
     """Return the ensemble's probabilities (N, values) for uint8 images.
 
     The log-probabilities are averaged, which agrees better with a further classifier than averaged probabilities do.
     """
     parts = []
     for batch in images.split(256):
-        read = zip(*(one(batch.float() / 255).values() for one in eyes), strict=True)
+        read = zip(*(one(batch.float() / 255).values() for one in readers), strict=True)
         parts.append(torch.cat([torch.stack(own).log_softmax(-1).mean(0).softmax(-1) for own in read], dim=1))
     return torch.cat(parts)
 
@@ -117,13 +117,13 @@ def adapt_vision(prefdisc: PrefDisc, folder: Path, config: GeneratedPostersConfi
     torch.manual_seed(SEED)
     painted = generate_posters(folder / "painted", config.painted, config.each, config.slowly)
     drawn, known = draw_posters(config.drawn, SEED + 1, "train", folder / "drawn.npz")
-    eyes = [train_reader(folder / f"eyes{seed}", {"width": w, "depth": d}, seed).eval() for w, d, seed in READERS]
-    seen = ensemble_probabilities(eyes, painted)
+    readers = [train_reader(folder / f"eyes{seed}", {"width": w, "depth": d}, seed).eval() for w, d, seed in READERS]
+    seen = ensemble_probabilities(readers, painted)
     certain = torch.cat([F.one_hot(torch.from_numpy(known[:, i]), n) for i, n in enumerate(SIZES)], dim=1).float()
     before = copy.deepcopy(prefdisc).requires_grad_(False).eval()
     target = _twins(before, seen, config.twins)
     spread = target.var()
-    sight = VisionTraining(prefdisc)
+    training = VisionTraining(prefdisc)
     count = round(config.batch * config.share)
     rest = config.batch - count
 
@@ -146,7 +146,7 @@ def adapt_vision(prefdisc: PrefDisc, folder: Path, config: GeneratedPostersConfi
             "painted": apart[rest:].mean().detach(),
         }
 
-    return fit(sight, loss_of, config.loop, folder / "sight").prefdisc
+    return fit(training, loss_of, config.loop, folder / "sight").prefdisc
 
 
 def _twins(prefdisc: PrefDisc, seen: Tensor, count: int) -> Tensor:
@@ -165,8 +165,9 @@ def train(folder: Path, config: GeneratedPostersConfig = CONFIG) -> dict[str, fl
     from train.pocket.prefdisc import SHIPPED, export
 
     model = load_preference_model("pocket")
-    where = folder / f"painted-{settings_digest({'files': weights_digests(), 'reading': model.encoder_fingerprint})}"
-    prefdisc = adapt_vision(model.require("prefdisc"), where, config)
+    dependencies = {"files": weights_digests(), "reading": model.encoder_fingerprint}
+    state_folder = folder / f"painted-{settings_digest(dependencies)}"
+    prefdisc = adapt_vision(model.require("prefdisc"), state_folder, config)
     accuracies = validate(prefdisc, World.load())
     export(prefdisc, SHIPPED, accuracies)
     return accuracies

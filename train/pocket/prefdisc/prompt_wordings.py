@@ -128,9 +128,9 @@ def train(folder: Path, config: PromptWordingsConfig = CONFIG) -> dict[str, floa
 
     model, world = load_preference_model("pocket"), World.load()
     prefdisc = model.require("prefdisc")
-    where = folder / f"worded-{settings_digest({'reading': model.encoder_fingerprint})}"
-    table = encode_posters(prefdisc, *draw_posters(config.posters, SEED, "train", where / "drawn.npz"), views=1)
-    prefdisc = adapt_to_wordings(prefdisc, table, world, where)
+    state_folder = folder / f"worded-{settings_digest({'reading': model.encoder_fingerprint})}"
+    table = encode_posters(prefdisc, *draw_posters(config.posters, SEED, "train", state_folder / "drawn.npz"), views=1)
+    prefdisc = adapt_to_wordings(prefdisc, table, world, state_folder)
     accuracies = validate(prefdisc, world)
     export(prefdisc, SHIPPED, accuracies)
     return accuracies

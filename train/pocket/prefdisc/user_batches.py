@@ -1,4 +1,4 @@
-"""Samples batches of users: packed pairs from the poster table, with the simulator's knowledge of each user."""
+"""Samples batches of users: packed pairs from the poster table, with the hidden variables of each user."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class UserBatch:
     """A batch of B users with a history of n pairs (liked first) and T unordered target pairs.
 
     Attributes:
-        packed: PackedBatch token sequences.
+        packed: Packed token sequences.
         features: Image features (B, 2 (n + T), latents, D).
         probability: Probability of preferring the first image of each target, (B, T).
         chosen: Whether the first image was preferred, (B, T).

@@ -1,4 +1,4 @@
-"""Measures the accuracy of a PrefDisc on validation users and posters, which settings are selected by.
+"""Measures the accuracy of a PrefDisc on validation users and posters, for the selection of settings.
 
 `train.evaluate.prediction` measures the reported accuracies on test users and posters.
 """

@@ -58,7 +58,13 @@ def load_shipped_vision(folder: Path, posters: int = 12_000) -> tuple[PrefDisc, 
 
 
 def train_variant(
-    name: str, seed: int, folder: Path, steps: int, eyes: PrefDisc, table: PosterTable, users: int = DecoderConfig.users
+    name: str,
+    seed: int,
+    folder: Path,
+    steps: int,
+    vision: PrefDisc,
+    table: PosterTable,
+    users: int = DecoderConfig.users,
 ) -> PrefDisc:
     """Train a variant, or resume from `folder`.
 
@@ -67,7 +73,7 @@ def train_variant(
         seed: Random seed.
         folder: Folder of states and logs.
         steps: Number of steps.
-        eyes: Model whose vision tower and connector are used (`load_shipped_vision`).
+        vision: Model whose vision tower and connector are used (`load_shipped_vision`).
         table: Training posters encoded by that model.
         users: Users in a batch.
     """
@@ -77,7 +83,7 @@ def train_variant(
     loop = replace(config.loop, steps=steps, ema=min(config.loop.ema, max(0.0, 1 - 10 / steps)))
     torch.manual_seed(seed)
     prefdisc = new_prefdisc(variant.num_tokens)
-    seeing = {n: t for n, t in eyes.state_dict().items() if ".vision_model." in n or ".connector." in n}
-    prefdisc.load_state_dict(seeing, strict=False)
+    vision_weights = {n: t for n, t in vision.state_dict().items() if ".vision_model." in n or ".connector." in n}
+    prefdisc.load_state_dict(vision_weights, strict=False)
     tokens = replace(config.tokens, steps=max(1, steps // 100))
     return train_decoder(prefdisc, table, World.load(), folder, replace(config, loop=loop, tokens=tokens))

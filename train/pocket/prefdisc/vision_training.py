@@ -1,7 +1,7 @@
 """Stage A: trains the vision tower and the connector to recognise attributes, and caches their outputs.
 
-Learning tastes needs millions of images, but learning to see needs only tens of thousands. So the vision tower is
-trained first for a few minutes, and stage B reads a table of its outputs.
+Learning tastes needs millions of images, but recognising attributes needs only tens of thousands. So the vision tower
+is trained first for a few minutes, and stage B reads a table of its outputs.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def train_vision(folder: Path, config: VisionConfig) -> tuple[PrefDisc, PosterTa
     """Train the vision tower and the connector on softened posters. Returns the model and its table of posters."""
     images, attributes = draw_posters(config.posters, SEED, "train", folder / "posters.npz")
     torch.manual_seed(SEED)
-    sight = VisionTraining(new_prefdisc())
+    training = VisionTraining(new_prefdisc())
     truth = torch.from_numpy(attributes)
 
     def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
@@ -131,11 +131,11 @@ def train_vision(folder: Path, config: VisionConfig) -> tuple[PrefDisc, PosterTa
         right = [(logits.argmax(-1) == own).float().mean() for logits, own in zip(read, values, strict=True)]
         return {"loss": sum(losses), **dict(zip(ATTRIBUTES, right, strict=True))}
 
-    sight = fit(sight, loss_of, config.loop, folder / "sight")
+    training = fit(training, loss_of, config.loop, folder / "sight")
     cache_file = folder / "features.pt"
     if not cache_file.exists():
-        torch.save(encode_posters(sight.prefdisc, images, attributes, config.views).features, cache_file)
-    return sight.prefdisc, PosterTable(attributes, torch.load(cache_file, weights_only=True))
+        torch.save(encode_posters(training.prefdisc, images, attributes, config.views).features, cache_file)
+    return training.prefdisc, PosterTable(attributes, torch.load(cache_file, weights_only=True))
 
 
 @torch.no_grad()
