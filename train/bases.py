@@ -1,4 +1,4 @@
-"""Options of the trainings that load a checkpoint with its base model: where the base is, and in which precision."""
+"""Adds the options --bases and --precision to training commands, and loads a checkpoint with them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def add_base_options(parser: argparse.ArgumentParser) -> None:
 def base_folders(folders: list[Path]) -> list[Path]:
     """Return the folders to search for base models: `folders`, then the folders that the nodes search.
 
-    ComfyUI is the folder around custom_nodes that this pack is in, the one of COMFYUI_PATH, or the working directory.
+    The nodes search the `models` folder of ComfyUI. Its parent is the folder that contains custom_nodes and this pack,
+    COMFYUI_PATH, or the working directory.
     """
     roots = [PACK.parents[1], Path(os.environ.get("COMFYUI_PATH") or "."), Path(".")]
     places = [root / "models" / name for root in roots for name in ("prefgen/base", "LLM")]
@@ -51,7 +52,7 @@ def load_model(
     dtype = torch.float32 if arguments.precision == "float32" else torch.bfloat16
 
     def options(location: BaseLocation) -> BaseLoadOptions:
-        # The bundled base is small, and its users are compared to the bit.
+        # The bundled base is small, and its user embeddings must be reproducible bit by bit.
         exact = location.id == POCKET_BASE
         return BaseLoadOptions(torch.float32 if exact else dtype, "none" if exact else quantize, device)
 

@@ -33,7 +33,7 @@ class DiffusionBatch:
         context: Token states of the captions (B, 77, C).
         pooled: Pooled text of the captions (B, D).
         sizes: SDXL's size conditioning (B, 6).
-        teacher_captions: Conditioning of captions that say more about the same images, for context distillation.
+        teacher_captions: Conditioning of more detailed captions of the same images, for context distillation.
     """
 
     latents: Tensor

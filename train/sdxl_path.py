@@ -2,10 +2,10 @@
 
     make python ARGS="-m train.sdxl_path --size tiny"
 
-Writes a tiny Idefics2, SDXL and CLIP with random weights in their published layouts and a dataset of agents. Trains
-PrefDisc in both stages, chooses layers, trains the alignment and the adapter with sem, core and img through the
-commands that the full size uses, and paints with the nodes of this pack in a real server. The pictures of an untrained
-SDXL are noise; this shows that the path works, not what it reaches.
+Writes a tiny Idefics2, SDXL and CLIP with random weights in their published layouts, and a dataset of agents. Runs the
+commands of the full size: trains PrefDisc in both stages, selects layers, and trains the alignment and the adapter with
+sem, core and img. Then generates pictures with the nodes of this pack in a real server. The pictures of an untrained
+SDXL are noise: the run shows that the pipeline works, not how good it is.
 
 The last line of the output is JSON: "parts", "painted_differs" (from plain, and from another user's picture),
 "strength_0_identical", "losses_fall" (in every training), "losses" (first and last) and "seconds".
@@ -45,7 +45,7 @@ FENCE = "<fake_token_around_image>"
 
 
 def write_models(folder: Path) -> None:
-    """Write the base, SDXL, the image tower, and a dataset of 12 agents and 4 for validation, ten pairs each."""
+    """Write the base, SDXL, the image tower, and a dataset of 12 training and 4 validation agents, ten pairs each."""
     create_agents(
         [*("--out", str(folder / "agents"), "--users", "12", "--validation", "4"), *("--seed", "3", "--size", "32")]
     )
@@ -56,7 +56,7 @@ def write_models(folder: Path) -> None:
 
 
 def prefdisc_settings(folder: Path) -> Path:
-    """Write the settings of PrefDisc's training: the stages of the 8B recipe at the tiny size."""
+    """Write the settings of the PrefDisc training: the stages of the 8B recipe at the tiny size."""
     settings = {
         "output": str(folder / "prefdisc"),
         "base": {"path": str(folder / "bases" / BASE), "id": BASE},
@@ -69,7 +69,7 @@ def prefdisc_settings(folder: Path) -> Path:
             **{"image": FENCE + "<image>" * LATENTS + FENCE, "num_tokens": 3, "disliked_first": True},
             **{"longest_edge": SIZE, "shortest_edge": SIZE // 2, "sem_layers": [3, 4], "core_layers": [1, 2]},
         },
-        # Dropout in stage 2, as published, would hide what so few tokens gain.
+        # The published dropout in stage 2 would hide the small gain of so few tokens.
         "lora": {"r": 8, "alpha": 16, "vision": True, "stage_two_dropout": 0.0},
         "tokens": {"first_stage": 2, "init": "uniform"},
         **{"batch": 8, "per_device": 8},
@@ -120,7 +120,7 @@ def train(folder: Path) -> dict[str, list[float]]:
 
 
 def paint(folder: Path, client: Client) -> dict[str, np.ndarray]:
-    """Paint in a real ComfyUI with the trained checkpoint: plain, at strength 0, and for two users."""
+    """Generate pictures in a real ComfyUI: plain, at strength 0, and for two users of the trained checkpoint."""
     from tests.comfyui import Graph
 
     users = read_users(folder / "agents", "train")[:2]
@@ -176,7 +176,7 @@ def paint(folder: Path, client: Client) -> dict[str, np.ndarray]:
 
 
 def run(folder: Path, client: Client | None = None) -> dict:
-    """Run the whole path in a folder, and return what the command prints.
+    """Run the full pipeline in a folder, and return the JSON values that the command prints.
 
     Args:
         folder: Folder for models and trainings.

@@ -18,7 +18,7 @@ LATENTS, WIDTH = 2, 32
 
 
 def write_idefics2(folder: Path, words: tuple[str, ...] = ()) -> Path:
-    """Write an Idefics2 as a Hugging Face folder, with a tokenizer of whole words.
+    """Write an Idefics2 as a Hugging Face folder, with a word-level tokenizer.
 
     Args:
         folder: The folder.
@@ -71,7 +71,7 @@ def write_sdxl(folder: Path) -> Path:
         scaling_factor=0.13025,
     )
     unet = UNet2DConditionModel(**shapes.UNET.diffusers_kwargs())
-    # An untrained output layer of zeros would paint the same picture for everybody.
+    # An untrained output layer of zeros would generate the same picture for every user.
     torch.nn.init.normal_(unet.conv_out.weight, std=0.05)
     pipe = StableDiffusionXLPipeline(
         vae=vae,

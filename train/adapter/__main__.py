@@ -35,7 +35,7 @@ from train.settings import SettingsError, read_settings
 
 
 def main(argv: list[str] | None = None) -> dict:
-    """Run the command and return what it prints."""
+    """Run the command and return the JSON values that it prints."""
     parser = argparse.ArgumentParser(prog="python -m train.adapter", description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="sdxl", help="YAML file, or a name in train/configs/adapter")
     parser.add_argument("--checkpoint", type=Path, required=True, help="preference checkpoint to extend")
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> dict:
         )
     with state.main_process_first():
         encoded = encode_users(model, args.users, args.folder / f"users-{model.encoder_fingerprint[:12]}.safetensors")
-    # Histories are encoded. Gigabytes of base model and image tower would stand beside SDXL.
+    # All histories are encoded. Free the base model and the image tower before SDXL is loaded.
     model.prefdisc = model.image_tower = None
     sdxl = load_sdxl(args.sdxl, getattr(torch, args.dtype)).to(state.device)
     adapter = build_adapter(model, encoded, sdxl.unet, config)

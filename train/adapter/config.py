@@ -22,7 +22,7 @@ class AdapterTrainingConfig:
         user_dropout: Share of rows whose user tokens are set to zero. IP-Adapter drops 5 % before its token projection,
             whose bias then learns from them. We drop the tokens after the projection, so nothing learns from them.
         caption_dropout: Share of rows with an empty prompt (IP-Adapter: 0.05). Unused when `target` is "caption",
-            because user tokens would then learn what the prompt should say.
+            because user tokens would then learn the content of the prompt.
         shift: Timestep shift towards noise (Esser et al. 2024, equation 23). 1 is no shift.
         sem_tokens, core_tokens, img_tokens: User tokens of each embedding part. 0 leaves the part out.
         hidden, fusion, core_aligned: See `AdapterConfig`. The codebook fusion is trained by `train.pocket` only.

@@ -29,7 +29,7 @@ KIND = "user embeddings of a set"
 
 @dataclass(frozen=True)
 class EncodedUsers:
-    """Embeddings of N users and the images they are trained with.
+    """Embeddings of N users and their training images.
 
     Attributes:
         parts: Parts of the embeddings, each (N, D of the part). None for parts that the checkpoint does not have.
@@ -62,7 +62,7 @@ def encode_users(model: PreferenceModel, folder: Path, cache: Path, split: str =
     Args:
         model: Preference model that encodes the first eight pairs of each user.
         folder: The dataset.
-        cache: File that keeps the embeddings for the next training.
+        cache: Cache file of the embeddings.
         split: Split of the dataset.
 
     Raises:
@@ -96,7 +96,7 @@ def check_captions(users: tuple[UserPairs, ...]) -> None:
 
 @dataclass(frozen=True)
 class SetBatches:
-    """Batches by their index (see fit.py): random users, each with one image that they like."""
+    """Training batches by index (see fit.py): random users, each with one liked image."""
 
     encoded: EncodedUsers
     sdxl: SDXL

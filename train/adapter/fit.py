@@ -38,9 +38,9 @@ def train_adapter(
 
     Args:
         adapter: The adapter, initialised.
-        unet: Moved to the training device, frozen, and given the adapter branch, all in place.
+        unet: The UNet. It is moved to the training device, frozen, and extended by the adapter branch, all in place.
         scheduler: Noise schedule and prediction type of the UNet.
-        batches: Returns a batch for an index. Processes of one run ask for different indices.
+        batches: Returns a batch for an index. The processes of a run request different indices.
         config: Settings of the training.
         folder: Parent folder of the run's states. The run's own folder is named after a digest of the settings.
 
@@ -86,9 +86,9 @@ def write_adapter(path: Path, adapter: PreferenceAdapter, **training: object) ->
     The alignment of `sem` is a checkpoint part of its own. An alignment of `core` is stored with the adapter.
 
     Args:
-        path: The checkpoint. Other parts of it are kept.
+        path: The checkpoint. Its other parts stay unchanged.
         adapter: The trained adapter.
-        training: Facts about the training, for the header.
+        training: Training metadata for the header.
     """
     tensors = {k: v.half() for k, v in adapter.state_dict().items() if not k.startswith("alignment.")}
     return write_part(path, "adapter", adapter.config.to_dict(), tensors, training={"adapter": training})

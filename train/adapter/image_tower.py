@@ -33,7 +33,7 @@ def add_image_tower(path: Path, source: str) -> Checkpoint:
     if present and (not isinstance(present, dict) or present["digest"] != header["digest"]):
         name = present.get("source") if isinstance(present, dict) else present
         raise CheckpointError(
-            f"{path.name} has the image tower {name!r}; this run has {source!r}. Use the same, or a checkpoint without."
+            f"{path.name} has the image tower {name!r}; this run has {source!r}. Use the same, or another checkpoint."
         )
     return checkpoint if present else write_part(path, IMAGE_TOWER, header, tensors)
 
@@ -54,9 +54,9 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
         )
         missing = sorted(loaded["missing_keys"])
-        reads = {"image_mean": MEAN, "image_std": STD}
+        preprocessing = {"image_mean": MEAN, "image_std": STD}
         if (folder / "preprocessor_config.json").is_file():
-            reads = CLIPImageProcessor.from_pretrained(folder, local_files_only=True).to_dict()
+            preprocessing = CLIPImageProcessor.from_pretrained(folder, local_files_only=True).to_dict()
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"{folder} cannot be read as a CLIP image encoder ({' '.join(str(error).split()[:20])}). Pass a folder "
@@ -68,13 +68,13 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             "Pass another folder."
         )
     config = model.config.to_diff_dict() | {"projection_dim": model.config.projection_dim}
-    keep = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path")
+    excluded = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path")
     header = {
         "kind": "clip",
-        "config": {name: value for name, value in config.items() if name not in keep},
+        "config": {name: value for name, value in config.items() if name not in excluded},
         "size": model.config.image_size,
-        "mean": list(reads["image_mean"]),
-        "std": list(reads["image_std"]),
+        "mean": list(preprocessing["image_mean"]),
+        "std": list(preprocessing["image_std"]),
     }
     return header, model.state_dict()
 
@@ -87,20 +87,20 @@ def read_open_clip(source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
         config = open_clip.get_model_config(name)
         if not weights or config is None:
-            raise ValueError(f"found {source!r}; expected a folder, or ARCHITECTURE:WEIGHTS of open_clip")
+            raise ValueError(f"the source is {source!r}; expected a folder, or ARCHITECTURE:WEIGHTS of open_clip")
         visual = open_clip.create_model(name, pretrained=weights).visual
-        reads = visual.preprocess_cfg
+        preprocessing = visual.preprocess_cfg
     except (ImportError, OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise CheckpointError(
             f"The image tower {source!r} cannot be read ({' '.join(str(error).split()[:20])}). Pass a CLIP folder, or "
             "an open_clip name such as ViT-H-14:laion2b_s32b_b79k."
         ) from error
-    size = reads["size"]
+    size = preprocessing["size"]
     header = {
         "kind": "open_clip",
         "config": {key: config[key] for key in ("embed_dim", "vision_cfg")},
         "size": size[0] if isinstance(size, (tuple, list)) else size,
-        "mean": list(reads["mean"]),
-        "std": list(reads["std"]),
+        "mean": list(preprocessing["mean"]),
+        "std": list(preprocessing["std"]),
     }
     return header, visual.state_dict()

@@ -27,7 +27,7 @@ from train.settings import read_settings
 
 
 def main(argv: list[str] | None = None) -> dict:
-    """Run the command and return what it prints."""
+    """Run the command and return the JSON values that it prints."""
     parser = argparse.ArgumentParser(prog="python -m train.align", description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="sdxl", help="YAML file, or a name in train/configs/align")
     parser.add_argument("--checkpoint", required=True, help="preference checkpoint whose PrefDisc encodes the users")

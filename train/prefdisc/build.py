@@ -23,8 +23,8 @@ from train.settings import SettingsError
 def build_prefdisc(config: RunConfig) -> PrefDisc:
     """Build the initial model of a stage, with `requires_grad` set for its trainable parameters.
 
-    Stage 1 starts with a new LoRA. Stage 2 loads it from a checkpoint and trains the preference tokens only. These are
-    new in the stage in which they enter (`config.tokens`).
+    Stage 1 starts with a new LoRA. Stage 2 loads it from a checkpoint and trains the preference tokens only. The
+    tokens are initialised in the stage that introduces them (`config.tokens`).
 
     Raises:
         SettingsError: The settings do not fit the base model, or the checkpoint of stage 1 is missing.
@@ -36,7 +36,7 @@ def build_prefdisc(config: RunConfig) -> PrefDisc:
     uniform = config.tokens.init == "uniform"
     width = base.model.config.text_config.hidden_size
     prefdisc = PrefDisc(base.model, base.tokenizer, spec, torch.rand(spec.num_tokens, width) if uniform else None)
-    # Float32, as the LoRA is, even on a half-precision base: updates of 1e-5 would be rounded away.
+    # Float32 like the LoRA, even on a half-precision base, which would round updates of 1e-5 away.
     prefdisc.tokens.data = prefdisc.tokens.data.float()
     first_stage = config.stage == 1
     inject_lora(prefdisc.base, prefdisc.spec.lora, config.current_dropout, config.lora.init)

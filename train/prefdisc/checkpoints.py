@@ -46,7 +46,7 @@ def save_prefdisc(
     Args:
         path: The checkpoint.
         prefdisc: The trained model.
-        summary: Facts about the training, for the header.
+        summary: Training metadata for the header.
         tensors: Result of `trained_tensors`, if one process writes for all.
     """
     tensors = trained_tensors(prefdisc) if tensors is None else tensors
@@ -61,7 +61,7 @@ def load_prefdisc(path: Path, prefdisc: PrefDisc, without_tokens: bool = False) 
     Args:
         path: The checkpoint.
         prefdisc: The model.
-        without_tokens: Whether the checkpoint is of a stage without preference tokens. The model's then stay.
+        without_tokens: Whether the checkpoint has no preference tokens. The model's tokens then stay unchanged.
 
     Raises:
         CheckpointError: The checkpoint cannot be read or has another specification.
@@ -97,7 +97,7 @@ def last_complete(folder: Path, processes: int, optimizer: str = PLAIN) -> Path 
         SettingsError: The newest complete checkpoint was written by another backend.
     """
     steps = {path: path.name.rsplit("-", 1)[1] for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")}
-    numbered = [path for path, step in steps.items() if step.isdecimal()]  # people may have renamed copies
+    numbered = [path for path, step in steps.items() if step.isdecimal()]  # a folder may be a renamed copy
     for path in sorted(numbered, key=lambda path: int(steps[path]), reverse=True):
         backends = [backend for backend, file in OPTIMIZERS.items() if (path / file).exists()]
         if not (backends and _is_complete(path, processes)):

@@ -33,7 +33,7 @@ class BaseConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The dataset, and how trials are drawn from it.
+    """Settings of the dataset and of the trials that are drawn from it.
 
     Attributes:
         folder: Folder of users.jsonl and images/ (see dataset.py).
@@ -88,7 +88,7 @@ class LoraConfig:
 
     @property
     def changes_image_features(self) -> bool:
-        """Whether stage 1 changes image features, because the LoRA covers the connector or the vision tower."""
+        """Return whether stage 1 changes image features, because the LoRA covers the connector or the vision tower."""
         return self.vision or any(part in self.target_modules for part in ("modality_projection", "perceiver"))
 
 
@@ -97,7 +97,7 @@ class TokensConfig:
     """The preference tokens P_v, whose number is `spec.num_tokens`.
 
     Attributes:
-        first_stage: The stage in which they enter. In the authors' code stage 1 has none.
+        first_stage: The stage that introduces them. In the authors' code stage 1 has none.
         init: "uniform" in (0, 1), as the authors' code, or "embeddings": normal, with the standard deviation of the
             base's token embeddings. At the published learning rate tokens hardly move from where they start.
     """
@@ -185,7 +185,7 @@ class RunConfig:
 
     @property
     def has_tokens(self) -> bool:
-        """Whether the model of this stage has preference tokens."""
+        """Return whether the model of this stage has preference tokens."""
         return self.mode_flags.tokens and self.stage >= self.tokens.first_stage
 
     @property

@@ -37,7 +37,7 @@ class PairFiles:
 
 @dataclass(frozen=True)
 class UserPairs:
-    """Pairs of one user. `seen` tells whether the user is part of the training users (paper index section 1)."""
+    """Pairs of one user. `seen` is True for training users (paper index section 1)."""
 
     user: str
     split: str

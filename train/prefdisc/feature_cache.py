@@ -72,7 +72,6 @@ def encode_images(prefdisc: PrefDisc, files: Sequence[Path], size: int, folder: 
         size: Side of the square images in pixels.
         folder: Folder of the cache.
     """
-
     state, key = PartialState(), _key(prefdisc, files, size)
     width = prefdisc.base.config.text_config.hidden_size
     latents = prefdisc.base.config.perceiver_config.resampler_n_latents

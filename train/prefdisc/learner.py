@@ -46,7 +46,7 @@ class Learner(nn.Module):
         """Compute the logits (B, 2, V) at the last position of the liked and the disliked target of each sequence.
 
         Args:
-            packed: PackedBatch token sequences.
+            packed: Packed token sequences.
             counts: Number of images of each sequence.
             images: Images of all sequences in their order, (N, 3, H, W).
             features: Image features in the same order, (N, latents, D), instead of `images`.

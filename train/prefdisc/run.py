@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 CHANGEABLE = ("training", "per_device", "cache_features", "cache_folder", "checkpointing")
-"""Settings that may change when a run is resumed: logging, saving, and how the machine does the work."""
+"""Settings that may change when a run is resumed: logging, saving, and the use of the hardware."""
 VALIDATION_SEED = 1_000_003  # added to the run's seed
 
 
@@ -151,7 +151,7 @@ def training_arguments(config: RunConfig) -> TrainingArguments:
 
 @contextmanager
 def report_lost_processes(config: RunConfig, trainer: PrefDiscTrainer) -> Iterator[None]:
-    """Turn communication errors into an error that says how to go on.
+    """Turn communication errors into an error that says how to resume.
 
     Raises:
         ProcessLostError: Another process of the run has ended.
@@ -171,7 +171,7 @@ def report_lost_processes(config: RunConfig, trainer: PrefDiscTrainer) -> Iterat
 
 
 def _is_communication_error(error: RuntimeError) -> bool:
-    """NCCL has an exception type; gloo errors are recognised by their text."""
+    """Return whether a process was lost. NCCL raises its own type; gloo errors are recognised by their text."""
     return isinstance(error, torch.distributed.DistError) or any(
         text in str(error) for text in ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
     )

@@ -110,7 +110,7 @@ class PrefDiscTrainer(Trainer):
         load_prefdisc(Path(resume_from_checkpoint) / FILE, learner.prefdisc)
 
     def summary(self) -> dict[str, Any]:
-        """Return the facts about the training for a checkpoint's header."""
+        """Return the training metadata for a checkpoint's header."""
         summary = {"stage": self.config.stage, "mode": self.config.mode, "steps": self.state.global_step}
         summary |= {"batch": self.config.batch, "seed": self.config.seed, "processes": self.args.world_size}
         accuracies = [row["eval_accuracy"] for row in self.state.log_history if "eval_accuracy" in row]
@@ -140,7 +140,7 @@ def set_up_fsdp(plugin: FullyShardedDataParallelPlugin, bfloat16: bool) -> None:
 
 
 def pairwise_accuracy(evaluation: EvalPrediction) -> dict[str, float]:
-    """Return how often the liked target has the higher Q (a tie counts half), with the standard error."""
+    """Return the share of pairs whose liked target has the higher Q (ties count half), with its standard error."""
     margins = np.asarray(evaluation.predictions)
     correct = (margins[:, 0] > margins[:, 1]) + 0.5 * (margins[:, 0] == margins[:, 1])
     return {"accuracy": float(correct.mean()), "accuracy_stderr": float(correct.std() / len(correct) ** 0.5)}

@@ -1,4 +1,4 @@
-"""Probes the layers of a frozen PrefDisc (paper index section 3): which user is it, and is the image liked?
+"""Probes the layers of a frozen PrefDisc (paper index section 3) for the user's identity and for liked images.
 
 - `hidden_states.py`: collects the last-token states of every layer.
 - `linear_probe.py`: classifies the states.

@@ -31,12 +31,12 @@ USERS, PAIRS = 30, 40  # 30 users: paper index section 3
 
 
 def main(argv: list[str] | None = None) -> dict:
-    """Run the command and return what it prints."""
+    """Run the command and return the JSON values that it prints."""
     parser = argparse.ArgumentParser(prog="python -m train.probe", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", default=POCKET, help="preference checkpoint, or 'pocket' for the bundled one")
     parser.add_argument("--set", type=Path, help="dataset of train.data (default: simulated users with drawn posters)")
     parser.add_argument("--split", default="test", help="split of the dataset")
-    parser.add_argument("--users", type=int, default=USERS, help="number of users to tell apart (PrefGen: 30)")
+    parser.add_argument("--users", type=int, default=USERS, help="number of users to distinguish (PrefGen: 30)")
     parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs of each user; half are used for testing")
     parser.add_argument("--histories", type=int, default=ProbeConfig.histories, help="histories of each user and half")
     parser.add_argument("--history", type=int, default=ProbeConfig.pairs, help="pairs of a history")

@@ -56,7 +56,7 @@ def _correct(train: Tensor, train_labels: np.ndarray, test: Tensor, test_labels:
     regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=200)
     classifier = make_pipeline(StandardScaler(), PCA(components, random_state=0), regression)
     with warnings.catch_warnings():
-        # At the embedding all states can be those of one token. Then there is nothing to learn, and no reason to warn.
+        # At the embedding, all states can belong to the same token. The fit then cannot converge, which is expected.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         return classifier.fit(train, train_labels).predict(test) == test_labels
