@@ -32,8 +32,8 @@ def add_base_options(parser: argparse.ArgumentParser) -> None:
 def base_folders(folders: list[Path]) -> list[Path]:
     """Return the folders to search for base models: `folders`, then the folders that the nodes search.
 
-    The nodes search the `models` folder of ComfyUI. Its parent is the folder that contains custom_nodes and this pack,
-    COMFYUI_PATH, or the working directory.
+    ComfyUI's `models` folder is looked up in three places: the folder that contains custom_nodes with this pack,
+    COMFYUI_PATH, and the working directory.
     """
     roots = [PACK.parents[1], Path(os.environ.get("COMFYUI_PATH") or "."), Path(".")]
     places = [root / "models" / name for root in roots for name in ("prefgen/base", "LLM")]

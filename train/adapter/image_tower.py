@@ -33,7 +33,8 @@ def add_image_tower(path: Path, source: str) -> Checkpoint:
     if present and (not isinstance(present, dict) or present["digest"] != header["digest"]):
         name = present.get("source") if isinstance(present, dict) else present
         raise CheckpointError(
-            f"{path.name} has the image tower {name!r}; this run has {source!r}. Use the same, or another checkpoint."
+            f"{path.name} has the image tower {name!r}; this run has {source!r}. Use the same one, or a "
+            "checkpoint without an image tower."
         )
     return checkpoint if present else write_part(path, IMAGE_TOWER, header, tensors)
 

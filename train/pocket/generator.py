@@ -41,7 +41,7 @@ SUBJECT_ALONE, WHOLE = 0.35, 0.3  # afterwards: shares of captions with only the
 
 
 class Painter(nn.Module):
-    """The modules that are trained together. Unused layers of `clip_l` (the last one, the projection) stay frozen."""
+    """UNet and text encoders, trained together. Unused layers of `clip_l` (last layer, projection) stay frozen."""
 
     def __init__(self, unet: UNet2DConditionModel, clip_l: nn.Module, clip_g: nn.Module):
         super().__init__()

@@ -36,9 +36,7 @@ def make(folder: Path = FOLDER / "people", seed: int = 71) -> None:
     world, rng = World.load(), np.random.default_rng(seed)
     people = [world.agent(u, name) for u, name in zip(opposite(world, rng), NAMES, strict=True)]
     weights = {p.name: {n: {v: round(w, 3) for v, w in p.weights[n].items()} for n in TASTE} for p in people}
-    PEOPLE.write_text(
-        "# Tastes of the bundled users: what each attribute value adds to their utility.\n" + yaml.dump(weights)
-    )
+    PEOPLE.write_text("# Tastes of the bundled users: the utility of each attribute value.\n" + yaml.dump(weights))
     for person in people:
         write_history(world, person, folder / person.name, rng)
 

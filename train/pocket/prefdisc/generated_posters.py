@@ -1,10 +1,10 @@
-"""Continues stage A with generated posters, so that PrefDisc interprets generated images as it does drawn ones.
+"""Continues stage A with generated posters, so that PrefDisc encodes generated images like drawn ones.
 
-People rate generated images, and the noise optimisation scores only such images. But a PrefDisc trained on drawings
-alone misreads them. Here an ensemble of attribute classifiers labels the generated images, as raters do in Pick-a-Pic.
-The classifiers are trained on drawings, are different from the judges, and have no other use. The decoder is frozen:
-for a generated image the connector learns the features of drawings with the labelled attributes. Features of drawings
-stay the same.
+Users rate generated images, and the noise optimisation scores only such images. A PrefDisc that is trained on drawings
+alone is inaccurate on them. Here an ensemble of attribute classifiers labels the generated images, as raters do in
+Pick-a-Pic. The classifiers are trained on drawings, are different from the judges, and have no other use. The decoder
+is frozen: for a generated image the connector learns the features of drawings with the labelled attributes. Features of
+drawings stay the same.
 """
 
 from __future__ import annotations
