@@ -58,12 +58,12 @@ def draw_apart(world: World, count: int, distance: float, rng: np.random.Generat
     for _ in range(_CHUNKS):
         fresh, theirs = world.sample(_CHUNK, rng)
         rows = profile_rows(fresh)
-        left = (jaccard_distance(rows, profile_rows(utilities)) >= distance - 1e-6).all(1)
-        while left.any() and len(utilities) < count:
-            taken = left.argmax()
-            utilities, groups = np.append(utilities, fresh[[taken]], 0), np.append(groups, theirs[taken])
-            left &= jaccard_distance(rows, rows[[taken]])[:, 0] >= distance - 1e-6
-            left[taken] = False
+        candidates = (jaccard_distance(rows, profile_rows(utilities)) >= distance - 1e-6).all(1)
+        while candidates.any() and len(utilities) < count:
+            chosen = candidates.argmax()
+            utilities, groups = np.append(utilities, fresh[[chosen]], 0), np.append(groups, theirs[chosen])
+            candidates &= jaccard_distance(rows, rows[[chosen]])[:, 0] >= distance - 1e-6
+            candidates[chosen] = False
         if len(utilities) == count:
             return utilities, groups
     raise SetError(

@@ -73,12 +73,12 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 31) -> dict[str
         device = device_of(model)
         tokens = text.tokenize([_caption(row, rng) for row in indices], LENGTH).to(device)
         softened = soften(images, generator_of(seed, step)).to(device)
-        seen = model.vision(softened * 2 - 1).image_embeds.float()
-        loss = contrastive_loss(seen, model.clip_g(tokens).text_embeds.float(), model.scale)
-        low = contrastive_loss(model.to_l(seen), model.clip_l(tokens).text_embeds, model.scale)
+        embeddings = model.vision(softened * 2 - 1).image_embeds.float()
+        loss = contrastive_loss(embeddings, model.clip_g(tokens).text_embeds.float(), model.scale)
+        loss_l = contrastive_loss(model.to_l(embeddings), model.clip_l(tokens).text_embeds, model.scale)
         heads = zip(model.heads.values(), torch.from_numpy(indices).T.to(device), strict=True)
-        read = sum(F.cross_entropy(head(seen), target) for head, target in heads)
-        return {"loss": loss + low + 0.3 * read, "clip": loss, "read": read}
+        attribute_loss = sum(F.cross_entropy(head(embeddings), target) for head, target in heads)
+        return {"loss": loss + loss_l + 0.3 * attribute_loss, "clip": loss, "read": attribute_loss}
 
     model = fit(model, loss_of, config, folder / "clip")
     save_file(text.to_file(model.clip_l, model.clip_g), text.FILE)
@@ -111,10 +111,10 @@ def encode_text(captions: list[str]) -> Tensor:
 def zero_shot(seed: int = 92, count: int = 512) -> dict[str, float]:
     """Return the zero-shot accuracy by attribute on newly drawn posters."""
     images, indices = drawn_batch(count, seed, 0)
-    seen = F.normalize(load_vision()(images * 2 - 1).image_embeds, dim=-1)
+    embeddings = F.normalize(load_vision()(images * 2 - 1).image_embeds, dim=-1)
     scores = {}
     for column, (name, values) in enumerate(ATTRIBUTES.items()):
         phrases = F.normalize(encode_text(list(values.values())), dim=-1)
-        right = (seen @ phrases.T).argmax(-1) == torch.from_numpy(indices[:, column])
-        scores[name] = round(float(right.float().mean()), 4)
+        correct = (embeddings @ phrases.T).argmax(-1) == torch.from_numpy(indices[:, column])
+        scores[name] = round(float(correct.float().mean()), 4)
     return scores

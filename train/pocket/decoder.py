@@ -20,9 +20,9 @@ BATCH, CROP = 6, 64
 class Decoder(nn.Module):
     """The trainable decoder of a VAE."""
 
-    def __init__(self, whole: nn.Module):
+    def __init__(self, model: nn.Module):
         super().__init__()
-        self.taesd_decoder = whole.taesd_decoder.requires_grad_(True)
+        self.taesd_decoder = model.taesd_decoder.requires_grad_(True)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         return self.taesd_decoder(latents)
@@ -31,18 +31,18 @@ class Decoder(nn.Module):
 def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 22) -> dict[str, float]:
     """Train, write vae.safetensors with the new decoder, and return the PSNR of reconstructions in dB."""
     torch.manual_seed(seed)
-    whole = vae.load()
+    model = vae.load()
 
     def loss_of(decoder, step):
         generator = generator_of(seed, step)
         images, _ = drawn_batch(BATCH, seed, step)
         real = vae.crops(images, CROP, generator).to(device_of(decoder), memory_format=torch.channels_last)
         with torch.no_grad():
-            latents = whole.to(real.device).encode(real).float()
+            latents = model.to(real.device).encode(real).float()
         latents = latents + (0.05 * torch.randn(latents.shape, generator=generator)).to(latents)
         decoded = decoder(latents).float()
         return {"loss": vae.reconstruction_loss(decoded, real), "mse": F.mse_loss(decoded, real)}
 
-    whole.taesd_decoder = fit(Decoder(whole), loss_of, config, folder / "decoder").taesd_decoder
-    save_file(vae.to_core(whole), vae.FOLDER / "vae.safetensors")
-    return {"psnr": vae.psnr(whole)}
+    model.taesd_decoder = fit(Decoder(model), loss_of, config, folder / "decoder").taesd_decoder
+    save_file(vae.to_core(model), vae.FOLDER / "vae.safetensors")
+    return {"psnr": vae.psnr(model)}

@@ -104,12 +104,12 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, from_shippe
         device = device_of(painter)
         context, pooled = text.TextEncoders(painter.clip_l, painter.clip_g)(captions)
         with torch.no_grad():
-            own = clip.to(device)(text.tokenize(captions, LENGTH).to(device)).text_embeds
-        apart = 1 - F.cosine_similarity(pooled.float(), own.float()).mean()
+            target_pooled = clip.to(device)(text.tokenize(captions, LENGTH).to(device)).text_embeds
+        pooled_distance = 1 - F.cosine_similarity(pooled.float(), target_pooled.float()).mean()
         latents = pool.latents[torch.from_numpy(chosen)].float()
-        painted = DiffusionBatch(latents, context, pooled, sizes(BATCH)).to(device, torch.float32)
-        mse = diffusion_loss(painter.unet, scheduler, painted, generator_of(seed, step), SHIFT)
-        return {"loss": mse + NEAR * apart, "mse": mse, "apart": apart}
+        batch = DiffusionBatch(latents, context, pooled, sizes(BATCH)).to(device, torch.float32)
+        mse = diffusion_loss(painter.unet, scheduler, batch, generator_of(seed, step), SHIFT)
+        return {"loss": mse + NEAR * pooled_distance, "mse": mse, "apart": pooled_distance}
 
     painter = fit(painter, loss_of, config, folder / "generator")
     save(painter.unet)

@@ -70,9 +70,9 @@ def wording_loss(
 
     with torch.no_grad():
         target = predict(unet, noisy, steps, bare, sizes)
-    moved = F.mse_loss(predict(unet, noisy, steps, reworded, sizes), target)
-    apart = 1 - F.cosine_similarity(reworded[1].float(), bare[1].float()).mean()
-    return {"loss": moved + near * apart, "moved": moved, "apart": apart}
+    prediction_loss = F.mse_loss(predict(unet, noisy, steps, reworded, sizes), target)
+    pooled_distance = 1 - F.cosine_similarity(reworded[1].float(), bare[1].float()).mean()
+    return {"loss": prediction_loss + near * pooled_distance, "moved": prediction_loss, "apart": pooled_distance}
 
 
 def train(folder: Path, config: PromptWordingsConfig = CONFIG, seed: int = 53) -> dict[str, dict[str, float]]:

@@ -20,8 +20,8 @@ BATCH, CROPS, CROP = 12, 2, 48
 
 def crops(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Cut `CROPS` random crops out of every image: (B, 3, H, W) -> (CROPS B, 3, size, size)."""
-    room = images.shape[-1] - size + 1
-    places = torch.randint(room, (CROPS * len(images), 2), generator=generator).tolist()
+    positions = images.shape[-1] - size + 1
+    places = torch.randint(positions, (CROPS * len(images), 2), generator=generator).tolist()
     return torch.stack([images[i // CROPS, :, y : y + size, x : x + size] for i, (y, x) in enumerate(places)])
 
 

@@ -85,14 +85,14 @@ def render_set(
     """
     jobs = list(all_jobs(source, config))
     with new_set(out, resume=True) as folder:
-        left = [job for job in jobs if not (folder / job.file).exists()]
+        remaining = [job for job in jobs if not (folder / job.file).exists()]
         settings = {"workflow": workflow.digest, "source": _digest(source), **asdict(config)}
-        _claim(folder, settings, begun=len(left) < len(jobs))
-        for job, content in _painted(server, workflow, config, progress(left)):
+        _claim(folder, settings, begun=len(remaining) < len(jobs))
+        for job, content in _rendered(server, workflow, config, progress(remaining)):
             write_file(folder / job.file, _as_webp(content, job.file))
         for name in (LISTING, AGENTS, LIMITS):
             shutil.copyfile(source / name, folder / name)
-    return len(left)
+    return len(remaining)
 
 
 def all_jobs(source: Path, config: RenderConfig) -> Iterator[Job]:
@@ -107,7 +107,7 @@ def all_jobs(source: Path, config: RenderConfig) -> Iterator[Job]:
                 yield Job(file, words, int.from_bytes(digest[:8]) % SEEDS)
 
 
-def _painted(
+def _rendered(
     server: Server, workflow: Workflow, config: RenderConfig, jobs: Iterable[Job]
 ) -> Iterator[tuple[Job, bytes]]:
     """Yield images in the order of the jobs. Later jobs are queued meanwhile, and removed if one fails."""

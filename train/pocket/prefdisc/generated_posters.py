@@ -116,44 +116,45 @@ def adapt_vision(prefdisc: PrefDisc, folder: Path, config: GeneratedPostersConfi
     """Train the vision tower and the connector. The decoder and the preference tokens stay frozen."""
     torch.manual_seed(SEED)
     painted = generate_posters(folder / "painted", config.painted, config.each, config.slowly)
-    drawn, known = draw_posters(config.drawn, SEED + 1, "train", folder / "drawn.npz")
+    drawn, attributes = draw_posters(config.drawn, SEED + 1, "train", folder / "drawn.npz")
     readers = [train_reader(folder / f"eyes{seed}", {"width": w, "depth": d}, seed).eval() for w, d, seed in READERS]
-    seen = ensemble_probabilities(readers, painted)
-    certain = torch.cat([F.one_hot(torch.from_numpy(known[:, i]), n) for i, n in enumerate(SIZES)], dim=1).float()
+    probabilities = ensemble_probabilities(readers, painted)
+    one_hots = [F.one_hot(torch.from_numpy(attributes[:, i]), n) for i, n in enumerate(SIZES)]
+    one_hot_labels = torch.cat(one_hots, dim=1).float()
     before = copy.deepcopy(prefdisc).requires_grad_(False).eval()
-    target = _twins(before, seen, config.twins)
+    target = _mean_drawn_features(before, probabilities, config.twins)
     spread = target.var()
     training = VisionTraining(prefdisc)
-    count = round(config.batch * config.share)
-    rest = config.batch - count
+    num_painted = round(config.batch * config.share)
+    num_drawn = config.batch - num_painted
 
     def loss_of(model: nn.Module, step: int) -> dict[str, Tensor]:
         generator, device = generator_of(SEED, step), device_of(model)
         before.to(device)
-        old = torch.randint(len(drawn), (rest,), generator=generator)
-        new = torch.randint(len(painted), (count,), generator=generator)
+        old = torch.randint(len(drawn), (num_drawn,), generator=generator)
+        new = torch.randint(len(painted), (num_painted,), generator=generator)
         posters = soften(torch.cat([drawn[old], painted[new]]).float() / 255, generator).to(device)
         with torch.no_grad():
-            target_features = torch.cat([before.features(posters[:rest]), target[new].to(device)])
-        labels = torch.cat([certain[old], seen[new]]).to(device).split(SIZES, dim=1)
+            target_features = torch.cat([before.features(posters[:num_drawn]), target[new].to(device)])
+        labels = torch.cat([one_hot_labels[old], probabilities[new]]).to(device).split(SIZES, dim=1)
         features, *read = model(posters)
-        losses = [F.cross_entropy(*both) for way in read for both in zip(way, labels, strict=True)]
-        apart = (features - target_features).square().flatten(1).mean(1) / spread
+        losses = [F.cross_entropy(*both) for logits in read for both in zip(logits, labels, strict=True)]
+        distance = (features - target_features).square().flatten(1).mean(1) / spread
         return {
-            "loss": sum(losses) + config.likeness * apart.mean(),
+            "loss": sum(losses) + config.likeness * distance.mean(),
             "read": sum(losses).detach(),
-            "drawn": apart[:rest].mean().detach(),
-            "painted": apart[rest:].mean().detach(),
+            "drawn": distance[:num_drawn].mean().detach(),
+            "painted": distance[num_drawn:].mean().detach(),
         }
 
     return fit(training, loss_of, config.loop, folder / "sight").prefdisc
 
 
-def _twins(prefdisc: PrefDisc, seen: Tensor, count: int) -> Tensor:
+def _mean_drawn_features(prefdisc: PrefDisc, probabilities: Tensor, count: int) -> Tensor:
     """Return the mean features (N, latents, D) of `count` drawings with attributes sampled from probabilities."""
     generator, rng, total = generator_of(SEED + 2, 0), np.random.default_rng(SEED + 2), 0
     for view in range(count):
-        rows = [torch.multinomial(part, 1, generator=generator) for part in seen.split(SIZES, dim=1)]
+        rows = [torch.multinomial(part, 1, generator=generator) for part in probabilities.split(SIZES, dim=1)]
         attributes = torch.cat(rows, dim=1).numpy()
         images = draw_uint8(attributes, rng)
         total = total + encode_posters(prefdisc, images, attributes, 1, SEED + 3 + view).features[:, 0]
