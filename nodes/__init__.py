@@ -23,6 +23,7 @@ class PrefGenExtension(ComfyExtension):
             embedding,
             embedding_files,
             history,
+            load_clip_vision_model,
             load_ip_adapter,
             load_model,
             pocket_generator,
@@ -32,6 +33,6 @@ class PrefGenExtension(ComfyExtension):
             show_profile,
         )
 
-        loaders = (pocket_generator, load_model, load_ip_adapter)
+        loaders = (pocket_generator, load_model, load_ip_adapter, load_clip_vision_model)
         taste = (history, record_preference, show_profile, embedding, embedding_files)
         return [node for family in (*loaders, *taste, apply_adapter, reno, score) for node in family.NODES]

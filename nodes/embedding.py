@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
-import torch
 from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io
 
@@ -13,9 +11,9 @@ from ..prefgen.checkpoint.preference_model import PreferenceModel
 from ..prefgen.embedding import UserEmbedding, encode_user
 from ..prefgen.errors import EmbeddingError
 from ..prefgen.history import History
-from .images import to_comfy
 from .inputs import check_inputs
-from .memory.model_management import load_to_device
+from .load_clip_vision_model import clip_vision_encoder
+from .memory.model_management import load_scorer, load_to_device
 from .server.status_text import HIDDEN, show_status
 from .sockets import EmbeddingType, HistoryType, PreferenceModelType
 
@@ -66,9 +64,8 @@ class EncodeUserHistory(io.ComfyNode):
     ) -> io.NodeOutput:
         load_to_device(preference_model, "image_tower")  # neither the alignment nor the adapter is needed
         if history.has_pairs and preference_model.prefdisc is not None:
-            memory = preference_model.prefdisc.working_bytes(2 * len(history))
-            load_to_device(preference_model, "prefdisc", memory=memory)
-        embedding = encode_user(preference_model, history, clip_vision and image_encoder(clip_vision))
+            load_scorer(preference_model, 2 * len(history))
+        embedding = encode_user(preference_model, history, clip_vision and clip_vision_encoder(clip_vision))
         if clip_vision is not None and embedding.vectors:
             _require_width(preference_model, embedding)
         notice = missing_parts_notice(history)
@@ -86,25 +83,6 @@ def missing_parts_notice(history: History) -> str:
     count = len(history.liked_images)
     notice = NO_DISLIKES if count else NO_LIKES
     return notice.format(name=history.name, count=f"{count} liked image{'s' * (count > 1)}")
-
-
-def image_encoder(clip_vision: ClipVisionModel) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Wrap core's CLIP_VISION as a function from images (B, 3, H, W) to embeddings (B, D).
-
-    The function raises EmbeddingError if the CLIP_VISION has no projection.
-    """
-
-    def encode(images: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode():  # core's encoder may have been loaded in it
-            embeddings = clip_vision.encode_image(to_comfy(images))["image_embeds"]
-        if embeddings is None or embeddings.ndim != 2:
-            raise EmbeddingError(
-                f"The CLIP_VISION is {clip_vision.model_type}; expected a CLIP image encoder with a projection. "
-                "Load one with Load CLIP Vision."
-            )
-        return embeddings
-
-    return encode
 
 
 def _require_width(model: PreferenceModel, embedding: UserEmbedding) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import torch
 from comfy.utils import common_upscale
@@ -201,28 +200,13 @@ class LoadUserHistory(io.ComfyNode):
     def fingerprint_inputs(
         cls,
         user: str | None,
-        max_pairs: int | None = 8,
-        select: str | None = SELECTION_RULES[0],
-        half_life_days: float | None = 0.0,
-        when_unrated: str | None = STOP,
-        **hidden_inputs: str,
+        **inputs: object,
     ) -> str | list[tuple[str, str]]:
-        """Depend on the selected pairs only: a rating that does not change them causes no new run.
-
-        With linked inputs, whose values are unknown here (None), depend on all ratings of the profile, or of all
-        profiles.
-        """
+        """Change with every rating of the profile, or of all profiles if the name is linked and so unknown (None)."""
         if user in bundled_users():
             return user
-        profiles = profiles_for_node(hidden_inputs)
-        if None in (user, max_pairs, select, half_life_days, when_unrated):
-            return profile_versions(profiles, profiles.names() if user is None else [user])
-        try:
-            config = SelectionConfig(max_pairs, select, half_life_days)
-            digest, _ = _select(profiles.profile(user), config, when_unrated)
-        except ProfileError as error:  # `execute` raises it; ComfyUI would log it as a warning here
-            return str(error)
-        return digest
+        profiles = profiles_for_node(inputs)
+        return profile_versions(profiles, profiles.names() if user is None else [user])
 
     @classmethod
     @check_inputs
@@ -241,16 +225,12 @@ class LoadUserHistory(io.ComfyNode):
             history = UserHistory(complete.pairs[-config.max_pairs :], complete.name)
             return io.NodeOutput(history, *_preview_images(history))
         profile = profiles_for_node(hidden_inputs).profile(user)
-        _, read = _select(profile, config, when_unrated)
-        history = read()
+        history = read_profile(profile, config, when_unrated)
         return io.NodeOutput(history, *_preview_images(history), ui={"text": [summarize(profile, history)]})
 
 
-def _select(profile: Profile, config: SelectionConfig, when_unrated: str) -> tuple[str, Callable[[], History]]:
-    """Select what is used of a profile, without opening an image.
-
-    Returns:
-        The digest of the selection, and a function that reads the selected images.
+def read_profile(profile: Profile, config: SelectionConfig, when_unrated: str) -> History:
+    """Read the history of a profile.
 
     Raises:
         ProfileError: The profile has no likes, and `when_unrated` is not `PAINT_PLAINLY`.
@@ -262,9 +242,8 @@ def _select(profile: Profile, config: SelectionConfig, when_unrated: str) -> tup
     except ProfileError as error:
         if when_unrated != PAINT_PLAINLY:
             raise
-        history = NothingLiked(profile.name, str(error))
-        return history.digest, lambda: history
-    return selection.digest, partial(read_history, profile, selection)
+        return NothingLiked(profile.name, str(error))
+    return read_history(profile, selection)
 
 
 def _preview_images(history: History) -> tuple[torch.Tensor | ExecutionBlocker, ...]:

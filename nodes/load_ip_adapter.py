@@ -33,7 +33,7 @@ class PreferenceModelFromIPAdapter(io.ComfyNode):
             display_name="Preference Model from IP-Adapter",
             category="PrefGen",
             description="Loads an IP-Adapter for SDXL as a preference model, without training. Images follow the look "
-            "of the liked images. It cannot score images.",
+            "of the liked images. Scores come from Preference Model from CLIP Vision.",
             search_aliases=["prefgen", "ip adapter", "ipadapter", "image prompt", "style reference"],
             inputs=[
                 io.Combo.Input(

@@ -13,7 +13,7 @@ from ..prefgen.prefdisc.model import CHUNK_SIZE
 from .drawing.score_chart import chart_image
 from .images import batches_by_size, list_images
 from .inputs import check_inputs
-from .memory.model_management import load_to_device
+from .memory.model_management import load_scorer
 from .sockets import HistoryType, PreferenceModelType
 
 
@@ -73,15 +73,14 @@ class PreferenceScore(io.ComfyNode):
         cls, preference_model: PreferenceModel, history: UserHistory, images: list[torch.Tensor], prompt: str
     ) -> io.NodeOutput:
         candidates = list_images(images, "images")
-        prefdisc = preference_model.require("prefdisc")
-        load_to_device(preference_model, "prefdisc", memory=prefdisc.working_bytes(len(candidates)))
+        scorer = load_scorer(preference_model, len(candidates))
         progress = comfy.utils.ProgressBar(len(candidates))
         prefix = preference_model.encode_history(history)
         scores = torch.empty(len(candidates))
         for indices, batch in batches_by_size(candidates):
             for chunk, positions in zip(batch.split(CHUNK_SIZE), torch.tensor(indices).split(CHUNK_SIZE), strict=True):
                 comfy.model_management.throw_exception_if_processing_interrupted()
-                scores[positions] = prefdisc.score(prefix, chunk, prompt).float().cpu()
+                scores[positions] = scorer.score(prefix, chunk, prompt).float().cpu()
                 progress.update(len(chunk))
         order = scores.argsort(descending=True, stable=True)
         values, ranking = scores.tolist(), order.tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +43,27 @@ class PreferencePair:
         require_text(self.prompt, "The prompt of a pair", HistoryError)
 
 
+@dataclass(frozen=True, eq=False)
+class RatedImage:
+    """A liked or disliked image, read on demand.
+
+    Attributes:
+        image: Digest of the image.
+        liked: Whether it is liked.
+        prompt: Prompt of the image, or "".
+        time: Seconds since 1970, or the position in the history.
+        line: Order of ratings of the same time.
+        read: Reads the image as float (3, H, W) in [0, 1].
+    """
+
+    image: str
+    liked: bool
+    prompt: str
+    time: float
+    line: int
+    read: Callable[[], Tensor]
+
+
 class History:
     """A user's history: pairs, only liked images, or nothing yet.
 
@@ -53,6 +75,8 @@ class History:
         pairs: Pairs of a liked and a disliked image, oldest first.
         has_pairs: Whether there are pairs.
         liked_images, disliked_images: Images (3, H, W), oldest first.
+        ratings: All ratings of the user, one per image, also those that are in no pair.
+        half_life_days: Days after which a rating counts half for the taste head. 0 ignores age.
         summary: What is used of a profile, in a few words.
         digest: The sha256 (hex) of all pixels and prompts in order.
     """
@@ -62,6 +86,8 @@ class History:
     has_pairs: bool = False
     liked_images: tuple[Tensor, ...]
     disliked_images: tuple[Tensor, ...] = ()
+    ratings: tuple[RatedImage, ...] = ()
+    half_life_days: float = 0.0
     summary: str
     digest: str
 
@@ -82,10 +108,23 @@ class UserHistory(History):
 
     pairs: tuple[PreferencePair, ...]
     name: str = "user"
+    profile_ratings: tuple[RatedImage, ...] = ()
+    """All ratings of the profile from which the pairs were selected; empty if there is no profile."""
+    half_life_days: float = 0.0
     has_pairs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require(self.pairs, HistoryError, f"The history of {self.name!r} has no pairs; expected at least one.")
+
+    @cached_property
+    def ratings(self) -> tuple[RatedImage, ...]:
+        """The profile's ratings, or one for each image of the pairs."""
+        images = (
+            _rated_image(image, liked, pair.prompt, index)
+            for index, pair in enumerate(self.pairs)
+            for image, liked in ((pair.liked, True), (pair.disliked, False))
+        )
+        return self.profile_ratings or tuple({image.image: image for image in images}.values())
 
     @property
     def liked_images(self) -> tuple[Tensor, ...]:
@@ -168,6 +207,15 @@ class LikedImages(History):
 
     liked_images: tuple[Tensor, ...]
     name: str = "user"
+    profile_ratings: tuple[RatedImage, ...] = ()
+    """All ratings of the profile; empty if there is no profile."""
+    half_life_days: float = 0.0
+
+    @cached_property
+    def ratings(self) -> tuple[RatedImage, ...]:
+        """The profile's ratings, or one for each liked image."""
+        images = (_rated_image(image, True, "", index) for index, image in enumerate(self.liked_images))
+        return self.profile_ratings or tuple({image.image: image for image in images}.values())
 
     def __post_init__(self) -> None:
         require(self.liked_images, HistoryError, f"User {self.name!r} has no liked images; expected at least one.")
@@ -219,6 +267,12 @@ class NothingLiked(History):
     @cached_property
     def digest(self) -> str:
         return hashlib.sha256(b"nothing liked").hexdigest()
+
+
+def _rated_image(image: Tensor, liked: bool, prompt: str, index: int) -> RatedImage:
+    digest = hashlib.sha256()
+    _add_image(digest, image)
+    return RatedImage(digest.hexdigest(), liked, prompt, float(index), index, lambda: image)
 
 
 def _add_image(digest: hashlib._Hash, image: Tensor) -> None:

@@ -16,6 +16,8 @@ from torch import nn
 
 from ...prefgen.checkpoint.preference_model import PreferenceModel
 from ...prefgen.prefdisc.base.quantization import is_quantized, restore_int8_scales
+from ...prefgen.prefdisc.model import PrefDisc
+from ...prefgen.taste.scorer import TasteScorer
 
 PARTS = ("prefdisc", "image_tower", "alignment", "adapter")
 ENTIRE_MODEL = ""
@@ -53,6 +55,22 @@ def load_to_device(model: PreferenceModel, *parts: str, memory: int = 0, full_lo
         force_full_load = full_load or not _supports_weight_streaming(patcher.model)
         comfy.model_management.load_models_gpu([patcher], memory_required=memory, force_full_load=force_full_load)
     return model
+
+
+def load_scorer(model: PreferenceModel, images: int, full_load: bool = False) -> PrefDisc | TasteScorer:
+    """Load what scores images, PrefDisc or the encoder of a taste head, and return it.
+
+    Args:
+        model: A model from `register_with_model_management`.
+        images: Number of images to score, for the estimate of the memory.
+        full_load: See `load_to_device`.
+
+    Raises:
+        CheckpointError: The model cannot score images.
+    """
+    scorer = model.scorer
+    load_to_device(model, model.scorer_part, memory=scorer.working_bytes(images), full_load=full_load)
+    return scorer
 
 
 def model_patchers(model: nn.Module, *parts: str) -> list[comfy.model_patcher.ModelPatcher]:

@@ -89,10 +89,10 @@ class NoiseOptimization:
 
     def prepare(self) -> None:
         """Load the reward, and choose the loss scale."""
-        prefdisc = self.rewards.load_prefdisc()
-        if torch.float16 in (self.sampling.compute_dtype, self.vae.vae_dtype, prefdisc.dtype):
+        scorer = self.rewards.load_scorer()
+        if torch.float16 in (self.sampling.compute_dtype, self.vae.vae_dtype, scorer.dtype):
             self.config = replace(self.config, loss_scale=LOSS_SCALE)
-        self.reward: Reward = self.rewards.load_reward(prefdisc)
+        self.reward: Reward = self.rewards.load_reward(scorer)
         self.show_preview: Callable = latent_preview.prepare_callback(self.sampling.model, self.config.iterations)
 
     def optimize(self, noise: Tensor, render: Render) -> RenoResult:

@@ -28,8 +28,9 @@ from ...prefgen.rewards import (
     load_reward_model,
     require_weights,
 )
+from ...prefgen.taste.scorer import TasteScorer
 from ..load_model import FOLDER
-from ..memory.model_management import load_to_device, model_patchers, register_with_model_management
+from ..memory.model_management import load_scorer, load_to_device, model_patchers, register_with_model_management
 from ..memory.precision import AUTO, compute_dtype
 from .gradients import make_differentiable
 
@@ -89,27 +90,28 @@ class RewardSettings:
     num_views: int
     seed: int
 
-    def load_prefdisc(self) -> PrefDisc:
-        """Load PrefDisc onto its device, without streamed layers, which gradients cannot pass."""
-        prefdisc = load_to_device(self.preference_model, "prefdisc", full_load=True).require("prefdisc")
-        make_differentiable(prefdisc)
-        return prefdisc
+    def load_scorer(self) -> PrefDisc | TasteScorer:
+        """Load the scorer onto its device, without streamed layers, which gradients cannot pass."""
+        scorer = load_scorer(self.preference_model, images=1, full_load=True)
+        for patcher in model_patchers(self.preference_model, self.preference_model.scorer_part):
+            make_differentiable(patcher.model)
+        return scorer
 
-    def load_reward(self, prefdisc: PrefDisc) -> Reward:
+    def load_reward(self, scorer: PrefDisc | TasteScorer) -> Reward:
         """Encode the history, load the published rewards, and return their weighted sum.
 
         Raises:
             RewardError: The weights are invalid, or files of a published reward are missing.
         """
         prefix = self.preference_model.encode_history(self.history)
-        preference = PreferenceReward(prefdisc, prefix, self.prompt, self.direction, self.objective)
+        preference = PreferenceReward(scorer, prefix, self.prompt, self.direction, self.objective)
         reward = weighted_rewards(preference, self.weights, self.prompt)
         return AugmentedReward(reward, self.num_views, self.seed) if self.num_views else reward
 
     def patchers(self) -> list[ModelPatcher]:
         """Return the loaded models that ComfyUI manages."""
         published = [patcher for model in _cached_models.values() for patcher in model_patchers(model)]
-        return [*model_patchers(self.preference_model, "prefdisc"), *published]
+        return [*model_patchers(self.preference_model, self.preference_model.scorer_part), *published]
 
 
 def weighted_rewards(preference: PreferenceReward, weights: Mapping[str, float], prompt: str) -> WeightedRewards:

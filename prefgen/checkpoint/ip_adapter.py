@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..adapter import AdapterConfig, PreferenceAdapter, UserParts
+from ..embedding.user import image_fingerprint
 from ..errors import CheckpointError
 from ..pocket.shapes import SDXL_UNET, UNET
 from ..safefile import fingerprint
@@ -37,7 +38,7 @@ class ImageAdapterModel(PreferenceModel):
     @property
     def encoder_fingerprint(self) -> str:
         """Identifies the CLIP image encoder by the width of its embeddings, which are not normalised."""
-        return f"CLIP image embeddings {self.adapter.config.img_dim} wide"
+        return image_fingerprint(self.adapter.config.img_dim)
 
     @property
     def unconditional(self) -> UserParts:

@@ -22,14 +22,17 @@ from ..validation import errors_as, first_nonfinite
 from .file import Checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..adapter import PreferenceAdapter, UserParts
     from ..alignment import Alignment
     from ..embedding.image_tower import ImageTower
-    from ..history import UserHistory
+    from ..history import History, UserHistory
     from ..prefdisc.base.huggingface import Progress
     from ..prefdisc.config import PrefDiscSpec
     from ..prefdisc.model import PrefDisc
     from ..prefdisc.prefix import HistoryPrefix
+    from ..taste.scorer import TasteScorer
 
 POCKET = "pocket"
 
@@ -46,6 +49,9 @@ class PreferenceModel(nn.Module):
         alignment: Maps `sem` into CLIP text space.
         adapter: Computes user tokens and the keys and values of every block. It contains the alignment.
     """
+
+    scorer_part = "prefdisc"
+    """Name of the part that scores images."""
 
     encodes_images_only = False
     """True if user embeddings consist of image embeddings alone, which are not normalised."""
@@ -104,6 +110,11 @@ class PreferenceModel(nn.Module):
         """PrefDisc's configuration. Raises CheckpointError if the checkpoint has no PrefDisc."""
         return self.require("prefdisc").spec
 
+    @property
+    def scorer(self) -> PrefDisc | TasteScorer:
+        """What scores images: PrefDisc, or the taste head. Raises CheckpointError if there is neither."""
+        return self.require("prefdisc")
+
     def encode_history(self, history: UserHistory) -> HistoryPrefix:
         """Encode a history with PrefDisc, or take it from the cache.
 
@@ -123,6 +134,12 @@ class PreferenceModel(nn.Module):
             return prefix
 
         return self._prefix_cache.get((history.digest, prefdisc.dtype), prefdisc.device, encode)
+
+    def weighted_images(
+        self, history: History, image_encoder: Callable[[Tensor], Tensor] | None = None
+    ) -> dict[str, Tensor] | None:
+        """Return embeddings of liked and disliked images, weighted by a taste head; None if there is none."""
+        return None
 
     def require(self, part: str) -> nn.Module:
         """Return the module of a part.

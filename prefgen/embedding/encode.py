@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import EmbeddingError
 from ..history import History
-from .user import UserEmbedding
+from .user import UserEmbedding, image_fingerprint
 
 if TYPE_CHECKING:
     from ..checkpoint.preference_model import PreferenceModel
@@ -26,8 +26,8 @@ def encode_user(model: PreferenceModel, history: History, image_encoder: ImageEn
     layers. The prefix that scoring uses contains them, so a history that was scored costs no forward. `img` and
     `disliked_img` are the mean CLIP embeddings of the liked and the disliked images.
 
-    A history without pairs gives `img` alone, as does the model of an IP-Adapter file, which has no PrefDisc. If
-    nothing is liked, the embedding is empty.
+    A history without pairs gives `img` alone, as does a model without PrefDisc. A model with a taste head weights the
+    images by it. If nothing is liked, the embedding is empty.
 
     Args:
         image_encoder: Replaces the checkpoint's image encoder. If there is neither, `img` is left out.
@@ -38,6 +38,8 @@ def encode_user(model: PreferenceModel, history: History, image_encoder: ImageEn
         HistoryError: See `PreferenceModel.encode_history`.
     """
     image_encoder = image_encoder or model.image_tower
+    if (weighted := model.weighted_images(history, image_encoder)) is not None:
+        return embed_images(history.name, model.name, **(weighted if "img" in weighted else {}))
     uses_prefdisc = history.has_pairs and not model.encodes_images_only
     if history.liked_images and not uses_prefdisc and image_encoder is None:
         advice = "Connect a CLIP_VISION" + ("" if model.encodes_images_only else ", or dislike an image")
@@ -63,6 +65,14 @@ def encode_user(model: PreferenceModel, history: History, image_encoder: ImageEn
         disliked_img=parts.get("disliked_img"),
         made_by=model.name,
     )
+
+
+def embed_images(
+    user: str, made_by: str, img: Tensor | None = None, disliked_img: Tensor | None = None
+) -> UserEmbedding:
+    """Return the embedding of a user of whom only image embeddings (D,) are known."""
+    width = len(img) if img is not None else 0
+    return UserEmbedding(None, None, img, image_fingerprint(width), user, disliked_img, made_by)
 
 
 def _encode(image_encoder: ImageEncoder, images: Sequence[Tensor]) -> Tensor:

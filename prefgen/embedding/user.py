@@ -20,6 +20,11 @@ MAX_ABS = 1e6
 CLIP embeddings some tens. Larger values are damaged, and would overflow in an intact adapter."""
 
 
+def image_fingerprint(width: int) -> str:
+    """Return the fingerprint of embeddings that consist of CLIP image embeddings (width,) alone."""
+    return f"CLIP image embeddings {width} wide"
+
+
 @dataclass(frozen=True, eq=False)
 class UserEmbedding:
     """A user, as input of the generator.

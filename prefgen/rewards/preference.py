@@ -15,6 +15,7 @@ from ..validation import require_choice, require_text
 if TYPE_CHECKING:
     from ..prefdisc.model import PrefDisc
     from ..prefdisc.prefix import HistoryPrefix
+    from ..taste.scorer import EncodedTaste, TasteScorer
 
 
 Direction = Literal["like", "dislike"]
@@ -23,10 +24,10 @@ Objective = Literal["score", "margin"]
 
 @dataclass(frozen=True)
 class PreferenceReward:
-    """PrefDisc's preference score of images for one user (docs/paper-index.md).
+    """The preference score of images for one user (docs/paper-index.md).
 
     Attributes:
-        prefdisc: The preference model.
+        scorer: PrefDisc, or a taste head.
         prefix: The user's encoded history, detached, so that the memory of the gradient does not grow with the history.
         prompt: Prompt of the images: one for all, or one for each image.
         direction: "like" rewards what the user likes, "dislike" what the user dislikes (003, figure 8).
@@ -37,8 +38,8 @@ class PreferenceReward:
         RewardError: Direction, objective or prompt is invalid.
     """
 
-    prefdisc: PrefDisc
-    prefix: HistoryPrefix | None
+    scorer: PrefDisc | TasteScorer
+    prefix: HistoryPrefix | EncodedTaste | None
     prompt: str | Sequence[str] = ""
     direction: Direction = "like"
     objective: Objective = "score"
@@ -51,7 +52,7 @@ class PreferenceReward:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the rewards of images (B, 3, H, W) in [0, 1], as (B,)."""
-        logits = self.prefdisc.logits(self.prefix, images, self.prompt)
+        logits = self.scorer.logits(self.prefix, images, self.prompt)
         liked, disliked = logits.to(torch.promote_types(logits.dtype, torch.float32)).unbind(-1)
         margin = liked - disliked if self.direction == "like" else disliked - liked
         return margin.sigmoid() if self.objective == "score" else margin
