@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError
 from ..rewards.preprocess import resize_and_crop
+from ..safefile import load_tensors, open_safetensors
 from ..validation import errors_as, requiring_package
 
 if TYPE_CHECKING:
@@ -98,16 +99,15 @@ def load_image_tower(path: Path) -> ImageTower:
     Raises:
         CheckpointError: The file is missing or damaged, or does not fit its config.
     """
-    from safetensors import SafetensorError, safe_open
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    errors = (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError)
+    errors = (ValueError, KeyError, TypeError, RuntimeError)
     with errors_as(
         CheckpointError, f"{path.name} cannot be read as a CLIP image encoder", "Download it again.", errors
     ):
-        with safe_open(path, "pt") as file:
+        with open_safetensors(path) as file:
             model = CLIPVisionModelWithProjection(CLIPVisionConfig(**json.loads(file.metadata()["config"])))
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
+        state = {name: tensor.float() for name, tensor in load_tensors(path).items()}
         missing, _ = model.load_state_dict(state, strict=False)
         if set(missing) & {name for name, _ in model.named_parameters()}:
             raise RuntimeError(f"{len(missing)} tensors are missing, such as {missing[0]}")

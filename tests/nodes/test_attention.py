@@ -202,15 +202,15 @@ def test_a_patch_before_ours_is_cast_as_core_asks_whatever_ours_keeps(attention,
 
 def test_the_benchmark_times_this_branch(attention):
     """On both rows, less the text's attention within."""
-    from benchmarks.adapter import our_way
+    from benchmarks.adapter import our_variant
 
-    way = our_way(attention, (("middle.0.0", 128),), 4, torch.float32)
+    variant = our_variant(attention, (("middle.0.0", 128),), 4, torch.float32)
     q, text, options = torch.randn(2, 9, 128), torch.randn(2, 77, 128), {"n_heads": 4, "attn_precision": None}
     options["cond_or_uncond"] = [0, 1]
-    found = way.patches["middle", 0, 0](q, text, text, options)
+    found = variant.patches["middle", 0, 0](q, text, text, options)
     moved = (found - attention.text_attention(q, text, text, options)).abs().amax(dim=(1, 2))
     assert (moved > 1e-3).all()
-    seconds, _, blocks = way.branch()
+    seconds, _, blocks = variant.branch_cost()
     assert seconds > 0
     assert blocks == 1
 

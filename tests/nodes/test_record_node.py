@@ -76,8 +76,8 @@ def test_a_new_rating_re_runs_what_follows_and_only_then(comfy):
     newest = comfy.run(graph).of(score)["scores"]
     ask(comfy.server, "POST", f"{ROOT}/loop/undo", {"image": shown["digests"][0]})
     unchanged = comfy.run(graph)
-    assert {history.id, score.id} <= set(unchanged.cached), "an old rating is not in the newest pair"
-    assert unchanged.of(score)["scores"] == newest
+    assert not {history.id, score.id} & set(unchanged.cached), "taste heads use all ratings, also old ones"
+    assert unchanged.of(score)["scores"] == newest, "an old rating is not in the newest pair, which PrefDisc reads"
 
 
 def test_what_is_rated_since_is_shown_when_it_runs_again(comfy):
