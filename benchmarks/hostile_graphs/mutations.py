@@ -1,4 +1,4 @@
-"""Mutations of a graph: one input of one node gets a value that no honest client sends, or only a careless one."""
+"""Mutations of a graph: they replace one input of one node by a value that only a careless or hostile client sends."""
 
 import copy
 import json

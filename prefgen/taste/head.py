@@ -86,7 +86,7 @@ def fit_taste(
     offsets: Tensor | None = None,
     config: TasteConfig | None = None,
 ) -> TasteHead:
-    """Fit the head to one person's ratings (docs/paper-index.md, section 9).
+    """Fit the head to one person's ratings (docs/paper-index.md, section 5).
 
     Args:
         features: Features of the rated images, (N, D).

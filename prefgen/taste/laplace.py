@@ -1,6 +1,6 @@
 """Laplace's approximation of a Bayesian logistic regression, in the space of the observations or of the weights.
 
-Notation (docs/paper-index.md, section 9): f are the logits of the n observations, t their targets, r their weights,
+Notation (docs/paper-index.md, section 5): f are the logits of the n observations, t their targets, r their weights,
 p = sigmoid(f), W = r p (1 - p). The log posterior is
 
     sum r (t f - log(1 + e^f)) - (w - mu)' S^-1 (w - mu) / 2.
