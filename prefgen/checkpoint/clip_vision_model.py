@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ..errors import CheckpointError
 from ..history import History
+from ..pocket.shapes import weights_path
 from ..prefdisc.prefix_cache import PrefixCache
 from ..safefile import fingerprint
-from ..taste.scorer import EncodedTaste, ImageEncoder, TasteScorer, ratings_digest
+from ..taste.scorer import EncodedTaste, ImageEncoder, TasteScorer
+from ..validation import errors_as
 from .file import Checkpoint
-from .preference_model import PreferenceModel
+from .preference_model import POCKET, PreferenceModel
+
+if TYPE_CHECKING:
+    from ..embedding.image_tower import PublishedImageTower
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +68,7 @@ class ClipPreferenceModel(PreferenceModel):
             log.info("PrefGen fitted the taste of %r to %d rated images.", history.name, taste.length)
             return taste
 
-        return self._tastes.get(ratings_digest(history), self.scorer.device, encode)
+        return self._tastes.get(self.scorer.digest(history), self.scorer.device, encode)
 
     def weighted_images(self, history: History, image_encoder: ImageEncoder | None = None) -> dict[str, Tensor]:
         """Return the mean embeddings of liked and of disliked images, weighted by the head.
@@ -85,3 +92,41 @@ class ClipPreferenceModel(PreferenceModel):
         weights = taste.head.image_weights.float()
         sides = {"img": weights.clamp_min(0), "disliked_img": (-weights).clamp_min(0)}
         return {part: (side / side.sum()) @ embeddings for part, side in sides.items() if side.sum() > 0}
+
+
+def load_clip_preference_model(
+    folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> ClipPreferenceModel:
+    """Create a preference model from a CLIP image encoder on disk. The network is not used.
+
+    Args:
+        folder: A CLIP model in transformers' format, or "pocket" for the bundled encoder.
+        device: Device of the encoder.
+        dtype: Dtype of the computation.
+
+    Raises:
+        CheckpointError: The folder contains no CLIP model that transformers can load.
+    """
+    from ..embedding.image_tower import load_image_tower
+
+    if folder == POCKET:
+        tower = load_image_tower(weights_path("clip_vision"))
+        size = tower.model.config.image_size
+    else:
+        tower = load_clip_tower(Path(folder))
+        size = tower.size
+    tower = tower.to(device, dtype).requires_grad_(False).eval()
+    return ClipPreferenceModel(str(folder), TasteScorer(tower, torch.device(device), dtype, size))
+
+
+def load_clip_tower(folder: Path) -> PublishedImageTower:
+    """Load the image encoder of a CLIP model in transformers' format. Raises CheckpointError."""
+    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+    from ..embedding.image_tower import PublishedImageTower
+
+    errors = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError)
+    with errors_as(CheckpointError, f"{folder} cannot be loaded as a CLIP model", "Choose another folder.", errors):
+        model = CLIPVisionModelWithProjection.from_pretrained(str(folder), local_files_only=True)
+        processor = CLIPImageProcessor.from_pretrained(str(folder), local_files_only=True)
+        return PublishedImageTower(model, model.config.image_size, processor.image_mean, processor.image_std)

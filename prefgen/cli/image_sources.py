@@ -180,10 +180,14 @@ def open_source(
     return source
 
 
-def decode(image: EncodedImage, spec: PrefDiscSpec) -> Candidate:
+def decode(image: EncodedImage, spec: PrefDiscSpec | None) -> Candidate:
     """Decode an image and resize it to the size at which PrefDisc reads it.
 
     Images of many sizes then form few kinds of batches. The pixels equal those of PrefDisc's own preprocessing.
+
+    Args:
+        image: The image.
+        spec: PrefDisc's configuration. None keeps the size, for scorers that are not a PrefDisc.
     """
     if image.data is None:
         return _failed(image, image.error or "no image in this row")
@@ -191,7 +195,8 @@ def decode(image: EncodedImage, spec: PrefDiscSpec) -> Candidate:
         pixels = read_image(ImageBytes(image.data, image.name) if isinstance(image.data, bytes) else image.data)
     except ImageError as error:
         return _failed(image, f"not readable as an image ({error.__cause__ or error})")
-    return Candidate(image.name, image.prompt, image.id, shrink(pixels[None], spec)[0], stamp=image.stamp)
+    pixels = pixels if spec is None else shrink(pixels[None], spec)[0]
+    return Candidate(image.name, image.prompt, image.id, pixels, stamp=image.stamp)
 
 
 def _failed(image: EncodedImage, reason: str) -> Candidate:

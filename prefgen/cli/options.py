@@ -67,6 +67,17 @@ def load_model(options: argparse.Namespace, processes: Processes) -> PreferenceM
     return load_preference_model(options.checkpoint, processes.device, getattr(torch, name), options.bases)
 
 
+def load_image_encoder(options: argparse.Namespace, processes: Processes) -> PreferenceModel:
+    """Create a preference model from the CLIP model of --image-encoder, in float32.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+    """
+    from ..checkpoint.clip_vision_model import load_clip_preference_model
+
+    return load_clip_preference_model(options.image_encoder, processes.device)
+
+
 def describe_failures(count: int, problem: str) -> str:
     """Return the end of a summary that counts failures, or ""."""
     return f"; {count:,} {problem}: see the column error" if count else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..validation import require_text
 from .errors import CommandError
-from .options import EPILOG, add_shared_options, describe_failures, load_model, positive_int
+from .options import EPILOG, add_shared_options, describe_failures, load_image_encoder, load_model, positive_int
 
 
 def add_score(commands: argparse._SubParsersAction) -> None:
@@ -23,6 +23,13 @@ def add_score(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("out", type=Path, help="output file, .jsonl or .parquet")
     add_shared_options(parser)
+    parser.add_argument(
+        "--image-encoder",
+        default="",
+        metavar="FOLDER",
+        help="score by all ratings of each user, with a CLIP model in transformers' format, or 'pocket'; replaces "
+        "--checkpoint",
+    )
     prompts = parser.add_argument_group("prompts that the images were made for")
     prompts.add_argument("--prompt", default="", metavar="TEXT", help="prompt of all images (default: no prompt)")
     prompts.add_argument("--captions", action="store_true", help="read prompts from .txt files beside the images")
@@ -61,7 +68,10 @@ def score(options: argparse.Namespace) -> str:
         "id_column": options.id_column,
     }
     source = open_source(options.images, **source_options)
-    model = load_model(options, processes)
+    if options.image_encoder:
+        model = load_image_encoder(options, processes)
+    else:
+        model = load_model(options, processes)
     settings = (("images", str(options.images)), ("precision", options.precision), *source_options.items())
     config = ScoreConfig(options.batch, options.workers, settings)
     summary = score_images(model, users, source, options.out, processes, config)

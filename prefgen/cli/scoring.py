@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ..checkpoint.preference_model import PreferenceModel
     from ..prefdisc.model import PrefDisc
     from ..prefdisc.prefix import HistoryPrefix
+    from ..taste.scorer import EncodedTaste, TasteScorer
+
+    Scorer = PrefDisc | TasteScorer
+    EncodedHistory = HistoryPrefix | EncodedTaste
 
 COLUMNS = {
     "image": "string",
@@ -70,9 +74,9 @@ def score_images(
     """
     from tqdm import tqdm
 
-    prefdisc = model.require("prefdisc")
+    scorer = model.scorer
     with torch.no_grad():
-        encoded = {user.name: _encode_history(prefdisc, user) for user in users}
+        encoded = {user.name: _encode_history(scorer, user) for user in users}
     digests = {name: digest for name, (digest, _) in encoded.items()}
     prefixes = [(name, prefix) for name, (_, prefix) in encoded.items()]
     settings = {"work": "score", "checkpoint": model.fingerprint, "users": digests, **dict(config.settings)}
@@ -84,12 +88,12 @@ def score_images(
     processes.wait()  # all processes must see the same finished items before anybody writes
     batches = processes.shard(_unfinished_batches(source.names, finished, config.batch))
     with torch.no_grad(), output.open_writer(processes.rank) as writer:
-        decoder = partial(decode, spec=prefdisc.spec)
+        decoder = partial(decode, spec=scorer.spec)
         bar = tqdm(total=sum(map(len, batches)), desc="scoring", unit="image", disable=not processes.is_main)
         failed = 0
         with bar:
             for batch in decode_batches(source, batches, decoder, config.workers):
-                items = list(_score_batch(prefdisc, prefixes, batch))
+                items = list(_score_batch(scorer, prefixes, batch))
                 writer.add(items)
                 failed += sum(any(row["error"] for row in item.rows) for item in items)
                 bar.set_postfix(failed=failed, refresh=False)
@@ -98,12 +102,12 @@ def score_images(
     return output.finish(source.names) if processes.is_main else None
 
 
-def _encode_history(prefdisc: PrefDisc, user: User) -> tuple[str, HistoryPrefix]:
+def _encode_history(scorer: Scorer, user: User) -> tuple[str, EncodedHistory]:
     """Return a history's digest and its encoded prefix, without the images, which may be too many to keep."""
     try:
         history = user.read()
         # The prefixes of many users do not fit on an accelerator.
-        return history.digest, prefdisc.encode(history).to("cpu")
+        return scorer.digest(history), scorer.encode(history).to("cpu")
     except PrefGenError as error:
         problem = f"The history of {user.name!r} cannot be read, and every image needs it"
         raise CommandError(f"{problem}: {error} Correct it, or leave this user out.") from error
@@ -119,9 +123,9 @@ def _unfinished_batches(names: Sequence[str], finished: set[str], size: int) -> 
 
 
 def _score_batch(
-    prefdisc: PrefDisc, prefixes: Sequence[tuple[str, HistoryPrefix]], batch: Sequence[Candidate]
+    scorer: Scorer, prefixes: Sequence[tuple[str, EncodedHistory]], batch: Sequence[Candidate]
 ) -> Iterator[FinishedItem]:
-    scores = {name: _score_candidates(prefdisc, prefix, batch) for name, prefix in prefixes}
+    scores = {name: _score_candidates(scorer, prefix, batch) for name, prefix in prefixes}
     for index, candidate in enumerate(batch):
         rows = [_row(candidate, user, user_scores.get(index)) for user, user_scores in scores.items()]
         yield FinishedItem(candidate.name, rows, candidate.stamp)
@@ -135,16 +139,16 @@ def _row(candidate: Candidate, user: str, score: float | None) -> dict[str, Any]
     return {**identity, "score": score, "error": error}
 
 
-def _score_candidates(prefdisc: PrefDisc, prefix: HistoryPrefix, batch: Sequence[Candidate]) -> dict[int, float]:
+def _score_candidates(scorer: Scorer, prefix: EncodedHistory, batch: Sequence[Candidate]) -> dict[int, float]:
     """Return the score of every decoded candidate by its index. Images of one size form one batch."""
     indices_by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, candidate in enumerate(batch):
         if candidate.image is not None:
             indices_by_size[tuple(candidate.image.shape)].append(index)
-    prefix = prefix.to(prefdisc.device)
+    prefix = prefix.to(scorer.device)
     score_by_index: dict[int, float] = {}
     for indices in indices_by_size.values():
         images: Tensor = torch.stack([batch[index].image for index in indices])
-        scores = prefdisc.score(prefix, images, [batch[index].prompt for index in indices])
+        scores = scorer.score(prefix, images, [batch[index].prompt for index in indices])
         score_by_index |= zip(indices, scores.float().tolist(), strict=True)
     return score_by_index

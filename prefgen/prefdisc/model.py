@@ -76,6 +76,10 @@ class PrefDisc(nn.Module):
         """Dtype of the computation. Linear layers may be quantised, and preference tokens may stay float32."""
         return self.base.get_input_embeddings().weight.dtype
 
+    def digest(self, history: UserHistory) -> str:
+        """Return the digest of everything that `encode` depends on: the pairs."""
+        return history.digest
+
     def working_bytes(self, images: int) -> int:
         """Estimate the memory that encoding or scoring images needs in addition to the weights.
 

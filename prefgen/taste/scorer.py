@@ -83,6 +83,13 @@ class TasteScorer:
         self.progress = progress
         self._features: OrderedDict[str, Tensor] = OrderedDict()
 
+    spec = None
+    """PrefDisc's configuration in its place; there is none."""
+
+    def digest(self, history: History) -> str:
+        """Return the digest of everything that `encode` depends on: all ratings."""
+        return ratings_digest(history)
+
     def working_bytes(self, images: int) -> int:
         """Estimate the memory that encoding images needs in addition to the weights. Our default."""
         return 64 * min(images, CHUNK_SIZE) * self.image_size**2 * self.dtype.itemsize

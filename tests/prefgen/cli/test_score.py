@@ -203,3 +203,37 @@ def test_what_cannot_be_scored_says_why(tmp_path, capsys, images, out, message):
     assert main(["score", str(tmp_path / images), str(tmp_path / out), *OPTIONS]) == 1
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    """A small random CLIP model in transformers' format."""
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    folder = tmp_path_factory.mktemp("clip")
+    CLIPVisionModelWithProjection(
+        CLIPVisionConfig(**shape, image_size=32, patch_size=8, projection_dim=24)
+    ).save_pretrained(folder)
+    CLIPImageProcessor().save_pretrained(folder)
+    return folder
+
+
+def test_an_image_encoder_scores_without_a_checkpoint(tmp_path, clip_folder):
+    """Images that ada liked score higher than those that she disliked, with either encoder."""
+    for encoder in ("pocket", str(clip_folder)):
+        out = tmp_path / f"{Path(encoder).name}.jsonl"
+        options = ["--users", str(material.PEOPLE / "ada"), "--image-encoder", encoder, "--device", "cpu"]
+        assert main(["score", str(material.PEOPLE / "ada"), str(out), *options]) == 0
+        scores = {row["image"]: row["score"] for row in material.rows(out)}
+        liked, disliked = (
+            [score for name, score in scores.items() if name.startswith(side)] for side in ("liked", "disliked")
+        )
+        assert sum(liked) / len(liked) > 0.05 + sum(disliked) / len(disliked)
+
+
+def test_a_folder_without_a_clip_model_is_refused(tmp_path, images, capsys):
+    arguments = ["score", str(images), str(tmp_path / "out.jsonl"), *OPTIONS, "--image-encoder", str(tmp_path)]
+    assert main(arguments) == 1
+    assert "cannot be loaded as a CLIP model" in capsys.readouterr().err
