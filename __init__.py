@@ -1,10 +1,10 @@
-"""Entry point of the ComfyUI extension. Imports nothing heavy, so that ComfyUI starts as fast as without it."""
+"""Entry point of the ComfyUI extension. Imports no heavy modules, so that it does not slow down ComfyUI's start."""
 
 WEB_DIRECTORY = "./web"
 """Folder that ComfyUI serves to the browser. docs/<NodeId>.md is a node's help page."""
 
 MIN_COMFYUI = (0, 16, 3)
-"""The oldest ComfyUI with the node schema that the pack uses. `pyproject.toml` declares it, too."""
+"""The oldest ComfyUI version with the node schema that the pack uses. Keep it equal to the one in `pyproject.toml`."""
 
 
 async def comfy_entrypoint():

@@ -1,4 +1,4 @@
-"""The nodes, one module for each family in the menu. Everything that depends on ComfyUI is in this folder."""
+"""The nodes, with related nodes in one module. All code that depends on ComfyUI is in this folder."""
 
 from comfy_api.latest import ComfyExtension, io
 

@@ -1,4 +1,4 @@
-"""The node ApplyPreferenceAdapter: adds attention to a user's tokens to every cross-attention block of SDXL's UNet."""
+"""The node ApplyPreferenceAdapter: makes every cross-attention block of SDXL's UNet also attend to a user's tokens."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class ApplyPreferenceAdapter(io.ComfyNode):
         strengths = {part: strength * value for part, value in part_strengths.items()}
         if not any(strengths[part] for part in adapter.config.parts) or not any(weights.values()):
             show_status(cls, "", UNCHANGED.format(name=embedding.name))
-            return io.NodeOutput(model)  # the image stays the same to the bit
+            return io.NodeOutput(model)  # the image stays bit-identical
         pushes = dislikes == PUSH_AWAY and embedding.disliked_img is not None
         notice = NO_DISLIKES.format(name=embedding.name) if dislikes == PUSH_AWAY and not pushes else ""
         show_status(cls, notice, describe(embedding, pushes))
@@ -162,10 +162,10 @@ class ApplyPreferenceAdapter(io.ComfyNode):
             negative_user = disliked_as_liked(adapter, embedding, preference_model.name)
             negative_strengths = strengths | {"sem": 0.0, "core": 0.0}
         codebook = negative = None
-        with torch.inference_mode(False), torch.no_grad():  # tensors through which a later gradient can pass
+        with torch.inference_mode(False), torch.no_grad():  # gradients can flow through these tensors later
             keys_values = adapter.for_users(embedding, strengths, block_weights=weights)
             if adapter.codebook is not None and variety > 0:
-                codebook = adapter.codebook_logits(embedding, strengths, weights).to("cpu")  # leaves VRAM to models
+                codebook = adapter.codebook_logits(embedding, strengths, weights).to("cpu")  # keeps VRAM free
             if negative_user is not None:
                 negative = adapter.negative_keys_values(negative_user, negative_strengths, weights)
         patched = patch_user_attention(
@@ -175,22 +175,22 @@ class ApplyPreferenceAdapter(io.ComfyNode):
 
 
 def describe(embedding: UserEmbedding, pushes: bool) -> str:
-    """Return what the MODEL follows, in words for a person who knows no part of the embedding by name."""
+    """Describe what the images are personalised for, without using the names of the embedding's parts."""
     look = " by the look of the liked images" if list(embedding.vectors) == ["img"] else ""
     away = ", away from the disliked images" if pushes else ""
     return f"Personalised for {embedding.name}{look}{away}."
 
 
 def disliked_as_liked(adapter: PreferenceAdapter, embedding: UserEmbedding, checkpoint: str) -> UserEmbedding:
-    """Return the embedding with its disliked images in place of the liked ones.
+    """Return the embedding with `img` replaced by the embedding of the disliked images.
 
     Raises:
         CheckpointError: The adapter does not use images.
-        EmbeddingError: The width of the disliked images' embedding differs.
+        EmbeddingError: The embedding of the disliked images does not have the width that the adapter expects.
     """
     if "img" not in adapter.config.parts:
         raise CheckpointError(
-            f"The adapter of {checkpoint} does not use img, which dislikes = {PUSH_AWAY!r} needs. Set dislikes to "
+            f"The adapter of {checkpoint} does not use img, but dislikes = {PUSH_AWAY!r} needs it. Set dislikes to "
             f"{IGNORE!r}, or choose another checkpoint."
         )
     disliked, expected = embedding.disliked_img, adapter.config.dim("img")
@@ -205,7 +205,7 @@ def disliked_as_liked(adapter: PreferenceAdapter, embedding: UserEmbedding, chec
 def fill_missing_parts(
     adapter: PreferenceAdapter, embedding: UserEmbedding, strengths: dict[str, float]
 ) -> tuple[UserEmbedding, dict[str, float]]:
-    """Add `sem` and `core` with strength 0 to the embedding of a user without dislikes, which has only `img`."""
+    """Add `sem` and `core` with strength 0 if the embedding has only `img`, as for a user without dislikes."""
     parts = adapter.config.parts
     if list(embedding.vectors) != ["img"] or "img" not in parts:
         return embedding, strengths

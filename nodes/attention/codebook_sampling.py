@@ -1,7 +1,7 @@
-"""Samples codebook entries for each image of a batch, reproducibly.
+"""Samples codebook entries reproducibly for each image of a batch.
 
-The keys and values of all entries are computed beforehand. Each image's keys and values are mixed from them once, when
-its sampling begins.
+The keys and values of all entries are computed beforehand. Each image's keys and values are mixed from them once, at
+the start of sampling.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from .picture_identity import Picture, identify_pictures, sampled_pictures
 
 
 def add_codebook_sampling(model: ModelPatcher, logits: CodebookLogits, variety: float) -> str:
-    """Make every sampling of `model` sample codebook entries for its images, in place.
+    """Make `model`, in place, choose codebook entries for each image whenever it is sampled.
 
     Args:
-        logits: The user's logits.
-        variety: Scale of the Gumbel noise. 1 samples entries by their probabilities; 0 takes the most likely ones.
+        logits: The user's logits over the codebook entries.
+        variety: Scale of the Gumbel noise. 1 samples entries according to their probabilities; 0 takes the most likely
+            ones.
 
     Returns:
-        The key of transformer_options that holds the images' keys and values by block.
+        The key in transformer_options under which the images' keys and values are stored by block.
     """
     identify_pictures(model)
     key = f"prefgen_codebook_{len(model.get_wrappers(WrappersMP.OUTER_SAMPLE, 'prefgen'))}"
@@ -53,9 +54,9 @@ class CodebookSampler:
 
     def _sample(self, pictures: Sequence[Picture], guider) -> dict[str, tuple[Tensor, Tensor]]:
         device, dtype = guider.model_patcher.load_device, guider.model_patcher.model_dtype()
-        # 8-bit weights are not a format for computing; the patch then casts to the dtype of its queries.
+        # Attention does not run in 8-bit dtypes. With 8-bit weights, the patch casts to the dtype of its queries.
         target = {"device": device} | ({"dtype": dtype} if dtype.itemsize > 1 else {})
-        # Normal tensors, through which the gradient of the noise optimisation can pass.
+        # Ordinary tensors, through which the gradient of the noise optimisation can flow.
         with torch.inference_mode(False), torch.no_grad():
             seeds = [(picture.seed, picture.number) for picture in pictures]
             gumbel = self.variety * gumbel_noise(seeds, self.logits.logits.shape[-1])

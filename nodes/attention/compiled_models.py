@@ -1,8 +1,8 @@
-"""Makes patches on compiled MODELs count.
+"""Makes patches take effect on compiled MODELs.
 
-Core compiles with a filter that drops all guards on transformer_options, where patches are. A compiled UNet therefore
-ignores patches that come later, even in other prompts, because PyTorch keeps compiled code by function and backend.
-While a personalised MODEL is sampled, its modules are compiled with all guards, by a backend of another name.
+ComfyUI compiles with a filter that drops all guards on transformer_options, which contains the patches. A compiled UNet
+therefore ignores patches that are added later, even in other prompts, because PyTorch caches compiled code by function
+and backend. While a personalised MODEL is sampled, its modules are compiled with all guards and a different backend.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ _KEY = "prefgen_compile"
 
 
 def keep_guards(model: ModelPatcher) -> None:
-    """Make every sampling of `model` compile with all guards, if a node before or after compiles it, in place."""
+    """Make `model`, in place, compile with all guards whenever it is sampled.
+
+    This has no effect unless a node compiles the MODEL, before or after this call.
+    """
     if not model.get_wrappers(WrappersMP.OUTER_SAMPLE, _KEY):
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, _KEY, _replace_compiled_modules)
 
 
 @dataclass(frozen=True)
 class GuardedBackend:
-    """A backend of torch.compile whose compiled code is kept apart from that of other backends.
+    """A torch.compile backend whose compiled code PyTorch caches separately from that of other backends.
 
     Attributes:
-        name: Name of PyTorch's backend.
-        mode: Mode of inductor.
+        name: Name of the PyTorch backend that does the work.
+        mode: Mode of the inductor backend.
         options: Options of the backend.
     """
 
@@ -68,7 +71,7 @@ def _replace_compiled_modules(executor, *args, **kwargs) -> Tensor:
 
 
 class CompileWithGuards:
-    """An APPLY_MODEL wrapper that compiles the compiled modules of a model again, with all guards."""
+    """An APPLY_MODEL wrapper that recompiles the compiled modules of a model with all guards."""
 
     def __init__(self, settings: dict) -> None:
         self.settings = settings

@@ -2,7 +2,7 @@
 
 Core gives a patch only the index of a row's cond in the call (`cond_or_uncond`). Index 0 is the positive cond when
 CFGGuider calls; but DualCFGGuider begins with the negative cond, and self-attention guidance and DualModelGuider call
-with the negative cond alone. Therefore the guider's names of its conds are recorded, and conds are found by uuid.
+with the negative cond alone. Therefore the guider's cond names are recorded, and each cond's name is found by its uuid.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 POSITIVE, NEGATIVE = "positive", "negative"
 """Names of conds in core's guiders. Some guiders have further conds, which get no user tokens."""
 DEFAULT_ORDER = (POSITIVE, NEGATIVE)
-"""Names of the conds of a call if the guider is unknown."""
+"""Assumed names of a call's conds if the guider is unknown."""
 
 _NAMES, _CALL = "prefgen_cond_names", "prefgen_cond_call"
 
@@ -52,7 +52,7 @@ def track_conds(model: ModelPatcher) -> None:
 
 
 def cond_names(options: Mapping) -> list[str | None]:
-    """Return the name of each cond in the batch: POSITIVE, NEGATIVE, another name of the guider's, or None.
+    """Return the name of each cond in the batch: POSITIVE, NEGATIVE, another name that the guider uses, or None.
 
     Args:
         options: A block's transformer_options.
@@ -63,7 +63,7 @@ def cond_names(options: Mapping) -> list[str | None]:
 
 
 def cond_areas(options: Mapping) -> list[Area | None]:
-    """Return the area of each cond in the batch; None is the whole image."""
+    """Return the area of each cond in the batch; None means the whole image."""
     call: _CondCall | None = options.get(_CALL)
     return [call and call.areas.get(uuid) for uuid in options.get("uuids") or [None]]
 
@@ -75,10 +75,10 @@ def latent_size(options: Mapping) -> tuple[int, int]:
 
 
 def find_cond_name(cond: Sequence[Mapping] | None, uuids_by_name: Mapping[str, frozenset[UUID]]) -> str | None:
-    """Return the guider's name of a cond (a list of dicts with a uuid each), or None if it has none.
+    """Return the guider's name for a cond (a list of dicts, each with a uuid), or None if the guider has none.
 
     A cond can have more entries in the guider than in the call, because core adds the areas of the positive cond to the
-    negative one and vice versa. If several names match, the one with the fewest entries is right.
+    negative one and vice versa. If several names match, the name with the fewest entries is the correct one.
     """
     uuids = {entry.get("uuid") for entry in cond or ()}
     matches = [name for name, known in uuids_by_name.items() if uuids and uuids <= known]
@@ -88,7 +88,7 @@ def find_cond_name(cond: Sequence[Mapping] | None, uuids_by_name: Mapping[str, f
 def _record_cond_names(
     executor: Callable, x: Tensor, timestep: Tensor, model_options: dict, seed: int | None
 ) -> Tensor:
-    """Wrap PREDICT_NOISE: record the uuids of the guider's conds by name."""
+    """Wrap PREDICT_NOISE: record the uuids of each of the guider's conds by name."""
     conds = executor.class_obj.conds.items()
     uuids = {name: frozenset(entry.get("uuid") for entry in cond or ()) for name, cond in conds}
     return executor(x, timestep, _with_option(model_options, _NAMES, uuids), seed)
@@ -105,7 +105,7 @@ def _record_cond_call(executor: Callable, model, conds: list, x: Tensor, timeste
 
 
 def _crop(area: Sequence[int], size: tuple[int, int]) -> Area:
-    """Crop an area to the latent, as core does."""
+    """Crop an area to the latent, as ComfyUI does."""
     (height, width), (top, left) = area[: len(area) // 2][-2:], area[len(area) // 2 :][-2:]
     return min(height, size[0] - top), min(width, size[1] - left), top, left
 

@@ -14,15 +14,18 @@ from .picture_identity import rows_of_batch, sampled_pictures
 class SpatialMask:
     """A MASK (H, W) or (B, H, W) in [0, 1]; 1 where the image is personalised.
 
-    Raises ImageError if its values are not finite or its shape does not fit, either itself or what is sampled.
+    Raises:
+        ImageError: The MASK has an unexpected number of dimensions or values that are not finite. `resized_for` raises
+            it if the MASK does not match the sampled images.
     """
 
     def __init__(self, mask: Tensor) -> None:
         if mask.ndim not in (2, 3) or not mask.numel() or not torch.isfinite(mask).all():
             raise ImageError(
-                f"The mask has shape {tuple(mask.shape)} or NaN; expected finite values ([batch,] height, width)."
+                f"The mask has shape {tuple(mask.shape)} or contains NaN or infinite values; expected finite values of "
+                "shape ([batch,] height, width)."
             )
-        with torch.inference_mode(False):  # a later gradient must be able to pass
+        with torch.inference_mode(False):  # gradients must be able to flow through it later
             self._mask = mask.reshape(-1, 1, *mask.shape[-2:]).float().clamp(0, 1).clone()
         self._resized: dict[tuple, Tensor] = {}
 
@@ -52,11 +55,12 @@ class SpatialMask:
             expected, actual = tuple(area[:2]) if area else size, tuple(options["original_shape"][-2:])
             if actual != expected:
                 raise ImageError(
-                    f"The mask cannot be used with a pack that samples tiles of {actual[1] * 8} x {actual[0] * 8} of "
-                    f"an image of {expected[1] * 8} x {expected[0] * 8} pixels. Remove the mask or the pack's node."
+                    f"The mask cannot be used here: a node pack samples the image of {expected[1] * 8} x "
+                    f"{expected[0] * 8} pixels in tiles of {actual[1] * 8} x {actual[0] * 8}. Remove the mask or that "
+                    "pack's node."
                 )
             masks.append(self._resize(area, size, grid, frames, like))
-        return torch.stack(masks) if len(masks) > 1 else masks[0][None]  # a view: called in every block and step
+        return torch.stack(masks) if len(masks) > 1 else masks[0][None]  # a view: every block and step calls it
 
     def _resize(self, area: Area | None, size: tuple, grid: tuple, frames: tuple[int, ...], like: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
@@ -76,7 +80,7 @@ class SpatialMask:
         return F.interpolate(mask, size=grid, mode="area").flatten(1)[..., None]
 
     def _frames(self, options: dict, images: int) -> tuple[int, ...]:
-        """Return the index of the mask of each image: its row in the sampled batch, or its index in the whole batch."""
+        """Return the index of each image's mask: the row in the sampled batch, or the index in the original batch."""
         count, pictures = len(self._mask), sampled_pictures(options)
         if count == 1:
             return (0,)
@@ -92,7 +96,7 @@ class SpatialMask:
     def _require_fit(self, size: tuple[int, int]) -> None:
         height, width = self._mask.shape[-2:]
         actual, expected = f"{width} x {height} pixels", f"{size[1] * 8} x {size[0] * 8}"
-        if abs(height * size[1] / width - size[0]) > 1:  # rounding to cells of 8 pixels
+        if abs(height * size[1] / width - size[0]) > 1:  # latents round sizes to multiples of 8 pixels
             raise ImageError(
                 f"The mask is {actual}; expected the proportions of the image, {expected}. Make the mask as large as "
                 "the image."

@@ -1,9 +1,9 @@
-"""Identifies every picture of a sampling, so that it keeps its codebook entries and its mask when batches are cut.
+"""Identifies every sampled picture, so that it keeps its codebook entries and its mask when a batch is split.
 
-A sampler learns no more than noise, latent and seed. Therefore a picture is recognised by these:
+A sampler only receives the noise, the latent and the seed. Therefore a picture is identified by one of these:
 
 1. Noise that core drew from the seed: the index of the picture in the batch for which the noise was drawn.
-2. Optimised noise, or a latent without added noise that a personalised MODEL painted: the picture that it was then.
+2. Optimised noise, or a latent that a personalised MODEL generated and that gets no new noise: the original picture.
 3. Anything else: a number computed from the content of the noise, or of the latent if no noise is added.
 """
 
@@ -20,13 +20,13 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 MAX_BATCH = 4096
-"""Largest batch size of core's empty latents, in which a picture is searched."""
+"""Maximum number of batch indices to search for a picture: the largest batch size of ComfyUI's empty latents."""
 MAX_SEARCHED_VALUES = 2**25
-"""Largest number of random values that a search draws: half a second."""
+"""Maximum number of random values that a search draws. Drawing them takes about half a second."""
 COMPARED_VALUES = 16
-"""Number of values by which two noises are compared."""
+"""Number of leading values that must be equal for two noise tensors to count as the same."""
 MAX_REMEMBERED = 2**14
-"""Number of latents and noises whose pictures are remembered."""
+"""Maximum number of latents and noise tensors whose pictures are remembered."""
 
 _PICTURES = "prefgen_pictures"
 
@@ -37,7 +37,7 @@ class Picture:
 
     Attributes:
         seed: Seed of the sampler.
-        number: The index, or a number computed from the content.
+        number: The index if it is known, otherwise a number computed from the content.
         index: Index in the batch for which its noise was drawn; None if unknown.
     """
 
@@ -61,7 +61,7 @@ def identify_pictures(model: ModelPatcher) -> None:
 
 
 def sampled_pictures(options: Mapping) -> Sequence[Picture]:
-    """Return the pictures of the whole batch that is sampled, () if unknown.
+    """Return the pictures of the whole sampled batch, or () if they are unknown.
 
     Args:
         options: A block's transformer_options.
@@ -70,11 +70,11 @@ def sampled_pictures(options: Mapping) -> Sequence[Picture]:
 
 
 def rows_of_batch(options: Mapping, images: int, batch: int) -> list[int] | None:
-    """Return which rows of a sampled batch a call of the UNet evaluates, or None if a pack does not say it.
+    """Return which rows of a sampled batch a call of the UNet evaluates, or None if they are unknown.
 
     Args:
-        options: A block's transformer_options. Core's context windows and AnimateDiff's name there the frames that
-            they evaluate.
+        options: A block's transformer_options. ComfyUI's context windows and AnimateDiff's store in them which frames
+            the call evaluates.
         images: Number of images in the call.
         batch: Number of images in the sampled batch.
     """
@@ -89,18 +89,18 @@ def rows_of_batch(options: Mapping, images: int, batch: int) -> list[int] | None
 
 
 def remember_noise(noise: Tensor, pictures: Iterable[Picture]) -> None:
-    """Remember the pictures of noise (N, C, h, w) that was not drawn from their seed."""
+    """Remember which pictures belong to noise (N, C, h, w) that was not drawn from their seed."""
     for row, picture in zip(noise, pictures, strict=True):
         _remember(_keys(row[None], picture.seed), [picture])
 
 
 def find_pictures(noise: Tensor, latent: Tensor, seed: int | None) -> tuple[Picture, ...]:
-    """Identify the pictures of a sampling.
+    """Identify the sampled pictures.
 
     Args:
         noise: (N, C, h, w) initial noise; zeros if no noise is added.
         latent: (N, C, h, w) latents to start from.
-        seed: Seed of the sampler. Packs also pass negative ones or None.
+        seed: Seed of the sampler. Some node packs pass a negative seed or None.
     """
     seed = int(seed or 0) % 2**64
     if not noise.any():
@@ -114,17 +114,17 @@ def find_pictures(noise: Tensor, latent: Tensor, seed: int | None) -> tuple[Pict
 
 
 def _record_pictures(executor, noise: Tensor, latent: Tensor, *args, **kwargs) -> Tensor:
-    """Wrap OUTER_SAMPLE: identify the pictures, and remember the latents that are painted from them."""
+    """Wrap OUTER_SAMPLE: identify the pictures, and remember which latents are generated for them."""
     guider = executor.class_obj
     args = list(args)
-    seed = args[5] if len(args) > 5 else kwargs.get("seed")  # core passes all by position
+    seed = args[5] if len(args) > 5 else kwargs.get("seed")  # ComfyUI passes all arguments by position
     pictures = find_pictures(noise, latent, seed)
     guider.model_options["transformer_options"][_PICTURES] = pictures
     last_denoised: list[Tensor] = []
     if len(args) > 3:
         args[3] = _keep_denoised(args[3], last_denoised)
     output = executor(noise, latent, *args, **kwargs)
-    # SamplerCustom's second output
+    # The denoised latent is the second output of SamplerCustom.
     latents = [output, *(guider.model_patcher.model.process_latent_out(x.cpu()) for x in last_denoised)]
     for rows in latents:
         _remember(_keys(rows), pictures)
@@ -142,9 +142,9 @@ def _keep_denoised(callback, last: list[Tensor]):
 
 
 def _drawn_indices(noise: Tensor, seed: int) -> dict[int, int]:
-    """Return the index of each row of noise (N, C, h, w) that core drew from the seed.
+    """Return the batch index of each row of noise (N, C, h, w) that ComfyUI drew from the seed.
 
-    Core draws either the whole batch, or one picture after the other up to the highest `batch_index`.
+    ComfyUI draws either the whole batch at once, or one picture at a time up to the highest `batch_index`.
     """
 
     def starts(rows: Tensor) -> list[bytes]:
@@ -167,8 +167,8 @@ def _from_content(key: bytes, seed: int) -> Picture:
 
 
 def _keys(rows: Tensor, seed: int | None = None) -> list[bytes]:
-    """Return a key for the content of each latent, or of each noise of a seed, in (N, C, h, w)."""
-    # In float16, because core may keep latents in it between two samplers.
+    """Return a key for the content of each row (N, C, h, w): a latent, or noise for a given seed."""
+    # Compare in float16, because ComfyUI may store latents as float16 between two samplers.
     kind = b"latent" if seed is None else seed.to_bytes(8, "little")
     values = rows.detach().to("cpu", torch.float16).contiguous().numpy()
     return [hashlib.blake2b(row.tobytes(), digest_size=16, person=kind).digest() for row in values]

@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 def add_step_window(model: ModelPatcher, start_percent: float, end_percent: float) -> str:
-    """Record at every step of `model` whether it is within a range of the denoising, in place.
+    """Make `model`, in place, record at every step whether the step is in a range of the denoising.
 
     Args:
         start_percent, end_percent: Range as fractions of the denoising, 0 to 1.
 
     Returns:
-        The key of transformer_options that holds the answer.
+        The key in transformer_options under which the result is stored.
     """
     key = f"prefgen_window_{len(model.get_wrappers(WrappersMP.APPLY_MODEL, 'prefgen'))}"
     sampling = model.get_model_object("model_sampling")
@@ -29,8 +29,8 @@ def add_step_window(model: ModelPatcher, start_percent: float, end_percent: floa
 class StepWindow:
     """An APPLY_MODEL wrapper that compares the step's sigma with a range.
 
-    This happens once in a step, because reading a sigma waits for the device; all blocks use the recorded answer. It
-    happens outside of the UNet, which may be compiled.
+    The comparison runs once per step, because reading a sigma waits for the device; all blocks use the recorded result.
+    It runs outside the UNet, because the UNet may be compiled.
     """
 
     key: str

@@ -1,8 +1,8 @@
-"""Adds the user's cross-attention to ComfyUI's SDXL UNet, by one attn2 patch for each cross-attention block.
+"""Adds the user's cross-attention to ComfyUI's SDXL UNet, with one attn2 patch for each cross-attention block.
 
 Keys and values are computed beforehand (``PreferenceAdapter.keys_values``), so in a denoising step each block only
-computes one small attention. Earlier patches of a block are called first. Packs that add to an existing patch of a
-block (by its `add`, as ComfyUI_IPAdapter_plus does) can add to ours.
+computes one small attention. Earlier patches of a block are called first. Node packs that extend an existing patch
+through its `add` method, such as ComfyUI_IPAdapter_plus, can extend these patches too.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def patch_user_attention(
     Args:
         keys_values: Block name -> keys and values (1, T, width) for the positive cond.
         start_percent, end_percent: Range of the denoising in which the attention is added, as fractions.
-        negative: The same for the negative cond, away from which guidance leads. None leaves it unchanged.
-        mask: Region of the image that is personalised. None is the whole image.
-        codebook, variety: Logits by which each image samples its own positive keys and values, in place of
+        negative: Keys and values for the negative cond, which guidance steers away from. None leaves the
+            negative cond unchanged.
+        mask: Region of the image that is personalised. None means the whole image.
+        codebook, variety: Logits from which each image samples its own positive keys and values instead of
             `keys_values`; see ``add_codebook_sampling``.
     """
     model = model.clone()
@@ -59,7 +60,8 @@ def patch_user_attention(
     for name, (k, v) in keys_values.items():
         side, number, index = name.split(".")
         block = (side, int(number), int(index))
-        # ComfyUI prefers a block's own patch to one for the whole layer, so ours would hide either.
+        # ComfyUI uses a block's own patch instead of one for the whole layer. The new patch would hide both,
+        # so it calls the earlier one itself.
         previous = patches.get(block, patches.get(block[:2]))
         patch = UserAttentionPatch(
             k, v, window, previous, negative and negative[name], mask, sampled and (sampled, name)
@@ -76,13 +78,13 @@ class UserAttentionPatch:
 
     Attributes:
         k, v: (1, T, width) for the rows of the positive cond.
-        window: Key of transformer_options that says whether the step is in range. None is every step.
+        window: Key in transformer_options that holds whether the step is in range. None means every step.
         previous: Earlier patch of the block.
-        negative: Keys and values for the rows of the negative cond. None leaves them unchanged.
-        mask: Region of the image that is personalised. None is the whole image.
-        sampled: Key of transformer_options and block name, where the sampled keys and values (N, T, width) of the N
-            images are. All images use k and v if this is None, if nothing is there, or if a pack evaluates a part of
-            the batch and does not say which.
+        negative: Keys and values for the rows of the negative cond. None leaves these rows unchanged.
+        mask: Region of the image that is personalised. None means the whole image.
+        sampled: Key in transformer_options and block name under which the sampled keys and values (N, T, width) of the
+            N images are stored. All images use k and v if this is None, if nothing is stored, or if it is unknown
+            which part of the batch a call evaluates.
         extensions: Callbacks that other packs added, each with its arguments.
     """
 
@@ -146,7 +148,7 @@ class UserAttentionPatch:
     def add(self, callback: Callable[..., Tensor], **arguments) -> None:
         """Add `callback(out, q, k, v, options, **arguments)` to the block's attention; called by other packs.
 
-        It is active in the steps from the argument `sigma_start` to `sigma_end`.
+        The callback is active in the steps from the argument `sigma_start` to the argument `sigma_end`.
         """
         self.extensions.append((callback, arguments))
 
@@ -155,9 +157,10 @@ class UserAttentionPatch:
         return replace(self, extensions=list(self.extensions))
 
     def to(self, target: torch.device | torch.dtype | str) -> UserAttentionPatch:
-        """Move or cast the patch; called by ComfyUI, in inference mode, where new tensors would block gradients.
+        """Move or cast the patch; called by ComfyUI.
 
-        ComfyUI passes the dtype of the MODEL's weights. Keys and values are small and keep their dtype if it is 8-bit.
+        ComfyUI passes the dtype of the MODEL's weights. Keys and values are not cast to 8-bit dtypes. ComfyUI calls
+        this in inference mode; the new tensors are created outside it, so that gradients can flow through them.
         """
         previous = self.previous.to(target) if hasattr(self.previous, "to") else self.previous
         patch = replace(self, previous=previous, extensions=list(self.extensions))
@@ -169,7 +172,7 @@ class UserAttentionPatch:
 
 
 def text_attention(q: Tensor, k: Tensor, v: Tensor, options: dict) -> Tensor:
-    """Compute what an unpatched block computes, to the bit."""
+    """Compute the attention of an unpatched block, with bit-identical results."""
     precision = options["attn_precision"]
     return optimized_attention(q, k, v, options["n_heads"], attn_precision=precision, transformer_options=options)
 

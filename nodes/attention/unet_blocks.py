@@ -1,4 +1,4 @@
-"""Lists the cross-attention blocks of an SDXL UNet, and checks that an adapter fits them."""
+"""Lists the cross-attention blocks of an SDXL UNet, and checks that an adapter was trained for them."""
 
 from __future__ import annotations
 
@@ -44,4 +44,4 @@ def require_fit(model: ModelPatcher, config: AdapterConfig) -> None:
 
 def _describe(blocks: dict[str, int], context_dim: int) -> str:
     widths = "/".join(str(width) for width in sorted(set(blocks.values())))
-    return f"{len(blocks)} cross-attention blocks {widths} wide and text {context_dim} wide"
+    return f"{len(blocks)} cross-attention blocks (width {widths}) and a text width of {context_dim}"

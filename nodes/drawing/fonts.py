@@ -1,4 +1,4 @@
-"""Finds a font for a text. Pillow's own font has Latin letters only, so system fonts are tried for others."""
+"""Finds a font for a text. Pillow's built-in font has only Latin letters, so other scripts use system fonts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SYSTEM_FONTS = (
 """File names of fonts on Linux, Windows and macOS."""
 
 UNASSIGNED = "\uffff"
-"""A character that no font has."""
+"""A character that no font contains."""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -28,13 +28,13 @@ def _load(name: str, size: int) -> Font | None:
 
 
 def _has_characters(font: ImageFont.FreeTypeFont, text: str) -> bool:
-    """Return whether a font has all characters of a text. It draws the same box for each that it lacks."""
+    """Return whether a font has a glyph for every character of a text. It draws missing ones as the same box."""
     box = bytes(font.getmask(UNASSIGNED))
     return not any(bytes(font.getmask(character)) == box for character in set(text) if not character.isspace())
 
 
 def font_for(text: str, size: int) -> tuple[Font, str]:
-    """Return a font, and the text with "?" in place of characters that no font here has."""
+    """Return a font for a text, and the text with "?" for each character that the font does not have."""
     default = _load("", size)
     if text.isascii():
         return default, text

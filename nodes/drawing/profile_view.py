@@ -26,7 +26,7 @@ class ProfileImage:
     """A rated image.
 
     Attributes:
-        key: Its digest. For bundled users, a name that is unique within the user.
+        key: Digest of the image. For a bundled user, a name that is unique among the user's images.
         read: Reads the image (3, H, W) and its prompt.
     """
 
@@ -46,9 +46,9 @@ class ProfileView:
     """The content of a profile.
 
     Attributes:
-        liked, disliked: Number of ratings.
-        images: All rated images that exist, newest first.
-        history: None where there are no pairs.
+        liked, disliked: Number of likes and number of dislikes.
+        images: All rated images that are still stored, newest first.
+        history: The pairs of images, or None if there are none.
         pair_keys: The keys of the liked and the disliked image of each pair of the history.
     """
 
@@ -66,7 +66,7 @@ class ProfileView:
 
 
 def panel_content(view: ProfileView, thumbnails: dict[str, Image]) -> PanelContent:
-    """Convert to the content of a panel.
+    """Convert a view to the content of a panel.
 
     Args:
         thumbnails: The images to show by key, newest first.
@@ -106,7 +106,7 @@ def _view_profile(profile: Profile, config: SelectionConfig) -> ProfileView:
         selection = select_history(profile, config)
     except ProfileUnavailableError:
         raise
-    except ProfileError:  # nothing is liked, or all ratings were taken back
+    except ProfileError:  # no image is liked, or all ratings were withdrawn
         return view
     if not selection.has_pairs:
         return view
@@ -115,7 +115,7 @@ def _view_profile(profile: Profile, config: SelectionConfig) -> ProfileView:
 
 
 def view_without_history(profile: Profile) -> ProfileView:
-    """Load a profile, but not its history."""
+    """Load a profile without its history."""
     ratings, stored = profile.ratings, profile.image_digests()
     images = [
         ProfileImage(rating.image, rating.liked, partial(_read_image, profile, rating.image, rating.prompt))

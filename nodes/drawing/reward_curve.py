@@ -1,4 +1,4 @@
-"""Draws the rewards of a noise optimisation by iteration."""
+"""Plots the rewards of a noise optimisation against the iterations."""
 
 from __future__ import annotations
 

@@ -12,22 +12,22 @@ from .fonts import font_for
 
 MAX_ROWS = 24
 MAX_TITLE = 64
-"""Maximum characters of the title, which has one line."""
+"""Maximum number of characters in the title, which is a single line."""
 
 THUMBNAIL, GAP, BAR, NUMBER, HEADER = 56, 8, 320, 52, 28
 """Sizes in pixels."""
 
 FONT_SIZE = 10
-"""Pillow's default."""
+"""Pillow's default font size."""
 
 PAPER, INK, TRACK, LIKED, DISLIKED = (250, 248, 244), (60, 56, 52), (232, 228, 220), (74, 140, 92), (204, 85, 61)
 
 
 def chart_image(images: Sequence[torch.Tensor], scores: torch.Tensor, title: str) -> torch.Tensor:
-    """Draw the first `MAX_ROWS` images with their scores. The title says whether there are more.
+    """Draw the first `MAX_ROWS` images with their scores. The title says if there are more images.
 
     Args:
-        images: B images (H, W, 3) in [0, 1], the best first.
+        images: B images (H, W, 3) in [0, 1], best first.
         scores: (B,) in [0, 1].
 
     Returns:

@@ -1,4 +1,4 @@
-"""A sheet to draw on, which grows downwards. Lengths are pixels of the finished picture."""
+"""A sheet to draw on, which grows downwards. Lengths are in pixels of the finished picture."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class Sheet:
         return cropped.resize((WIDTH, height), Image.Resampling.LANCZOS)
 
     def text(self, x: float, y: float, text: str, size: int = 16, color: Color = INK, anchor: str = "la") -> float:
-        """Write one line, and return its width. For `anchor` see Pillow."""
+        """Write one line, and return its width. `anchor` is a text anchor as defined by Pillow."""
         self._grow_to(y + 2 * size)
         font, text = font_for(text.replace("\n", " "), size * SUPERSAMPLING)
         self._draw.text((x * SUPERSAMPLING, y * SUPERSAMPLING), text, color, font, anchor=anchor)
         return font.getlength(text) / SUPERSAMPLING
 
     def truncated(self, text: str, size: int, width: float) -> str:
-        """Shorten a text to a width, with an ellipsis."""
+        """Shorten a text to a width, ending in an ellipsis."""
         font, text = font_for(text.replace("\n", " "), size * SUPERSAMPLING)
         if font.getlength(text) <= width * SUPERSAMPLING:
             return text
@@ -71,7 +71,7 @@ class Sheet:
         return text + "..."
 
     def paragraph(self, text: str, size: int = 15, color: Color = SOFT) -> None:
-        """Write a text over the whole width in as many lines as needed, and move below it."""
+        """Write a text, wrapped at the full width, and move below it."""
         line = ""
         for word in [*text.split(), None]:
             longer = f"{line} {word}".strip()

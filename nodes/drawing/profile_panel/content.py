@@ -15,7 +15,7 @@ class RatedThumbnail:
 
     Attributes:
         image: RGB, of any size.
-        score: The score (Q, 0 to 1), where it is known.
+        score: Predicted score Q, from 0 to 1. 0.5 if the image has not been scored.
     """
 
     image: Image
@@ -25,10 +25,10 @@ class RatedThumbnail:
 
 @dataclass(frozen=True, eq=False)
 class PanelContent:
-    """The user, and the images on the wall.
+    """The user's name and number of ratings, and the rated images to draw.
 
     Attributes:
-        liked, disliked: Number of ratings.
+        liked, disliked: Number of likes and number of dislikes.
         rated: The newest rated images, newest first.
     """
 
@@ -45,7 +45,7 @@ class SimilarUser:
     Attributes:
         thumbnails: A few images that this user liked.
         similarity: -1 to 1, see `prefgen.user_similarity.user_similarity`.
-        tokens: Each preference token's contribution to the similarity of attention.
+        tokens: Contribution of each preference token to the similarity of attention.
     """
 
     name: str

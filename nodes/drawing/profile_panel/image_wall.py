@@ -15,7 +15,7 @@ GAP, SIDE_GAP = 7, 26
 """Pixels between images, and between the two sides."""
 
 COLUMNS = ((4, 2), (9, 3), (20, 4), (40, 5))
-"""Maximum number of images on a side, and the number of columns for it."""
+"""Pairs of (maximum number of images per side, number of columns)."""
 
 MAX_COLUMNS = 6
 SPLIT_GAP = 4
@@ -42,7 +42,7 @@ def draw(sheet: Sheet, content: PanelContent) -> None:
 
 
 def _draw_bar(sheet: Sheet, content: PanelContent) -> None:
-    """Draw the shares of likes and dislikes."""
+    """Draw a bar with the proportions of likes and dislikes."""
     total = content.liked + content.disliked
     sheet.box(sheet.left, sheet.y, sheet.width, 10, FAINT, 5)
     if total:

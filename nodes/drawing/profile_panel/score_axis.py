@@ -65,7 +65,7 @@ def _summary(scored: Sequence[RatedThumbnail]) -> str:
 
 
 def axis_range(scores: Sequence[float]) -> tuple[float, float]:
-    """Return the part of [0, 1] that the axis shows: all scores, in whole steps, at least `MIN_RANGE`."""
+    """Return the range that the axis shows: whole steps within [0, 1] around all scores, at least `MIN_RANGE`."""
     low, high = math.floor(min(scores) * STEPS) / STEPS, math.ceil(max(scores) * STEPS) / STEPS
     if high - low < MIN_RANGE - 1e-9:
         low = max(0.0, low - 1 / STEPS)
@@ -75,7 +75,7 @@ def axis_range(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def stack_levels(xs: Sequence[float], size: float) -> list[int]:
-    """Return the lowest free level for each image, so that none covers another."""
+    """Return the lowest free level for each image, so that no images overlap."""
     levels = [0] * len(xs)
     last_x: list[float] = []
     for index in sorted(range(len(xs)), key=lambda i: xs[i]):

@@ -1,4 +1,4 @@
-"""Draws one row for each compared user: how similar their taste is, and which preference tokens they share."""
+"""Draws one row for each compared user: the similarity of taste, and the preference tokens that agree."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _draw_name(sheet: Sheet, user: SimilarUser, end: float) -> None:
 
 
 def _draw_tokens(sheet: Sheet, user: SimilarUser, start: float, token_width: float, scale: float) -> None:
-    """Draw a circle for each token, whose area is proportional to its contribution."""
+    """Draw a circle for each token, with an area proportional to the token's contribution."""
     middle = sheet.y - ROW_HEIGHT / 2
     for index, value in enumerate(user.tokens):
         radius = scale * math.sqrt(abs(value))
