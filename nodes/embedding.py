@@ -18,8 +18,8 @@ from .server.status_text import HIDDEN, show_status
 from .sockets import EmbeddingType, HistoryType, PreferenceModelType
 
 NO_DISLIKES = (
-    "{name} has {count} and no disliked one: the embedding has the look of the liked images, but not what "
-    "distinguishes them from disliked ones. Dislike an image to add it."
+    "{name} has {count} and no disliked ones: the embedding describes the look of the liked images, but not what "
+    "distinguishes them from disliked ones. To add that, dislike an image."
 )
 
 NO_LIKES = "{name} has not liked an image yet: the embedding is empty, and images are not personalised."
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class EncodeUserHistory(io.ComfyNode):
-    """Encodes a history into a user embedding: PrefDisc's last states, and CLIP embeddings of the images."""
+    """Encodes a history into a user embedding: PrefDisc's last hidden states, and CLIP embeddings of the images."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -77,7 +77,7 @@ class EncodeUserHistory(io.ComfyNode):
 
 
 def missing_parts_notice(history: History) -> str:
-    """Return what the embedding of a history lacks, or "" for a history with pairs."""
+    """Describe what is missing from the embedding of a history. Returns "" for a history with pairs."""
     if history.has_pairs:
         return ""
     count = len(history.liked_images)
@@ -86,12 +86,12 @@ def missing_parts_notice(history: History) -> str:
 
 
 def _require_width(model: PreferenceModel, embedding: UserEmbedding) -> None:
-    """Raise EmbeddingError unless the embeddings of the CLIP_VISION are as wide as those in the adapter's training."""
+    """Raise EmbeddingError unless the CLIP_VISION's embeddings have the width that the adapter was trained with."""
     if model.adapter is None or "img" not in model.adapter.config.parts:
         return
     expected, width = model.adapter.config.img_dim, len(embedding.img)
     if width != expected:
-        advice = "Disconnect it" if model.image_tower is not None else "Connect the one of the adapter's training"
+        advice = "Disconnect it" if model.image_tower is not None else "Connect the encoder that it was trained with"
         raise EmbeddingError(
             f"The CLIP_VISION gives embeddings {width} wide; the adapter of {model.name} expects {expected}. {advice} "
             "(ViT-L is 768 wide, ViT-H 1024, ViT-bigG 1280)."

@@ -22,11 +22,11 @@ MAX_NAME_BYTES = 255
 """Maximum length of a file name with its extension, in bytes, on common file systems."""
 
 FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode categories that file names must not contain: control, surrogate, line and paragraph separator."""
+"""Unicode categories that file names must not contain: control, surrogate, line and paragraph separators."""
 
 
 def folder() -> Path:
-    """Return the folder of the embeddings. It is in ComfyUI's user directory, since they are personal data."""
+    """Return the folder of the embeddings. It is in ComfyUI's user directory, because embeddings are personal data."""
     path = Path(folder_paths.get_user_directory()) / "prefgen" / "embeddings"
     path.mkdir(parents=True, exist_ok=True)
     folder_paths.add_model_folder_path(FOLDER, str(path))
@@ -34,7 +34,7 @@ def folder() -> Path:
 
 
 def saved() -> list[str]:
-    """Return the files that Load User Embedding offers. Further folders come from extra_model_paths.yaml."""
+    """Return the files that Load User Embedding offers, including those in folders from extra_model_paths.yaml."""
     folder()
     return [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(ENDING)]
 
@@ -67,7 +67,7 @@ class SaveUserEmbedding(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> float:
         """Run every time, because the file may have been removed or replaced."""
-        return float("nan")  # a new object each time, since the same object would equal itself
+        return float("nan")  # a new object each time; the same object would count as unchanged
 
     @classmethod
     @check_inputs
@@ -80,7 +80,7 @@ class SaveUserEmbedding(io.ComfyNode):
 
 
 def _file_name(name: str) -> str:
-    """Return the file name for a name. Raise EmbeddingError for names that some system does not accept."""
+    """Return the file name for a name. Raises EmbeddingError if some operating system refuses it."""
     name = name.removesuffix(ENDING)
     if (
         not name
@@ -93,8 +93,8 @@ def _file_name(name: str) -> str:
         or is_windows_device_name(name)
     ):
         raise EmbeddingError(
-            f"{format_value(name)} is not a file name that all systems accept; expected up to 100 letters, digits and "
-            f"spaces, in {MAX_NAME_BYTES - len(ENDING)} bytes. Choose another filename."
+            f"{format_value(name)} is not a file name that all systems accept; expected at most 100 letters, digits "
+            f"and spaces, and at most {MAX_NAME_BYTES - len(ENDING)} bytes. Choose another filename."
         )
     return name + ENDING
 
@@ -121,7 +121,7 @@ class LoadUserEmbedding(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **inputs: object) -> list[tuple[str, int, int]]:
-        """Change with the file, or with any file if the name is linked and therefore unknown (None)."""
+        """Return a value that changes with the file, or with any file if the name is linked and thus unknown (None)."""
         return [file_stamp(name, _path(name)) for name in (saved() if file is None else [file])]
 
     @classmethod

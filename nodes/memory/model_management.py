@@ -1,8 +1,8 @@
 """Puts a preference model's weights under ComfyUI's memory management, so that they are loaded and unloaded on demand.
 
-Each part of a checkpoint is managed separately, so that applying the adapter does not evict the MODEL for an 8B
-PrefDisc that is not in use. If PrefDisc does not fit on the device, ComfyUI keeps some layers in CPU memory and streams
-them in, as it does for a MODEL.
+Each part of a checkpoint is managed separately, so that applying the adapter does not evict the MODEL to make room for
+an unused 8B PrefDisc. If PrefDisc does not fit on the device, ComfyUI keeps some layers in CPU memory and streams them
+in, as it does for a MODEL.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...prefgen.taste.scorer import TasteScorer
 
 PARTS = ("prefdisc", "image_tower", "alignment", "adapter")
 ENTIRE_MODEL = ""
-"""Key of the only patcher of a model without these parts, such as a reward model."""
+"""Key of the only patcher if a model has none of these parts. Reward models, for example, have none."""
 
 
 class ManagedModule(nn.Module):
@@ -40,13 +40,13 @@ def register_with_model_management(model: nn.Module) -> nn.Module:
 
 
 def load_to_device(model: PreferenceModel, *parts: str, memory: int = 0, full_load: bool = False) -> PreferenceModel:
-    """Load parts of a model to their device before use. They may have been unloaded since.
+    """Load parts of a model onto their device before use. ComfyUI may have unloaded them in the meantime.
 
     Args:
         model: A model from `register_with_model_management`.
         *parts: Names of the parts; none means all.
         memory: Memory in bytes that the computation needs in addition to the weights.
-        full_load: Whether to load all weights instead of streaming some. Gradients do not pass streamed layers.
+        full_load: Whether to load all weights instead of streaming some. Gradients cannot flow through streamed layers.
 
     Returns:
         The model.
@@ -58,11 +58,11 @@ def load_to_device(model: PreferenceModel, *parts: str, memory: int = 0, full_lo
 
 
 def load_scorer(model: PreferenceModel, images: int, full_load: bool = False) -> PrefDisc | TasteScorer:
-    """Load what scores images, PrefDisc or the encoder of a taste head, and return it.
+    """Load and return the image scorer: PrefDisc, or the encoder of a taste head.
 
     Args:
         model: A model from `register_with_model_management`.
-        images: Number of images to score, for the estimate of the memory.
+        images: Number of images to score, used to estimate the memory.
         full_load: See `load_to_device`.
 
     Raises:
@@ -82,13 +82,13 @@ def model_patchers(model: nn.Module, *parts: str) -> list[comfy.model_patcher.Mo
 def _make_patcher(part: nn.Module) -> comfy.model_patcher.ModelPatcher:
     if hasattr(part, "base") and not is_quantized(part):
         enable_weight_streaming(part.base.model)
-    # A subclass with the part's class name, which ComfyUI logs.
+    # ComfyUI logs the class name, so the wrapper is a subclass with the name of the part's class.
     module = type(type(part).__name__, (ManagedModule,), {})(part)
     patcher = comfy.model_patcher.ModelPatcher(
         module,
         load_device=comfy.model_management.text_encoder_device(),
         offload_device=comfy.model_management.text_encoder_offload_device(),
-        # By default ComfyUI computes the size from the state dict, for which bitsandbytes unpacks every layer.
+        # By default, ComfyUI computes the size from the state dict, which makes bitsandbytes unpack every layer.
         size=sum(x.nbytes for x in (*module.parameters(), *module.buffers())),
     )
     patcher.add_callback(CallbacksMP.ON_LOAD, _move_unmanaged_tensors)
@@ -97,9 +97,9 @@ def _make_patcher(part: nn.Module) -> comfy.model_patcher.ModelPatcher:
 
 
 def enable_weight_streaming(module: nn.Module) -> None:
-    """Turn the plain linear layers of a module, which hold nearly all weights, into ComfyUI's.
+    """Replace the plain linear layers of a module, which hold nearly all weights, with ComfyUI's.
 
-    These compute the same, and also while their weights are in CPU memory.
+    ComfyUI's layers compute the same results, but also work while their weights are in CPU memory.
     """
     for layer in module.modules():
         if type(layer) is nn.Linear:
@@ -111,7 +111,7 @@ def _supports_weight_streaming(module: nn.Module) -> bool:
 
 
 def _move_unmanaged_tensors(patcher: comfy.model_patcher.ModelPatcher, device: torch.device, *_) -> None:
-    """Move what a partial load leaves behind: parameters of container modules, buffers and non-streaming layers."""
+    """Move tensors that a partial load leaves behind: parameters of containers, buffers and non-streaming layers."""
     for module in patcher.model.modules():
         if hasattr(module, "comfy_cast_weights"):
             continue

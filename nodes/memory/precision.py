@@ -16,7 +16,7 @@ from ...prefgen.prefdisc.base.quantization import Quantize
 
 GIB = 2**30
 MAX_FLOAT32_BYTES = 2 * GIB
-"""Size in float32 up to which "auto" does not round a base. Our default."""
+"""Maximum float32 size of a base model that "auto" loads in float32. The limit is our choice."""
 
 AUTO = "auto"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 
 
 def compute_dtype(precision: str, small: bool) -> torch.dtype:
-    """Return the dtype of the computation for an option of `PRECISIONS`.
+    """Return the dtype in which a model computes for an option of `PRECISIONS`.
 
-    "auto" means float32 for small models. Otherwise it and the quantised options mean bfloat16, or float16 on devices
-    without bfloat16.
+    "auto" means float32 for small models. For other models, "auto" means bfloat16, or float16 on devices without
+    bfloat16. The quantised options mean the same for all models.
 
     Args:
         precision: One of `PRECISIONS`.
-        small: Whether the model is small.
+        small: Whether the model is small enough for float32.
     """
     if precision in DTYPES:
         return DTYPES[precision]
@@ -47,9 +47,9 @@ def compute_dtype(precision: str, small: bool) -> torch.dtype:
 
 
 def base_load_options(precision: str) -> Callable[[BaseLocation], BaseLoadOptions]:
-    """Return a function that chooses how to load a base in a precision, and frees memory for it.
+    """Return a function that chooses how to load a base model in a precision, and frees memory for it.
 
-    The function logs the base's size. It raises CheckpointError if the base does not fit into memory.
+    The function logs the size of the base model. It raises CheckpointError if the model does not fit into memory.
 
     Args:
         precision: One of `PRECISIONS`.
@@ -60,7 +60,7 @@ def base_load_options(precision: str) -> Callable[[BaseLocation], BaseLoadOption
         quantize = precision if precision in QUANTIZED else "none"
         size = location.bytes_needed(dtype, quantize)
         name = quantize if quantize != "none" else str(dtype).removeprefix("torch.")
-        log.info("PrefGen loads %s in %s: %.1f GiB.", location.id, name, size / GIB)
+        log.info("PrefGen is loading %s in %s: %.1f GiB.", location.id, name, size / GIB)
         device = comfy.model_management.text_encoder_device()
         _require_memory(location, size, name, device)
         # bitsandbytes quantises fastest on the device that will use the weights.
@@ -73,7 +73,7 @@ def base_load_options(precision: str) -> Callable[[BaseLocation], BaseLoadOption
 
 
 def progress_bar() -> Callable[[int, int], None]:
-    """Return a callback (done, total) that draws a progress bar on the running node and stops when interrupted."""
+    """Return a callback (done, total) that shows a progress bar on the running node and raises on interrupts."""
     bar = comfy.utils.ProgressBar(1)
 
     def progress(done: int, total: int) -> None:
@@ -84,7 +84,7 @@ def progress_bar() -> Callable[[int, int], None]:
 
 
 def _require_memory(location: BaseLocation, size: int, name: str, device: torch.device) -> None:
-    """Raise CheckpointError if a base fits into neither memory. Warn if it has to be streamed from CPU memory."""
+    """Raise CheckpointError if a base model does not fit into memory. Warn if it must be streamed from CPU memory."""
     memories = [("memory", psutil.virtual_memory().available + psutil.swap_memory().free)]
     if not comfy.model_management.is_device_cpu(device):
         total = comfy.model_management.get_total_memory(device) - comfy.model_management.minimum_inference_memory()

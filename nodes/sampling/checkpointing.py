@@ -1,6 +1,6 @@
-"""Gradient checkpointing: blocks save nothing for the backward pass, and run again in it.
+"""Gradient checkpointing: blocks save no activations for the backward pass, but run again during it.
 
-This uses core's object patches on a clone, so other users of the same MODEL or VAE are not affected.
+This uses core's object patches on a clone, so other nodes with the same MODEL or VAE are not affected.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .inplace_autograd import functional_inplace_ops
 
 
 class CheckpointedForward:
-    """A block's forward that runs again in the backward pass.
+    """A block's forward method that runs again during the backward pass.
 
     Dictionaries among its arguments (core's transformer_options, which tell a block its index) are copied in the first
     run, because core changes them for the next block.
@@ -62,7 +62,8 @@ def find_blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _is_block_list(module: nn.Module) -> bool:
-    # Core's subclass of nn.Sequential holds blocks, and passes the time embedding on. A plain one is part of a block.
+    # Core's subclass of nn.Sequential contains blocks and passes on the time embedding.
+    # A plain nn.Sequential is part of a block.
     return isinstance(module, nn.ModuleList) or (
         isinstance(module, nn.Sequential) and type(module) is not nn.Sequential
     )

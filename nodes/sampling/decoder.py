@@ -15,7 +15,7 @@ from .gradients import disable_weight_streaming, make_differentiable
 
 
 def require_matching_vae(vae: VAE, model: ModelPatcher) -> None:
-    """Raise ModelError if the VAE does not fit the latents of the MODEL."""
+    """Raise ModelError if the VAE is not compatible with the latents of the MODEL."""
     channels = model.get_model_object("latent_format").latent_channels
     if vae.latent_channels != channels or vae.latent_dim != 2:
         shape = f"{vae.latent_channels} channels" + ("" if vae.latent_dim == 2 else f" in {vae.latent_dim} dimensions")
@@ -33,7 +33,7 @@ def load_decoder(
 
     Args:
         vae: The VAE.
-        checkpointing: Whether its blocks run again in the backward pass to save memory.
+        checkpointing: Whether the VAE's blocks run again during the backward pass to save memory.
         reward_patchers: Models that the reward needs on the device at the same time.
 
     Returns:

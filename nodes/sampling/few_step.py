@@ -1,7 +1,7 @@
 """Few-step sampling through ComfyUI's guider, with and without gradients.
 
-Conditioning, CFG, LoRAs and patches act as in a stock graph. Core's samplers run in inference mode, without gradients,
-so a differentiable sampler of our own is passed to core's guider.
+Conditioning, CFG, LoRAs and patches work as with core's sampler nodes. Core's samplers run in inference mode, without
+gradients, so core's guider is given the differentiable sampler in this module.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class FewStepSampling:
-    """A few Euler steps of a MODEL, as guider, sampler, sigmas and latent of a graph describe them.
+    """Settings for sampling a MODEL with a few Euler steps.
 
     Attributes:
         model: The MODEL with all its patches.
         positive: CONDITIONING of the prompt.
         negative: CONDITIONING of the negative prompt, or None if `cfg` is 1.
         latent: The LATENT to start from; an empty one for text to image.
-        sigmas: Falling noise levels, (steps + 1,).
+        sigmas: Decreasing noise levels, (steps + 1,).
         cfg: Guidance scale.
         seed: Seed of the initial noise.
-        checkpointing: Whether blocks run again in the backward pass to save memory.
+        checkpointing: Whether blocks run again during the backward pass to save memory.
 
     Raises:
         ModelError: An input is invalid.
@@ -68,33 +68,34 @@ class FewStepSampling:
     @property
     def initial_latent(self) -> Tensor:
         """The latent's samples, with the MODEL's number of channels."""
-        # Newer versions of core store in an empty latent which VAE it was sized for.
+        # Newer versions of core store in an empty latent for which VAE its size was computed.
         ratios = {key: value for key, value in self.latent.items() if key.startswith("downscale_ratio")}
         samples = comfy.sample.fix_empty_latent_channels(self.model, self.latent["samples"], **ratios)
         channels = self.model.get_model_object("latent_format").latent_channels
         if samples.shape[1] != channels:
             raise ModelError(
-                f"The latent has {samples.shape[1]} channels; expected {channels}. Encode the image with its VAE."
+                f"The latent has {samples.shape[1]} channels; expected {channels}. Encode the image with the MODEL's "
+                "VAE."
             )
         return samples
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """The type that the MODEL computes in."""
+        """The dtype in which the MODEL computes."""
         return self.model.get_model_object("manual_cast_dtype") or self.model.model_dtype()
 
     @property
     def pictures(self) -> list[Picture]:
-        """The picture of each row. Whatever noise it gets, it keeps its codebook entries and its mask."""
+        """The picture of each row. It determines the codebook entries and the mask, whatever the noise is."""
         indices = self.latent.get("batch_index", range(len(self.latent["samples"])))
         return [Picture.at(self.seed, int(index)) for index in indices]
 
     def seed_noise(self) -> Tensor:
-        """Return the noise that core's samplers draw for the seed, so that the first image is KSampler's."""
+        """Return the noise that core's samplers draw for the seed, so that the first image equals KSampler's."""
         return self._draw_noise(self.seed)
 
     def extra_noise(self, index: int) -> Tensor:
-        """Return another initial noise. Its seed is far from this one, because the next queued prompt uses seed + 1."""
+        """Return another initial noise. Its seed is not near `seed`, because the next queued prompt uses seed + 1."""
         (seed,) = np.random.SeedSequence([self.seed % 2**64, index]).generate_state(1, np.uint64)
         return self._draw_noise(int(seed))
 
@@ -102,7 +103,7 @@ class FewStepSampling:
         return comfy.sample.prepare_noise(self.initial_latent, seed, self.latent.get("batch_index"))
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Return the latents that a stock graph generates from the noise, identical to the bit."""
+        """Return the latents that core's sampler nodes generate from the noise, bit for bit."""
         return self._run_guider(self.model, noise, comfy.samplers.sampler_object("euler"))
 
     def differentiate(self, noise: Tensor, callback: Callable[[Tensor, Render], Result]) -> Result:
@@ -151,7 +152,7 @@ class DifferentiableEuler(comfy.samplers.Sampler):
     ) -> Tensor:
         """Prepare the models that the guider has loaded, and run the callback. Core's guider calls this."""
         self.base = model_wrap.inner_model
-        # Conditioning can bring models of its own, such as ControlNets.
+        # Conditioning can include additional models, such as ControlNets.
         for model in (self.base, *(patcher.model for patcher in model_wrap.loaded_models)):
             make_differentiable(model)
         self.sigmas, self.latent = clone_if_inference(sigmas), clone_if_inference(latent_image)

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 DIFFERENTIABLE_ATTENTION = (
     *("attention_pytorch", "attention_sub_quad", "attention_split", "attention_basic", "attention_xformers"),
 )
-"""Core's attention functions that have a gradient. SageAttention silently has none; FlashAttention raises an error."""
+"""Core's attention functions with a gradient. SageAttention silently computes none; FlashAttention raises an error."""
 
 
 @contextmanager
 def enable_gradients() -> Iterator[None]:
-    """Leave inference mode, and tell core that a training runs, so that it avoids fused kernels without a gradient."""
+    """Leave inference mode, and tell core that a model is being trained, so that its kernels are differentiable."""
     management = comfy.model_management
     before, management.in_training = getattr(management, "in_training", False), True
     try:
@@ -50,12 +50,12 @@ def clone_if_inference(x: Tensor | None) -> Tensor | None:
 
 
 def differentiable_attention(attention: Callable[..., Tensor], *args, **kwargs) -> Tensor:
-    """Call an attention function if it has a gradient, otherwise PyTorch's. Core's `optimized_attention_override`."""
+    """Call an attention function if it has a gradient, otherwise PyTorch's. Used as core's attention override."""
     return (attention if attention.__name__ in DIFFERENTIABLE_ATTENTION else attention_pytorch)(*args, **kwargs)
 
 
 def disable_weight_streaming(patcher: ModelPatcher) -> ModelPatcher:
-    """Return the same model with all weights on the device, where core would otherwise stream them in and out.
+    """Return the same model with all weights on the device, instead of letting core stream them.
 
     Models that core cannot rebuild are returned unchanged.
     """

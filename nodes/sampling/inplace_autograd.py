@@ -1,7 +1,7 @@
 """Makes in-place operations differentiable.
 
-Flux's blocks are written for inference and overwrite values that their own norms need for the gradient. So do UNets
-that add the output of a ControlNet, and patches on a MODEL (FreeU V2, normalised attention guidance).
+Flux's blocks are written for inference and overwrite values that their own norms need for the gradient. UNets that add
+the output of a ControlNet do the same, and so do some patches on a MODEL (FreeU V2, normalised attention guidance).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def functional_inplace_ops(module: nn.Module, has_controlnet: bool = False) -> A
 
     Args:
         module: The model or block.
-        has_controlnet: Whether a ControlNet adds to its activations.
+        has_controlnet: Whether the model adds the outputs of a ControlNet to its activations.
     """
     needed = has_controlnet or any(type(part).__module__.startswith(INPLACE_MODULES) for part in module.modules())
     return FunctionalInplaceOps() if needed else nullcontext()

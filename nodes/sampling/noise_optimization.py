@@ -27,7 +27,7 @@ from .gradients import enable_gradients
 from .rewards import RewardSettings
 
 LOSS_SCALE = 2.0**12
-"""Loss scale when a model computes in float16, whose smallest number is 6e-8 (our default; see `RenoConfig`)."""
+"""Loss scale if a model computes in float16, whose smallest positive number is 6e-8. The value is our choice."""
 
 LESS_MEMORY = "Lower the latent's width, height or batch size, or the steps, or enable checkpointing."
 
@@ -36,12 +36,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OptimizedImages:
-    """Images of the optimised noise.
+    """Images generated from the optimised noise.
 
     Attributes:
         images: Images that core generated from the noise, (B, H, W, 3).
-        latents: Their latents, (B, C, h, w).
-        pictures: What identifies each row of the noise.
+        latents: Latents of the images, (B, C, h, w).
+        pictures: Identity of the picture in each row of the noise.
         result: The optimised noise and the rewards.
         notices: Notices for the user.
     """
@@ -56,13 +56,13 @@ class OptimizedImages:
 class NoiseOptimization:
     """Optimises the initial noise of a few-step sampling for a reward.
 
-    The methods run in the order in which they are written: `run` calls `prepare`, then core's guider. The guider loads
-    the MODEL and calls `optimize` once, which calls `generate`, the reward and `on_step` in every iteration. Finally
-    `run` generates the images of the best noise without gradients.
+    The methods run in the order in which they are defined: `run` calls `prepare`, then core's guider. The guider loads
+    the MODEL and calls `optimize` once, which calls `generate`, the reward and `on_step` in every iteration. Finally,
+    `run` generates images from the best noise without gradients.
     """
 
     def __init__(self, sampling: FewStepSampling, vae: VAE, rewards: RewardSettings, config: RenoConfig) -> None:
-        """Raises ModelError if the VAE does not fit the MODEL."""
+        """Raises ModelError if the VAE is not compatible with the MODEL."""
         require_matching_vae(vae, sampling.model)
         self.sampling = sampling
         self.vae = vae
@@ -71,10 +71,10 @@ class NoiseOptimization:
         self.notices: list[str] = []
 
     def run(self) -> OptimizedImages:
-        """Optimise the noise, and generate the images of the best noise.
+        """Optimise the noise, and generate images from the best noise.
 
         Raises:
-            ModelError: Memory is not enough, or the MODEL does not work with gradients.
+            ModelError: There is not enough memory, or the MODEL does not work with gradients.
             RewardError: The reward or its gradient is invalid.
         """
         size = " x ".join(map(str, self.sampling.initial_latent.shape))

@@ -1,4 +1,4 @@
-"""The optimised noise as a core NOISE, which also generates it for images that were taken from the batch."""
+"""The optimised noise as core's NOISE. It also works for latents with only some images of the batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OptimizedNoise:
 
     Attributes:
         noise: (B, C, h, w).
-        pictures: The picture of each row.
+        pictures: Identity of the picture in each row.
     """
 
     noise: Tensor
@@ -29,12 +29,12 @@ class OptimizedNoise:
         return self.pictures[0].seed
 
     def generate_noise(self, input_latent: dict) -> Tensor:
-        """Return the noise of the latent's images. Core's samplers call this.
+        """Return the noise for the latent's images. Core's samplers call this.
 
-        A latent of other length has the `batch_index` of images that were taken from the batch.
+        If the latent contains only some images of the batch, its `batch_index` identifies them.
 
         Raises:
-            ModelError: The latent has another size, or images that were not optimised.
+            ModelError: The latent has a different size, or contains images that were not optimised.
         """
         shape, rows = input_latent["samples"].shape, list(range(len(self.noise)))
         row_by_index = {picture.index: row for row, picture in enumerate(self.pictures)}
@@ -44,7 +44,8 @@ class OptimizedNoise:
         if shape != (len(rows), *self.noise.shape[1:]):
             raise ModelError(
                 f"The latent has shape {tuple(shape)}; expected {tuple(self.noise.shape)}, the shape of the optimised "
-                "noise, or images of it from LatentFromBatch. Connect the latent that is connected to ReNO Optimize."
+                "noise, or some of its images from LatentFromBatch. Connect the latent that is connected to ReNO "
+                "Optimize."
             )
         noise = self.noise[rows]
         remember_noise(noise, [self.pictures[row] for row in rows])

@@ -38,7 +38,7 @@ SUBFOLDER = "rewards"
 PREFERENCE_WEIGHT = "preference_weight"
 
 _cached_models: dict[str, RewardModel] = {}
-"""The published reward models of the last run, so that the next run need not read gigabytes again."""
+"""The published reward models of the last run, so that the next run does not need to read gigabytes again."""
 
 
 def weight_inputs() -> list[io.Float.Input]:
@@ -62,21 +62,21 @@ def weight_inputs() -> list[io.Float.Input]:
 
 
 def reward_folders() -> list[Path]:
-    """Return the folders of published rewards: models/prefgen/rewards, and the same in extra model paths."""
+    """Return the folders of published rewards: models/prefgen/rewards, and those in extra model paths."""
     return [Path(folder) / SUBFOLDER for folder in folder_paths.get_folder_paths(FOLDER)]
 
 
 @dataclass(frozen=True)
 class RewardSettings:
-    """Settings of the reward of a noise optimisation.
+    """Settings of the reward in a noise optimisation.
 
     Attributes:
         preference_model: The preference checkpoint.
-        history: The user.
+        history: History of the user.
         prompt: Prompt of the images.
         direction: Whether to reward what the user likes or dislikes.
         objective: The preference score, or its logit margin.
-        weights: Weights by input name. Missing weights have their default.
+        weights: Weights by input name. Missing weights take their default values.
         num_views: Number of augmented views of each image, or 0 for the image itself.
         seed: Seed of the augmentations.
     """
@@ -91,7 +91,7 @@ class RewardSettings:
     seed: int
 
     def load_scorer(self) -> PrefDisc | TasteScorer:
-        """Load the scorer onto its device, without streamed layers, which gradients cannot pass."""
+        """Load the scorer onto its device, without streamed layers, because these block gradients."""
         scorer = load_scorer(self.preference_model, images=1, full_load=True)
         for patcher in model_patchers(self.preference_model, self.preference_model.scorer_part):
             make_differentiable(patcher.model)
@@ -115,11 +115,11 @@ class RewardSettings:
 
 
 def weighted_rewards(preference: PreferenceReward, weights: Mapping[str, float], prompt: str) -> WeightedRewards:
-    """Load the published rewards with a weight above 0, and return the weighted sum with the preference.
+    """Load the published rewards with a weight above 0, and return their weighted sum with the preference reward.
 
     Args:
-        preference: The user's preference.
-        weights: Weights by input name. Missing weights have their default.
+        preference: The reward for the user's preference.
+        weights: Weights by input name. Missing weights take their default values.
         prompt: Prompt of the images.
 
     Raises:

@@ -99,7 +99,7 @@ def test_a_clip_vision_of_another_width_is_refused(comfy, revision):
         comfy,
         lambda graph: encoded(graph, clip_vision=graph.add("ProbeClipVision", width=9)),
         "EncodeUserHistory",
-        "gives embeddings 9 wide; the adapter of tiny.safetensors expects 6. Connect the one",
+        "gives embeddings 9 wide; the adapter of tiny.safetensors expects 6. Connect the encoder",
     )
 
 

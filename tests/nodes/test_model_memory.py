@@ -77,7 +77,7 @@ def test_it_says_what_it_takes_and_shows_how_far_it_is(comfy, large):
     model = graph.add("LoadPreferenceModel", checkpoint=large, precision="float16")
     taste.scored(graph, preference_model=model)
     result = comfy.run(graph)
-    told = re.findall(r"PrefGen loads someone/large in float16: (\S+) GiB", comfy.server.log.read_text())
+    told = re.findall(r"PrefGen is loading someone/large in float16: (\S+) GiB", comfy.server.log.read_text())
     assert told
     shown = [(value, most) for node, value, most in result.progress if node == model.id]
     assert shown[-1][0] == shown[-1][1] > 50, "every tensor counts"

@@ -1,1 +1,1 @@
-"""Diagnoses failures of a noise optimisation that input validation cannot catch, one kind in each module."""
+"""Diagnoses failures of a noise optimisation that input validation cannot catch, with one kind per module."""

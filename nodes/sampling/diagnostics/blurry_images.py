@@ -1,4 +1,4 @@
-"""Detects blurry images of models that were not distilled for few steps."""
+"""Detects blurry images from models that were not distilled for few-step sampling."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MIN_DETAIL = 0.15
-"""Smallest detail of a sharp image (our default). The latents of the pocket generator have a detail of at least 0.3
-after enough steps, and of 0.12 after one step."""
+"""Minimum detail of a sharp image. The limit is our choice: latents of the pocket generator have a detail of at least
+0.3 after enough steps, and of 0.12 after one step."""
 
 
 def measure_detail(latents: Tensor) -> float:
     """Return the RMS difference between latents (B, C, H, W) and their upscaled half-resolution version.
 
-    MODELs scale latents to a standard deviation of about 1, so the result needs no normalisation. A model that was not
-    distilled predicts in the first step the mean of all possible images, which has no fine detail.
+    MODELs scale latents to a standard deviation of about 1, so the result needs no normalisation. In the first step, a
+    model that was not distilled predicts the mean of all possible images, which has no fine detail.
     """
     latents = latents.float()
     coarse = F.interpolate(F.avg_pool2d(latents, 2), size=latents.shape[-2:], mode="bilinear")

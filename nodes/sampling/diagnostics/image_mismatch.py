@@ -1,4 +1,4 @@
-"""Detects that core's image of the optimised noise differs from the image that was scored."""
+"""Detects whether the image that core generates from the optimised noise differs from the scored image."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 from .stateful_patches import STATEFUL_PATCHES
 
 MAX_DIFFERENCE = 0.03
-"""Largest mean pixel difference of equal images (our default). Rounding in half precision stays below 0.01."""
+"""Maximum mean pixel difference of equal images. The limit is our choice; half-precision rounding stays below 0.01."""
 
 
 def describe_mismatch(images: Tensor, scored_images: Tensor) -> str:
-    """Return a notice if the final images are not the scored ones, otherwise "".
+    """Return a notice if the final images differ from the scored images, otherwise "".
 
     Args:
         images: Images that core generated from the optimised noise, (B, H, W, 3).
@@ -24,6 +24,6 @@ def describe_mismatch(images: Tensor, scored_images: Tensor) -> str:
     if difference <= MAX_DIFFERENCE:
         return ""
     return (
-        f"PrefGen: the image differs from the scored image (by {difference:.2f} of 1 a pixel), probably because of "
-        f"{STATEFUL_PATCHES}. Remove the patch, or rely on Preference Score."
+        f"PrefGen: the image differs from the scored image (mean pixel difference {difference:.2f}), probably because "
+        f"of {STATEFUL_PATCHES}. Remove the patch, or rely on Preference Score."
     )

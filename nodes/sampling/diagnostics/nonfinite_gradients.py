@@ -15,11 +15,11 @@ DEEP_SHRINK = "PatchModelAddDownscale"
 
 @contextmanager
 def explain_nonfinite_gradients(model: ModelPatcher, loss_scale: float) -> Iterator[None]:
-    """Turn the error about a gradient that is not finite into a ModelError with the patches on the MODEL.
+    """Turn a NonfiniteGradientError into a ModelError that names the patches on the MODEL.
 
     Args:
         model: The MODEL that generates the images.
-        loss_scale: 1 if nothing computes in float16, whose overflow is otherwise the likely cause.
+        loss_scale: 1 if no model computes in float16. Otherwise an overflow of float16 is the likely cause.
     """
     try:
         yield
@@ -37,7 +37,7 @@ def explain_nonfinite_gradients(model: ModelPatcher, loss_scale: float) -> Itera
 
 
 def patching_nodes(model: ModelPatcher) -> list[str]:
-    """Return the classes whose functions patch the MODEL's blocks, without our own."""
+    """Return the names of the classes whose functions patch the MODEL's blocks."""
     patches = model.model_options["transformer_options"].get("patches", {})
     functions = [patch for group in patches.values() for patch in group] if isinstance(patches, Mapping) else []
     return sorted({getattr(patch, "__qualname__", type(patch).__qualname__).partition(".")[0] for patch in functions})

@@ -1,4 +1,4 @@
-"""Refuses latents with NaN or infinite values, which no reward can score."""
+"""Rejects latents with NaN or infinite values, which no reward can score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explains out-of-memory errors, with advice on what to lower."""
+"""Explains out-of-memory errors, with advice on how to use less memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def explain_out_of_memory(task: str, advice: str) -> Iterator[None]:
     """Turn out-of-memory errors into a ModelError with advice, and unload all models.
 
     Args:
-        task: What needs the memory, for the message.
-        advice: What to do, as a sentence.
+        task: The task that needs the memory, for the message.
+        advice: A sentence that says what to do.
     """
     try:
         yield
@@ -31,6 +31,6 @@ def explain_out_of_memory(task: str, advice: str) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # Core's own test accepts every error when torch has no class of its own for them.
+    # Core's own check accepts every error if torch has no special class for out-of-memory errors.
     types = (MemoryError, torch.OutOfMemoryError)
     return isinstance(error, types) or "out of memory" in str(error) or "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""Explains errors of autograd that are caused by patches on the MODEL: stateful ones, and in-place operations."""
+"""Explains autograd errors that are caused by patches on the MODEL: by their state, or by in-place operations."""
 
 from __future__ import annotations
 
