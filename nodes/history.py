@@ -32,7 +32,7 @@ HISTORY_TIP = "Connect it to Encode User History, Preference Score or ReNO Optim
 
 
 class BuildUserHistory(io.ComfyNode):
-    """Builds a history from two sets of images: image i of one is paired with image i of the other."""
+    """Builds a history from two batches of images: liked image i is paired with disliked image i."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -106,13 +106,13 @@ def selection_inputs() -> list[io.Input]:
 
 
 def user_options() -> list[str]:
-    """Return the bundled users, then the profiles of the user who asks."""
+    """Return the bundled users, followed by the profiles of the user who sent the request."""
     profiles = profiles_of_request()
     return bundled_users() + (profiles.names() if profiles else [])
 
 
 def user_input() -> io.Input:
-    """Return the input that names a user. Text can be linked to it, so that one node can name a profile everywhere."""
+    """Return the input for a user's name. It accepts linked text, so that one node can set the name for all others."""
     choice = io.Combo.Input(
         "user",
         options=user_options(),
@@ -122,10 +122,10 @@ def user_input() -> io.Input:
 
 
 def check_user_name(user: str | None) -> bool | str:
-    """Return True for a possible name of a user, or an error message. For `validate_inputs`.
+    """Return True if a user name is valid, otherwise an error message. Used by `validate_inputs`.
 
-    The profile need not exist: it may be created by this very prompt, or after the page was loaded. A linked name is
-    None here.
+    The profile may not exist yet: this prompt may create it, or it was created after the page was loaded. A linked
+    name is None here.
     """
     profiles = profiles_of_request()
     if user is not None and user not in bundled_users() and profiles is not None:
@@ -137,12 +137,12 @@ def check_user_name(user: str | None) -> bool | str:
 
 
 def profile_versions(profiles: Profiles, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return each profile's name and version, which change with every rating. For `fingerprint_inputs`."""
+    """Return the name and version of each profile, for `fingerprint_inputs`. A rating changes the version."""
 
     def version(name: str) -> str:
         try:
             return profiles.profile(name).version
-        except ProfileError as error:  # another profile that cannot be read is no reason to fail
+        except ProfileError as error:  # one unreadable profile must not affect the others
             return str(error)
 
     return [(name, version(name)) for name in names]
@@ -202,7 +202,10 @@ class LoadUserHistory(io.ComfyNode):
         user: str | None,
         **inputs: object,
     ) -> str | list[tuple[str, str]]:
-        """Change with every rating of the profile, or of all profiles if the name is linked and so unknown (None)."""
+        """Return a value that changes with every rating of the profile.
+
+        If the name is linked and therefore unknown (None), it changes with every rating of any profile.
+        """
         if user in bundled_users():
             return user
         profiles = profiles_for_node(inputs)
@@ -247,13 +250,13 @@ def read_profile(profile: Profile, config: SelectionConfig, when_unrated: str) -
 
 
 def _preview_images(history: History) -> tuple[torch.Tensor | ExecutionBlocker, ...]:
-    """Return the liked and the disliked images, or a blocker for a side without images."""
+    """Return the liked and the disliked images. A side without images is an ExecutionBlocker."""
     sides = (history.liked_images, history.disliked_images)
     return tuple(to_comfy(same_size_batch(images)) if images else ExecutionBlocker(None) for images in sides)
 
 
 def summarize(profile: Profile, history: History) -> str:
-    """Describe in one line what a profile contains, and what of it is used."""
+    """Describe in one line what a profile contains, and which part of it is used."""
     liked = sum(rating.liked for rating in profile.ratings)
     text = f"{profile.name}: {liked} liked, {len(profile.ratings) - liked} disliked; {history.summary}"
     return text + (f"; {profile.skipped} lines of its file are malformed" if profile.skipped else "")
@@ -262,7 +265,7 @@ def summarize(profile: Profile, history: History) -> str:
 def same_size_batch(images: Sequence[torch.Tensor]) -> torch.Tensor:
     """Combine images (3, H, W) of any sizes into one batch (N, 3, H, W) for viewing.
 
-    All are scaled to the size of the largest, and cropped to its aspect ratio.
+    All images are scaled to the size of the largest one, and cropped to its aspect ratio.
     """
     height, width = max((tuple(image.shape[1:]) for image in images), key=lambda size: size[0] * size[1])
     resized = [

@@ -16,10 +16,10 @@ from ..prefgen.validation import require
 def list_images(batches: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
     """Join a list of IMAGEs of any sizes into one list of images (3, H, W), and check their pixels.
 
-    Args and errors are those of `split_batches`, which is enough where the library checks the pixels itself.
+    Use `split_batches` instead if the library checks the pixels itself. The arguments are the same.
 
     Raises:
-        ImageError: There is no image, or a pixel is NaN or infinite.
+        ImageError: There is no image, a tensor is not an IMAGE, or a pixel is NaN or infinite.
     """
     images = split_batches(batches, name)
     require(images, ImageError, f"The input {name} has no image; expected at least one. Connect an image.")
@@ -80,5 +80,5 @@ def to_pil(image: torch.Tensor) -> Image.Image:
 
 
 def from_pil(image: Image.Image) -> torch.Tensor:
-    """Convert to an IMAGE of one image, (1, H, W, 3)."""
+    """Convert one PIL image to an IMAGE (1, H, W, 3)."""
     return torch.from_numpy(np.asarray(image.convert("RGB"), np.float32) / 255.0)[None]

@@ -1,7 +1,7 @@
 """Checks the values of a node's inputs against its schema, and joins lists of images.
 
-ComfyUI checks only values that are written in the prompt, and only their range. Values of links can have any type and
-size, and any value is passed on where a socket belongs.
+ComfyUI checks only values that are written in the prompt, and only their range. Linked values can have any type and
+size, and ComfyUI accepts any literal value for an input that needs a link.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SOCKETS: dict[str, tuple[Callable[[Any], bool], str]] = {
     io.Mask.io_type: (lambda value: isinstance(value, torch.Tensor), "Load Image"),
     io.Sigmas.io_type: (lambda value: isinstance(value, torch.Tensor), "BasicScheduler"),
 }
-"""Predicate of each socket type that accepts a value, and the name of a node that outputs one."""
+"""For each socket type, a predicate that accepts valid values, and the name of a node that outputs such a value."""
 
 LOWEST_SEED = -(2**63)
 """The lowest seed that torch accepts. Widgets begin at 0, but other packs pass negative seeds."""
@@ -56,8 +56,8 @@ LOWEST_SEED = -(2**63)
 def check_inputs(execute: Callable) -> Callable:
     """Decorate a node's `execute`: check the type and range of every input of its schema.
 
-    A node with `is_input_list` receives its images as a list of batches, and a single value of every other input.
-    The wrapped function raises PrefGenError for a value that does not fit the schema.
+    A node with `is_input_list` receives its images as a list of batches, and a single value for every other input.
+    The wrapped function raises PrefGenError for a value that the schema does not allow.
     """
 
     @wraps(execute)
@@ -79,7 +79,7 @@ def check_inputs(execute: Callable) -> Callable:
 
 
 def drop_unset_options(specs: Mapping[str, io.Input], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values without optional inputs that are None, so that these get their default."""
+    """Return the values without optional inputs that are None, so that their defaults apply."""
     optional = {name for name, spec in specs.items() if spec.optional}
     return {name: value for name, value in values.items() if value is not None or name not in optional}
 
@@ -87,14 +87,14 @@ def drop_unset_options(specs: Mapping[str, io.Input], values: Mapping[str, Any])
 def require_complete(specs: Mapping[str, io.Input], values: Mapping[str, Any]) -> None:
     """Raise PrefGenError unless every required input has a value.
 
-    ComfyUI passes nothing at all if the only link of a node carries an empty list.
+    ComfyUI passes no inputs at all if the only link of a node carries an empty list.
     """
     missing = [name for name, spec in specs.items() if not spec.optional and name not in values]
     require(not missing, PrefGenError, f"{', '.join(missing)} has no value; expected one. Connect a value.")
 
 
 def single_value(name: str, values: Sequence[Any]) -> Any:
-    """Return the only value of a list. Raises PrefGenError if there is none, or if there are different ones."""
+    """Return the only value of a list. Raises PrefGenError if the list is empty or contains different values."""
     distinct = [value for value in values if value is not values[0] and not is_equal_plain_value(value, values[0])]
     single = len(values) > 0 and not distinct
     require(single, PrefGenError, f"{name} has {len(values)} values; expected one. Connect a single value, not a list.")
@@ -107,7 +107,7 @@ def is_equal_plain_value(value: Any, other: Any) -> bool:
 
 
 def require_valid(spec: io.Input, value: Any) -> None:
-    """Raise PrefGenError unless a value fits an input of a schema. Choices of users are checked where they are used."""
+    """Raise PrefGenError unless a schema's input allows a value. Names of users are checked where they are used."""
     kind = spec.get_io_type()
     if kind in SOCKETS:
         accepts, source = SOCKETS[kind]

@@ -22,7 +22,7 @@ from .sampling.inplace_autograd import FunctionalInplaceOps
 from .sockets import PreferenceModelType
 
 DIFFERENTIABLE = ("clip_vision_model", "siglip_vision_model")
-"""Kinds of CLIP_VISION through whose preprocessing ReNO can take a gradient."""
+"""Types of CLIP_VISION models with a preprocessing that ReNO can differentiate."""
 
 
 class PreferenceModelFromClipVision(io.ComfyNode):
@@ -81,8 +81,8 @@ def show_encoding_progress(total: int) -> Callable[[int], None]:
 def clip_vision_encoder(clip_vision: ClipVisionModel, pool_tokens: bool = False) -> Callable[[Tensor], Tensor]:
     """Wrap core's CLIP_VISION as a function from images (B, 3, H, W) to embeddings (B, D).
 
-    It is differentiable where gradients are enabled and the images require one. The function raises EmbeddingError if
-    the CLIP_VISION has no projection, and ModelError if it has no gradient.
+    The function is differentiable if gradients are enabled and the images require one. It raises EmbeddingError if the
+    CLIP_VISION has no projection, and ModelError if it cannot be differentiated.
 
     Args:
         clip_vision: The encoder.
@@ -91,10 +91,10 @@ def clip_vision_encoder(clip_vision: ClipVisionModel, pool_tokens: bool = False)
 
     def encode(images: Tensor) -> Tensor:
         if torch.is_grad_enabled() and images.requires_grad:
-            with FunctionalInplaceOps():  # core's layers add in place
+            with FunctionalInplaceOps():  # core's layers use in-place addition
                 embeddings = clip_vision.model(pixel_values=preprocess(clip_vision, images), intermediate_output=-2)[2]
         else:
-            with torch.inference_mode():  # core's encoder may have been loaded in it
+            with torch.inference_mode():  # core's encoder may consist of inference tensors
                 embeddings = clip_vision.encode_image(to_comfy(images))["image_embeds"]
         if pool_tokens and embeddings is not None and embeddings.ndim == 3:
             embeddings = embeddings.mean(1)
@@ -109,13 +109,13 @@ def clip_vision_encoder(clip_vision: ClipVisionModel, pool_tokens: bool = False)
 
 
 def preprocess(clip_vision: ClipVisionModel, images: Tensor) -> Tensor:
-    """Preprocess images (B, 3, H, W) in [0, 1] as core does, with a gradient, which core's rounding to 8 bits has not.
+    """Preprocess images (B, 3, H, W) in [0, 1] as core does, but differentiably: core rounds pixels to 8 bits.
 
     Returns:
-        Pixels (B, 3, S, S) with core's values.
+        Pixels (B, 3, S, S) with the same values as core's.
 
     Raises:
-        ModelError: The encoder's preprocessing is of another kind.
+        ModelError: The encoder's type is not in `DIFFERENTIABLE`.
     """
     if clip_vision.model_type not in DIFFERENTIABLE:
         expected = " or ".join(DIFFERENTIABLE)

@@ -14,11 +14,11 @@ from .memory.model_management import register_with_model_management
 from .sockets import PreferenceModelType
 
 FOLDER = "ipadapter"
-"""Folder in models/ that other packs use for these files."""
+"""Folder in models/ where other node packs keep IP-Adapter files."""
 
 
 def files() -> list[str]:
-    """Return the .safetensors files in models/ipadapter, and in further folders of extra_model_paths.yaml."""
+    """Return the .safetensors files in models/ipadapter, and in the folders from extra_model_paths.yaml."""
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
     return [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".safetensors")]
 
@@ -53,7 +53,7 @@ class PreferenceModelFromIPAdapter(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **inputs: object) -> list[tuple[str, int, int]]:
-        """Change with the file, or with any file if the name is linked and therefore unknown (None)."""
+        """Return a value that changes with the file, or with any file if the name is linked and thus unknown (None)."""
         names = files() if file is None else [file]
         return [file_stamp(name, folder_paths.get_full_path_or_raise(FOLDER, name)) for name in names]
 

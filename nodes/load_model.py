@@ -21,7 +21,7 @@ LANGUAGE_MODELS = "LLM"
 
 
 def list_checkpoints() -> list[str]:
-    """Return "pocket" and the files in models/prefgen (and in the folders of extra_model_paths.yaml)."""
+    """Return "pocket" and the files in models/prefgen (and in the folders from extra_model_paths.yaml)."""
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
     names = folder_paths.get_filename_list(FOLDER)
     return [POCKET, *(n for n in names if n.endswith(".safetensors") and Path(n).parts[0] != BASES)]
@@ -34,13 +34,13 @@ def _checkpoint_path(checkpoint: str) -> str:
 
 
 def file_stamp(name: str, path: str | Path) -> tuple[str, int, int]:
-    """Return a file's name, modification time and size. For `fingerprint_inputs`."""
+    """Return a file's name, modification time and size. Used by `fingerprint_inputs`."""
     stat = Path(path).stat()
     return name, stat.st_mtime_ns, stat.st_size
 
 
 def base_folders() -> list[Path]:
-    """Return the folders of base models: models/prefgen/base, then models/LLM, and ComfyUI's other paths for them."""
+    """Return the folders to search for base models: models/prefgen/base, then models/LLM, each with its extra paths."""
     registered = LANGUAGE_MODELS in folder_paths.folder_names_and_paths
     language_models = folder_paths.get_folder_paths(LANGUAGE_MODELS) if registered else []
     default = Path(folder_paths.models_dir) / LANGUAGE_MODELS
@@ -93,7 +93,7 @@ class LoadPreferenceModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, checkpoint: str | None, **inputs: object) -> list[tuple[str, int, int]]:
-        """Change with the file, or with any checkpoint if the name is linked and therefore unknown (None)."""
+        """Return a value that changes with the file, or with any file if the name is linked and thus unknown (None)."""
         names = list_checkpoints() if checkpoint is None else [checkpoint]
         return [file_stamp(name, _checkpoint_path(name)) for name in names]
 

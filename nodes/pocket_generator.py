@@ -34,7 +34,7 @@ class PocketSDXL(comfy.supported_models.SDXL):
 
 
 def register_lora_folder() -> None:
-    """Add the pocket LoRAs to the list of ComfyUI's LoRA loaders, after the user's own."""
+    """Add the pocket LoRAs to the list in ComfyUI's LoRA loaders, after the user's own LoRAs."""
     folder_paths.add_model_folder_path("loras", str(shapes.LORA_FOLDER))
 
 
@@ -49,7 +49,7 @@ def load_state(part: str) -> dict[str, torch.Tensor]:
 
 
 def load_model(disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """Load the UNet, whose file has diffusers' names. ComfyUI's flags, such as `--fp16-unet`, set its precision.
+    """Load the UNet, whose file uses diffusers' names. ComfyUI's flags, such as `--fp16-unet`, set its precision.
 
     Args:
         disable_dynamic: Whether to use the patcher that keeps all weights on the device, as in ComfyUI's loaders.
@@ -101,7 +101,7 @@ def load_vae() -> comfy.sd.VAE:
 def _fill(
     module: torch.nn.Module, state: dict[str, torch.Tensor], part: str, assign: bool, optional: tuple[str, ...] = ()
 ) -> None:
-    """Load a state dict, which may lack only the `optional` tensors. `assign` is torch's."""
+    """Load a state dict. Only `optional` tensors may be missing. `assign` is passed to `load_state_dict`."""
     try:
         missing, unknown = module.load_state_dict(state, strict=False, assign=assign)
         detail = ", ".join([*(name for name in missing if name not in optional), *unknown][:3])
@@ -109,7 +109,8 @@ def _fill(
         detail = str(error)
     if detail:
         raise CheckpointError(
-            f"The pocket models' {part}.safetensors does not fit this version of the pack ({detail}). Reinstall it."
+            f"The pocket models' {part}.safetensors is not compatible with this version of the pack ({detail}). "
+            "Reinstall the pack."
         )
 
 

@@ -17,7 +17,7 @@ from .server.temp_images import save_temp
 
 
 class RecordPreference(io.ComfyNode):
-    """Shows a batch of images. They can be rated by index here, or later in the browser and through the routes."""
+    """Shows a batch of images. They can be rated by index here, or later in the browser or through HTTP routes."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -45,7 +45,7 @@ class RecordPreference(io.ComfyNode):
                 io.String.Input("profile", default="me", tooltip="Name of the profile. The first rating creates it."),
                 io.String.Input(
                     "prompt",
-                    default="",  # one line, which leaves the node's space to the images
+                    default="",  # one line, to leave space for the images
                     optional=True,
                     tooltip="Prompt of the images. Images of the same prompt are paired first.",
                 ),
@@ -68,7 +68,7 @@ class RecordPreference(io.ComfyNode):
     def validate_inputs(cls, profile: Sequence[str | None] = (None,)) -> bool | str:
         profiles = profiles_of_request()
         try:
-            if profiles is not None and profile[0] is not None:  # None is a link
+            if profiles is not None and profile[0] is not None:  # a linked name is None
                 profiles.profile(profile[0])
         except ProfileError as error:
             return str(error)
@@ -76,7 +76,7 @@ class RecordPreference(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, profile: Sequence[str | None], **inputs: Sequence) -> list[tuple[str, str]]:
-        """Change with every rating, so that the node never shows outdated ratings."""
+        """Return a value that changes with every rating, so that the node never shows outdated ratings."""
         profiles = profiles_for_node({name: values[0] for name, values in inputs.items()})
         return profile_versions(profiles, profiles.names() if profile[0] is None else profile)
 
@@ -107,7 +107,7 @@ def rating_state(profile: Profile, images: list[StoredImage]) -> dict[str, list]
     """Return the ratings of images for the browser and for scripts.
 
     Returns:
-        Per image the digest and the rating (True, False or None), and the numbers of the whole profile.
+        For each image its digest and rating (True, False or None), and the counts of the whole profile.
     """
     ratings = [profile.rating(image.digest) for image in images]
     liked = sum(rating.liked for rating in profile.ratings)
@@ -131,7 +131,7 @@ def parse_indices(text: str, count: int, name: str) -> list[int]:
         name: The input's name.
 
     Raises:
-        ProfileError: A word is not an index of the batch.
+        ProfileError: A word is not the index of an image in the batch.
     """
     indices = []
     for word in text.replace(",", " ").split():

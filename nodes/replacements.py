@@ -1,8 +1,8 @@
 """Old names of renamed nodes, so that saved workflows keep working.
 
-A workflow file refers to a node by its id, and to a widget by its position. Whoever renames a node or an input, or
-moves an output, adds an entry to `RENAMED` that describes the old node. ComfyUI then offers the new node when such a
-workflow is opened, and replaces the old one when it is posted to /prompt.
+A workflow file refers to a node by its id, and to a widget by its position. If you rename a node or an input, or move
+an output, add an entry to `RENAMED` that describes the old node. ComfyUI then offers the new node when such a workflow
+is opened, and replaces the old node when the workflow is posted to /prompt.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def renamed(
     inputs: Mapping[str, str] | None = None,
     outputs: Sequence[int] = (),
 ) -> io.NodeReplace:
-    """Describe the replacement of an old node. ComfyUI carries over nothing that is not listed.
+    """Describe the replacement of an old node. ComfyUI carries over only what is listed here.
 
-    ComfyUI 0.30 answers a prompt posted to /prompt with an error if it lacks an input listed here (such as an optional
-    socket), or the `_meta` that the frontend gives each node. Workflows opened in the frontend need neither.
+    ComfyUI 0.30 rejects a prompt posted to /prompt if it lacks an input listed here (even an optional socket), or the
+    `_meta` that the frontend gives each node. Workflows opened in the frontend need neither.
 
     Args:
         old_id: Id of the old node.
         new_id: Id of the new node. It must exist, or ComfyUI leaves the old one in place.
         widgets: The old node's widgets in order, with `CONTROL` after a seed.
         sockets: The other inputs of the old node.
-        inputs: New names of renamed inputs, by their old names.
+        inputs: Mapping from the old to the new names of renamed inputs.
         outputs: For each output of the old node, its position in the new one.
     """
     names = inputs or {}

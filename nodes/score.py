@@ -18,7 +18,7 @@ from .sockets import HistoryType, PreferenceModelType
 
 
 class PreferenceScore(io.ComfyNode):
-    """Computes Q of each image, the probability that the user likes it."""
+    """Computes a score Q for each image: the probability that the user likes the image."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

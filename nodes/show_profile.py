@@ -30,13 +30,13 @@ from .server.request_user import profiles_for_node
 from .sockets import PreferenceModelType
 
 MAX_COMPARED = 7
-"""Maximum number of other users to compare with. Each is read twice (our default)."""
+"""Maximum number of other users to compare with. Comparing takes two passes per user. The limit is our choice."""
 
 TARGETS = 3
-"""Number of images on which users' attention is compared (our default)."""
+"""Number of images on which users' attention is compared. The number is our choice."""
 
 THUMBNAILS = 3
-"""Number of images that represent another user."""
+"""Number of images that are shown for each similar user."""
 
 NO_PAIRS = "Predictions and similar users need a liked and a disliked image. {name} does not have both yet."
 NO_SCORES = "{count} images have no prediction, because every pair contains them. Rate more images."
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class ShowUserProfile(io.ComfyNode):
-    """Draws counts and rated images; with a preference model, also its predictions and similar users."""
+    """Draws a profile's rated images. With a preference model, it also draws predicted scores and similar users."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -96,7 +96,10 @@ class ShowUserProfile(io.ComfyNode):
     def fingerprint_inputs(
         cls, user: str | None, compare_with: str | None = "", **inputs: str
     ) -> list[tuple[str, str]]:
-        """Change with every rating of the user and of the compared users, or of all users if these are linked."""
+        """Return a value that changes with every rating of the user and of the compared users.
+
+        If a name is linked, it changes with every rating of any user.
+        """
         profiles = profiles_for_node(inputs)
         if user is None or compare_with is None:
             return profile_versions(profiles, profiles.names())
@@ -149,10 +152,10 @@ class ShowUserProfile(io.ComfyNode):
 
 
 def users_to_compare(user: str, compare_with: str, profiles: Profiles) -> list[str]:
-    """Return the users to compare with: the named ones, or all that have pairs, the most recently rated first.
+    """Return the users to compare with: the named users, or all users with pairs, most recently rated first.
 
     Raises:
-        ProfileNotFoundError: There is no profile of a given name.
+        ProfileNotFoundError: A named user does not exist.
     """
     names = [name.strip() for name in compare_with.split(",") if name.strip()]
     for name in names:
@@ -166,7 +169,7 @@ def users_to_compare(user: str, compare_with: str, profiles: Profiles) -> list[s
             except ProfileError as error:
                 log.warning("%s is not compared: %s", name, error)
                 continue
-            if {rating.liked for rating in ratings} == {True, False}:  # others have no pairs
+            if {rating.liked for rating in ratings} == {True, False}:  # pairs need both
                 by_time.append((ratings[-1].time, name))
         names = [name for _, name in sorted(by_time, reverse=True)] + bundled_users()
     return [name for name in dict.fromkeys(names) if name != user][:MAX_COMPARED]
@@ -178,7 +181,7 @@ def analyze(
     """Score images by cross-validation, and compare the user with others.
 
     Returns:
-        The score of each image that has one, and the other users, the most similar first.
+        The scores by image key, and the other users, most similar first. An image that is in every pair has no score.
     """
     prefdisc = model.require("prefdisc")
     load_to_device(model, "prefdisc", memory=prefdisc.working_bytes(2 * len(view.history)))
@@ -192,7 +195,7 @@ def analyze(
 def compare_users(
     model: PreferenceModel, view: ProfileView, others: list[ProfileView], step: Step
 ) -> list[SimilarUser]:
-    """Compare the taste of users, on a few images that are not in the user's history where possible."""
+    """Compare the tastes of users on a few images, if possible on images that are not in the user's history."""
     in_history = {key for pair in view.pair_keys for key in pair}
     unseen = [image for image in view.images if image.key not in in_history]
     liked = [image for image in view.images if image.liked]
@@ -214,7 +217,7 @@ def _similar_user(view: ProfileView, direction: PreferenceDirection, other: Pref
 
 
 def progress_step(total: int) -> Step:
-    """Return a function that adds to the progress bar, and stops where the user has interrupted the prompt."""
+    """Return a function that advances the progress bar, and raises if the user has interrupted the prompt."""
     bar = comfy.utils.ProgressBar(total)
 
     def step(done: int) -> None:

@@ -1,4 +1,4 @@
-"""Validates the inputs of a sampling. Links can carry tensors of any shape."""
+"""Validates inputs for sampling, because links can carry tensors of any shape."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..prefgen.errors import ModelError
 from ..prefgen.validation import format_value, require
 
 POOLED = {"pooled_output", "unclip_conditioning"}
-"""Options of a CONDITIONING from either of which SDXL takes its pooled embedding."""
+"""CONDITIONING options that can provide SDXL's pooled embedding. SDXL needs at least one of them."""
 
 
 def require_sigmas(sigmas: Tensor) -> None:
@@ -21,18 +21,18 @@ def require_sigmas(sigmas: Tensor) -> None:
     if sigmas.ndim != 1 or len(sigmas) < 2 or not torch.isfinite(sigmas).all() or (sigmas[:-1] == 0).any():
         raise ModelError(
             f"sigmas is {format_value(sigmas.tolist())}; expected at least 2 finite values, and 0 only at the end. "
-            "Set the scheduler's steps and denoise above 0, or disconnect it."
+            "Set the scheduler's steps and denoise above 0, or disconnect sigmas."
         )
 
 
 def require_cfg(cfg: float, has_negative: bool) -> None:
-    """Raise ModelError unless cfg is 1 where there is no negative prompt."""
+    """Raise ModelError if cfg is not 1 and there is no negative prompt."""
     if not has_negative and cfg != 1.0:
         raise ModelError(f"cfg is {cfg:g}; expected 1 without a negative prompt. Connect one, or set cfg to 1.")
 
 
 def require_conditioning(name: str, conditioning: Sequence, model: ModelPatcher) -> None:
-    """Raise ModelError unless a prompt was encoded by a text encoder of the MODEL's kind.
+    """Raise ModelError unless a prompt was encoded with the type of text encoder that the MODEL needs.
 
     Args:
         name: Name of the input in the message.

@@ -1,1 +1,1 @@
-"""HTTP routes, the users behind requests, temporary images, and status texts in the browser."""
+"""HTTP routes, the users who send requests, temporary images, and status texts in the browser."""

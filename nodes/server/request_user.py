@@ -1,10 +1,10 @@
 """Maps a prompt to the ComfyUI user who queued it, so that `--multi-user` servers keep profiles apart.
 
-ComfyUI tells users apart by a header of their requests, but does not tell a node whose prompt it runs. So the user is
-noted when a prompt arrives, and the nodes in it that use profiles get a hidden input: an opaque token, which only this
-process can map back to the user. User ids therefore do not end up in saved images, which contain the prompt. As an
-input, the token also keeps the users' cached results apart. Without `--multi-user` there is one user, and none of this
-is installed.
+ComfyUI identifies users by a request header, but does not tell a node whose prompt it runs. Therefore the user is
+recorded when a prompt arrives, and its nodes that use profiles get a hidden input: an opaque token that only this
+process can map back to the user. User ids therefore do not end up in saved images, which contain the prompt. Because
+the token is an input, it also keeps the cached results of different users apart. Without `--multi-user` there is only
+one user, and nothing is installed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def profiles_of_user(user: str) -> Profiles:
     """
     folder = folder_paths.get_public_user_directory(user)
     if folder is None:
-        raise ProfileError(f"{user[:64]!r} cannot have profiles. Choose a user of this ComfyUI.")
+        raise ProfileError(f"{user[:64]!r} cannot have profiles. Choose a user that exists in this ComfyUI.")
     return _profiles_in(Path(folder) / "prefgen" / "profiles")
 
 
@@ -51,7 +51,7 @@ def _profiles_in(root: Path) -> Profiles:
 
 
 def profiles_of_request() -> Profiles | None:
-    """Return the profiles of the user whose request is being answered, or None for an unknown user."""
+    """Return the profiles of the user whose request is being handled, or None for an unknown user."""
     user = _request_user.get() if args.multi_user else DEFAULT_USER
     return None if user is None else profiles_of_user(user)
 
@@ -101,7 +101,7 @@ def install_user_tracking(server) -> None:
 
 
 def _add_user_token(queued: dict) -> dict:
-    """Set the hidden input of a prompt's nodes, and overwrite any value that the prompt contains."""
+    """Set the hidden input of a prompt's nodes, overwriting any value that the prompt already contains."""
     graph = queued.get("prompt")
     for node in graph.values() if isinstance(graph, dict) else ():
         if isinstance(node, dict) and node.get("class_type") in NODES_WITH_PROFILES:

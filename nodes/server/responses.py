@@ -25,7 +25,7 @@ from .request_user import profiles_of_user
 from .temp_images import OutsideFolderError
 
 MAX_JSON_BYTES = 64 * 1024
-"""Maximum size of a JSON body (our default)."""
+"""Maximum size of a JSON body. The limit is our choice."""
 
 CHUNK_BYTES = 2**20
 
@@ -36,7 +36,7 @@ ProfilesHandler = Callable[[web.Request, Profiles], Awaitable[web.StreamResponse
 
 
 class RequestError(Exception):
-    """A request that is answered with an HTTP status and a sentence."""
+    """An error that is reported to the client as an HTTP status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -51,14 +51,14 @@ STATUS_BY_ERROR = {
     ImageError: 415,
     ProfileError: 400,
 }
-"""The HTTP status of each error. The first class that matches counts."""
+"""The HTTP status for each error class. The first matching class determines the status."""
 
 
 def profiles_handler(server) -> Callable[[ProfilesHandler], Handler]:
     """Return a decorator for route handlers, which adds the profiles of the request's user as an argument.
 
-    Errors become the body `{"error": sentence}` with a status: 403 for pages of another origin, 401 for unknown users,
-    and otherwise the one of `STATUS_BY_ERROR`.
+    Errors become the body `{"error": message}` with a status: 403 for requests from other sites, 401 for unknown users,
+    503 for file errors, and otherwise the status from `STATUS_BY_ERROR`.
 
     Args:
         server: ComfyUI's PromptServer.
@@ -90,7 +90,7 @@ def error_response(status: int, message: str) -> web.Response:
 
 
 def request_user(server, request: web.Request) -> str:
-    """Return the ComfyUI user of a request. Raises RequestError (401) for an unknown one."""
+    """Return the ComfyUI user of a request. Raises RequestError (401) if the user is unknown."""
     try:
         return server.user_manager.get_request_user_id(request)
     except KeyError as error:
@@ -100,10 +100,10 @@ def request_user(server, request: web.Request) -> str:
 
 
 def require_same_origin(request: web.Request) -> None:
-    """Raise RequestError (403) for pages of other sites.
+    """Raise RequestError (403) for requests from pages of other sites.
 
-    ComfyUI itself checks only requests to localhost, and ComfyUI before 0.20 does not know Sec-Fetch-Site. Images of
-    other sites' pages are requested without an Origin.
+    ComfyUI itself checks only requests to localhost, and ComfyUI before 0.20 ignores Sec-Fetch-Site. That header is
+    needed because browsers send no Origin if a page of another site embeds an image.
     """
     origin, allowed = request.headers.get("Origin"), args.enable_cors_header
     cross_site = request.headers.get("Sec-Fetch-Site") == "cross-site"
@@ -115,7 +115,7 @@ def require_same_origin(request: web.Request) -> None:
 
 
 def _is_same_host(origin: str, host: str) -> bool:
-    """Return whether an Origin header names a host and its port. The scheme's default port may be missing."""
+    """Return whether an Origin header has the given host and port. The scheme's default port may be omitted."""
     try:
         page = URL(origin)
         server = URL(f"{page.scheme}://{host}")
@@ -125,7 +125,7 @@ def _is_same_host(origin: str, host: str) -> bool:
 
 
 async def body_chunks(request: web.Request, max_bytes: int, advice: str = "") -> AsyncIterator[bytes]:
-    """Yield the body. Raises RequestError (413) as soon as it is known to be larger than `max_bytes`."""
+    """Yield the body in chunks. Raises RequestError (413) as soon as it turns out to exceed `max_bytes`."""
     size = request.content_length or 0
     too_large = RequestError(413, f"The body is too large; expected at most {max_bytes:,} bytes{advice}.")
     if size > max_bytes:
@@ -159,13 +159,13 @@ async def read_json(request: web.Request) -> dict[str, Any]:
 
 
 def require_content_type(request: web.Request, *expected: str) -> None:
-    """Raise RequestError (415) for a body of another content type."""
+    """Raise RequestError (415) unless the body has an expected content type."""
     if request.content_type not in expected:
         raise RequestError(415, f"The body is {request.content_type}; expected {expected[0]}.")
 
 
 def json_field(content: dict[str, Any], name: str, kind: type, default: object = None) -> Any:
-    """Return a field of a JSON object. Raises RequestError (400) where it has another type, or no value and default."""
+    """Return a field of a JSON object, or its default. Raises RequestError (400) unless it has the expected type."""
     value = content.get(name, default)
     if not isinstance(value, kind):
         raise RequestError(400, f"{name!r} is {value!r:.60}; expected {'text' if kind is str else 'true or false'}.")
@@ -173,7 +173,7 @@ def json_field(content: dict[str, Any], name: str, kind: type, default: object =
 
 
 def query_number(request: web.Request, name: str, default: int, maximum: int) -> int:
-    """Return a whole number of the query, from 0 to `maximum`. Raises RequestError (400)."""
+    """Return a whole number in the query string, from 0 to `maximum`. Raises RequestError (400) for other values."""
     text = request.query.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= maximum):
         raise RequestError(400, f"{name!r} is {text[:40]!r}; expected a whole number from 0 to {maximum}.")
@@ -181,7 +181,7 @@ def query_number(request: web.Request, name: str, default: int, maximum: int) ->
 
 
 def query_liked(request: web.Request) -> bool:
-    """Return `liked` of the query. Raises RequestError (400)."""
+    """Return `liked` from the query string. Raises RequestError (400) unless it is "true" or "false"."""
     text = request.query.get("liked", "")
     if text not in ("true", "false"):
         raise RequestError(400, f"'liked' is {text[:40]!r}; expected true or false.")
@@ -189,5 +189,5 @@ def query_liked(request: web.Request) -> bool:
 
 
 async def run_in_thread(function: Callable, *arguments: object) -> Any:
-    """Call a blocking function in a thread, so that other requests can go on."""
+    """Call a blocking function in a thread, so that it does not block other requests."""
     return await asyncio.to_thread(function, *arguments)

@@ -38,17 +38,17 @@ PROFILE = PREFIX + "/{profile}"
 IMAGE = PROFILE + "/images/{image}"
 PAGE_SIZE, MAX_PAGE_SIZE = 100, 10_000
 THUMBNAIL_SIZE, MAX_THUMBNAIL_SIZE = 256, 1024
-"""Pixels of a thumbnail's longest edge."""
+"""Default and maximum length of a thumbnail's longest edge in pixels."""
 
 PANEL_IMAGES, MAX_PANEL_IMAGES = 16, 60
-"""Liked and disliked images in the picture of a profile, of each."""
+"""Default and maximum number of liked images, and of disliked images, in the picture of a profile."""
 
 CHUNK_BYTES = 2**20
 ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 
 
 def add_routes(server) -> None:
-    """Add the routes to ComfyUI's table, which also serves them below /api.
+    """Add the routes to ComfyUI's route table, which also serves them under /api.
 
     Args:
         server: ComfyUI's PromptServer.
@@ -68,7 +68,7 @@ def add_routes(server) -> None:
 
 
 async def get_profiles(request: web.Request, profiles: Profiles) -> web.Response:
-    """List the summaries of all profiles of the user, and the folders that cannot be used, with the reasons."""
+    """List the summaries of all the user's profiles, and the unusable folders with the reasons."""
 
     def summaries() -> dict[str, list[dict]]:
         usable, unusable = [], profiles.unusable()
@@ -88,7 +88,7 @@ async def get_profile(request: web.Request, profiles: Profiles) -> web.Response:
 
 
 async def get_ratings(request: web.Request, profiles: Profiles) -> web.Response:
-    """List ratings that count, newest first: a page of them, those of some images, or only likes or dislikes."""
+    """List a page of the current ratings, newest first, optionally only of some images, or only likes or dislikes."""
     limit = query_number(request, "limit", PAGE_SIZE, MAX_PAGE_SIZE)
     offset = query_number(request, "offset", 0, 10**9)
     liked = query_liked(request) if "liked" in request.query else None
@@ -105,7 +105,10 @@ async def get_ratings(request: web.Request, profiles: Profiles) -> web.Response:
 
 
 async def rate(request: web.Request, profiles: Profiles) -> web.Response:
-    """Like or dislike one image: by its digest, by the names of a file that ComfyUI saved, or sent as the body."""
+    """Like or dislike one image.
+
+    The body is the image itself, or JSON with the image's digest or the location of a file that ComfyUI saved.
+    """
     profile = profiles.profile(request.match_info["profile"])
     if request.content_type.startswith("image/"):
         liked, prompt = query_liked(request), request.query.get("prompt", "")
@@ -119,7 +122,7 @@ async def rate(request: web.Request, profiles: Profiles) -> web.Response:
 
 
 def _find_image(profile: Profile, content: dict) -> StoredImage | str:
-    """Return the image that a JSON body names by its digest, or by filename, subfolder and type."""
+    """Return the image that a JSON body identifies by digest, or by filename, subfolder and type."""
     if "image" in content:
         digest = json_field(content, "image", str)
         return digest if digest in profile.image_digests() else temp_images.load_temp(profile, digest) or digest
@@ -131,7 +134,7 @@ def _find_image(profile: Profile, content: dict) -> StoredImage | str:
 
 
 async def undo(request: web.Request, profiles: Profiles) -> web.Response:
-    """Take back the last rating of the profile, or the last or all of one image."""
+    """Undo the last rating of the profile, or the last rating or all ratings of one image."""
     content = await read_json(request)
     image = json_field(content, "image", str) if "image" in content else None
     completely = json_field(content, "all", bool, False)
@@ -166,7 +169,7 @@ async def get_image(request: web.Request, profiles: Profiles) -> web.Response:
     def encode() -> bytes:
         return encode_thumbnail(requested_profile(request, profiles).image_path(request.match_info["image"]), size)
 
-    # Private, because it belongs to one of several users. Not for long, because it may be deleted.
+    # Private, because it belongs to one of several users. Only for an hour, because it may be deleted.
     return _webp_response(await run_in_thread(encode), "private, max-age=3600")
 
 
@@ -236,7 +239,7 @@ def requested_profile(request: web.Request, profiles: Profiles) -> Profile:
 
 
 def profile_summary(profile: Profile) -> dict:
-    """Return a profile's numbers as JSON. `updated` is the time of the newest rating, in seconds since 1970."""
+    """Return a summary of a profile as JSON. `updated` is the time of the newest rating, in seconds since 1970."""
     ratings = profile.ratings
     liked = sum(rating.liked for rating in ratings)
     return {

@@ -9,7 +9,7 @@ HIDDEN = (io.Hidden.unique_id, io.Hidden.extra_pnginfo)
 """The hidden inputs that a node with a status text needs."""
 
 _with_notice: set[tuple[str, str, str]] = set()
-"""Ids of the browser, the workflow and the node of each node that has shown a notice."""
+"""Nodes that have shown a notice, as (id of the browser, id of the workflow, id of the node)."""
 
 
 def show_status(node: type[io.ComfyNode], notice: str, fallback: str) -> None:
@@ -19,7 +19,7 @@ def show_status(node: type[io.ComfyNode], notice: str, fallback: str) -> None:
 
     Args:
         notice: The text, or "" to clear an earlier notice.
-        fallback: Text of a run without a notice, once the node has shown one. Nodes that never had a notice stay
+        fallback: Text that replaces an earlier notice if `notice` is empty. Nodes that have never shown a notice stay
             unchanged, because the text takes up space.
     """
     server, hidden = PromptServer.instance, getattr(node, "hidden", None)

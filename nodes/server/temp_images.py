@@ -1,7 +1,7 @@
 """Stores shown images in ComfyUI's temporary folder, so that they can be rated later.
 
-Each profile has a folder of its own, which is deleted with the profile. Files are named by the image's digest. ComfyUI
-empties its temporary folder at every start.
+Each profile has a folder of its own, which is deleted with the profile. Each file is named after the image's digest.
+ComfyUI empties its temporary folder at every start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TYPES = ("output", "input", "temp")
 
 
 class OutsideFolderError(ProfileError):
-    """A file name that leaves ComfyUI's folders."""
+    """A file name that points outside ComfyUI's folders."""
 
 
 def temp_subfolder(profile: Profile) -> str:
@@ -36,7 +36,7 @@ def temp_path(profile: Profile, digest: str) -> Path:
 
 
 def save_temp(profile: Profile, image: StoredImage) -> dict[str, str]:
-    """Write an image to where the browser can load it, and return its filename, subfolder and type."""
+    """Save an image where the browser can load it, and return its filename, subfolder and type."""
     path = temp_path(profile, image.digest)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def load_temp(profile: Profile, digest: str) -> StoredImage | None:
 
 
 def delete_temp(profile: Profile, digest: str) -> None:
-    """Delete an image that was saved."""
+    """Delete a saved image."""
     if DIGEST.fullmatch(digest):
         temp_path(profile, digest).unlink(missing_ok=True)
 
@@ -66,13 +66,13 @@ def delete_all_temp(profile: Profile) -> None:
 
 
 def load_comfyui_image(filename: str, subfolder: str, folder_type: str) -> StoredImage:
-    """Load an image by the names that ComfyUI gives in a node's `ui` output.
+    """Load an image by its filename, subfolder and type in a node's `ui` output.
 
     Args:
         folder_type: One of `TYPES`.
 
     Raises:
-        OutsideFolderError: The name leaves the folder.
+        OutsideFolderError: The path points outside the folder.
         ProfileNotFoundError: There is no such folder or file.
         ImageError: The file cannot be decoded, or is too large.
     """
