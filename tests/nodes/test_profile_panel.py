@@ -101,3 +101,16 @@ def test_any_name_is_drawn(panel, pack, name):
     font, text = pack("nodes.drawing.fonts").font_for(name, 20)
     assert len(text) == len(name)
     assert font.getlength(text) > 0
+
+
+@pytest.mark.parametrize("similarity", [-1.0, -1e-3, -1e-9, 0.0, 1e-9, 1e-3, 0.01, 1.0])
+def test_any_similarity_is_drawn(panel, similarity):
+    """A bar that is narrower than a pixel made Pillow fail."""
+    users = [panel.SimilarUser("bo", tuple(images(1)), similarity, (similarity,))]
+    assert panel.draw_panel(wall(panel, 1, 1), similar=users).height > 100
+
+
+@pytest.mark.parametrize(("liked", "disliked"), [(1, 10_000), (10_000, 1), (1, 0)])
+def test_any_share_of_likes_is_drawn(panel, liked, disliked):
+    picture = panel.draw_panel(panel.PanelContent("ana", liked, disliked, (panel.RatedThumbnail(images(1)[0], True),)))
+    assert picture.height > 100

@@ -83,12 +83,13 @@ class Sheet:
             line = longer
 
     def box(self, x: float, y: float, width: float, height: float, color: Color, radius: float = 0) -> None:
-        """Draw a filled rectangle with rounded corners."""
+        """Draw a filled rectangle with rounded corners. A tiny one is at least one pixel of the drawing wide and high."""
         self._grow_to(y + height)
         if width > 0 and height > 0:
             corners = [x, y, x + width, y + height]
             left, top, right, bottom = (value * SUPERSAMPLING for value in corners)
-            self._draw.rounded_rectangle([left, top, right - 1, bottom - 1], radius * SUPERSAMPLING, color)
+            corners = [left, top, max(left, right - 1), max(top, bottom - 1)]
+            self._draw.rounded_rectangle(corners, radius * SUPERSAMPLING, color)
 
     def circle(self, x: float, y: float, radius: float, color: Color, filled: bool) -> None:
         """Draw a disc or a ring around a point."""
