@@ -83,7 +83,7 @@ class Sheet:
             line = longer
 
     def box(self, x: float, y: float, width: float, height: float, color: Color, radius: float = 0) -> None:
-        """Draw a filled rectangle with rounded corners. A tiny one is at least one pixel of the drawing wide and high."""
+        """Draw a filled rectangle with rounded corners, at least one pixel wide and high."""
         self._grow_to(y + height)
         if width > 0 and height > 0:
             corners = [x, y, x + width, y + height]
