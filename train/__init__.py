@@ -1,1 +1,1 @@
-"""Trains the checkpoints that `prefgen` loads. Imports `prefgen`, never ComfyUI."""
+"""Trains the checkpoints that `prefgen` loads. This package imports `prefgen`, but never ComfyUI."""

@@ -1,4 +1,4 @@
-"""Adds the options --bases and --precision to training commands, and loads a checkpoint with them."""
+"""Adds the options --bases and --precision to training commands, and loads checkpoints accordingly."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ PACK = Path(__file__).resolve().parents[1]
 def add_base_options(parser: argparse.ArgumentParser) -> None:
     """Add --bases and --precision."""
     add_bases_option(
-        parser, "folder of base models; may be repeated. ComfyUI's models/prefgen/base and models/LLM are searched, too"
+        parser,
+        "folder of base models; may be repeated. ComfyUI's models/prefgen/base and models/LLM are always searched",
     )
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="float32",
-        help="precision of PrefDisc's base. Idefics2-8B needs 31 GiB in float32, 16 in bfloat16, 6 in nf4",
+        help="precision of the base model. Idefics2-8B needs 31 GiB in float32, 16 GiB in bfloat16 and 6 GiB in nf4",
     )
 
 
@@ -52,7 +53,7 @@ def load_model(
     dtype = torch.float32 if arguments.precision == "float32" else torch.bfloat16
 
     def options(location: BaseLocation) -> BaseLoadOptions:
-        # The bundled base is small, and its user embeddings must be reproducible bit by bit.
+        # The bundled base is small, and its user embeddings must be reproducible bit for bit.
         exact = location.id == POCKET_BASE
         return BaseLoadOptions(torch.float32 if exact else dtype, "none" if exact else quantize, device)
 

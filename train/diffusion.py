@@ -1,7 +1,8 @@
-"""Diffusion loss for SDXL UNets of diffusers, with images or with the UNet's own predictions as targets.
+"""Computes the diffusion loss of diffusers' SDXL UNets. The targets are images or the UNet's own predictions.
 
-The second is context distillation (Askell et al. 2021, arXiv 2112.00861, there for language models): the frozen UNet's
-prediction for a full caption is the target of the same UNet with a shorter prompt and user tokens.
+Training on the UNet's own predictions is context distillation (Askell et al. 2021, arXiv 2112.00861, introduced for
+language models): the frozen UNet's prediction for a full caption is the target for the same UNet with a shorter prompt
+and user tokens.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ def sample_timesteps(scheduler: DDPMScheduler, count: int, generator: torch.Gene
         scheduler: Defines the number of timesteps.
         count: Number of timesteps.
         generator: Random generator on the CPU.
-        shift: Shift towards noise (Esser et al. 2024, equation 23). 1 samples uniformly. The composition of small
-            images is decided early, so their training needs a larger shift.
+        shift: Shift towards noise (Esser et al. 2024, equation 23). 1 samples uniformly. Small images need a larger
+            shift, because their composition is determined early in sampling.
     """
     u = torch.rand(count, generator=generator)
     return (scheduler.config.num_train_timesteps * shift * u / (1 + (shift - 1) * u)).long()
@@ -84,7 +85,7 @@ def add_noise(
         shift: Timestep shift, see `sample_timesteps`.
 
     Raises:
-        ModelError: The scheduler has another prediction type.
+        ModelError: The scheduler predicts neither the noise nor the velocity.
     """
     latents = batch.latents
     noise = torch.randn(latents.shape, generator=generator).to(latents)
@@ -107,7 +108,7 @@ def predict(
 
 @torch.no_grad()
 def distillation_target(unet: UNet2DConditionModel, noisy: NoisyBatch, batch: DiffusionBatch) -> NoisyBatch:
-    """Replace the target by the UNet's prediction for the teacher captions.
+    """Replace the target with the UNet's prediction for the teacher captions.
 
     Raises:
         SettingsError: The batch has no teacher captions.

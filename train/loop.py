@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """Length, optimiser and checkpointing of a training. The defaults are ours.
+    """Length, optimiser and checkpointing of a training run. The defaults are our choice.
 
     Attributes:
         steps: Number of optimiser steps. The cosine schedule ends with the last one.
@@ -32,9 +32,10 @@ class LoopConfig:
         warmup: Number of steps of linear warm-up.
         clip: Maximum gradient norm.
         ema: Decay of the exponential moving average of the weights, which `fit` returns.
-        save_every: Steps between two saved states. A killed run loses at most this many steps.
-        log_every: Steps between two rows of the log.
-        bfloat16: Whether to compute under bfloat16 autocast. Weights, average and optimiser stay in full precision.
+        save_every: Number of steps between saved states. A killed run loses at most this many steps.
+        log_every: Number of steps between rows of the log.
+        bfloat16: Whether to compute under bfloat16 autocast. The weights, their average and the optimiser stay in
+            float32.
     """
 
     steps: int
@@ -49,7 +50,7 @@ class LoopConfig:
 
 
 def generator_of(seed: int, step: int) -> torch.Generator:
-    """Return the random generator of a step. It does not depend on how often the run was interrupted."""
+    """Return the random generator for a step. It depends only on the seed and the step, not on interruptions."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
@@ -65,9 +66,9 @@ def fit(
 
     Args:
         model: The model. Parameters with `requires_grad` are trained.
-        loss_of: Function (model, step) -> scalars by name. "loss" is minimised; all of them are logged.
+        loss_of: Function (model, step) -> named scalars. "loss" is minimised, and all scalars are logged.
         config: Length, optimiser and checkpointing.
-        folder: Folder of `state.pt` and `log.jsonl`.
+        folder: Folder for `state.pt` and `log.jsonl`.
 
     Returns:
         A copy of the model with the moving average of the weights, on the CPU, in eval mode.
@@ -86,7 +87,7 @@ def fit(
     for step in trange(
         first_step, config.steps, initial=first_step, total=config.steps, desc=folder.name, mininterval=10
     ):
-        # accelerate's autocast has one precision for all trainings of a process, so it is not used.
+        # accelerate's autocast has one precision for the whole process, so torch's autocast is used instead.
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.bfloat16):
             losses = loss_of(model, step)
         accelerator.backward(losses["loss"])
@@ -117,7 +118,7 @@ def _learning_rate_factor(step: int, config: LoopConfig) -> float:
 
 
 def _save(path: Path, step: int, *parts) -> None:
-    """Write a temporary file and rename it, so that a kill during the write keeps the previous state."""
+    """Write a temporary file and rename it. The previous state survives if the process is killed during the write."""
     temporary = path.with_suffix(".tmp")
     torch.save({"step": step, "parts": [p.state_dict() for p in parts]}, temporary)
     temporary.replace(path)

@@ -1,14 +1,20 @@
-"""Runs the whole SDXL path without any pocket part: from a base in published layout to a picture in a real ComfyUI.
+"""Runs the full SDXL pipeline without pocket models: trains all parts, and generates pictures in a real ComfyUI.
 
     make python ARGS="-m train.sdxl_path --size tiny"
 
-Writes a tiny Idefics2, SDXL and CLIP with random weights in their published layouts, and a dataset of agents. Runs the
-commands of the full size: trains PrefDisc in both stages, selects layers, and trains the alignment and the adapter with
-sem, core and img. Then generates pictures with the nodes of this pack in a real server. The pictures of an untrained
-SDXL are noise: the run shows that the pipeline works, not how good it is.
+Writes tiny Idefics2, SDXL and CLIP models with random weights in their published layouts, and a dataset of agents. Then
+runs the same commands as for the full-size models: trains PrefDisc in both stages, selects layers, and trains the
+alignment and the adapter with sem, core and img. Finally generates pictures with the nodes of this pack on a real
+server. The pictures of an untrained SDXL are noise, so the run shows that the pipeline works, but not how good it is.
 
-The last line of the output is JSON: "parts", "painted_differs" (from plain, and from another user's picture),
-"strength_0_identical", "losses_fall" (in every training), "losses" (first and last) and "seconds".
+The last line of the output is JSON:
+
+- "parts": the embedding parts that the adapter uses.
+- "painted_differs": whether a user's picture differs from the plain picture and from the second user's picture.
+- "strength_0_identical": whether the picture at strength 0 is the plain picture.
+- "losses_fall": whether the loss falls in every training run.
+- "losses": the mean loss at the beginning and at the end of each training run.
+- "seconds": the duration of the run.
 """
 
 from __future__ import annotations
@@ -45,7 +51,7 @@ FENCE = "<fake_token_around_image>"
 
 
 def write_models(folder: Path) -> None:
-    """Write the base, SDXL, the image tower, and a dataset of 12 training and 4 validation agents, ten pairs each."""
+    """Write the models, and a dataset of 12 training and 4 validation agents with ten pairs per agent."""
     create_agents(
         [*("--out", str(folder / "agents"), "--users", "12", "--validation", "4"), *("--seed", "3", "--size", "32")]
     )
@@ -56,7 +62,7 @@ def write_models(folder: Path) -> None:
 
 
 def prefdisc_settings(folder: Path) -> Path:
-    """Write the settings of the PrefDisc training: the stages of the 8B recipe at the tiny size."""
+    """Write the settings for training PrefDisc: both stages of the 8B recipe, at the tiny size."""
     settings = {
         "output": str(folder / "prefdisc"),
         "base": {"path": str(folder / "bases" / BASE), "id": BASE},
@@ -69,7 +75,7 @@ def prefdisc_settings(folder: Path) -> Path:
             **{"image": FENCE + "<image>" * LATENTS + FENCE, "num_tokens": 3, "disliked_first": True},
             **{"longest_edge": SIZE, "shortest_edge": SIZE // 2, "sem_layers": [3, 4], "core_layers": [1, 2]},
         },
-        # The published dropout in stage 2 would hide the small gain of so few tokens.
+        # In stage 2, the published dropout would hide the small gain from so few tokens.
         "lora": {"r": 8, "alpha": 16, "vision": True, "stage_two_dropout": 0.0},
         "tokens": {"first_stage": 2, "init": "uniform"},
         **{"batch": 8, "per_device": 8},
@@ -86,10 +92,10 @@ def prefdisc_settings(folder: Path) -> Path:
 
 
 def train(folder: Path) -> dict[str, list[float]]:
-    """Run every training, and write `checkpoint.safetensors`.
+    """Train all parts, and write `checkpoint.safetensors`.
 
     Returns:
-        The mean loss of the first and the last quarter of the logged steps, by training.
+        For each training run, the mean loss over the first quarter and over the last quarter of the logged steps.
     """
     settings, losses = str(prefdisc_settings(folder)), {}
     for stage in (1, 2):
@@ -120,7 +126,7 @@ def train(folder: Path) -> dict[str, list[float]]:
 
 
 def paint(folder: Path, client: Client) -> dict[str, np.ndarray]:
-    """Generate pictures in a real ComfyUI: plain, at strength 0, and for two users of the trained checkpoint."""
+    """Generate pictures in a real ComfyUI: without the adapter, at strength 0, and for each of two users."""
     from tests.comfyui import Graph
 
     users = read_users(folder / "agents", "train")[:2]
@@ -180,7 +186,7 @@ def run(folder: Path, client: Client | None = None) -> dict:
 
     Args:
         folder: Folder for models and trainings.
-        client: A running ComfyUI with this pack and the tests' probes. None starts one.
+        client: Client of a running ComfyUI with this pack and the tests' probe nodes. None starts a server.
     """
     from tests.comfyui import Client, running_server
 

@@ -1,4 +1,4 @@
-"""Reads the settings of a training: a YAML file with `key=value` overrides, parsed into a frozen dataclass."""
+"""Reads the settings of a training run: a YAML file with `key=value` overrides, parsed into a frozen dataclass."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def read_settings(
 ) -> Settings:
     """Read settings from a YAML file.
 
-    A file can `inherit` another file of the same folder and change some of its values. Values are checked and
+    A file can `inherit` another file in the same folder and override some of its values. Values are checked and
     converted by pydantic, section by section.
 
     Args:
         kind: Dataclass of the settings. Fields that are dataclasses are sections of the file.
-        folder: Subfolder of `train/configs` in which a bare `name` is looked up.
+        folder: Subfolder of `train/configs` that is searched if `name` is not a path.
         name: Path of a YAML file (with its suffix), or the name of a file in `folder`.
         overrides: `key=value` texts. Dots separate sections (`loop.steps=200`), and values are YAML.
-        chosen: Further top-level values. None keeps the value of the file.
+        chosen: Values of top-level settings, which override the file. None keeps the value from the file.
 
     Raises:
         SettingsError: The file cannot be read, or the settings are invalid.
@@ -45,7 +45,7 @@ def read_settings(
         values = _merge(values, _parse_override(override))
     values |= {key: value for key, value in chosen.items() if value is not None}
     try:
-        # In a tuple, because pydantic takes a configuration only for types that cannot carry their own.
+        # The dataclass is in a tuple, because pydantic accepts `config` only for types that cannot define their own.
         (settings,) = TypeAdapter(tuple[kind], config=ConfigDict(extra="forbid")).validate_python((values,))
     except ValidationError as error:
         raise SettingsError(_describe(kind, error)) from error
@@ -53,12 +53,12 @@ def read_settings(
 
 
 def first_difference(theirs: Mapping, ours: Mapping) -> str | None:
-    """Return the first key, in alphabetical order, whose values differ. None if there is none."""
+    """Return the alphabetically first key whose values differ, or None if all values are equal."""
     return min((key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key)), default=None)
 
 
 def settings_digest(values: Mapping) -> str:
-    """Return 12 hex digits that identify JSON values. They name folders after everything their content depends on."""
+    """Return 12 hex digits that identify JSON values, for folder names that depend on settings."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -85,7 +85,7 @@ def _parse_override(override: str) -> dict[str, Any]:
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge nested settings; values of `changes` win."""
+    """Merge nested settings. Values in `changes` take precedence."""
     merged = dict(base)
     for key, value in changes.items():
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
@@ -94,7 +94,7 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def _describe(kind: type, error: ValidationError) -> str:
-    """Return one sentence for each problem: the key, its value and what was expected."""
+    """Return one sentence per problem, with the key, its value and the expected value."""
     sentences = []
     for problem in error.errors():
         if "error" in problem.get("ctx", {}):  # raised by a dataclass of the settings

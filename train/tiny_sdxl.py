@@ -18,11 +18,11 @@ LATENTS, WIDTH = 2, 32
 
 
 def write_idefics2(folder: Path, words: tuple[str, ...] = ()) -> Path:
-    """Write an Idefics2 as a Hugging Face folder, with a word-level tokenizer.
+    """Write an Idefics2 model as a Hugging Face folder, with a word-level tokenizer.
 
     Args:
         folder: The folder.
-        words: Words besides those of the chat template.
+        words: Words that the tokenizer knows in addition to those of the chat template.
     """
     vocabulary = {word: i for i, word in enumerate(dict.fromkeys([*SPECIAL, *WORDS, *words]))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL[0]))
@@ -47,7 +47,7 @@ def write_idefics2(folder: Path, words: tuple[str, ...] = ()) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
-                parameter.mul_(6)  # large enough that images and tokens matter
+                parameter.mul_(6)  # large enough for images and tokens to affect the output
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
@@ -71,7 +71,7 @@ def write_sdxl(folder: Path) -> Path:
         scaling_factor=0.13025,
     )
     unet = UNet2DConditionModel(**shapes.UNET.diffusers_kwargs())
-    # An untrained output layer of zeros would generate the same picture for every user.
+    # With an untrained output layer, which is zero, all users would get the same picture.
     torch.nn.init.normal_(unet.conv_out.weight, std=0.05)
     pipe = StableDiffusionXLPipeline(
         vae=vae,
@@ -87,7 +87,7 @@ def write_sdxl(folder: Path) -> Path:
 
 
 def write_clip(folder: Path, seed: int = 2) -> Path:
-    """Write a CLIP image encoder as a Hugging Face folder with its preprocessor."""
+    """Write a CLIP image encoder and its preprocessor as a Hugging Face folder."""
     from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     torch.manual_seed(seed)

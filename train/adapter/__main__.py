@@ -2,9 +2,8 @@
 
     python -m train.adapter --checkpoint FILE --users DATASET --sdxl FOLDER
 
-The checkpoint needs PrefDisc and, unless sem_tokens is 0, an alignment (`train.align`). Use
-`accelerate launch --multi_gpu -m train.adapter ...` for several GPUs, and ACCELERATE_MIXED_PRECISION=bf16 for half
-precision.
+The checkpoint must contain PrefDisc and, unless sem_tokens is 0, an alignment (`train.align`). Use
+`accelerate launch --multi_gpu -m train.adapter ...` for several GPUs, and ACCELERATE_MIXED_PRECISION=bf16 for bfloat16.
 """
 
 from __future__ import annotations
@@ -38,26 +37,28 @@ def main(argv: list[str] | None = None) -> dict:
     """Run the command and return the JSON values that it prints."""
     parser = argparse.ArgumentParser(prog="python -m train.adapter", description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="sdxl", help="YAML file, or a name in train/configs/adapter")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="preference checkpoint to extend")
-    parser.add_argument("--users", type=Path, required=True, help="dataset of train.data (users.jsonl and images)")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="preference checkpoint to add the adapter to")
+    parser.add_argument("--users", type=Path, required=True, help="dataset folder (users.jsonl and images)")
     parser.add_argument("--sdxl", type=Path, required=True, help="SDXL folder in diffusers' layout")
-    parser.add_argument("--core-alignment", type=Path, help="for core_aligned=true: file of `train.align part=core`")
+    parser.add_argument("--core-alignment", type=Path, help="for core_aligned=true: file from `train.align part=core`")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="precision of the UNet")
-    parser.add_argument("--folder", type=Path, default=Path("out/adapter"), help="folder of states and embeddings")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, for example fusion=attention")
+    parser.add_argument("--folder", type=Path, default=Path("out/adapter"), help="folder for states and embeddings")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings to override, such as fusion=attention"
+    )
     parser.add_argument(
         "--image-tower",
         metavar="CLIP",
-        help="CLIP folder, or open_clip name such as ViT-H-14:laion2b_s32b_b79k, for the img tokens; it is written "
-        "into the checkpoint. Not needed if the checkpoint has one",
+        help="image encoder for the img tokens: a CLIP folder, or an open_clip name such as "
+        "ViT-H-14:laion2b_s32b_b79k. It is written into the checkpoint. Not needed if the checkpoint already has one",
     )
     add_base_options(parser)
     args = parser.parse_intermixed_args(argv)
     if str(args.checkpoint) == POCKET:
-        parser.error("the bundled checkpoint is trained by train.pocket; pass another --checkpoint")
+        parser.error("the bundled checkpoint is trained by train.pocket; pass a different --checkpoint")
     config = read_settings(AdapterTrainingConfig, "adapter", args.config, args.overrides)
     if config.core_aligned != bool(args.core_alignment):
-        raise SettingsError("core_aligned=true and --core-alignment need each other. Pass both, or neither.")
+        raise SettingsError("core_aligned=true and --core-alignment must be used together. Pass both, or neither.")
     if config.target == "caption":
         check_captions(read_users(args.users, "train", PAIRS + 1))
     state = PartialState()
@@ -71,7 +72,7 @@ def main(argv: list[str] | None = None) -> dict:
         )
     with state.main_process_first():
         encoded = encode_users(model, args.users, args.folder / f"users-{model.encoder_fingerprint[:12]}.safetensors")
-    # All histories are encoded. Free the base model and the image tower before SDXL is loaded.
+    # All histories are encoded. Free the base model and the image tower before loading SDXL.
     model.prefdisc = model.image_tower = None
     sdxl = load_sdxl(args.sdxl, getattr(torch, args.dtype)).to(state.device)
     adapter = build_adapter(model, encoded, sdxl.unet, config)
@@ -99,8 +100,8 @@ def build_adapter(
     """Build a new adapter for a UNet and user embeddings.
 
     Raises:
-        CheckpointError: The checkpoint has no alignment.
-        ModelError: The alignment's text space has another width than the UNet's pooled text.
+        CheckpointError: The checkpoint has no alignment, but `config.sem_tokens` is not 0.
+        ModelError: The width of the alignment's text space differs from the width of the UNet's pooled text.
     """
     names = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
     widths = {name: unet.get_submodule(name.removesuffix(".processor")).to_k.out_features for name in names}
@@ -113,7 +114,7 @@ def build_adapter(
     if alignment and text_dim != pooled:
         raise ModelError(
             f"The alignment's text width is {text_dim}; expected {pooled}, the width of the UNet's pooled text. Train "
-            "the alignment with the text encoders of this SDXL (train.align --text)."
+            "the alignment with the text encoders of the same SDXL model (train.align --text)."
         )
     shapes = AdapterConfig(
         **dims,

@@ -1,4 +1,4 @@
-"""Settings of an adapter training."""
+"""Settings for training the adapter."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True)
 class AdapterTrainingConfig:
-    """Settings of an adapter training. The defaults are ours; the PrefGen paper gives none.
+    """Settings for training the adapter. The defaults are our choice; the PrefGen paper gives none.
 
     Attributes:
         loop: Length and optimiser.
-        batch: Users in a step of one process.
-        user_dropout: Share of rows whose user tokens are set to zero. IP-Adapter drops 5 % before its token projection,
-            whose bias then learns from them. We drop the tokens after the projection, so nothing learns from them.
-        caption_dropout: Share of rows with an empty prompt (IP-Adapter: 0.05). Unused when `target` is "caption",
-            because user tokens would then learn the content of the prompt.
+        batch: Number of users per step and process.
+        user_dropout: Share of rows whose user tokens are set to zero. IP-Adapter instead drops 5 % of the embeddings
+            before the token projection, so its projection learns a bias from these rows. Here, no weight learns from
+            them.
+        caption_dropout: Share of rows with an empty prompt (IP-Adapter: 0.05). Not used if `target` is "caption",
+            because the user tokens would then learn what the prompt describes.
         shift: Timestep shift towards noise (Esser et al. 2024, equation 23). 1 is no shift.
-        sem_tokens, core_tokens, img_tokens: User tokens of each embedding part. 0 leaves the part out.
-        hidden, fusion, core_aligned: See `AdapterConfig`. The codebook fusion is trained by `train.pocket` only.
-        start: Initial keys and values: "text" copies the text projections, as IP-Adapter does; "zero" starts with
-            values of zero.
-        target: Target of the UNet's prediction: the noise or velocity of the liked "image", or the UNet's own
-            prediction for a full "caption" of it (context distillation). "caption" needs a caption for every pair.
-        size: Side of the square training images in pixels.
+        sem_tokens, core_tokens, img_tokens: Number of user tokens for each embedding part. 0 omits the part.
+        hidden, fusion, core_aligned: See `AdapterConfig`. Only `train.pocket` trains the codebook fusion.
+        start: Initial key and value projections. "text" copies the text projections, as IP-Adapter does. "zero" sets
+            the value projections to zero.
+        target: Target of the UNet's prediction. "image" uses the noise or velocity of the liked image. "caption" uses
+            the UNet's own prediction for a full caption of that image (context distillation), and needs a caption for
+            every pair.
+        size: Side length of the square training images in pixels.
         seed: Random seed.
     """
 

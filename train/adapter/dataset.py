@@ -32,16 +32,16 @@ class EncodedUsers:
     """Embeddings of N users and their training images.
 
     Attributes:
-        parts: Parts of the embeddings, each (N, D of the part). None for parts that the checkpoint does not have.
-        liked: For each user, the pairs whose liked images are training targets. None of these images is in the history
-            that the embedding was computed from. Otherwise the embedding would contain the target itself.
+        parts: Embedding parts, each (N, D) with its own D. None for parts that the checkpoint does not have.
+        liked: For each user, the pairs whose liked images are training targets. The embeddings are computed from other
+            pairs, because they would otherwise contain information about the targets.
     """
 
     parts: UserParts
     liked: tuple[tuple[PairFiles, ...], ...]
 
     def users(self, rows: Sequence[int]) -> UserParts:
-        """Return the embeddings of some users."""
+        """Return the embeddings of the users in the given rows."""
         return UserParts(*(None if part is None else part[list(rows)] for part in self.parts))
 
     def dim(self, part: str) -> int:
@@ -66,7 +66,7 @@ def encode_users(model: PreferenceModel, folder: Path, cache: Path, split: str =
         split: Split of the dataset.
 
     Raises:
-        HistoryError: The dataset cannot be read, has no such user, or differs from the one of the cache.
+        HistoryError: The dataset cannot be read or has no such user, or the cache was built for a different dataset.
     """
     users = read_users(folder, split, at_least=PAIRS + 1)
     if not cache.exists():
@@ -75,7 +75,9 @@ def encode_users(model: PreferenceModel, folder: Path, cache: Path, split: str =
         write_safefile(cache, KIND, {}, {n: torch.stack(p) for n, p in parts.items() if p[0] is not None})
     tensors = read_safefile(cache, KIND).tensors
     if any(len(part) != len(users) for part in tensors.values()):
-        raise HistoryError(f"{cache} belongs to another dataset than {folder}. Delete it, or pass another --folder.")
+        raise HistoryError(
+            f"{cache} was built for a different dataset, not {folder}. Delete it, or pass a different --folder."
+        )
     parts = UserParts(**{name: tensors.get(name) for name in UserParts._fields})
     return EncodedUsers(parts, tuple(user.pairs[PAIRS:] for user in users))
 
@@ -89,21 +91,21 @@ def check_captions(users: tuple[UserPairs, ...]) -> None:
     without = [pair.liked.name for user in users for pair in user.pairs[PAIRS:] if not pair.caption]
     if without:
         raise HistoryError(
-            f"{len(without)} liked images have no caption (for example {without[0]}), and target is 'caption'. Add a "
-            f'"caption" to every pair of users.jsonl from the {PAIRS + 1}th of each user on, or set target=image.'
+            f"{len(without)} liked images have no caption (for example {without[0]}), but target is 'caption'. In "
+            f'users.jsonl, add a "caption" to all pairs of each user except the first {PAIRS}, or set target=image.'
         )
 
 
 @dataclass(frozen=True)
 class SetBatches:
-    """Training batches by index (see fit.py): random users, each with one liked image."""
+    """Training batches for `train_adapter`: random users, each with one liked image."""
 
     encoded: EncodedUsers
     sdxl: SDXL
     config: AdapterTrainingConfig
 
     def __call__(self, index: int) -> tuple[UserParts, DiffusionBatch]:
-        """Return the batch of an index."""
+        """Return the batch with the given index."""
         config = self.config
         rng = np.random.default_rng([config.seed, index])
         rows = rng.integers(len(self.encoded.liked), size=config.batch)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel
 
 Batches = Callable[[int], tuple[UserParts, DiffusionBatch]]
-"""Function batch index -> users, and for each user an image they like."""
+"""Function from a batch index to user embeddings, and one liked image per user."""
 
 
 def train_adapter(
@@ -34,10 +34,10 @@ def train_adapter(
     config: AdapterTrainingConfig,
     folder: Path,
 ) -> PreferenceAdapter:
-    """Train the adapter, or resume a training with the same settings.
+    """Train the adapter, or resume a run with the same settings.
 
     Args:
-        adapter: The adapter, initialised.
+        adapter: The initialised adapter.
         unet: The UNet. It is moved to the training device, frozen, and extended by the adapter branch, all in place.
         scheduler: Noise schedule and prediction type of the UNet.
         batches: Returns a batch for an index. The processes of a run request different indices.
@@ -48,13 +48,13 @@ def train_adapter(
         The adapter with averaged weights, on the CPU.
 
     Raises:
-        ModelError: The adapter does not fit the UNet.
+        ModelError: The adapter is not compatible with the UNet.
     """
     state, folder = PartialState(), folder / settings_digest(asdict(config))
     unet.requires_grad_(False).to(state.device)
     branch = install_in_diffusers(unet, adapter)
     if state.num_processes > 1:
-        # All processes hold the same state, but two of them cannot write one file.
+        # All processes hold the same state, but they cannot write to the same file.
         folder = folder / f"process{state.process_index}"
 
     def loss_of(model: torch.nn.Module, step: int) -> dict[str, Tensor]:
@@ -83,7 +83,7 @@ def unique_batch_index(step: int) -> int:
 def write_adapter(path: Path, adapter: PreferenceAdapter, **training: object) -> Checkpoint:
     """Write the adapter part of a checkpoint, in half precision.
 
-    The alignment of `sem` is a checkpoint part of its own. An alignment of `core` is stored with the adapter.
+    The alignment of `sem` is a separate part of the checkpoint. An alignment of `core` is stored with the adapter.
 
     Args:
         path: The checkpoint. Its other parts stay unchanged.

@@ -15,15 +15,15 @@ from prefgen.safefile import fingerprint
 
 
 def add_image_tower(path: Path, source: str) -> Checkpoint:
-    """Write an image encoder into a checkpoint, in half precision. Does nothing if it is already there.
+    """Write an image encoder into a checkpoint, in half precision. Does nothing if the checkpoint already contains it.
 
     Args:
         path: The checkpoint.
-        source: A folder of a CLIP model in Hugging Face's format, or an architecture of open_clip with its weights:
-            `ViT-H-14:laion2b_s32b_b79k`, or `ViT-H-14:FILE`. open_clip downloads weights that it does not have.
+        source: A CLIP folder in Hugging Face's format, or an open_clip architecture with its weights:
+            `ViT-H-14:laion2b_s32b_b79k`, or `ViT-H-14:FILE`. open_clip downloads weights that are not on this machine.
 
     Raises:
-        CheckpointError: The encoder cannot be read, or the checkpoint has another one.
+        CheckpointError: The encoder cannot be read, or the checkpoint contains a different one.
     """
     checkpoint = read_checkpoint(path)
     header, tensors = read_folder(Path(source)) if Path(source).is_dir() else read_open_clip(source)
@@ -33,8 +33,8 @@ def add_image_tower(path: Path, source: str) -> Checkpoint:
     if present and (not isinstance(present, dict) or present["digest"] != header["digest"]):
         name = present.get("source") if isinstance(present, dict) else present
         raise CheckpointError(
-            f"{path.name} has the image tower {name!r}; this run has {source!r}. Use the same one, or a "
-            "checkpoint without an image tower."
+            f"{path.name} has the image tower {name!r}; this run has {source!r}. Use the same image tower, "
+            "or a checkpoint without one."
         )
     return checkpoint if present else write_part(path, IMAGE_TOWER, header, tensors)
 
@@ -46,7 +46,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         The header of the part, and its tensors.
 
     Raises:
-        CheckpointError: The folder holds no CLIP image encoder with a projection.
+        CheckpointError: The folder contains no CLIP image encoder with a projection.
     """
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
@@ -66,7 +66,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if missing:
         raise CheckpointError(
             f"{folder} lacks {len(missing)} tensors of a CLIP image encoder with projection, such as {missing[0]}. "
-            "Pass another folder."
+            "Pass a different folder."
         )
     config = model.config.to_diff_dict() | {"projection_dim": model.config.projection_dim}
     excluded = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path")
@@ -81,14 +81,14 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def read_open_clip(source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read the image encoder of an open_clip model, as `read_folder` does."""
+    """Read the image encoder of an open_clip model. Returns the same as `read_folder`."""
     name, _, weights = source.partition(":")
     try:
         import open_clip
 
         config = open_clip.get_model_config(name)
         if not weights or config is None:
-            raise ValueError(f"the source is {source!r}; expected a folder, or ARCHITECTURE:WEIGHTS of open_clip")
+            raise ValueError(f"the source is {source!r}; expected a folder, or an open_clip name ARCHITECTURE:WEIGHTS")
         visual = open_clip.create_model(name, pretrained=weights).visual
         preprocessing = visual.preprocess_cfg
     except (ImportError, OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:

@@ -11,9 +11,9 @@ from prefgen.adapter.model import KeysValues
 class AdapterLearner(nn.Module):
     """The adapter with frozen alignments.
 
-    The UNet is not part of the module, because it is neither trained, averaged nor saved. The forward pass ends at the
-    keys and values, through which the UNet's gradient flows back. So accelerate can wrap the module for several
-    devices and still reduce its gradients correctly.
+    The UNet is not part of the module, because the training does not update, average or save it. The module returns
+    keys and values, and the gradient flows back from the UNet through them. So accelerate can wrap the module for
+    several devices and still reduce its gradients correctly.
     """
 
     def __init__(self, adapter: PreferenceAdapter) -> None:
@@ -29,6 +29,6 @@ class AdapterLearner(nn.Module):
         Args:
             users: Embeddings of B users.
             keep: Boolean mask (B,). The tokens of rows with False are set to zero (user dropout). The projections have
-                no bias, so such rows add nothing to the image and get no gradient.
+                no bias, so these rows add nothing to the image and contribute no gradient.
         """
         return self.adapter.keys_values(self.adapter.user_tokens(users) * keep[:, None, None])

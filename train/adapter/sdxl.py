@@ -27,7 +27,7 @@ class SDXL:
         unet: The denoiser.
         vae: The image autoencoder.
         scheduler: Noise schedule and prediction type.
-        text_encoders: CLIP-L, then CLIP-G, whose pooled output is SDXL's pooled text.
+        text_encoders: CLIP-L and CLIP-G. The pooled output of CLIP-G is SDXL's pooled text.
         tokenizers: Tokenizers of the two text encoders.
     """
 
@@ -45,7 +45,7 @@ class SDXL:
 
     @torch.no_grad()
     def encode_batch(self, images: Tensor, captions: list[str], generator: torch.Generator) -> DiffusionBatch:
-        """Encode square images (B, 3, S, S) in [0, 1] and their captions, without crops."""
+        """Encode square images (B, 3, S, S) in [0, 1] and their captions. The size conditioning has no crop."""
         size = images.shape[-1]
         pixels = images.to(device=self.vae.device, dtype=self.vae.dtype) * 2 - 1
         distribution = self.vae.encode(pixels).latent_dist
@@ -71,8 +71,8 @@ def load_sdxl(folder: Path, dtype: torch.dtype = torch.float32) -> SDXL:
 
     Args:
         folder: Folder in diffusers' layout.
-        dtype: Precision of the UNet and the text encoders. The VAE stays float32, because SDXL's overflows in half
-            precision.
+        dtype: Precision of the UNet and the text encoders. The VAE stays in float32, because SDXL's VAE overflows in
+            half precision.
 
     Raises:
         ModelError: A subfolder is missing or cannot be read.

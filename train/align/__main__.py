@@ -3,7 +3,7 @@
     python -m train.align --checkpoint FILE --users DATASET --text SDXL
 
 The last line of the output is one JSON object with the metrics of held-out users (train/align/metrics.py). `part=core`
-aligns the `core` part instead; pass its file to `python -m train.adapter --core-alignment`.
+aligns the `core` part instead. Pass the resulting file to `python -m train.adapter --core-alignment`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(prog="python -m train.align", description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="sdxl", help="YAML file, or a name in train/configs/align")
     parser.add_argument("--checkpoint", required=True, help="preference checkpoint whose PrefDisc encodes the users")
-    parser.add_argument("--users", type=Path, required=True, help="dataset of train.data (users.jsonl and images)")
-    parser.add_argument("--text", type=Path, help="SDXL folder in diffusers' layout (default: the pocket CLIP)")
+    parser.add_argument("--users", type=Path, required=True, help="dataset folder (users.jsonl and images)")
+    parser.add_argument(
+        "--text", type=Path, help="SDXL folder in diffusers' layout with the text encoder (default: the pocket CLIP)"
+    )
     parser.add_argument("--out", type=Path, help="checkpoint to write the alignment to (default: --checkpoint)")
-    parser.add_argument("--folder", type=Path, default=Path("out/align"), help="folder of states, logs and tables")
+    parser.add_argument("--folder", type=Path, default=Path("out/align"), help="folder for states, logs and tables")
     add_base_options(parser)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, for example objective=mse")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings to override, such as objective=mse")
     args = parser.parse_intermixed_args(argv)
     if args.checkpoint == POCKET and not args.out:
-        parser.error("the bundled checkpoint is trained by train.pocket; pass --out, or another --checkpoint")
+        parser.error("the bundled checkpoint is trained by train.pocket; pass --out, or a different --checkpoint")
     config = read_settings(AlignConfig, "align", args.config, args.overrides)
     model = load_model(args.checkpoint, args, PartialState().device)
     metrics = run(config, model, args.users, args.text, args.out or Path(args.checkpoint), args.folder)
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def run(config: AlignConfig, model: PreferenceModel, users: Path, text: Path | None, out: Path, folder: Path) -> dict:
-    """Build the user table (or load the cached one), train, and write the alignment. Returns the metrics."""
+    """Build or load the user table, train the alignment, write it, and return its metrics."""
     model.require("prefdisc")
     file = folder / f"users-{users.name}-{model.fingerprint[:12]}.safetensors"
     if not file.exists():

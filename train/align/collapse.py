@@ -1,7 +1,7 @@
-"""Detects a collapsed alignment, which maps all users to nearly one point or onto nearly one line.
+"""Detects a collapsed alignment, which maps all users to nearly the same point or nearly onto one line.
 
-Pointwise losses fail in this way when there is little data (paper index section 3): the loss still falls, but the
-differences between users are lost. The collapse is visible in the dispersion of held-out users.
+With little data, pointwise losses can cause a collapse (paper index section 3): the loss keeps falling, but the
+differences between users disappear. The dispersion of held-out users reveals the collapse.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from train.align.metrics import dispersion
 
 
 class AlignmentCollapse(PrefGenError):
-    """The alignment maps all users to nearly one point. Longer training does not help."""
+    """The alignment maps all users to nearly the same point. Longer training does not help."""
 
 
 class CollapseDetector:
@@ -40,7 +40,7 @@ class CollapseDetector:
 
     @torch.no_grad()
     def check(self, model: nn.Module, step: int) -> None:
-        """Check the held-out users, if a check is due at this step.
+        """Check the held-out users if a check is scheduled for this step.
 
         Raises:
             AlignmentCollapse: The alignment has collapsed, and `config.stop` is set.
@@ -56,7 +56,7 @@ class CollapseDetector:
         self.collapse_step = step
         if config.stop:
             raise AlignmentCollapse(
-                f"At step {step} mapped users have {self.metrics['spread']:.1%} of the spread and "
+                f"At step {step}, the mapped users have {self.metrics['spread']:.1%} of the spread and "
                 f"{self.metrics['directions']:.1%} of the directions of their texts; expected at least "
                 f"{config.spread:.0%} and {config.directions:.0%}. Use objective=mmd, more users, or "
                 "collapse.stop=false."

@@ -1,4 +1,4 @@
-"""Settings of an alignment training."""
+"""Settings for training the alignment."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from train.loop import LoopConfig
 
 @dataclass(frozen=True)
 class CollapseConfig:
-    """Thresholds of the collapse detector (see collapse.py). The defaults are ours.
+    """Thresholds of the collapse detector (see collapse.py). The defaults are our choice.
 
     Attributes:
         spread: Minimum spread of the mapped users, as a share of the spread of their texts.
-        directions: Minimum effective number of dimensions, as a share of that of the texts.
-        grace: Steps before the first check. A new MLP maps all users to nearly one point.
-        every: Steps between two checks.
+        directions: Minimum effective number of dimensions of the mapped users, as a share of the number for the texts.
+        grace: Number of steps before the first check. An untrained MLP maps all users to nearly the same point.
+        every: Number of steps between checks.
         patience: Number of consecutive failed checks that count as a collapse.
         stop: Whether to stop the training at a collapse. Otherwise only its step is reported.
     """
@@ -31,15 +31,15 @@ class CollapseConfig:
 
 @dataclass(frozen=True)
 class AlignConfig:
-    """Settings of an alignment training. The defaults are ours where paper index section 3 gives none.
+    """Settings for training the alignment. Defaults that are not in paper index section 3 are our choice.
 
     Attributes:
         loop: Length and optimiser.
-        part: Part of the user embedding to map. Mapping `core` is an open question of the paper.
-        objective: "mmd", or "mse" or "cosine" for the ablation.
+        part: Part of the user embedding to map. The paper leaves open whether `core` should be mapped.
+        objective: "mmd"; for the ablation, also "mse" or "cosine".
         kernel: Kernel of MMD.
         groups: Number of groups of similar users in a step.
-        batch: Users of a group.
+        batch: Maximum number of users in a group.
         validation_share: Share of the users that are held out for evaluation.
         hidden_dim: Width of the MLP.
         layers: Number of layers of the MLP (paper: 6).

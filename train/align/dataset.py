@@ -26,7 +26,7 @@ EncodeTexts = Callable[[list[str]], Tensor]
 
 
 def build_user_table(model: PreferenceModel, folder: Path, encode: EncodeTexts, split: str = "train") -> UserTable:
-    """Encode every user of a split: `sem` and `core` after their first eight pairs, and the mean of their texts.
+    """Encode each user of a split: `sem` and `core` after the first eight pairs, and the mean text embedding.
 
     Args:
         model: Preference model that encodes the histories.
@@ -52,7 +52,7 @@ def read_history(user: UserPairs) -> UserHistory:
 
 
 def liked_attributes(folder: Path) -> dict[str, list[str]]:
-    """Return the liked attributes of each agent in words. Empty for datasets of real users."""
+    """Return the liked attributes of each agent as texts, or {} for datasets of real users."""
     file = Path(folder) / AGENTS
     if not file.is_file():
         return {}
@@ -70,7 +70,7 @@ def user_texts(user: UserPairs, attributes: dict[str, list[str]]) -> list[str]:
     """
     texts = attributes.get(user.user) or list(dict.fromkeys(pair.prompt for pair in user.pairs if pair.prompt))
     if not texts:
-        raise HistoryError(f"User {user.user!r} has no attributes and no prompts; expected at least one.")
+        raise HistoryError(f"User {user.user!r} has no attributes and no prompts; expected at least one attribute or prompt.")
     return texts
 
 

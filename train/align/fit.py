@@ -22,8 +22,8 @@ def train_alignment(table: UserTable, config: AlignConfig, folder: Path) -> tupl
     """Train the alignment, or resume from the state in `folder`.
 
     Returns:
-        The alignment on the CPU, and the metrics of the held-out users (see metrics.py) with "collapsed_at", the step
-        at which a collapse was detected, or None.
+        The alignment on the CPU, and the metrics on held-out users (see metrics.py). "collapsed_at" is the step at
+        which a collapse was detected, or None.
 
     Raises:
         AlignmentCollapse: The alignment has collapsed, and `config.collapse.stop` is set.
@@ -31,7 +31,7 @@ def train_alignment(table: UserTable, config: AlignConfig, folder: Path) -> tupl
     torch.manual_seed(config.seed)
     table = table.to(Accelerator().device)
     vectors, texts = getattr(table, config.part), table.texts
-    # Normalised by the spread of the texts. MMD is invariant to the scale, but initialisation and weight decay are not.
+    # Divide by the spread of the texts. MMD does not depend on the scale, but initialisation and weight decay do.
     mean, scale = texts.mean(0), texts.std(0).mean()
     held = max(4, int(len(table) * config.validation_share))
     scaled, loss = (texts - mean) / scale, build_objective(config)

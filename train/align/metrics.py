@@ -8,11 +8,12 @@ from torch import Tensor
 
 
 def retrieval(mapped: Tensor, texts: Tensor) -> dict[str, float]:
-    """Compare each mapped user (N, D) with their own text and with the texts (N, D) of others.
+    """Compare each mapped user (N, D) with their own text and with the texts (N, D) of the other users.
 
     Returns:
         "rank": the share of other users' texts that are farther away than the user's own text (chance: 0.5).
-        "own" and "others": the mean cosine to the user's own text and to other texts, after subtracting the mean text.
+        "own" and "others": the mean cosine similarity to the user's own text and to other users' texts, after
+        subtracting the mean text.
     """
     mapped, texts = F.normalize(mapped - texts.mean(0), dim=-1), F.normalize(texts - texts.mean(0), dim=-1)
     cosine = mapped @ texts.T
@@ -24,7 +25,7 @@ def retrieval(mapped: Tensor, texts: Tensor) -> dict[str, float]:
 
 
 def dispersion(mapped: Tensor, texts: Tensor) -> dict[str, float]:
-    """Measure the dispersion of mapped users (N, D) relative to that of the texts (N, D).
+    """Measure the dispersion of mapped users (N, D) relative to the dispersion of the texts (N, D).
 
     Returns:
         "spread": the ratio of the square roots of the total variance. "directions": the ratio of the effective numbers
@@ -39,7 +40,8 @@ def dispersion(mapped: Tensor, texts: Tensor) -> dict[str, float]:
 def _variance(points: Tensor) -> tuple[Tensor, Tensor]:
     """Return the total variance and the participation ratio of points (N, D)."""
     centred = points - points.mean(0)
-    # The Gram matrix has the covariance's eigenvalues: their sum is its trace, the sum of their squares its norm.
+    # Up to a factor, the Gram matrix has the eigenvalues of the covariance. Their sum is its trace, and the sum of
+    # their squares is its squared Frobenius norm.
     gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
     total = gram.trace()
     squares = gram.square().sum().clamp_min(torch.finfo(gram.dtype).tiny)

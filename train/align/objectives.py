@@ -1,7 +1,7 @@
 """Losses between mapped users and texts: MMD, and the two pointwise losses that the paper compares it with.
 
-All three see the same groups in the same units, so that only the objective differs. The scaling is ours; the paper
-does not describe it.
+All three losses receive the same groups with the same scaling, so that only the objective differs. The scaling is our
+choice; the paper does not describe it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Objective = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 
 def build_objective(config: AlignConfig) -> Objective:
-    """Return the loss between groups of mapped users and the groups of their texts, each (B, D_text), as a scalar."""
+    """Return a function from groups of mapped users and of their texts, each (B, D_text), to a scalar loss."""
     if config.objective == "mmd":
 
         def distance(mapped: Tensor, texts: Tensor) -> Tensor:

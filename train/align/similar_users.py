@@ -1,8 +1,8 @@
 """Samples groups of users with similar tastes for MMD.
 
-MMD compares distributions. Over all users at once it would not notice if users exchanged their positions. Therefore
-each group contains users with similar tastes and is compared with the texts of the same users. This is our choice; the
-paper does not say how users keep their identity.
+MMD compares distributions. Computed over all users at once, it would not change if users swapped their positions.
+Therefore each group contains users with similar tastes and is compared with the texts of the same users. This is our
+choice; the paper does not say how the mapping keeps users apart.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 def sample_similar_users(likes: Tensor, texts: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Sample the row indices of a group of at least two users.
 
-    With known attributes (A > 0), the users share the favourite value of a random attribute. Otherwise the group is a
-    random user with the nearest neighbours in text space.
+    If attributes are known (A > 0), the users share the favourite value of a random attribute. Otherwise the group
+    consists of a random user and the nearest neighbours of this user in text space.
 
     Args:
         likes: Index of each user's favourite value of every attribute, (N, A).
@@ -31,6 +31,6 @@ def sample_similar_users(likes: Tensor, texts: Tensor, size: int, generator: tor
     anchor = int(torch.randint(len(texts), (1,), generator=generator))
     similar = (likes[:, attribute] == likes[anchor, attribute]).nonzero()[:, 0]
     if len(similar) < 2:
-        # MMD needs two users; the second one is then arbitrary.
+        # MMD needs at least two users, so an arbitrary second user is added.
         return torch.tensor([anchor, (anchor + 1) % len(texts)], device=texts.device)
     return similar[torch.randperm(len(similar), generator=generator)[:size].to(similar.device)]

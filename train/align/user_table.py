@@ -35,8 +35,8 @@ class UserTable:
         lengths = {len(part) for part in (self.sem, self.core, self.texts, self.likes)}
         if len(lengths) > 1 or min(lengths) < MIN_USERS:
             raise EmbeddingError(
-                f"The columns of the user table have {sorted(lengths)} rows; expected one length of at least "
-                f"{MIN_USERS}. Use more users."
+                f"The columns of the user table have {sorted(lengths)} rows; expected the same number for all, "
+                f"at least {MIN_USERS}. Use more users."
             )
         for name in ("sem", "core", "texts"):
             if not torch.isfinite(getattr(self, name)).all():
@@ -50,7 +50,7 @@ class UserTable:
         return UserTable(*(part.to(device) for part in (self.sem, self.core, self.texts, self.likes)))
 
     def save(self, path: Path) -> None:
-        """Write the table to a file, so that several trainings can share it."""
+        """Write the table to a file, so that several training runs can share it."""
         write_safefile(path, KIND, {}, vars(self))
 
     @classmethod
