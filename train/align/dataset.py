@@ -70,7 +70,9 @@ def user_texts(user: UserPairs, attributes: dict[str, list[str]]) -> list[str]:
     """
     texts = attributes.get(user.user) or list(dict.fromkeys(pair.prompt for pair in user.pairs if pair.prompt))
     if not texts:
-        raise HistoryError(f"User {user.user!r} has no attributes and no prompts; expected at least one attribute or prompt.")
+        raise HistoryError(
+            f"User {user.user!r} has no attributes and no prompts; expected at least one attribute or prompt."
+        )
     return texts
 
 
