@@ -18,7 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from benchmarks.report import write_report
-from scripts.compare_revisions.cases import Case, node_cases, workflow_cases
+from scripts.compare_revisions.cases import Case, new_node_cases, node_cases, workflow_cases
 from scripts.compare_revisions.outputs import Outputs
 from scripts.compare_revisions.running import report_to_stderr, run_on
 from scripts.compare_revisions.stand_ins import write_stand_ins
@@ -39,7 +39,8 @@ def main() -> int:
     parser.add_argument("--versions", nargs="+", choices=list(RELEASES), default=list(RELEASES), help="default: all")
     parser.add_argument("--only", default="*", help="run only the cases whose name matches this pattern")
     arguments = parser.parse_args()
-    cases = [case for case in [*workflow_cases(PACK), *node_cases()] if fnmatch(case.name, arguments.only)]
+    cases = [*workflow_cases(PACK), *node_cases(), *new_node_cases()]
+    cases = [case for case in cases if fnmatch(case.name, arguments.only)]
     reference, expected = run_version(COMFYUI_VERSION, cases)
     rows = {COMFYUI_VERSION: expected | {"different": []}}
     for version in arguments.versions:

@@ -24,7 +24,7 @@ import torch
 from benchmarks.full_width_sdxl import PACK as FULL_WIDTH_PACK
 from benchmarks.full_width_sdxl.graph import full_width_case, write_full_width_files
 from benchmarks.report import write_report
-from scripts.compare_revisions.cases import Case, node_cases, workflow_cases
+from scripts.compare_revisions.cases import Case, new_node_cases, node_cases, workflow_cases
 from scripts.compare_revisions.outputs import ERROR, Outputs
 from scripts.compare_revisions.running import report_to_stderr, run_on
 from scripts.compare_revisions.stand_ins import write_stand_ins
@@ -73,7 +73,8 @@ def main() -> int:
     """Run the benchmark."""
     arguments = parse_arguments()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    cases = [case for case in [*workflow_cases(PACK), *node_cases()] if fnmatch(case.name, arguments.only)]
+    cases = [*workflow_cases(PACK), *node_cases(), *new_node_cases()]
+    cases = [case for case in cases if fnmatch(case.name, arguments.only)]
     rows: dict[str, dict | str] = {}
     reference: dict[str, Outputs] = {}
     for name in arguments.configurations:

@@ -25,7 +25,7 @@ SMALL = {
 
 def load_base_graphs() -> dict[str, Graph]:
     """Return the shipped workflows by name, and two graphs of further nodes: the first saves what the second loads."""
-    graphs = {"build_and_save": build_and_save(), "load_and_show": load_and_show()}
+    graphs = {"build_and_save": build_and_save(), "load_and_show": load_and_show(), "clip_vision": clip_vision()}
     for path in sorted((PACK / "workflows" / "api").glob("*.json")):
         graph = copy.deepcopy(use_pocket_models(json.loads(path.read_text())))
         for node in graph.values():
@@ -45,6 +45,18 @@ def build_and_save() -> Graph:
     graph.add("SaveUserEmbedding", embedding=embedding, filename=EMBEDDING)
     scores = graph.add("PreferenceScore", preference_model=model, history=history, images=noise[0], prompt="a cat")
     graph.add("PreviewImage", images=scores[3])
+    return graph.api()
+
+
+def clip_vision() -> Graph:
+    """Return a graph that scores and encodes with a preference model from a CLIP_VISION."""
+    graph = GraphBuilder()
+    model = graph.add("PreferenceModelFromClipVision", clip_vision=graph.add("ProbePocketClipVision"))
+    history = graph.add("LoadUserHistory", user="ada", max_pairs=2, select="latest", half_life_days=0.0)
+    images = graph.add("ProbeImage", fault="none", batch=2, size=24, seed=3)
+    scores = graph.add("PreferenceScore", preference_model=model, history=history, images=images, prompt="a cat")
+    graph.add("PreviewImage", images=scores[3])
+    graph.add("PreviewAny", source=graph.add("EncodeUserHistory", preference_model=model, history=history))
     return graph.api()
 
 

@@ -59,6 +59,11 @@ def node_cases() -> list[Case]:
     return cases + [replace(built(name, build), reads_user_files=True) for name, build in READING_CASES.items()]
 
 
+def new_node_cases() -> list[Case]:
+    """Return the cases of nodes that the revision before does not have. Benchmarks of one revision run them, too."""
+    return [built(name, build) for name, build in NEW_CASES.items()]
+
+
 def built(name: str, build: Callable[[PocketGraph], None], **fields) -> Case:
     pocket = PocketGraph()
     build(pocket)
@@ -158,6 +163,15 @@ def profile_picture(pocket: PocketGraph) -> None:
     model = {"model": pocket.preference}
     pocket.save(pocket.add("ShowUserProfile", user=PROFILE, compare_with="bo", images=4, **model))
 
+
+def clip_vision_model(pocket: PocketGraph) -> None:
+    model = pocket.add("PreferenceModelFromClipVision", clip_vision=pocket.add("ProbePocketClipVision"))
+    score(pocket, model=model)
+    pocket.save(pocket.optimised(preference_model=model))
+    pocket.add("EncodeUserHistory", model=model, history=pocket.history)
+
+
+NEW_CASES = {"node PreferenceModelFromClipVision": clip_vision_model}
 
 PLAIN_CASES = {
     "node LoadPocketGenerator": pocket_generator,
