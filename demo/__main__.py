@@ -28,7 +28,7 @@ OUT = ROOT / "out" / "demo"
 
 @dataclass
 class Stopwatch:
-    """Measures the seconds of each part."""
+    """Measures how many seconds each part takes."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 

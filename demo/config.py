@@ -15,7 +15,8 @@ class DemoConfig:
     Attributes:
         prompts: Prompts. Their subjects occur in no history, so that no liked image can be copied.
         people: Bundled people.
-        seed: Noise seed of the first prompt; the next prompts use the next seeds. All pictures of a prompt share it.
+        seed: Noise seed of the first prompt; the next prompts use the next seeds. All pictures of a prompt use the same
+            seed.
         size: Width and height in pixels.
         steps, cfg, sampler, scheduler: Sampling of the plain and the adapter pictures.
         strength: Strength of the adapter, chosen by `train.evaluate.generation.strength` on validation agents.

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from demo.config import DemoConfig, HistoryFiles, PictureSpec
 
 PAPER, INK, GREY, LINE = "#f7f4ee", "#24211d", "#8d877c", "#ddd6c9"
-COLOURS = ("#0f766e", "#b4532a")  # one a person
+COLOURS = ("#0f766e", "#b4532a")  # one per person
 MARGIN, GAP = 64, 14
 PICTURE, THUMB = 192, 78
 LABEL = 150  # width of the prompts' column

@@ -2,7 +2,7 @@
 
     make demo && make python ARGS="-m demo.pictures"
 
-Writes docs/demo.jpg. `make pictures` makes it, and the pictures of the workflows.
+Writes docs/demo.jpg. `make pictures` creates this picture and those of the workflows.
 """
 
 from PIL import Image

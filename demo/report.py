@@ -54,7 +54,7 @@ def report_rows(
 def summary(report_rows: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
     """Average by method, for the person a picture was generated for ("right") and for the other person ("wrong").
 
-    Plain pictures have no person: both columns have their mean over all people.
+    Plain pictures are not generated for a person, so both columns contain their mean over all people.
     """
     groups = defaultdict(list)
     for row in report_rows:

@@ -35,12 +35,14 @@ def parse(arguments: list[str] | None = None) -> tuple[LearnConfig, Path]:
     """Parse the command line into a config and an output folder."""
     default = LearnConfig()
     parser = argparse.ArgumentParser(prog="python -m demo.learn", description=__doc__.splitlines()[0])
-    parser.add_argument("--agents", type=int, default=default.agents, help="simulated users (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=default.rounds, help="rounds of each agent (default: %(default)s)"
+        "--agents", type=int, default=default.agents, help="number of simulated users (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=default.seed, help="seed of agents and noise (default: %(default)s)"
+        "--rounds", type=int, default=default.rounds, help="number of rounds per agent (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help="seed for agents and noise (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, default=OUT, help="output folder (default: out/learn)")
     options = parser.parse_args(arguments)
@@ -53,7 +55,7 @@ def parse(arguments: list[str] | None = None) -> tuple[LearnConfig, Path]:
 
 
 def render(config: LearnConfig, raters: list[SimulatedRater]) -> list[list[Round]]:
-    """Run all rounds on a temporary server; its profiles are deleted with it."""
+    """Run all rounds on a temporary server, which is deleted at the end together with its profiles."""
     layout = "{desc:<20}{bar:30} {n_fmt}/{total_fmt} {elapsed}<{remaining}"
     total = config.agents * config.rounds
     with tqdm(total=total, desc="starting ComfyUI", bar_format=layout, leave=False) as bar:

@@ -9,7 +9,7 @@ SUBJECTS = tuple(ATTRIBUTES["subject"].values())
 """Subjects of the prompts. Tastes do not depend on the subject, so no prompt is better than another."""
 
 FIRST_SEED = 3_000_000
-"""First noise seed. No evaluation uses seeds from here on."""
+"""First noise seed. No evaluation uses this seed or higher ones."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,10 @@ class LearnConfig:
 
     Attributes:
         agents: Number of simulated users; each has its own profile.
-        rounds: Rounds of generating and rating. The first round is not personalised, because there are no ratings yet.
+        rounds: Number of rounds of generating and rating. The first round is not personalised, because there are no
+            ratings yet.
         seed: Seed of the agents and of the noise.
-        images: Pictures in each round, generated as one batch from one prompt.
+        images: Number of pictures per round, generated as one batch from one prompt.
         sampling: Sampling and adapter strength, the same as in the demo and in workflows/api/quickstart.json.
         profiles: Prefix of the profile names.
     """
@@ -37,7 +38,7 @@ class LearnConfig:
         return f"{self.profiles} {agent + 1:02d}"
 
     def prompt(self, agent: int, round_index: int) -> str:
-        """Return the prompt of an agent's round, both counted from 0.
+        """Return the prompt for an agent's round. Agents and rounds are counted from 0.
 
         Agents cycle through the subjects from different starting points. Up to 12 rounds, no agent repeats a subject,
         and every round has the same mix of subjects.

@@ -16,7 +16,7 @@ from demo.learn.simulated_raters import SimulatedRater
 
 LIKED, DISLIKED = COLOURS
 PICTURE, GAP, COLUMN_GAP, MARGIN, LABEL = 96, 10, 26, 56, 116
-ACROSS = 2  # pictures of a round side by side
+ACROSS = 2  # number of pictures side by side in a round
 TOP, HEADING, CAPTION, BETWEEN = 138, 56, 30, 26
 
 
@@ -56,7 +56,7 @@ def draw_strip(rater: SimulatedRater, rounds: list[Round]) -> Image.Image:
 def draw_batch(
     strip: Image.Image, at: tuple[int, int], pictures: tuple[Image.Image, ...], ratings: dict[int, bool]
 ) -> None:
-    """Draw a batch in lines of two, with a bar below each rated picture."""
+    """Draw a batch in rows of two, with a bar below each rated picture."""
     pen = ImageDraw.Draw(strip)
     for place, picture in enumerate(pictures):
         x, y = at[0] + place % ACROSS * (PICTURE + GAP), at[1] + place // ACROSS * (PICTURE + GAP)

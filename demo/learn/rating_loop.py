@@ -52,7 +52,7 @@ class RoundGraph:
 def round_graph(config: LearnConfig, agent: int, round_index: int, has_likes: bool) -> RoundGraph:
     """Build the graph of a round: a batch as in workflows/api/quickstart.json, and the same batch without the adapter.
 
-    Without likes in the agent's profile (`has_likes` is False), the agent rates the plain batch.
+    If the agent's profile has no likes (`has_likes` is False), the agent rates the plain batch.
     """
     graph, demo, profile, prompt = Graph(), config.sampling, config.profile(agent), config.prompt(agent, round_index)
     add = graph.add
@@ -93,7 +93,7 @@ def round_graph(config: LearnConfig, agent: int, round_index: int, has_likes: bo
 
 
 def rate(client: Client, profile: str, digest: str, liked: bool, prompt: str) -> dict:
-    """Send a rating of an image that Record Preference has shown (see docs/routes.md), and return the response."""
+    """Send a rating for an image that Record Preference has shown (see docs/routes.md), and return the response."""
     body = json.dumps({"image": digest, "liked": liked, "prompt": prompt}).encode()
     response = client.request(f"/prefgen/profiles/{quote(profile)}/ratings", body, {"Content-Type": "application/json"})
     return json.loads(response)
@@ -102,7 +102,11 @@ def rate(client: Client, profile: str, digest: str, liked: bool, prompt: str) ->
 def run_round(
     client: Client, config: LearnConfig, rater: SimulatedRater, agent: int, previous: list[Round], has_likes: bool
 ) -> tuple[Round, bool]:
-    """Run an agent's next round, and return it with whether the profile now has a liked image."""
+    """Run an agent's next round.
+
+    Returns:
+        The round, and whether the profile contains a liked image after it.
+    """
     round_index = len(previous)
     nodes = round_graph(config, agent, round_index, has_likes)
     result = client.run(nodes.graph)
@@ -124,7 +128,7 @@ def run_rounds(
 ) -> list[list[Round]]:
     """Run all rounds of all agents, and return them by agent.
 
-    `on_round` is called with the round number, from 0, after each agent's round.
+    After each agent's round, `on_round` is called with the index of the round.
     """
     rounds_by_agent: list[list[Round]] = [[] for _ in raters]
     has_likes = [False] * len(raters)

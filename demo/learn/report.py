@@ -11,7 +11,7 @@ from train.evaluate import plotting
 from train.evaluate.statistics import Estimate, mean_over_seeds
 
 MIN_STANDARD_ERRORS = 3
-"""Target: gain of the last round over plain, in standard errors."""
+"""Target for the gain over plain pictures in the last round, in standard errors."""
 
 
 def utilities(rounds_by_agent: list[list[Round]]) -> tuple[np.ndarray, np.ndarray]:
@@ -24,16 +24,16 @@ def utilities(rounds_by_agent: list[list[Round]]) -> tuple[np.ndarray, np.ndarra
 
 
 def slopes(gains: np.ndarray) -> np.ndarray:
-    """Fit the growth of each agent's gain by round, with least squares: (agents, rounds >= 2) -> (agents,)."""
+    """Fit the slope of each agent's gain over the rounds with least squares: (agents, rounds >= 2) -> (agents,)."""
     return np.polyfit(np.arange(gains.shape[1]), gains.T, 1)[0]
 
 
 def summarise(config: LearnConfig, own: np.ndarray, plain: np.ndarray) -> dict:
     """Summarise the rounds.
 
-    `gain` is personalised minus plain, with the same prompt and noise; it is 0 in the first round, which has no ratings
-    yet. `growth` is the slope of the gain over all rounds; `growth_once_rated` leaves out the first round, and is None
-    for fewer than three rounds. Intervals are 95 % over agents, with Student's t.
+    `gain` is personalised minus plain, with the same prompt and noise; it is 0 in the first round, when there are no
+    ratings yet. `growth` is the slope of the gain over all rounds; `growth_once_rated` leaves out the first round, and
+    is None for fewer than three rounds. Intervals are 95 % over agents, with Student's t.
 
     Args:
         config: Settings.
