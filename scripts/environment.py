@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def use_supported_python() -> None:
-    """Restart with Python 3.11 to 3.13 from the PATH, unless this is one of them."""
+    """Restart with Python 3.11, 3.12 or 3.13 from the PATH, unless one of these versions is already running."""
     if ".".join(map(str, sys.version_info[:2])) in PYTHONS:
         return
     for version in PYTHONS:
@@ -94,7 +94,7 @@ def environment(cache: Path, requirements: list[Path]) -> Path:
 
 def make_environment(folder: Path, python: Path, requirements: list[Path]) -> None:
     """Create a virtual environment in `folder`, and install the requirements."""
-    log(f"installing into {folder} (once, about 7 GB, some minutes)")
+    log(f"installing into {folder} (only once; takes about 7 GB and some minutes)")
     shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted installation
     folder.parent.mkdir(parents=True, exist_ok=True)
     result = subprocess.run([sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True)
@@ -119,7 +119,7 @@ def file_lock(path: Path):
     with path.open("a") as file:
         try:
             import fcntl
-        except ImportError:  # Windows: there is no lock
+        except ImportError:  # Windows has no fcntl, so nothing is locked
             yield
             return
         try:

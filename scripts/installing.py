@@ -88,7 +88,7 @@ def uv_options(settings: dict[str, list[str]]) -> list[str] | None:
 
 
 def uv_environment(settings: dict[str, list[str]]) -> dict[str, str]:
-    """Translate certificates and proxy, which uv reads from environment variables."""
+    """Translate pip's certificate and proxy settings to the environment variables that uv reads."""
     variables = {}
     if "cert" in settings:
         variables["SSL_CERT_FILE"] = settings["cert"][0]

@@ -32,7 +32,7 @@ def pack_nodes(object_info: dict) -> dict:
 
 
 def schema(node_id: str, info: dict) -> dict:
-    """Return a node's inputs and outputs in order, and its kind, without texts."""
+    """Return a node's inputs and outputs in order, and its category and flags, without texts."""
     inputs = []
     for group in ("required", "optional"):
         for name in info["input_order"].get(group, []):
@@ -72,7 +72,7 @@ def breaks(old: dict, new: dict, replaced: frozenset[str] | set[str] = frozenset
     """List the schema changes that break existing workflows.
 
     UI workflows refer to widgets by position. API workflows refer to inputs by name, and may leave out optional ones.
-    Both refer to outputs by position. `replaced` has the old ids with an entry in `nodes/replacements.py`.
+    Both refer to outputs by position. `replaced` contains the old ids that have an entry in `nodes/replacements.py`.
     """
     problems = [
         f"{name} is gone and has no entry in nodes/replacements.py" for name in old.keys() - new.keys() - replaced
@@ -131,7 +131,7 @@ def main() -> None:
 
 
 def write(info: dict, replaced: set[str]) -> None:
-    """Write both files, and report the consequences of the changes. `info` is a server's /object_info."""
+    """Write both files, and report what the changes affect. `info` is a server's response to /object_info."""
     old = json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else {}
     new = schemas(info)
     SNAPSHOT.write_text(format_snapshot(new))

@@ -2,30 +2,30 @@
 
     python -m scripts.validation_share                 shares of prefgen/ and nodes/ in the working tree
     python -m scripts.validation_share --rev 9195e5e   the same for a git revision
-    python -m scripts.validation_share --list          adds the files with the most validation
-    python -m scripts.validation_share --list FILE     adds the lines counted in one file, and why
+        python -m scripts.validation_share --list          also lists the files with the most validation
+    python -m scripts.validation_share --list FILE     also lists the lines counted in one file, with the reasons
 
 The last line printed is JSON: {"prefgen": share, "nodes": share}. A share is validation lines / code lines.
 
-Code lines hold at least one token of code: no blank lines, comments, docstrings or attribute docstrings. In `nodes`,
-schemas do not count either: `define_schema`, and functions that create inputs (`io.Float.Input(...)`).
+Code lines contain at least one token of code. Blank lines, comments, docstrings and attribute docstrings do not count.
+In `nodes`, schemas do not count either: `define_schema`, and functions that create inputs (`io.Float.Input(...)`).
 
 Validation lines are the code lines of:
 
 - guard: an `if` or `elif` branch that ends in `raise`, from the test to the message, with the statements that prepare
   the message. `else` and `case` branches that end in `raise`, `assert`, and the `raise` of an inverted guard (`if good:
-  return ...`, then `raise`) count, too. A call of a function that does nothing but raise is treated as `raise`.
+    return ...`, then `raise`) count, too. A call to a function that only raises an error is treated as `raise`.
 - handler: an `except` branch that ends in `raise`. The body of its `try` does the work and does not count.
 - check function: all lines of a function whose last statement, before a `return` of nothing or of a name, validates (a
-  guard, a `try` whose handlers all raise, a call of a check function, or a loop or branch with one of these), if
+  guard, a `try` whose handlers all raise, a call to a check function, or a loop or branch with one of these), if
     - its name starts with check, require, validate, verify, ensure or refuse (after underscores), or
-    - it has nothing else than guards, calls of check functions, assignments to variables, early bare returns, and
-      loops and branches of these, and returns nothing or one of its arguments.
+        - it contains only guards, calls to check functions, assignments to variables, early bare returns, and loops and
+      branches with these, and it returns nothing or one of its arguments.
   Special methods and properties are not check functions; their guards and calls count.
-- helper: every function of a validation module: `validation.py`, a package `validation`, and the modules `checked.py`,
-  `given.py` and `finite.py` that came before it. Imports and constants of these modules do not count.
+- helper: every function in a validation module: `validation.py`, a package `validation`, and their predecessors
+  `checked.py`, `given.py` and `finite.py`. Imports and constants in these modules do not count.
 - call: a statement that only calls a check function or a helper, and the call in `with helper(...):`. Functions are
-  matched by their last name, so a helper needs a name that no ordinary method has.
+  matched by the last part of their name, so a helper must not have the name of an ordinary method.
 
 Not counted: exception classes, any other `raise` (a search that found nothing, an operation that a class does not
 support), predicates outside of validation modules, and calls whose result is used.
@@ -59,17 +59,17 @@ Loop = ast.For | ast.AsyncFor | ast.While
 
 
 class Measurement(NamedTuple):
-    """The code lines of a file, and for each line that validates, how it does."""
+    """The code lines of a file, and the kind of validation for each line that validates."""
 
     code: set[int]
     validation: dict[int, str]
 
 
 def measure(sources: dict[str, str]) -> dict[str, Measurement]:
-    """Measure files together, so that calls of check functions in other files are found.
+    """Measure files together, so that calls to check functions in other files are found.
 
     Args:
-        sources: The text of each Python file, by its path from the root of the repository.
+        sources: The text of each Python file, by its path relative to the root of the repository.
     """
     trees = {path: ast.parse(text, path) for path, text in sources.items()}
     validation_modules = {path for path in trees if VALIDATION_MODULES & {*PurePosixPath(path).with_suffix("").parts}}
@@ -102,7 +102,7 @@ class _Finder:
 
     Attributes:
         names: Names of check functions and helpers, whose calls count.
-        raisers: Names of functions that do nothing but raise.
+        raisers: Names of functions that only raise an error.
     """
 
     def __init__(self, helper_names: set[str]) -> None:
@@ -110,10 +110,10 @@ class _Finder:
         self.raisers: set[str] = set()
 
     def find_checks(self, trees: dict[str, ast.Module]) -> dict[str, set[Function]]:
-        """Return the check functions of each file, and learn their names."""
+        """Return the check functions of each file, and store their names."""
         checks: dict[str, set[Function]] = {path: set() for path in trees}
         functions = [(path, function) for path, tree in trees.items() for function in _functions(tree)]
-        while True:  # a function that only calls check functions is one, too
+        while True:  # a function that only calls check functions is a check function, too
             new = [entry for entry in functions if entry[1] not in checks[entry[0]] and self._is_check(entry[1])]
             if not new:
                 return checks
@@ -180,7 +180,7 @@ class _Finder:
         return isinstance(statement, ast.Raise | ast.Assert | ast.Continue) or self._is_call(statement)
 
     def _raises(self, block: list[ast.stmt]) -> bool:
-        """Return whether a block ends in `raise`, or in a call of a function that only raises."""
+        """Return whether a block ends in `raise`, or in a call to a function that only raises an error."""
         last = block[-1] if block else None
         return isinstance(last, ast.Raise) or (isinstance(last, ast.Expr) and _called(last.value) in self.raisers)
 
@@ -198,7 +198,7 @@ def _called(node: ast.expr) -> str | None:
 
 
 def _leaves(statement: ast.stmt) -> bool:
-    """Return whether a statement is an `if` that leaves its block, so that what follows is its `else`."""
+    """Return whether a statement is an `if` that leaves its block, so that the code after it acts as its `else`."""
     return isinstance(statement, ast.If) and isinstance(statement.body[-1], ast.Return | ast.Continue | ast.Break)
 
 

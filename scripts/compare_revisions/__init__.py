@@ -1,1 +1,1 @@
-"""Compares what two revisions of the pack compute, bit for bit: see `__main__.py`."""
+"""Compares the outputs of two revisions of the pack bit for bit; see `__main__.py`."""

@@ -3,13 +3,13 @@
     make python ARGS="-m scripts.compare_revisions --before REVISION"
     make python ARGS="-m scripts.compare_revisions --before REVISION --after REVISION --only 'node ReNO*'"
 
-Each revision is checked out into a temporary folder and is the only pack of a real ComfyUI server. Both servers run the
-same graphs: every workflow of workflows/api (taken from the revision before, with pocket models in place of the large
-ones) and at least one graph for each node. `python -m demo` and `python -m prefgen` run in both checkouts. Inputs and
-options that were renamed in between are translated by the tables in `renames.py`. Texts for people are not compared.
+Each revision is checked out into a temporary folder and is the only node pack of a real ComfyUI server. Both servers
+run the same graphs: every workflow in workflows/api (taken from the earlier revision, with pocket models instead of
+large ones) and at least one graph for each node. `python -m demo` and `python -m prefgen` run in both checkouts. The
+tables in `renames.py` translate inputs and options that were renamed in between. Texts for users are not compared.
 
-Prints one line for each case and, last, the summary as one JSON line. The exit status is 1 if anything differs.
-The helpers that start ComfyUI and post graphs are those of the working tree, for both revisions.
+Prints one line for each case and, at the end, the summary as one JSON line. The exit status is 1 if anything differs.
+For both revisions, the helpers that start ComfyUI and post graphs come from the working tree.
 """
 
 import argparse

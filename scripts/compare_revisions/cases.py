@@ -17,8 +17,8 @@ RATINGS = (
     ("likes", "4", "0, 1", ""),
     ("dislikes", "5", "", "2"),
 )
-"""Profile, seed of a batch of images, places of the liked images, places of the disliked images. Each is a graph of its
-own, because the order in which one graph rates its images is not fixed."""
+"""Profile, seed of a batch of images, indices of the liked images, indices of the disliked images. Each row becomes a
+separate graph, because the order in which one graph rates its images is not fixed."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Case:
     Attributes:
         name: Name in the table.
         graph: Graph in API format, with old or new input names.
-        embedding_files: Names of user embeddings that the graph saves, compared as well.
-        reads_user_files: Whether the graph reads a profile or embedding that an earlier case wrote. Such cases run
-            after the others, and a second time on files that the revision before wrote.
-        workflow: Workflow file of the same graph, which must be equal in both revisions; "" for none.
+        embedding_files: Names of user embeddings that the graph saves. These files are compared, too.
+        reads_user_files: Whether the graph reads a profile or embedding that a previous case wrote. Such cases run
+            after the others, and run a second time on files that the earlier revision wrote.
+        workflow: Name of the workflow file with this graph, or "". The file must be equal in both revisions.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Case:
 
 
 def workflow_cases(checkout: Path) -> list[Case]:
-    """Return the workflows of a checkout, with pocket models in place of large ones."""
+    """Return the workflows of a checkout, with pocket models instead of large ones."""
     paths = sorted((checkout / "workflows" / "api").glob("*.json"))
     return [
         Case(f"workflow {path.stem}", stand_ins.use_pocket_models(json.loads(path.read_text())), workflow=path.name)
@@ -51,7 +51,7 @@ def workflow_cases(checkout: Path) -> list[Case]:
 
 
 def node_cases() -> list[Case]:
-    """Return the cases of the nodes; those that read user files come last, twice."""
+    """Return the cases for the nodes. Cases that read user files come last."""
     builders = PLAIN_CASES | ADAPTER_CASES | RENO_CASES
     cases = [built(name, build) for name, build in builders.items()]
     cases += [built(f"node RecordPreference, {' '.join(rating[:2])}", record(*rating)) for rating in RATINGS]
@@ -118,7 +118,7 @@ def blend(pocket: PocketGraph) -> None:
 
 
 def record(profile: str, seed: str, liked: str, disliked: str):
-    """Return a builder of a graph that rates a batch of four images."""
+    """Return a function that builds a graph which rates a batch of four images."""
 
     def build(pocket: PocketGraph) -> None:
         inputs = {"images": pocket.noise_images(4, seed=int(seed)), "prompt": ("a cat", "a boat")[int(seed) % 2]}
@@ -159,7 +159,7 @@ def show_profile(pocket: PocketGraph, **inputs) -> None:
 
 
 def profile_picture(pocket: PocketGraph) -> None:
-    """Save the picture of a profile, which differs where a sentence in it was reworded."""
+    """Save the picture of a profile. The picture differs if a sentence in it was reworded."""
     model = {"model": pocket.preference}
     pocket.save(pocket.add("ShowUserProfile", user=PROFILE, compare_with="bo", images=4, **model))
 

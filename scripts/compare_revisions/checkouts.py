@@ -12,7 +12,7 @@ WORKING_TREE = "working tree"
 def check_out(revision: str, folder: Path) -> Path:
     """Write a revision's files.
 
-    Uses an index of its own, so that neither the repository's index nor its list of worktrees changes.
+    Uses a separate index, so that neither the repository's index nor its list of worktrees changes.
 
     Args:
         revision: Anything that names a commit, or `WORKING_TREE` for the tracked and new files as they are now.

@@ -1,4 +1,4 @@
-"""Runs command lines in a checkout and collects what they wrote."""
+"""Runs command lines in a checkout and collects their outputs."""
 
 import json
 import subprocess
@@ -13,15 +13,15 @@ Command = Callable[[Path, Path, Path], Outputs]
 """(checkout, images to score, empty folder for outputs) -> outputs."""
 PEOPLE = "prefgen/pocket/people"
 WITH_WORDS = ("sheet.png",)
-"""Pictures that show texts for people."""
+"""Pictures that contain texts for users. They are not compared."""
 
 
 class CommandFailed(RuntimeError):
-    """A command ended with another status than 0."""
+    """A command ended with a non-zero exit status."""
 
 
 def run_command(command: Command, checkout: Path, before: Path, folder: Path) -> Outputs:
-    """Run one command on images of the revision before; an error becomes the output."""
+    """Run one command on images from the earlier revision. An error becomes the output."""
     images = folder.parent / "images"
     write_images(before, images)
     folder.mkdir(parents=True)
@@ -32,7 +32,7 @@ def run_command(command: Command, checkout: Path, before: Path, folder: Path) ->
 
 
 def python(checkout: Path, *arguments: str | Path) -> str:
-    """Run a module of a checkout and return what it printed."""
+    """Run a module of a checkout and return its standard output."""
     command = [sys.executable, "-m", *map(str, arguments)]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
     if done.returncode:

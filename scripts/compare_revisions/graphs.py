@@ -1,4 +1,4 @@
-"""A graph builder for the cases: the pocket generator, one prompt and one user. Uses the input names of before."""
+"""A graph builder for the cases: the pocket generator, one prompt and one user. Uses the old input names."""
 
 from dataclasses import dataclass
 

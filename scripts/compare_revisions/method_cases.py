@@ -5,7 +5,7 @@ from .stand_ins import IP_ADAPTER
 
 
 def adapter(batch: int = 1, cfg: float = 2.0, **settings):
-    """Return a builder of an image painted with the adapter."""
+    """Return a function that builds a graph which paints with the adapter."""
 
     def build(pocket: PocketGraph) -> None:
         pocket.latent = pocket.add("EmptyLatentImage", width=SIZE, height=SIZE, batch_size=batch)
@@ -15,7 +15,7 @@ def adapter(batch: int = 1, cfg: float = 2.0, **settings):
 
 
 def masked_adapter(pocket: PocketGraph) -> None:
-    """Paint with the adapter in the left half only."""
+    """Paint with the adapter applied only to the left half."""
     black = pocket.add("SolidMask", value=0.0, width=SIZE, height=SIZE)
     white = pocket.add("SolidMask", value=1.0, width=SIZE // 2, height=SIZE)
     mask = pocket.add("MaskComposite", destination=black, source=white, x=0, y=0, operation="add")
@@ -28,7 +28,7 @@ def two_adapters(pocket: PocketGraph) -> None:
 
 
 def ip_adapter(dislikes: str):
-    """Return a builder of an image painted with an IP-Adapter file."""
+    """Return a function that builds a graph which paints with an IP-Adapter file."""
 
     def build(pocket: PocketGraph) -> None:
         pocket.preference = pocket.add("PreferenceModelFromIPAdapter", file=IP_ADAPTER)
@@ -39,7 +39,7 @@ def ip_adapter(dislikes: str):
 
 
 def reno(batch: int = 1, precision: str = "auto", **settings):
-    """Return a builder of an image whose noise was optimised; saves every output of the node."""
+    """Return a function that builds a graph which optimises the noise and saves every output of the node."""
 
     def build(pocket: PocketGraph) -> None:
         pocket.latent = pocket.add("EmptyLatentImage", width=SIZE, height=SIZE, batch_size=batch)
@@ -65,7 +65,7 @@ def reno_with_sigmas(pocket: PocketGraph) -> None:
 
 
 def reno_with_patch(pocket: PocketGraph) -> None:
-    """Optimise through a patch of core that writes in place."""
+    """Optimise through one of core's patches that modify tensors in place."""
     model = pocket.add("FreeU_V2", model=pocket.model, b1=1.3, b2=1.4, s1=0.9, s2=0.2)
     save_all(pocket, pocket.optimised(model, steps=1), model)
 

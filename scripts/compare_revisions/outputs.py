@@ -11,18 +11,18 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 Outputs = dict[str, np.ndarray | str]
-"""Name of an output -> an array, or JSON text of a value. An error is under `ERROR`."""
+"""Name of an output -> an array, or the JSON text of a value. An error is stored under `ERROR`."""
 
 ERROR = "error"
 
 
 def failed(error: Exception | str) -> Outputs:
-    """Return the outputs of a case that did not run to its end."""
+    """Return the outputs of a case that failed."""
     return {ERROR: str(error)}
 
 
 def value_text(value: Any) -> str:
-    """Write a JSON value so that equal texts mean equal values, NaN included."""
+    """Format a JSON value so that equal texts mean equal values, including NaN."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -48,7 +48,7 @@ def decoded(text: str) -> Any:
 
 
 def same(one: np.ndarray | str, other: np.ndarray | str) -> bool:
-    """Return whether two outputs are equal to the bit, in type, shape and values."""
+    """Return whether two outputs are bit-identical in type, shape and values."""
     return digest(one) == digest(other)
 
 

@@ -19,11 +19,11 @@ OPTIONS: dict[tuple[str, str], dict[str, str]] = {}
 
 
 def translate(graph: dict[str, dict], object_info: dict[str, Any]) -> dict[str, dict]:
-    """Rename the inputs and options of a graph where a server knows only the new names.
+    """Rename the inputs and options of a graph for a server that knows only the new names.
 
     Args:
         graph: Graph in API format, with old or new names.
-        object_info: The answer of the server's /object_info.
+        object_info: The server's response to /object_info.
 
     Returns:
         A graph that the server accepts. Nodes of other packs stay as they are.
@@ -59,7 +59,7 @@ def schema_inputs(info: dict[str, Any]) -> dict[str, list]:
 
 
 def combo_options(declared: list) -> list:
-    """Return the options of a combo box, or [] for another kind of input."""
+    """Return the options of a combo box, or [] for other kinds of inputs."""
     if isinstance(declared[0], list):
         return declared[0]
     return declared[1].get("options", []) if declared[0] == "COMBO" else []

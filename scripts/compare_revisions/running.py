@@ -1,4 +1,4 @@
-"""Runs the cases on a ComfyUI server whose only pack is one checkout."""
+"""Runs the cases on a ComfyUI server whose only node pack is one checkout."""
 
 import json
 import shutil
@@ -18,16 +18,16 @@ from .renames import PACK_MODULE, translate
 from .stand_ins import use_pocket_models, write_stand_ins
 
 USER_FOLDERS = ("user/prefgen", "user/default/prefgen")
-"""Folder of embeddings and profiles in a server's base folder."""
+"""Folders of embeddings and of profiles in a server's base folder."""
 EMBEDDINGS = "user/prefgen/embeddings"
 TEXTS = ("text", "notice", "title")
-"""Outputs of the pack's nodes that are texts for people."""
+"""Outputs of the pack's nodes that are texts for users."""
 RANDOM = ("version",)
-"""Outputs of the pack's nodes that differ at every run."""
+"""Outputs of the pack's nodes that differ in every run."""
 PICTURES_WITH_TEXT = ("ShowUserProfile",)
-"""Nodes whose picture shows sentences. Such a picture is compared only where a case saves it."""
+"""Nodes whose picture contains sentences. The picture is compared only if a case saves it."""
 TIMEOUT = 1200.0
-"""Seconds for one graph."""
+"""Maximum number of seconds for one graph."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Stage:
 
     Attributes:
         checkout: The revision's files.
-        before: Files of the revision before, from which models and images are taken.
-        user_files: Folder through which the revision before hands its profiles and embeddings to the one after.
-        writes: Whether this is the revision before, which writes `user_files`.
+        before: Files of the earlier revision. They provide the models and images.
+        user_files: Folder in which the earlier revision leaves its profiles and embeddings for the later revision.
+        writes: Whether this is the earlier revision, which writes `user_files`.
     """
 
     checkout: Path
@@ -50,7 +50,7 @@ class Stage:
 def run_cases(stage: Stage, cases: list[Case], report: Callable[[str], None]) -> dict[str, Outputs]:
     """Start a server, run every case and return the outputs by case name.
 
-    Cases that read user files run twice: on the files that this revision wrote, and on those of the revision before.
+    Cases that read user files run twice: on the files of this revision, and on those of the earlier revision.
     """
     with running_server({"prefgen": stage.checkout, "probes": PROBES}) as server:
         write_stand_ins(stage.before, server.base)
@@ -82,7 +82,7 @@ def report_to_stderr(label: str) -> Callable[[str], None]:
 
 
 def exchange_user_files(base: Path, stage: Stage) -> None:
-    """Keep the user files of the revision before, or put them in place of those of the revision after."""
+    """Store the user files of the earlier revision, or replace those of the later revision with them."""
     for name in USER_FOLDERS:
         source, target = (base, stage.user_files) if stage.writes else (stage.user_files, base)
         shutil.rmtree(target / name, ignore_errors=True)
@@ -116,7 +116,7 @@ def shipped_graph(path: Path) -> dict | None:
 
 
 def node_outputs(result: Result, node_id: str, class_type: str, ours: bool) -> Outputs:
-    """Return what one node showed: pixels, tensors at full precision, and JSON values without texts for people."""
+    """Return the outputs that one node showed: pixels, tensors at full precision, and JSON values, but no texts."""
     ui = result.of(node_id)
     name = f"{class_type} {node_id}"
     if class_type == "ProbeSave":

@@ -1,7 +1,7 @@
-"""Small models in place of the large ones that workflows name, and images for them to score.
+"""Small models that replace the large ones in workflows, and images to score.
 
-Written from the files of one checkout and placed in both servers, so that both revisions read the same bytes. Depends
-on the format of the bundled checkpoint only, not on the code of either revision.
+They are created from the files of one checkout and placed in both servers, so that both revisions read the same bytes.
+They depend only on the format of the bundled checkpoint, not on the code of either revision.
 """
 
 import copy
@@ -26,14 +26,14 @@ SETTINGS = {
     "KSampler": {"steps": 12, "cfg": 2.5},
     "SDTurboScheduler": {"steps": 4},
 }
-"""Settings that suit the pocket models, where a workflow was made for large ones."""
+"""Settings for the pocket models, which replace a workflow's settings for large models."""
 
 WRITE_CLIP_REWARD = "import sys, pathlib; from tests.prefgen.rewards_files import write_clip; "
 WRITE_CLIP_REWARD += "write_clip(pathlib.Path(sys.argv[1]))"
 
 
 def use_pocket_models(graph: dict[str, dict]) -> dict[str, dict]:
-    """Return a workflow with pocket models in place of large ones; a workflow that names none stays as it is."""
+    """Return a workflow with pocket models instead of large ones. Workflows without large models are not changed."""
     if not any(node["class_type"] in NODES for node in graph.values()):
         return graph
     replaced = copy.deepcopy(graph)
@@ -45,7 +45,7 @@ def use_pocket_models(graph: dict[str, dict]) -> dict[str, dict]:
 
 
 def write_stand_ins(checkout: Path, base: Path) -> None:
-    """Put the files that the graphs name into a server's base folder.
+    """Put the files that the graphs refer to into a server's base folder.
 
     Args:
         checkout: Checkout whose bundled files are used: that of the revision before, for both servers.
@@ -62,7 +62,7 @@ def write_stand_ins(checkout: Path, base: Path) -> None:
 
 
 def write_images(checkout: Path, folder: Path) -> None:
-    """Copy eight images of the bundled people."""
+    """Copy eight images that the bundled people like."""
     folder.mkdir(parents=True, exist_ok=True)
     for person in ("ada", "bo"):
         for index in range(4):
@@ -85,7 +85,7 @@ def write_ip_adapter(checkpoint: Path, path: Path) -> None:
     }
     for index, name in enumerate(names):
         for kind in ("k", "v"):
-            # attn1 and attn2 take turns in diffusers' list, and only attn2 has keys and values for images
+            # attn1 and attn2 alternate in diffusers' list, and only attn2 has keys and values for images
             weight = adapter[f"adapter.blocks.{name}.to_{kind}.weight"]
             tensors[f"ip_adapter.{2 * index + 1}.to_{kind}_ip.weight"] = weight.contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 from .outputs import ERROR, Outputs, same
 
 LISTED_DIFFERENCES = 4
-"""Differences printed for one case."""
+"""Maximum number of differences to print for one case."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def compare(name: str, before: Outputs, after: Outputs) -> Comparison:
 
 
 def describe(before: np.ndarray | str, after: np.ndarray | str) -> str:
-    """Say how two outputs differ."""
+    """Describe how two outputs differ."""
     if isinstance(before, str) or isinstance(after, str):
         return f"{str(before)[:80]} -> {str(after)[:80]}"
     if before.shape != after.shape or before.dtype != after.dtype:
@@ -52,7 +52,7 @@ def describe(before: np.ndarray | str, after: np.ndarray | str) -> str:
 
 
 def count(outputs: Outputs) -> str:
-    """Say what was compared: "2 images, 1 tensor, 3 values"."""
+    """Count the outputs of each kind, for example "2 images, 1 tensor, 3 values"."""
     kinds = Counter(kind(value) for name, value in outputs.items() if name != ERROR)
     counted = ((number, singular) for singular in ("image", "tensor", "value") if (number := kinds[singular]))
     return ", ".join(f"{number} {singular}{'s' * (number > 1)}" for number, singular in counted)
@@ -65,7 +65,7 @@ def kind(value: np.ndarray | str) -> str:
 
 
 def print_table(comparisons: list[Comparison]) -> None:
-    """Print one line a case, with the differences below it, and how many are identical."""
+    """Print one line per case, with the case's differences below it."""
     header = ("case", "compared", "identical")
     width = max(len(header[0]), *(len(comparison.name) for comparison in comparisons), 0)
     middle = max(len(header[1]), *(len(comparison.compared) for comparison in comparisons), 0)
