@@ -1,1 +1,1 @@
-"""Benchmarks: each compares PrefGen with another method or a limit, and writes out/benchmarks/<name>.json."""
+"""Benchmarks that compare PrefGen with other methods or limits. Each one writes out/benchmarks/<name>.json."""

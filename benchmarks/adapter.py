@@ -1,4 +1,4 @@
-"""Measures the adapter's cost per denoising step: the plain UNet, our adapter and a peer's alternate in one run.
+"""Compares the cost per denoising step of the plain UNet, our adapter and a peer's adapter, which alternate in one run.
 
     make python ARGS="-m benchmarks.adapter"
     make python ARGS="-m benchmarks.adapter --peer ~/ComfyUI/custom_nodes/ComfyUI_IPAdapter_plus"
@@ -6,11 +6,11 @@
 Two UNets are measured: the pocket UNet, and one of SDXL's size with random weights (bf16, 512 px). A step is one
 forward pass of two rows, one for the positive and one for the negative prompt. Both rows attend to the user's tokens.
 The time of a whole step varies by as much as the branch costs, so the branch is timed inside the step: `branch_seconds`
-and `branch_cpu_seconds` are the time that a step spends in it, and `share` is its processor time divided by that of the
-plain step. The limit is 0.02 at SDXL's size with 4 tokens.
+and `branch_cpu_seconds` are the time that a step spends in the branch, and `share` is the branch's processor time
+divided by that of the plain step. The limit is 0.02 at SDXL's size with 4 tokens.
 
-The peer is imported from a checkout that you name. It gets the same tokens, rows and blocks, and is measured in the
-same way: the time of the whole patch minus that of the text attention in it.
+The peer is imported from the checkout given by `--peer`. It gets the same tokens, rows and blocks, and is measured in
+the same way: the time of the whole patch minus the time of the patch's text attention.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from benchmarks.report import write_report
 from tests.comfyui.server import PACK, find_comfyui
 
 LIMIT = 0.02
-ROWS = [0, 1]  # as ComfyUI's `cond_or_uncond` has them: one row of the positive prompt, one of the negative
+ROWS = [0, 1]  # as in ComfyUI's `cond_or_uncond`: one row for the positive prompt, one for the negative
 NAME = "prefgen_pack"
-# Of 512 px; the pocket's own size is 96 px.
+# Width and height of the latents: 96 px for the pocket UNet, 512 px for the UNet of SDXL's size.
 LATENT = {"pocket": 12, "sdxl": 64}
 REPEATS = {"pocket": 30, "sdxl": 5}
 
 
 class Stopwatch:
-    """Measures the wall and processor seconds that the functions wrapped by `timed` take, since `reset`."""
+    """Measures the wall and processor seconds that functions wrapped by `timed` have taken since `reset`."""
 
     def __init__(self) -> None:
         self.reset()
@@ -52,7 +52,7 @@ class Stopwatch:
         self.calls = 0
 
     def timed(self, function: Callable) -> Callable:
-        """Return the function with its time measured."""
+        """Wrap a function to measure its time."""
 
         def run(*args, **kwargs):
             wall, cpu = time.perf_counter(), time.process_time()
@@ -70,7 +70,7 @@ class Variant:
     """A variant of the step.
 
     Attributes:
-        patches: Its attn2 patches.
+        patches: The attn2 patches of the step.
         branch_cost: Returns the wall seconds, processor seconds and number of blocks of the branch in the last step.
         stopwatches: Stopwatches to reset before each step.
     """
@@ -84,7 +84,7 @@ def load_pack(cpu: bool = True) -> Callable[[str], ModuleType]:
     """Load ComfyUI and the pack into this process, and return a function that imports modules of the pack.
 
     Args:
-        cpu: Whether ComfyUI runs as with --cpu.
+        cpu: Whether ComfyUI runs on the CPU, as with its flag --cpu.
     """
     sys.path.append(str(find_comfyui()))
     import comfy.cli_args
@@ -97,7 +97,7 @@ def load_pack(cpu: bool = True) -> Callable[[str], ModuleType]:
 
 
 def load_peer(path: Path) -> ModuleType:
-    """Import the peer's module that holds its branch, without the rest of its pack."""
+    """Import the peer's module that contains its branch, without the rest of its node pack."""
     package = ModuleType("peer_pack")
     package.__path__ = [str(path)]
     sys.modules["peer_pack"] = package
@@ -174,14 +174,14 @@ def peer_variant(peer: ModuleType, blocks: tuple, tokens: int, context: int, dty
 
 
 def difference(whole: Stopwatch, text: Stopwatch) -> Callable[[], tuple[float, float, int]]:
-    """Return a function that subtracts the time of the text attention from that of the whole patches."""
+    """Return a function that subtracts the time of the text attention from the time of the whole patches."""
     return lambda: (whole.seconds - text.seconds, whole.cpu - text.cpu, whole.calls)
 
 
 def alternate(first: Callable, second: Callable) -> Callable:
     """Return a function that calls `first` and `second` alternately.
 
-    The peer's patch calls one function for the text and then for its branch.
+    The peer's patch calls the same function first for the text attention and then for its branch.
     """
     turns = itertools.cycle((first, second))
     return lambda *args, **kwargs: next(turns)(*args, **kwargs)
@@ -189,7 +189,7 @@ def alternate(first: Callable, second: Callable) -> Callable:
 
 @torch.no_grad()
 def measure(model, variants: dict[str, Variant], size: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Return medians of a step over `repeats` turns, in each of which every variant runs once, after a warm-up turn."""
+    """Return each variant's median step. After a warm-up turn, each of `repeats` turns runs every variant once."""
     unet = model.model.diffusion_model
     dtype = next(unet.parameters()).dtype
     config = model.model.model_config.unet_config
@@ -240,8 +240,8 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=list(LATENT), default=list(LATENT))
-    parser.add_argument("--tokens", type=int, default=4, help="user tokens in each row")
-    parser.add_argument("--repeats", type=int, help="repetitions (default: 30 pocket, 5 at SDXL's size)")
+    parser.add_argument("--tokens", type=int, default=4, help="number of user tokens in each row")
+    parser.add_argument("--repeats", type=int, help="number of timed steps (default: 30 for pocket, 5 for sdxl)")
     parser.add_argument("--peer", type=Path, help="a checkout of ComfyUI_IPAdapter_plus")
     arguments = parser.parse_args()
     pack = load_pack()

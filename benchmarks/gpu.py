@@ -3,11 +3,11 @@
     make python ARGS="-m benchmarks.gpu"
     make python ARGS="-m benchmarks.gpu --configurations float32 bfloat16 --only 'node ReNO*'"
 
-Each configuration is a real ComfyUI server with other flags, without `--cpu` if there is a GPU. The graphs are those of
-`scripts.compare_revisions`: all templates, with pocket models in place of large ones, and at least one graph for each
-node. Pictures are compared with those of float32. SDXL at full width has random weights, so its pictures mean nothing;
-the run shows that memory management, precision and the adapter work at that size. Configurations that need a GPU are
-"not measured" without one. The last line is one JSON object.
+Each configuration is a real ComfyUI server with different flags, without `--cpu` if there is a GPU. The graphs are
+those in `scripts.compare_revisions`: all templates, with pocket models instead of large ones, and at least one graph
+for each node. Pictures are compared with those of the configuration float32. SDXL at full width has random weights, so
+its pictures mean nothing; the run shows that memory management, precision and the adapter work at that size.
+Configurations that need a GPU are "not measured" without one. The last line is one JSON object.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from tests.comfyui.server import PACK, PROBES
 
 NOT_MEASURED = "not measured"
 SAMPLERS = ("KSampler", "CFGGuider", "ReNOOptimize")
-"""Nodes of the cases that sample a MODEL, before which `compile` inserts core's TorchCompileModel."""
+"""Nodes that sample a MODEL. The configuration `compile` inserts core's TorchCompileModel before each of them."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ CONFIGURATIONS = {
     "full width, float16": Configuration(("--fp16-unet",), needs_gpu=True, full_width=True),
     "full width, float8, lowvram": Configuration(("--fp8_e4m3fn-unet", "--lowvram"), needs_gpu=True, full_width=True),
 }
-"""The first one gives the pictures with which the others are compared."""
+"""The pictures of the other configurations are compared with those of the first."""
 
 
 def main() -> int:
@@ -98,7 +98,7 @@ def parse_arguments() -> argparse.Namespace:
     names = list(CONFIGURATIONS)
     parser.add_argument("--configurations", nargs="+", choices=names, default=names, help="configurations to run")
     parser.add_argument("--only", default="*", help="run only the cases whose name matches this pattern")
-    parser.add_argument("--all", action="store_true", help="also run on a CPU what needs a GPU; full width takes 12 GB")
+    parser.add_argument("--all", action="store_true", help="on a CPU, also run configurations for GPUs (needs 12 GB)")
     return parser.parse_args()
 
 
@@ -108,7 +108,8 @@ def run_configuration(
     """Start a server, and run every case.
 
     Returns:
-        The outputs by case name; and the seconds, the number of cases that ran, and the errors of the others.
+        The outputs by case name, and a row with the seconds, the number of cases that ran, and the errors of the
+        others.
     """
     packs = {"prefgen": PACK, "probes": PROBES, "full_width_sdxl": FULL_WIDTH_PACK}
     flags = [*configuration.flags, *([] if gpu else ["--cpu"])]
@@ -137,10 +138,10 @@ def with_compiled_models(case: Case, backend: str) -> Case:
 
 
 def compare_pictures(outputs: dict[str, Outputs], reference: dict[str, Outputs]) -> dict[str, float]:
-    """Return the mean absolute difference of pictures from those of the reference, in [0, 1]: median and largest.
+    """Return the mean absolute difference from the reference, in [0, 1]: the median and the maximum of all pictures.
 
-    Charts and the results of noise optimisation are left out: the optimisation amplifies rounding differences, so that
-    each precision ends at another picture with about the same reward.
+    Charts and the results of noise optimisation are left out. The optimisation amplifies rounding differences, so that
+    each precision produces a different picture with about the same reward.
     """
     differences = []
     for name in sorted(set(outputs) & set(reference)):

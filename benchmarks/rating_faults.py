@@ -2,10 +2,10 @@
 
     make python ARGS="-m benchmarks.rating_faults"
 
-A writer is a process that rates one image after the other, and acknowledges each rating when the store has returned. It
-is killed with SIGKILL at a random moment, many times. Afterwards every acknowledged rating must be in the profile, with
-its image. Then two writers rate a thousand images together, half of them both. No rating may be lost or duplicated.
-With `--servers`, whole ComfyUI servers are killed while they are rated over HTTP.
+A writer is a process that rates one image after another, and acknowledges each rating once it is stored. Many writers
+are killed with SIGKILL at random moments. Afterwards every acknowledged rating must be in the profile, with its image.
+Then two writers rate a thousand images at the same time; both rate half of them. No rating may be lost or duplicated.
+With `--servers`, whole ComfyUI servers are killed while they receive ratings over HTTP.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from prefgen.profile import Profile, Profiles, StoredImage
 PACK = Path(__file__).resolve().parents[1]
 NAME = "me"
 MAX_LIFETIME = 0.6
-"""Maximum seconds between a writer's first rating and its end: some tens of ratings."""
+"""Maximum seconds between a writer's first rating and its end, enough for a few dozen ratings."""
 
 
 def unique_image(number: int) -> StoredImage:
@@ -41,7 +41,7 @@ def unique_image(number: int) -> StoredImage:
 
 
 def write(root: Path, numbers: range) -> None:
-    """Rate images, and print an acknowledgement of each."""
+    """Rate images, and print an acknowledgement for each rating."""
     me = Profiles(root).profile(NAME)
     for number in numbers:
         rating = me.rate(unique_image(number), number % 2 == 0, f"prompt {number}")
@@ -78,7 +78,7 @@ def missing(me: Profile, acknowledged: list[list]) -> int:
 
 
 def kill_writers(root: Path, kills: int, rng: random.Random) -> dict:
-    """Kill one writer after the other in one profile."""
+    """Start and kill writers one after another. All of them rate in the same profile."""
     acknowledged: list[list] = []
     for turn in tqdm(range(kills), desc="writers killed"):
         running = writer(root, range(turn * 10_000, (turn + 1) * 10_000))
@@ -98,7 +98,7 @@ def kill_writers(root: Path, kills: int, rng: random.Random) -> dict:
 
 
 def kill_servers(kills: int, rng: random.Random) -> dict:
-    """Kill one ComfyUI after the other while ratings are sent to its routes."""
+    """Start and kill ComfyUI servers one after another, each while ratings are sent to its routes."""
     from tests.comfyui import running_server
 
     acknowledged, lost, seconds = 0, 0, []
@@ -126,14 +126,14 @@ def kill_servers(kills: int, rng: random.Random) -> dict:
 
 
 def children(process: int) -> list[str]:
-    """Return the ids of a process's descendants. The process itself is a guard of the test server, and stays."""
+    """Return the ids of a process's descendants, but not of the process itself, which guards the test server."""
     import psutil
 
     return [str(child.pid) for child in psutil.Process(process).children(recursive=True)]
 
 
 def rate_over_http(url: str, number: int) -> list | None:
-    """Send one rating, and return what was acknowledged, or None if the server has ended."""
+    """Send one rating, and return the acknowledged rating, or None if the server has ended."""
     liked = number % 2 == 0
     path = f"{url}/prefgen/profiles/{NAME}/ratings?liked={json.dumps(liked)}&prompt=prompt+{number}"
     request = urllib.request.Request(path, unique_image(number).encode(), {"Content-Type": "image/webp"})
@@ -146,7 +146,7 @@ def rate_over_http(url: str, number: int) -> list | None:
 
 
 def write_at_once(root: Path, ratings: int) -> dict:
-    """Let two writers rate `ratings` images, half of which both rate."""
+    """Let two writers rate `ratings` images at the same time. Both writers rate half of the images."""
     share = ratings * 3 // 4
     began = time.monotonic()
     both = [writer(root, range(share)), writer(root, range(ratings - share, ratings))]
@@ -178,7 +178,7 @@ def mean(values: list[float]) -> float | None:
 
 
 def run(kills: int, ratings: int, servers: int, seed: int) -> dict:
-    """Run the requested faults. `faultless` is true in the result if nothing was lost or duplicated."""
+    """Run the requested tests. In the result, `faultless` is true if nothing was lost or duplicated."""
     rng, result = random.Random(seed), {}
     with tempfile.TemporaryDirectory(prefix="prefgen-faults-") as folder:
         if kills:
@@ -193,10 +193,10 @@ def run(kills: int, ratings: int, servers: int, seed: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100, help="writers to kill")
-    parser.add_argument("--ratings", type=int, default=1000, help="images for two simultaneous writers")
-    parser.add_argument("--servers", type=int, default=0, help="ComfyUI servers to kill; each takes 10 s to start")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the times at which processes are killed")
+    parser.add_argument("--kills", type=int, default=100, help="number of writers to kill")
+    parser.add_argument("--ratings", type=int, default=1000, help="number of images that two simultaneous writers rate")
+    parser.add_argument("--servers", type=int, default=0, help="number of servers to kill; each takes 10 s to start")
+    parser.add_argument("--seed", type=int, default=0, help="seed for the times at which processes are killed")
     parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)  # used by the writers
     arguments = parser.parse_args()
     if arguments.write:

@@ -1,12 +1,12 @@
-"""Measures memory and time of the gradient of a preference score with respect to the pixels.
+"""Measures the memory and time for computing the gradient of a preference score with respect to the pixels.
 
     make python ARGS="-m benchmarks.reno"
 
-One iteration of ReNO needs the score of one image and its gradient. The published procedure ("whole") forwards the
-whole history together with the image, and computes logits of the whole vocabulary at every position. Ours ("prefix")
-attends to the history's cached keys and values, which are computed before the first iteration and detached. peak_bytes
-is the peak of the allocator above the weights, including temporary buffers, plus the prefix, which stays between
-iterations. The two methods alternate in one run; times are medians.
+One iteration of ReNO needs the score of one image and its gradient. The published procedure ("whole") runs a forward
+pass on the whole history together with the image, and computes logits of the whole vocabulary at every position. Ours
+("prefix") attends to the history's cached keys and values, which are computed before the first iteration and detached.
+peak_bytes is the peak of the allocator above the weights, including temporary buffers, plus the prefix, which stays
+between iterations. The two methods alternate in one run; times are medians.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAIRS = (0, 1, 3, 8)
 METHODS = ("whole", "prefix")
 REPEATS = 5
 QUICK = 3
-"""Measurements of the prefix method in every turn. It is much faster than the whole sequence."""
+"""Number of measurements of the prefix method per turn. It is much faster than processing the whole sequence."""
 
 
 def pixel_gradient(score: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def pixel_gradient(score: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
 
 
 def peak_bytes(function: Callable[[], object]) -> int:
-    """Return the allocator's peak during a function above the start, including temporary buffers of kernels."""
+    """Return how many bytes a function allocates at its peak, including temporary buffers of kernels."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -70,8 +70,8 @@ def score_functions(geometry: Geometry, pairs: int) -> tuple[dict[str, Callable[
 def measure(geometry: Geometry, pairs: int, repeats: int, clock: Callable[[], float]) -> list[dict]:
     """Measure both methods, and return one row for each.
 
-    Times are medians of `repeats` turns. gradient_difference is the largest difference of any pixel's gradient, and
-    gradient_size the largest gradient of the whole sequence.
+    Times are medians of `repeats` turns. gradient_difference is the largest difference between the methods in a pixel's
+    gradient. gradient_size is the largest gradient in the method "whole".
     """
     scores, prefix_bytes = score_functions(geometry, pairs)
     image = geometry.images(1, seed=2)
@@ -101,10 +101,10 @@ def measure(geometry: Geometry, pairs: int, repeats: int, clock: Callable[[], fl
 
 
 def ratios(rows: list[dict]) -> dict[str, float]:
-    """Return the ratios of one geometry that have targets.
+    """Return the ratios of one geometry for which there are targets.
 
-    These are memory and time of the whole sequence relative to the prefix at the largest number of pairs, and the
-    prefix method's memory at that number relative to its memory without pairs.
+    These are the memory and time of the whole sequence relative to the prefix method at the largest number of pairs,
+    and the prefix method's memory at that number relative to its memory without pairs.
     """
     most = max(row["pairs"] for row in rows)
     at = {(row["method"], row["pairs"]): row for row in rows}
@@ -128,10 +128,10 @@ def main() -> None:
     parser.add_argument("--geometries", nargs="+", choices=list(GEOMETRIES), default=["idefics2-tokens"])
     parser.add_argument("--pairs", nargs="+", type=int, default=list(PAIRS))
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="use processor on a busy machine")
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="use processor time on a busy machine")
     options = parser.parse_args()
     if options.repeats < 1 or min(options.pairs) < 0:
-        parser.error(f"repeats is {options.repeats} and pairs {min(options.pairs)}; expected at least 1 and 0.")
+        parser.error(f"repeats is {options.repeats} and pairs is {min(options.pairs)}; expected at least 1 and 0.")
     rows, ratios_by_geometry = [], {}
     print(f"{'geometry':18}{'pairs':>6}{'method':>8}{'peak, MB':>12}{'seconds':>10}{'gradients differ by':>22}")
     for name in options.geometries:

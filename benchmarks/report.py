@@ -10,9 +10,10 @@ def write_report(name: str, result: dict, **details: object) -> None:
     """Write a result to out/benchmarks/<name>.json, and print it as the last line of the output.
 
     Args:
-        name: The benchmark.
+        name: Name of the benchmark.
         result: The result as JSON values.
-        details: Further entries of the file, which are not printed. The result is then the file's entry "result".
+        details: Further entries of the file, which are not printed. If there are any, the result becomes the entry
+            "result" of the file.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
     content = {"result": result, **details} if details else result

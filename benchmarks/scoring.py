@@ -2,7 +2,7 @@
 
     make python ARGS="-m benchmarks.scoring"
 
-The published procedure processes the whole history, including its images, again for every candidate, and computes the
+For every candidate, the published procedure processes the whole history again, including its images, and computes the
 logits of the whole vocabulary at every position. Ours encodes the history once and lets all candidates attend to it.
 The limit is scoring the candidates without a history. The procedures alternate in one run; values are medians.
 """
@@ -27,7 +27,7 @@ PAIRS = 8
 CANDIDATES = (1, 8, 32, 128)
 REPEATS = {1: 7, 8: 5, 32: 3, 128: 1}
 FAST_REPEATS = 3
-"""Number of measurements in every turn for everything except the slow published procedure."""
+"""Number of measurements per turn of everything except the slow published procedure."""
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 """Use processor time, with one thread, if other processes are running."""
@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--geometries", nargs="+", choices=list(GEOMETRIES), default=list(GEOMETRIES)[:2])
     parser.add_argument("--candidates", nargs="+", type=int, default=list(CANDIDATES))
-    parser.add_argument("--repeats", type=int, help="repetitions per row (default: depends on the candidates)")
+    parser.add_argument("--repeats", type=int, help="turns per row (default: depends on the candidates)")
     parser.add_argument(
         "--clock", choices=list(CLOCKS), default="wall", help="use processor time if other processes are running"
     )

@@ -2,7 +2,7 @@
 
     make python ARGS="-m benchmarks.startup --repeats 3"
 
-Starts with and without the pack alternate in one run. Three values are measured: the time until the server answers
+ComfyUI is started alternately with and without the pack. Three values are measured: the time until the server answers
 (noisy on a busy machine), the processor time used until then, and the time that ComfyUI logs for importing the pack.
 The limit is one second.
 """
@@ -36,7 +36,7 @@ def start_once(packs: dict[str, Path]) -> dict[str, float]:
 
 
 def measure(repeats: int) -> dict:
-    """Compute medians over `repeats` starts of each kind, after one warm-up start of each."""
+    """Compute medians over `repeats` starts with and without the pack, after one warm-up start of each kind."""
     kinds = {"without": {}, "with": {"prefgen": PACK}}
     starts: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
     for turn in range(repeats + 1):

@@ -2,10 +2,10 @@
 
     make python ARGS="-m benchmarks.taste"
 
-Features are random vectors of the width of ViT-H's embeddings; the person's likes follow a logistic model of them.
-scikit-learn's LogisticRegression, with its default penalty and with one chosen by cross-validation, is fitted to the
-same ratings in the same run. Accuracies are those of 10,000 images that were not rated; the best possible one is that
-of the true model. Times are medians.
+Features are random vectors with the width of ViT-H's embeddings. The person's likes follow a logistic model of these
+features. For comparison, scikit-learn's LogisticRegression is fitted to the same ratings in the same run, once with its
+default penalty and once with a penalty chosen by cross-validation. Accuracies are measured on 10,000 unrated images.
+The best possible accuracy is that of the true model. Times are medians.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TASTE_SCALE = 3.0
 def draw_person(ratings: int, images: int, width: int, seed: int) -> dict[str, torch.Tensor]:
     """Draw features of rated and unrated images, and whether the person likes them.
 
-    Image features of a real encoder vary mostly in few directions, so the variance of direction i falls as 1 / i.
+    Image features of a real encoder vary mostly in a few directions, so the variance of direction i falls as 1 / i.
     """
     generator = torch.Generator().manual_seed(seed)
     spectrum = torch.arange(1, width + 1) ** -0.5
@@ -59,7 +59,7 @@ def median_ms(function: Callable[[], object], repeats: int) -> tuple[float, obje
 
 
 def accuracy(logits: torch.Tensor, likes: torch.Tensor) -> float:
-    """Return the share of images whose like or dislike is predicted."""
+    """Return the share of images whose like or dislike is predicted correctly."""
     return round(float(((logits > 0) == likes.bool()).double().mean()), 4)
 
 

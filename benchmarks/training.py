@@ -2,10 +2,11 @@
 
     make python ARGS="-m benchmarks.training --repeats 5"
 
-A step is forward, loss, backward and AdamW of stage 1's LoRA, on the same pairs and weights. The published code
-processes a whole sequence for the liked target and another one for the disliked target, with a plain causal mask, which
-is cheaper for each token than a packed mask. There are two geometries, the pocket model and Idefics2's real token
-counts, each with images encoded in the step and with cached features. The procedures alternate in one run.
+A step consists of the forward pass, the loss, the backward pass and the AdamW update of stage 1's LoRA. Both procedures
+use the same pairs and weights. The published code processes a whole sequence for the liked target and a second one for
+the disliked target, with a plain causal mask, which is cheaper per token than a packed mask. There are two geometries,
+the pocket model and Idefics2's real token counts. Each is measured with images encoded in the step and with cached
+features. The procedures alternate in one run.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from train.prefdisc.learner import Learner, trainable_parameters
 from train.prefdisc.lora import inject_lora
 
 HISTORY_PAIRS = 8
-BATCHES = {"pocket": 16, "idefics2-tokens": 1}  # pairs in a step
+BATCHES = {"pocket": 16, "idefics2-tokens": 1}  # number of pairs per step
 PROMPTS = {"pocket": "a lighthouse", "idefics2-tokens": PROMPT}
 MIN_RATIO = 1.6
-"""Target: samples a second relative to the published procedure."""
+"""Target for the samples per second, relative to the published procedure."""
 
 
 class PackedPass:
@@ -50,7 +51,7 @@ class PackedPass:
 
 
 class TwoPasses:
-    """The published procedure: the whole sequence for the liked target, and again for the disliked one."""
+    """The published procedure, which processes the whole sequence once for each of the two targets."""
 
     def __init__(self, prefdisc: PrefDisc, batch: int, prompt: str) -> None:
         self.prefdisc, template = prefdisc, prefdisc.template

@@ -2,9 +2,9 @@
 
     make bars          (or: make python ARGS="-m benchmarks.bars --only prediction scoring")
 
-Takes hours on two processor cores. It can be interrupted and continued: results of the same version of the code are
-reused. Writes the table (bars.md), bars.json, and a log and a result of every command to out/bars/. The last line is
-one JSON object.
+Takes hours on two processor cores. You can interrupt and continue it, because results for the same version of the code
+are reused. Writes the table (bars.md), bars.json, and the log and the result of every command to out/bars/. The last
+line is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bars", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="NAME", help=", ".join(names))
     parser.add_argument("--again", action="store_true", help="also rerun commands that have a result for this version")
-    parser.add_argument("--show", action="store_true", help="run nothing, print the table of existing results")
+    parser.add_argument("--show", action="store_true", help="run nothing, only print the table of existing results")
     parser.add_argument("--peer", help="checkout of ComfyUI_IPAdapter_plus, for the adapter benchmark")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder of the results (default: out/bars)")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder for the results (default: out/bars)")
     arguments = parser.parse_args(argv)
     results = run_all(commands(arguments.peer), arguments.out, ROOT, arguments.only, arguments.again, arguments.show)
     checked, version = verdicts(criteria(), results), code_version(ROOT)

@@ -13,7 +13,7 @@ COUNTED = re.compile(r"(\d+) (passed|failed|skipped|errors?)\b")
 
 
 class NoAnswerError(Exception):
-    """A command gave no result; the message says why."""
+    """A command produced no result. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,11 @@ class Command:
     """A measuring command.
 
     Attributes:
-        name: Name of its log and result files.
-        part: Part of the project that it measures.
-        arguments: Arguments of Python.
-        tests: Whether it runs pytest. The result then has the numbers of passed, failed, skipped and broken tests.
+        name: Name of the command, and of its log and result files.
+        part: Part of the project that the command measures.
+        arguments: Command-line arguments for Python.
+        tests: Whether the command runs pytest. Its result is then the number of passed, failed, skipped and broken
+            tests.
         report: File with the result, relative to the repository. If empty, the result is the last line of the output.
         statuses: Exit statuses with which the result is valid.
         minutes: Approximate duration on two processor cores, or 0 if not known.
@@ -64,7 +65,7 @@ class Command:
 
 
 def pytest_command(name: str, part: str, *paths: str, minutes: float = 0) -> Command:
-    """Create a command that runs tests: files, or single tests."""
+    """Create a command that runs test files or single tests."""
     arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *paths)
     return Command(name, part, arguments, tests=True, minutes=minutes)
 

@@ -1,4 +1,4 @@
-"""All acceptance criteria, by part of the project, and the commands that measure them."""
+"""All acceptance criteria, ordered by part of the project, and the commands that measure them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WHOLE, PREFDISC, GENERATOR, NOISE, RATING, SIZES = PARTS
 
 
 def commands(peer: str | None = None) -> tuple[Command, ...]:
-    """Return all commands, by part. `peer` is a checkout of ComfyUI_IPAdapter_plus for benchmarks.adapter."""
+    """Return all commands, ordered by part. `peer` is a checkout of ComfyUI_IPAdapter_plus for benchmarks.adapter."""
     peer_option = ("--peer", peer) if peer else ()
     return (
         Command("startup", WHOLE, ("-m", "benchmarks.startup", "--repeats", "3"), minutes=4),

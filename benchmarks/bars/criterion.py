@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NORMAL = 1.96
-"""Half of a 95 % interval in standard errors, as in train.evaluate.statistics."""
+"""Half-width of a 95 % interval in standard errors, as in train.evaluate.statistics."""
 
 NOT_RUN = "not run"
 
@@ -52,7 +52,7 @@ class Criterion:
         what: Description of the value, with its unit.
         extract: Gets the value from the command's result.
         relation: ">=", ">", "<=" or "<".
-        threshold: The value must be on this side of the threshold.
+        threshold: The required threshold: `value relation threshold` must hold.
         aim: A stricter threshold that is desired but not required, or None.
     """
 
@@ -64,7 +64,7 @@ class Criterion:
     aim: float | None = None
 
     def holds(self, value: float, threshold: float | None = None) -> bool:
-        """Return whether a value satisfies `threshold` (default: the criterion's). NaN never does."""
+        """Return whether a value satisfies `threshold` (default: the criterion's). NaN never satisfies it."""
         limit = self.threshold if threshold is None else threshold
         return {">=": value >= limit, ">": value > limit, "<=": value <= limit, "<": value < limit}[self.relation]
 
@@ -77,7 +77,7 @@ class Verdict:
         criterion: The criterion.
         measured: The measured value, or None.
         point: Whether the value satisfies the threshold.
-        interval: Whether the whole 95 % interval does; None if the error is not known.
+        interval: Whether the whole 95 % interval satisfies the threshold; None if the error is not known.
         aim: Whether the value reaches the aim; None if there is no aim.
         failed: Why there is no measured value, or None.
     """

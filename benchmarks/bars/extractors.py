@@ -66,14 +66,14 @@ def ratio(first: Extractor, second: Extractor) -> Extractor:
     def read(answer: Answer) -> Measurement:
         divisor = second(answer).value
         if not divisor:
-            raise MissingError("its divisor is 0")
+            raise MissingError("the divisor is 0")
         return Measurement(first(answer).value / divisor)
 
     return read
 
 
 def row_value(path: str, what: str, **where: Any) -> Extractor:
-    """Get a value of the row with the given keys from a list of rows."""
+    """Get a value from the first row with the given entries in a list of rows."""
 
     def read(answer: Answer) -> Measurement:
         rows = _lookup(answer, path)
@@ -87,14 +87,14 @@ def row_value(path: str, what: str, **where: Any) -> Extractor:
 
 
 def on_accelerator(name_part: str) -> Extractor:
-    """Get the roofline ratio of the first row of full_size whose name contains `name_part`, on an accelerator only."""
+    """Get the roofline ratio of the first full_size row with `name_part` in its name, if measured on an accelerator."""
 
     def read(answer: Answer) -> Measurement:
         import torch
 
         matches = [row for row in _lookup(answer, "rows") if name_part in row.get("row", "")]
         if not matches:
-            raise MissingError(f"no row in 'rows' whose name has {name_part!r}")
+            raise MissingError(f"no row in 'rows' has a name with {name_part!r}")
         device = _lookup(answer, "device")
         if not torch.cuda.is_available() or device != torch.cuda.get_device_name():
             raise NotMeasuredError(f"{device} is not an accelerator")

@@ -32,7 +32,7 @@ class Result:
         command: The command.
         version: Version of the code.
         answer: The measured values, or None.
-        failed: Why the command failed, or None. Both are None if the command was not run.
+        failed: Why the command failed, or None. If the command was not run, `answer` and `failed` are None.
         seconds: Duration.
         cached: Whether the result comes from an earlier run of the same version.
     """
@@ -53,7 +53,9 @@ def run_all(
     again: bool = False,
     show: bool = False,
 ) -> list[Result]:
-    """Run the commands without a result for this version of the code, one at a time, and return all results.
+    """Run commands one at a time, and return all results.
+
+    Commands that already have a result for this version of the code are not run again.
 
     Args:
         commands: The commands.
@@ -61,7 +63,7 @@ def run_all(
         root: Working directory of the commands.
         only: Names of the commands to run. Existing results of the others are returned.
         again: Whether to rerun commands that have a result.
-        show: Whether to run nothing.
+        show: Whether to run nothing and only return existing results.
     """
     folder.mkdir(parents=True, exist_ok=True)
     version = code_version(root)
@@ -110,7 +112,7 @@ def run_one(command: Command, folder: Path, root: Path, version: str, bar: tqdm)
     except NoAnswerError as error:
         result = Result(command, version, failed=f"{error}; see {log.name}", seconds=seconds)
     if code_version(root) != version:
-        result = Result(command, version, failed="the code changed while it ran; run it again", seconds=seconds)
+        result = Result(command, version, failed="the code changed during the run; run it again", seconds=seconds)
     save_result(result, folder)
     return result
 
@@ -133,12 +135,12 @@ def load_result(command: Command, folder: Path, version: str) -> Result:
         if stored["version"] == version and stored["arguments"] == list(command.arguments):
             return Result(command, version, stored["answer"], stored["failed"], stored["seconds"], cached=True)
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # no file, or one that was truncated by a kill
+        pass  # no file, or a file that was truncated when the process was killed
     return Result(command, version)
 
 
 def code_version(root: Path) -> str:
-    """Return the commit hash with a digest of uncommitted changes. Without git, return a unique text."""
+    """Return the commit hash with a digest of uncommitted changes. Returns a unique text if there is no git."""
 
     def git(*arguments: str) -> bytes:
         return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout

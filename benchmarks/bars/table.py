@@ -14,7 +14,7 @@ KINDS = ("hold", "hold_as_a_point_only", "fall_short", "failed", "not_measured",
 
 
 def verdicts(criteria: Sequence[Criterion], results: Sequence[Result]) -> list[tuple[Result, Verdict]]:
-    """Check every criterion, and return its verdict with the result of its command."""
+    """Check every criterion, and return the result of its command together with its verdict."""
     by_name = {result.command.name: result for result in results}
     checked = []
     for criterion in criteria:

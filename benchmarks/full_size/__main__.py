@@ -5,7 +5,7 @@
 Nothing is downloaded. Each row has the time, the peak memory, and the roofline limit: the larger of the required
 floating point operations divided by the device's measured FLOP/s, and the required memory reads divided by its measured
 bandwidth. A row that does not fit into free memory is skipped and reports what it needs. On a CPU, where a row could
-take an hour, only a part of it runs; the time of the whole row is then estimated by the ratio of the limits. The last
+take an hour, only a part of it runs; the time of the whole row is then estimated from the ratio of the limits. The last
 line is one JSON object.
 """
 
@@ -57,9 +57,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, or cuda:1")
     parser.add_argument("--geometry", choices=list(SHAPES), default="full", help="tiny runs the same code in seconds")
-    parser.add_argument("--memory", type=float, help="maximum GiB of this process (default: all free memory)")
+    parser.add_argument("--memory", type=float, help="memory limit of this process in GiB (default: all free memory)")
     parser.add_argument(
-        "--seconds", type=float, default=60, help="approximate time after which only a part of a row is run"
+        "--seconds", type=float, default=60, help="approximate seconds per row; only a part of longer rows is run"
     )
     parser.add_argument("--out", type=Path, default=OUT, help="JSON file; the table is written next to it as .md")
     parser.add_argument("--document", type=Path, help="Markdown file in which the table is replaced")

@@ -16,10 +16,10 @@ import torch
 
 GIB = 2**30
 HEADROOM = 1.5 * GIB
-"""Memory left to other processes (our default)."""
+"""Bytes of memory that are left for other processes. The amount is our choice."""
 SMALL_SIDE = 512
 MAX_PRODUCT_SECONDS = 0.5
-"""A product of matrices of the usual side that would take longer is measured on smaller ones (our default)."""
+"""Maximum seconds for one matrix product; slower devices use smaller matrices. The limit is our choice."""
 
 
 @dataclass
@@ -28,8 +28,8 @@ class Device:
 
     Attributes:
         torch_device: The device.
-        cap: Maximum bytes of this process; None for no limit.
-        peak: Peak memory in bytes of the last `track_peak_memory` block.
+        cap: Memory limit of this process in bytes; None for no limit.
+        peak: Peak memory in bytes during the last `track_peak_memory` block.
     """
 
     torch_device: torch.device
@@ -50,7 +50,7 @@ class Device:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Return the dtype of full-size models."""
+        """Return the dtype in which full-size models are measured."""
         return torch.bfloat16
 
     def sync(self) -> None:
@@ -127,7 +127,7 @@ class Device:
             self.peak = max(self.peak, self.memory_in_use())
 
     def timed(self, work: Callable[[], object]) -> float:
-        """Return the seconds that `work` takes, including its work on the device."""
+        """Return how many seconds `work` takes, including its computations on the device."""
         self.sync()
         start = time.perf_counter()
         work()
@@ -135,11 +135,11 @@ class Device:
         return time.perf_counter() - start
 
     def matmul_rate(self, dtype: torch.dtype) -> float:
-        """Measure FLOP/s: the best of a few large square matrix products."""
+        """Measure FLOP/s with large square matrix products, and return the best result."""
         return _matmul_rate(self.torch_device, dtype)
 
     def bandwidth(self) -> float:
-        """Measure the memory bandwidth in bytes a second (read and written): the best of a few large copies."""
+        """Measure memory bandwidth in bytes per second (read and written) with large copies; return the best result."""
         return _bandwidth(self.torch_device)
 
 
@@ -175,7 +175,7 @@ def _processor() -> str:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """Return the torch device; "auto" is the first GPU, or the CPU without one."""
+    """Return the torch device. "auto" is the current GPU, or the CPU if there is no GPU."""
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device("cuda", torch.cuda.current_device()) if wanted == "cuda" else torch.device(wanted)

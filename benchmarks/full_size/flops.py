@@ -1,7 +1,7 @@
 """Counts the floating point operations that PrefDisc requires, from its shapes.
 
-Each multiplication and each addition of matrix products counts. Norms, activations and softmaxes do not count, nor does
-recomputation that saves memory. A test compares the counts with torch's.
+Each multiplication and each addition in matrix products counts. Norms, activations and softmaxes do not count, nor does
+recomputation to save memory. A test compares the counts with torch's.
 """
 
 from __future__ import annotations

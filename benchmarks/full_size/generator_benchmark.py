@@ -18,7 +18,7 @@ from prefgen.rewards import PreferenceReward
 
 TEXT_TOKENS = 77
 USER_TOKENS = 16
-"""Our default; the papers' adapters have 4 to 16."""
+"""Number of user tokens. The number is our choice; the papers' adapters have 4 to 16."""
 
 
 class GeneratorBenchmark:
@@ -27,8 +27,8 @@ class GeneratorBenchmark:
     Args:
         device: The device.
         shapes: Model and image sizes.
-        pack: Imports modules of the pack.
-        seconds: Approximate time after which only a part of a row is run.
+        pack: Function that imports modules of the pack.
+        seconds: Approximate seconds per row. Only a part of longer rows is run.
     """
 
     def __init__(self, device: Device, shapes: Shapes, pack: Pack, seconds: float) -> None:
@@ -139,7 +139,7 @@ class GeneratorBenchmark:
         scoring = prefdisc_benchmark.flops.image_flops(1) + prefdisc_benchmark.flops.decoder_flops(
             prefdisc_benchmark.open_tokens(), history
         )
-        # The gradient of the activations costs the same again.
+        # The gradient of the activations costs as much as the forward pass.
         flops = 2 * (self.step_flops(shapes.turbo, 1) + decoding + scoring)
         moved = 2 * (self.size + prefdisc_benchmark.image_bytes + prefdisc_benchmark.text_bytes)
         pairs = shapes.pairs if self.device.cuda else 1

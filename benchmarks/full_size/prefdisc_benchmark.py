@@ -34,7 +34,7 @@ class PrefDiscBenchmark:
         device: The device.
         shapes: Model and image sizes.
         quantize: "none" or "nf4".
-        seconds: Approximate time after which only a part of a row is run.
+        seconds: Approximate seconds per row. Only a part of longer rows is run.
     """
 
     def __init__(self, device: Device, shapes: Shapes, quantize: str, seconds: float) -> None:
@@ -56,7 +56,7 @@ class PrefDiscBenchmark:
         return self.size / GIB + working
 
     def build(self) -> dict:
-        """Measure building the model from random values: a lower bound of the loading time, since no file is read."""
+        """Measure building the model from random values, a lower bound on the loading time because no file is read."""
         name, needs = "build PrefDisc", self.needs(0.2)
         whole = Workload(self._build, 0.0, self.size, description=f"{self.size / GIB:.1f} GiB of weights")
         if needs * GIB > self.device.free():
@@ -92,11 +92,11 @@ class PrefDiscBenchmark:
         return 4 * chunk * self.flops.patches * widest * self.device.dtype.itemsize / GIB + 0.5
 
     def open_tokens(self) -> int:
-        """Return the number of tokens of a candidate."""
+        """Return the number of tokens in a candidate."""
         return len(self.template.unlabelled_turn(PROMPT))
 
     def history_tokens(self, pairs: int) -> int:
-        """Return the number of tokens of a history, including the preference tokens."""
+        """Return the number of tokens in a history, including the preference tokens."""
         return self.shapes.spec.num_tokens + 2 * pairs * len(self.template.labelled_turn(PROMPT, True))
 
     def _images(self, count: int) -> torch.Tensor:
@@ -152,7 +152,8 @@ class PrefDiscBenchmark:
     def _train(self, pairs: int, rows: int = 1) -> Workload:
         tokens = self.history_tokens(pairs) + 2 * self.open_tokens()
         forward = self.flops.image_flops(2 * pairs + 2) + self.flops.decoder_flops(tokens) + self.flops.logit_flops(2)
-        # The gradient of the activations costs the same again; of the weights, only the small LoRA needs gradients.
+        # The gradient of the activations costs as much as the forward pass.
+        # Among the weights, only the small LoRA needs gradients.
         flops, moved = 2 * rows * forward, 2 * rows * (self.image_bytes + self.text_bytes)
         prepared: list[Callable[[], None]] = []
         return Workload(

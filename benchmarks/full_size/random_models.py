@@ -19,7 +19,7 @@ from prefgen.prefdisc.base.shards import UNQUANTIZED_MODULES
 from prefgen.prefdisc.model import PrefDisc
 
 NUM_RANDOM_VALUES = 2**22
-"""Number of random values; weights repeat them, because drawing eight billion values would take too long."""
+"""Number of random values to draw. Weights repeat them, because drawing eight billion values would take too long."""
 
 Pack = Callable[[str], ModuleType]
 
@@ -53,9 +53,10 @@ def build_prefdisc(shapes: Shapes, dtype: torch.dtype, quantize: str, device: to
 
 
 def fill_random(module: nn.Module, device: torch.device) -> None:
-    """Replace every meta parameter by random values on `device`.
+    """Replace every meta parameter with random values on `device`.
 
-    Matrices are normal with a scale that preserves the size of activations. Scale vectors are 1, biases 0.
+    Matrices are drawn from a normal distribution with a scale that preserves the magnitude of activations. Scale
+    vectors are 1, biases 0.
     """
     drawn: dict[torch.dtype, Tensor] = {}
     for layer in module.modules():
@@ -83,7 +84,7 @@ def _repeat(target: Tensor, values: Tensor) -> None:
 
 
 def _quantize_nf4(base: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
-    """Replace the linear layers that are quantized in NF4 by bitsandbytes' 4-bit layers with random codes."""
+    """Replace the linear layers that NF4 quantizes with bitsandbytes' 4-bit layers, filled with random codes."""
     import bitsandbytes as bnb
     from bitsandbytes.functional import QuantState, get_4bit_type
 
@@ -141,7 +142,7 @@ def build_unet(shape: UNetShape, dtype: torch.dtype, device: torch.device):
 
     model = meta_unet(shape, dtype)
     fill_random(model.diffusion_model, device)
-    model.device = device  # ComfyUI expects the attribute
+    model.device = device  # ComfyUI expects this attribute
     return comfy.model_patcher.ModelPatcher(
         model, load_device=comfy.model_management.get_torch_device(), offload_device=torch.device("cpu")
     )

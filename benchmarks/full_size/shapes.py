@@ -1,4 +1,4 @@
-"""Model and image sizes: Idefics2-8B and SDXL as published, and tiny ones for tests."""
+"""Model and image sizes: Idefics2-8B and SDXL as published, and tiny models for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IDEFICS2_8B = PUBLISHED | {
     "text_config": PUBLISHED["text_config"]
     | {"max_position_embeddings": 32_768, "bos_token_id": None, "eos_token_id": 2},
 }
-"""HuggingFaceM4/idefics2-8b as published, except for the image token id, which is that of our word tokenizer."""
+"""HuggingFaceM4/idefics2-8b as published, except that the image token id is that of our word tokenizer."""
 
 VAE = {
     "double_z": True,
@@ -44,12 +44,13 @@ class Shapes:
         unet: Shape of the generator's UNet.
         vae: Configuration of the VAE.
         width: Width and height of generated images in pixels.
-        steps: Denoising steps.
+        steps: Number of denoising steps.
         turbo: Width and height of the few-step generator's images in pixels.
-        pairs: Pairs in a history.
-        candidates: Candidates to score.
-        per_device: Pairs of targets in a training batch.
-        working: Maximum GiB besides the weights for generation, a ReNO iteration and a training step (our default).
+        pairs: Number of pairs in a history.
+        candidates: Number of candidates to score.
+        per_device: Number of target pairs in a training batch.
+        working: GiB of memory to reserve in addition to the weights, for generation, for a ReNO iteration and for a
+            training step. The amounts are our choice.
     """
 
     name: str

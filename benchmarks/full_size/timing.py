@@ -11,10 +11,10 @@ import torch
 from benchmarks.full_size.device import GIB, Device
 
 PATIENCE = 6
-"""A single unit of a row may take this many times --seconds (our default)."""
+"""A single unit of a row may take up to this multiple of --seconds. The factor is our choice."""
 
 ASSUMED_SLOWDOWN = 3.0
-"""Assumed ratio of time to roofline limit, used to decide how much of a row to run (our default)."""
+"""Assumed ratio of time to roofline limit, used to decide how much of a row to run. The value is our choice."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Workload:
     Attributes:
         run: Runs the work.
         flops: Required floating point operations (see flops.py).
-        bytes: Bytes that must be read at least: the weights, once for each forward pass.
-        tokens: Tokens that pass through the decoder, or 0 if not applicable.
+        bytes: Minimum number of bytes to read: the weights, once for each forward pass.
+        tokens: Number of tokens that pass through the decoder, or 0 if not applicable.
         description: Description of the work.
         prepare: Untimed preparation.
     """
@@ -97,7 +97,7 @@ def out_of_memory(error: Exception) -> bool:
 def skipped_row(
     device: Device, name: str, precision: str, whole: Workload | None, why: str, needs: float | None
 ) -> dict:
-    """Return a row that was not run, with the reason and, for lack of memory, the required GiB."""
+    """Return a row that was not run, with the reason and, if there is not enough memory, the required GiB."""
     row = {"row": name, "precision": precision, "not_run": why}
     if needs is not None:
         row["needs_gib"] = round(needs, 1)
@@ -107,6 +107,6 @@ def skipped_row(
 
 
 def units_within(device: Device, one: Workload, most: int, seconds: float) -> int:
-    """Return how many units of work fit into about `seconds`; 0 if one unit takes more than `PATIENCE` times that."""
+    """Return how many units of work take about `seconds`; 0 if one unit takes more than `PATIENCE` times as long."""
     count = seconds / (ASSUMED_SLOWDOWN * roofline_seconds(device, one))
     return 0 if count < 1 / PATIENCE else max(1, min(most, int(count)))

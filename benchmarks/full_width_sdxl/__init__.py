@@ -3,4 +3,4 @@
 from pathlib import Path
 
 PACK = Path(__file__).with_name("node_pack")
-"""Folder to link into custom_nodes. It has the node that creates the MODEL."""
+"""Folder to link into custom_nodes. It contains the node that creates the MODEL."""

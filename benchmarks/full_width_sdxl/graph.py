@@ -1,4 +1,4 @@
-"""The graph at full width (SDXL plain, with an IP-Adapter for a user, with optimised noise) and its random files."""
+"""The full-width graph (plain SDXL, SDXL with an IP-Adapter for a user, and optimised noise) and its random files."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ SIZE = 512
 
 
 def full_width_case() -> Case:
-    """Return the graph. It uses the pocket VAE, which fits SDXL's latents, and the pocket PrefDisc."""
+    """Return the graph. It uses the pocket VAE, which is compatible with SDXL's latents, and the pocket PrefDisc."""
     graph = Graph()
     config = json.dumps(SDXL_UNET.ldm_config())
     model, positive, negative = (graph.add("FullWidthSDXL", unet_config=config)[output] for output in range(3))

@@ -1,5 +1,5 @@
 """Posts mutated graphs to a real ComfyUI server and counts how each one ends.
 
-`base_graphs.py` loads the graphs, `mutations.py` changes them, `outcome.py` judges how they end, and `control.py`
+`base_graphs.py` loads the graphs, `mutations.py` changes them, `outcome.py` classifies their outcomes, and `control.py`
 applies the same mutation to one of ComfyUI's own nodes.
 """

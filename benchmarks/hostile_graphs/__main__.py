@@ -3,11 +3,12 @@
     make python ARGS="-m benchmarks.hostile_graphs --prompts 2000 --seed 1"
 
 Every graph is a shipped workflow with one to three mutations: wrong types, sizes and signs, NaN, paths, lone
-surrogates, missing, extra, rewired and listed inputs. An end is clear if ComfyUI's own validation names the input, or
-if one of our nodes raises one of our errors. A graph that has not ended 60 s after the server was given it hangs. The
-server has run every base graph before, so that no time goes into loading. A graph that ends unclearly outside our code,
-that hangs, or that ends the server is posted again with one of ComfyUI's nodes in our node's place: what core does
-alike is counted apart. The last line is one JSON object; Ctrl-C ends the run early and reports what was posted so far.
+surrogates, missing, extra, rewired and listed inputs. An outcome is clear if ComfyUI's own validation names the input,
+or if one of our nodes raises one of our errors. A graph counts as hung if it has not ended 60 s after it was posted.
+The server runs every base graph once at the start, so that the models are already loaded. A graph that ends unclearly
+outside our code, hangs, or terminates the server is posted again with one of ComfyUI's nodes instead of ours. If core's
+node ends in the same way, the graph is counted separately. The last line is one JSON object. Ctrl-C ends the run early
+and reports what was posted so far.
 """
 
 import argparse
@@ -32,11 +33,11 @@ from .mutations import Mutation, draw_mutations, mutate
 from .outcome import DEAD, FAILED_CLEARLY, FAILED_IN_CORE, HUNG, OUTCOMES, RAN, UNCLEAR, Outcome, post
 
 STOCK_TIME_LIMIT = 20.0
-"""Seconds for a stock graph, which usually takes less than one."""
+"""Maximum seconds for a stock graph, which usually takes less than one second."""
 
 
 class HostileClient:
-    """A server that is started again when it has ended, or no longer runs prompts."""
+    """A client whose server is restarted when it has ended or no longer runs prompts."""
 
     def __init__(self, stack: ExitStack, base: dict[str, Graph]) -> None:
         self.stack, self.base = stack, base
@@ -61,14 +62,14 @@ class HostileClient:
         return self.client.server.alive and post(self.client, stock_graph(), self.ours, STOCK_TIME_LIMIT).kind == RAN
 
     def post_control(self, graph: Graph) -> Outcome:
-        """Post a control graph, or return the outcome of an equal one: a control that hangs takes minutes."""
+        """Post a control graph once, and cache the outcome, because a control graph that hangs takes minutes."""
         key = json.dumps(graph, sort_keys=True)
         if key not in self.controls:
             self.controls[key] = self.post(graph)
         return self.controls[key]
 
     def post(self, graph: Graph) -> Outcome:
-        """Post a graph. A server that no longer works is started again, and the outcome is then `DEAD`."""
+        """Post a graph. If the server no longer works, it is restarted, and the outcome is `DEAD`."""
         outcome = post(self.client, graph, self.ours)
         if outcome.kind in (HUNG, DEAD) and not self.works():
             outcome = Outcome(DEAD, outcome.message, executed=True)
@@ -124,9 +125,9 @@ def main() -> int:
 
 
 def core_does_alike(server: HostileClient, graph: Graph, mutations: list[Mutation], outcome: Outcome) -> bool:
-    """Return whether one of the mutations alone, on one of ComfyUI's own nodes, ends in the same way.
+    """Return whether one of the mutations alone leads to the same outcome on one of ComfyUI's own nodes.
 
-    An exception that passed through our code is always ours.
+    An exception that passed through our code always counts as ours.
     """
     if outcome.in_our_code:
         return False

@@ -1,4 +1,4 @@
-"""The graphs that are mutated: every shipped workflow, with small models and few steps, and nodes that are in none."""
+"""The graphs to mutate: every shipped workflow, with small models and few steps, and graphs of all other nodes."""
 
 import copy
 import json
@@ -20,11 +20,11 @@ SMALL = {
     "ReNOOptimize": {"iterations": 2, "steps": 1, "num_initial_noises": 1},
     "SDTurboScheduler": {"steps": 1},
 }
-"""Settings that make a run short: a benchmark posts thousands of graphs."""
+"""Settings for short runs, because the benchmark posts thousands of graphs."""
 
 
 def load_base_graphs() -> dict[str, Graph]:
-    """Return the shipped workflows by name, and two graphs of further nodes: the first saves what the second loads."""
+    """Return the shipped workflows by name, and two graphs of other nodes. The first one saves a file for the second."""
     graphs = {"build_and_save": build_and_save(), "load_and_show": load_and_show(), "clip_vision": clip_vision()}
     for path in sorted((PACK / "workflows" / "api").glob("*.json")):
         graph = copy.deepcopy(use_pocket_models(json.loads(path.read_text())))

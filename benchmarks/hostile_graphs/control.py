@@ -1,4 +1,4 @@
-"""Applies a mutation to one of ComfyUI's own nodes: what core does alike is core's, not ours."""
+"""Applies a mutation to one of ComfyUI's own nodes. If core's node fails in the same way, the failure is not ours."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ STOCK = {
     "VAE": ("decode", "vae"),
     "CONDITIONING": ("sampler", "positive"),
 }
-"""Node of `stock_graph` and its input, for each type of input. Other types use the sampler's MODEL."""
+"""For each type of input, a node of `stock_graph` with such an input. Other types use the sampler's MODEL."""
 
 
 def stock_graph() -> Graph:
-    """Return a graph whose nodes are ComfyUI's own, but for the loader of the models."""
+    """Return a graph of ComfyUI's own nodes, except for the node that loads the models."""
     link = {name: ["loader", output] for output, name in enumerate(("model", "clip", "vae"))}
     sampling = {"seed": 1, "steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
     nodes = {
@@ -43,7 +43,7 @@ def stock_graph() -> Graph:
 
 
 def control_graph(graph: Graph, mutation: Mutation, object_info: dict) -> Graph:
-    """Return the stock graph with the same mutation as a graph: of a node of the same class, if it has one."""
+    """Apply a graph's mutation to the stock graph, to a node of the same class if there is one."""
     class_type = graph[mutation.node]["class_type"]
     specs = input_specs(object_info, class_type)
     kind = specs.get(mutation.input, ("*", {}))[0]
@@ -60,7 +60,7 @@ def control_graph(graph: Graph, mutation: Mutation, object_info: dict) -> Graph:
 
 
 def move_link(graph: Graph, mutation: Mutation, node: str, object_info: dict) -> Any:
-    """Return a mutation's value; a link becomes one of the stock graph that is wrong in the same way."""
+    """Return a mutation's value. A link becomes a link in the stock graph that is wrong in the same way."""
     value = mutation.value
     if mutation.kind not in ("value", "rewired", "extra", "through any") or not is_link(value):
         return value
@@ -75,7 +75,7 @@ def move_link(graph: Graph, mutation: Mutation, node: str, object_info: dict) ->
 
 
 def is_link(value: Any) -> bool:
-    """Return whether ComfyUI takes a value for a link."""
+    """Return whether ComfyUI treats a value as a link."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
 
 

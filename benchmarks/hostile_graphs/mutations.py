@@ -1,4 +1,4 @@
-"""Mutations of a graph: they replace one input of one node by a value that only a careless or hostile client sends."""
+"""Mutations of a graph. Each one gives an input of a node a value that only a careless or hostile client sends."""
 
 import copy
 import json
@@ -18,18 +18,18 @@ VALUES = [*TEXTS, *NUMBERS, *OTHERS]
 FAULTS = ["nan", "inf", "rank 3", "rank 5", "one channel", "empty"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 WRONG_LINKS = 0.05
-"""Share of mutations whose links lead nowhere. Few, because ComfyUI's worker ends at some of them (see control.py)."""
+"""Share of mutations with links to nowhere. It is small, because some of them end ComfyUI's worker (see control.py)."""
 
 SIZES = [8, 16, 24, 40, 88, 104, 136, 200]
-"""Sides of images and latents in pixels; small, because ComfyUI's own samplers accept any."""
+"""Widths and heights of images and latents in pixels. They are small, because ComfyUI's samplers accept any size."""
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A change of a graph.
+    """A change to a graph.
 
     Attributes:
-        kind: A key of `KINDS`.
+        kind: The kind of change; see `apply`.
         node: Id of the changed node.
         input: Name of the changed input.
         value: Depends on the kind.
@@ -50,7 +50,7 @@ def mutate(graph: Graph, mutations: list[Mutation]) -> Graph:
 
 
 def apply(graph: Graph, mutation: Mutation, number: int) -> None:
-    """Apply a mutation in place. `number` keeps the ids of added nodes apart."""
+    """Apply a mutation in place. `number` makes the ids of added nodes unique."""
     inputs, name, value = graph[mutation.node]["inputs"], mutation.input, mutation.value
 
     def add(class_type: str, **inputs_of_node: Any) -> list:
@@ -141,12 +141,12 @@ def draw_fitting(kind: Any, options: dict, current: Any, rng: random.Random) -> 
 
 
 def num_outputs(object_info: dict, node: dict) -> int:
-    """Return the number of outputs of a node of a graph."""
+    """Return how many outputs a graph's node has."""
     return len(object_info.get(node["class_type"], {}).get("output", ()))
 
 
 def input_specs(object_info: dict, class_type: str | None) -> dict[str, tuple[Any, dict]]:
-    """Return type and options of a node's inputs by name."""
+    """Return the type and the options of each of a node's inputs, by name."""
     declared = object_info.get(class_type or "", {}).get("input", {})
     parts = (declared.get(part, {}) for part in ("required", "optional"))
     return {name: (spec[0], spec[1] if len(spec) > 1 else {}) for part in parts for name, spec in part.items()}

@@ -1,4 +1,4 @@
-"""Posts a graph, and judges how it ends and whether its message is clear."""
+"""Posts a graph, and classifies its outcome, including whether an error message is clear."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ CLEAR_TYPES = (
     "custom_validation_failed",
     "dependency_cycle",
 )
-"""ComfyUI's own kinds of validation errors that say what is wrong."""
+"""Types of ComfyUI's own validation errors whose messages explain the problem."""
 
 PACK_FOLDER = "custom_nodes/prefgen"
 WHOLE_GRAPH_TYPES = ("prompt_no_outputs", "missing_node_type", "invalid_prompt", "prompt_outputs_failed_validation")
@@ -38,7 +38,7 @@ class Outcome:
 
     Attributes:
         kind: One of `OUTCOMES`, or `FAILED_IN_CORE` for an exception in a node that is not ours.
-        message: The message, "" if it ran.
+        message: The error message, or "" if the graph ran.
         executed: Whether the graph passed validation.
         in_our_code: Whether an exception passed through the pack's code.
     """
@@ -50,7 +50,7 @@ class Outcome:
 
 
 def post(client: Client, graph: Graph, ours: set[str], time_limit: float = TIME_LIMIT) -> Outcome:
-    """Post a graph, wait for its end, and judge it."""
+    """Post a graph, wait until it ends, and classify the outcome."""
     try:
         client.run(graph, timeout=time_limit)
     except PromptRefused as refusal:
@@ -66,13 +66,13 @@ def post(client: Client, graph: Graph, ours: set[str], time_limit: float = TIME_
         return Outcome(HUNG, str(error)[:300], executed=True)
     except (ServerFailed, aiohttp.ClientConnectionError) as error:
         return Outcome(DEAD, str(error)[-300:], executed=True)
-    except aiohttp.ContentTypeError as error:  # an answer that is no JSON: an exception in ComfyUI's validation
+    except aiohttp.ContentTypeError as error:  # the response is not JSON if ComfyUI's validation raises
         return Outcome(UNCLEAR, f"HTTP {error.status}")
     return Outcome(RAN, executed=True)
 
 
 def is_clear_refusal(refusal: PromptRefused) -> bool:
-    """Return whether every error of a refusal is of a kind that says what is wrong."""
+    """Return whether every error in a refusal is of a type whose message explains the problem."""
     errors = [error for node in refusal.errors.values() for error in node["errors"]]
     if not errors:
         return any(kind in str(refusal) for kind in WHOLE_GRAPH_TYPES) or "not found" in str(refusal)
@@ -80,6 +80,6 @@ def is_clear_refusal(refusal: PromptRefused) -> bool:
 
 
 def is_clear_error(error: NodeError) -> bool:
-    """Return whether an error of our code is one of the pack's, and whole sentences on one line."""
+    """Return whether an error has one of the pack's types, and a message of whole sentences on one line."""
     is_sentence = error.message.endswith(".") and " " in error.message and "\n" not in error.message
     return error.exception_type.startswith("prefgen.") and is_sentence

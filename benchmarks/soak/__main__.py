@@ -1,4 +1,4 @@
-"""Runs the soak."""
+"""Runs the soak test."""
 
 import argparse
 import random
@@ -17,9 +17,9 @@ from tests.comfyui import Client, running_server
 def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=soak.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60.0, help="length of the run")
+    parser.add_argument("--minutes", type=float, default=60.0, help="duration of the run in minutes")
     parser.add_argument("--warm-up", type=float, default=10.0, help="minutes at the beginning that do not count")
-    parser.add_argument("--seed", type=int, default=0, help="seed of people, sizes and masks")
+    parser.add_argument("--seed", type=int, default=0, help="seed for people, sizes and masks")
     names = [name for name in ROUNDS if name != CONTROL]
     parser.add_argument("--rounds", nargs="+", choices=list(ROUNDS), default=names, help="default: all but the control")
     arguments = parser.parse_args()

@@ -8,7 +8,7 @@ from statistics import mean
 from scipy.stats import linregress, t
 
 MAX_GROWTH = 0.2
-"""Largest upper bound of the growth, in MiB a minute."""
+"""Maximum accepted upper bound of the growth, in MiB per minute."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ def growth_bound(samples: Sequence[Sample]) -> tuple[float | None, float | None]
     """Fit a line through the mean memory of each minute.
 
     Returns:
-        The slope and the upper end of its two-sided 95 % confidence interval, in MiB a minute. None for fewer than
-        three minutes.
+        The slope and the upper end of its two-sided 95 % confidence interval, in MiB per minute. Both are None for
+        fewer than three minutes.
     """
     by_minute = defaultdict(list)
     for sample in samples:

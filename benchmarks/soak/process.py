@@ -1,4 +1,4 @@
-"""Resident memory and open files of a process, from /proc."""
+"""Reads the resident memory and the number of open files of a process from /proc."""
 
 import os
 from dataclasses import dataclass
@@ -22,6 +22,6 @@ class Process:
 
 
 def server_process(guard: int) -> Process:
-    """Return ComfyUI's process, the child of the guard that the tests start."""
+    """Return ComfyUI's process, which is the child of the guard process that the tests start."""
     (child,) = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()
     return Process(int(child))

@@ -1,4 +1,4 @@
-"""The rounds of the soak. Each one leaves the server as it was, but for ratings."""
+"""The rounds of the soak test. Each round leaves the server unchanged, except for ratings."""
 
 import hashlib
 import json
@@ -13,7 +13,8 @@ PEOPLE = tuple(f"soak {i}" for i in range(6))
 SIZES = ((96, 96), (96, 128), (160, 96), (192, 192))
 SUBJECTS = ("a lighthouse", "a cat", "a house", "a fish")
 MAX_RATINGS = 24
-"""Ratings beyond these are undone, so that the work of a round does not grow. Even, so that likes equal dislikes."""
+"""Maximum number of ratings per person. Further ratings are undone, so that the work per round does not grow. The
+number is even, so that there are as many likes as dislikes."""
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Soak:
     Attributes:
         client: The client of the server.
         rng: Draws people, sizes, masks and ratings.
-        reference_pictures: Digests of the fixed graph's pictures; one if they are equal.
+        reference_pictures: Distinct digests of the fixed graph's pictures. There is only one if all are equal.
     """
 
     client: Client
@@ -35,7 +36,7 @@ class Soak:
     reference_pictures: set[str] = field(default_factory=set)
 
     def run(self, pocket: Pocket, **options):
-        """Run a graph, and count it."""
+        """Run a graph, and count it as a prompt."""
         self.prompts += 1
         return self.client.run(pocket.graph, **options)
 
@@ -99,7 +100,7 @@ def repeat(state: Soak) -> None:
 
 
 def plain(state: Soak) -> None:
-    """Paint with ComfyUI's own nodes, once the models are loaded."""
+    """Paint with ComfyUI's own nodes, except for loading the models."""
     width, height = state.rng.choice(SIZES)
     pocket = Pocket(batch=state.rng.choice((2, 4)), prompt=state.rng.choice(SUBJECTS))
     pocket.latent = pocket.add("EmptyLatentImage", width=width, height=height, batch_size=pocket.batch)
@@ -108,7 +109,7 @@ def plain(state: Soak) -> None:
 
 
 def _paint(state: Soak, person: str, masked: bool) -> list[str]:
-    """Paint for a person who may have no ratings yet; returns the digests of the pictures."""
+    """Paint for a person who may not have ratings yet, and return the digests of the pictures."""
     rng = state.rng
     pocket = Pocket(batch=rng.choice((2, 4)), prompt=rng.choice(SUBJECTS))
     width, height = rng.choice(SIZES)
@@ -137,6 +138,6 @@ ROUNDS: dict[str, Callable[[Soak], None]] = {
     "repeat": repeat,
     "plain": plain,
 }
-"""All rounds by name. Those of a run are drawn with equal chances."""
+"""All rounds by name. A run draws its rounds with equal probability."""
 
 CONTROL = "plain"

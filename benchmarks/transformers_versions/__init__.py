@@ -3,7 +3,8 @@
     make python ARGS="-m benchmarks.transformers_versions"                          # the newest patch of each release
     make python ARGS="-m benchmarks.transformers_versions --versions 4.57.3 5.20.2"
 
-Every version is installed into a folder of its own, which is deleted afterwards; the environment is left as it is. The
-last line is one JSON object with the largest difference of a score from that of the environment's own transformers, for
-each version and dtype. Versions below PrefDisc's bound must be refused with one sentence that names the bound.
+Every version is installed into a separate folder, which is deleted afterwards; the environment is not changed. The last
+line is one JSON object. For each version and dtype, it contains the largest difference between a score and the same
+score under the environment's own transformers. PrefDisc must refuse versions below its minimum with an error message
+that names the minimum.
 """

@@ -22,10 +22,10 @@ TOO_OLD = ("4.46.3", "4.50.3", "4.55.4")
 """Versions that ComfyUI accepts and PrefDisc refuses."""
 
 COMPANIONS = ("huggingface-hub", "tokenizers")
-"""Requirements of transformers of which each version accepts a narrow range."""
+"""Dependencies of transformers. Each version of transformers accepts only a narrow range of their versions."""
 
 TOLERANCE = 0.0
-"""Scores of two versions are equal if they differ by at most this."""
+"""Maximum difference between the scores of two versions that count as equal."""
 
 
 def main() -> int:
@@ -44,8 +44,8 @@ def compare_versions(versions: Sequence[str]) -> dict:
     """Install and run versions one after another.
 
     Returns:
-        "reference": the environment's version; "versions": the row of each version, with the largest difference of
-        a score for each dtype, or the sentence that refuses it; and "all_equal".
+        "reference": the environment's version; "versions": the row of each version, with the largest difference in
+        scores for each dtype, or the error message of a refused version; and "all_equal".
     """
     reference = run_worker(None)
     rows = {}
@@ -88,7 +88,7 @@ def published_versions() -> list[str]:
 
 
 def newest_patches(versions: Sequence[str]) -> list[str]:
-    """Return the newest patch of each release from the lower bound on, oldest first."""
+    """Return the newest patch of each release since `MIN_TRANSFORMERS`, oldest first."""
     newest: dict[tuple[int, ...], Version] = {}
     for version in sorted(Version(text) for text in versions):
         if version >= Version(MIN_TRANSFORMERS) and not version.is_prerelease:
@@ -99,7 +99,8 @@ def newest_patches(versions: Sequence[str]) -> list[str]:
 def install(version: str, folder: Path) -> None:
     """Install a version of transformers, and the companions that it accepts, into an empty folder.
 
-    The environment has the other requirements, except those of companions: older ones need httpx.
+    The environment already contains the other dependencies of transformers. The companions are installed with their
+    own dependencies, which the environment may lack, such as httpx.
     """
     pip_install(folder, ["--no-deps", f"transformers=={version}"])
     (metadata,) = folder.glob("transformers-*.dist-info")

@@ -1,4 +1,4 @@
-"""Runs the scores in a process whose transformers lies in a folder."""
+"""Runs `scores.py` in a process that imports transformers from a given folder."""
 
 import json
 import os
@@ -13,7 +13,7 @@ def run_worker(folder: Path | None) -> dict:
     """Return what `scores.py` prints, or the end of its error output.
 
     Args:
-        folder: Folder of a transformers installation. None uses the environment's.
+        folder: Folder with a transformers installation. None uses the environment's installation.
     """
     paths = [str(path) for path in (folder, ROOT) if path]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

@@ -24,7 +24,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 
 
 def main() -> None:
-    """Print the scores, or the sentence that refuses this version."""
+    """Print the scores, or the error message that refuses this version."""
     try:
         models = {"pocket": (pocket_model(), POCKET_SHAPES), "980 px": (large_grid_model(), LARGE_SHAPES)}
     except CheckpointError as error:
@@ -57,7 +57,7 @@ def large_grid_model() -> PrefDisc:
 
 
 def score_shapes(model: PrefDisc, shapes: tuple[tuple[int, int], ...]) -> list[float]:
-    """Return the scores of one image of each shape (height, width) after a history with all shapes."""
+    """Score one image of each shape (height, width) after a history with images of all shapes."""
     images = [torch.rand(3, *shape, generator=torch.Generator().manual_seed(i)) for i, shape in enumerate(shapes)]
     with torch.no_grad():
         prefix = model.encode(UserHistory.from_images(images, images[::-1], ["a cat"] * len(images)))

@@ -5,7 +5,7 @@ import json
 import torch
 
 NUM_RANDOM_VALUES = 2**22
-"""Number of random values; weights repeat them, because drawing billions of values would take too long."""
+"""Number of random values to draw. Weights repeat them, because drawing billions of values would take too long."""
 
 
 class FullWidthSDXL:
@@ -34,7 +34,7 @@ class FullWidthSDXL:
 
 
 def fill_random(module: torch.nn.Module) -> None:
-    """Fill matrices with normal values at a scale that preserves the size of activations, other weights with 1 or 0."""
+    """Fill matrices with normal values, scaled to preserve the magnitude of activations; other weights are 1 or 0."""
     values = torch.randn(NUM_RANDOM_VALUES, generator=torch.Generator().manual_seed(0))
     for name, weight in module.named_parameters():
         if weight.ndim < 2:

@@ -115,7 +115,7 @@ def test_code_that_changes_while_a_command_runs_is_nobodys_answer(repository):
     changes = Command("one", "part", says("{}", "open('code.py', 'w').write('3'); "))
     found = run([changes], repository)["one"]
     assert found.answer is None
-    assert "the code changed while it ran" in found.failed
+    assert "the code changed during the run" in found.failed
 
 
 def test_a_kept_answer_that_was_cut_off_is_run_again(repository):
