@@ -1,1 +1,1 @@
-"""Estimates the memory and compute of a PrefDisc training from the base model's shapes. Nothing is downloaded."""
+"""Estimates the memory and compute needed to train PrefDisc, from the base model's shapes. Nothing is downloaded."""

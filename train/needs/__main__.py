@@ -1,10 +1,10 @@
-"""Estimates GPU memory and hours of a PrefDisc training on Idefics2-8B.
+"""Estimates the GPU memory and the hours needed to train PrefDisc on Idefics2-8B.
 
     make python ARGS="-m train.needs --gpus 1 8 64"
 
-Memory and FLOPs are computed from the base model's shapes. Hours need the measured seconds of one forward and backward
-pass on your card (--seconds, --second-stage, --card); without them they are "not measured". --reached adds the hours
-for an assumed throughput in TFLOP/s. The last line of the output is one JSON object.
+Memory and FLOPs are computed from the base model's shapes. Hours are computed from measured times of one forward and
+backward pass on your card (--seconds, --second-stage, --card). Without them, the hours are "not measured". --reached
+adds the hours at an assumed throughput in TFLOP/s. The last line of the output is one JSON object.
 """
 
 from __future__ import annotations
@@ -23,19 +23,21 @@ from train.settings import SettingsError
 def main(argv: list[str] | None = None) -> dict:
     """Run the command and return its JSON object."""
     parser = argparse.ArgumentParser(prog="python -m train.needs", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="idefics2_8b_1gpu", help="settings of train.prefdisc")
-    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64], help="numbers of GPUs")
+    parser.add_argument("--config", default="idefics2_8b_1gpu", help="YAML file for train.prefdisc, or the name of one")
+    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64], help="numbers of GPUs to compare")
     parser.add_argument(
-        "--seconds", type=_positive, help="measured seconds of a forward and backward pass of per_device pairs, stage 1"
+        "--seconds",
+        type=_positive,
+        help="measured seconds for a forward and backward pass over per_device pairs in stage 1",
     )
-    parser.add_argument("--second-stage", type=_positive, help="measured seconds of the same pass in stage 2")
-    parser.add_argument("--card", default="", help="name of the measured card")
-    parser.add_argument("--reached", type=_positive, help="assumed TFLOP/s of a GPU, for the last column")
-    parser.add_argument("--document", type=Path, help="Markdown file whose section 'needs' is replaced")
+    parser.add_argument("--second-stage", type=_positive, help="measured seconds for the same pass in stage 2")
+    parser.add_argument("--card", default="", help="name of the card used for the measurement")
+    parser.add_argument("--reached", type=_positive, help="assumed TFLOP/s per GPU, for the last column")
+    parser.add_argument("--document", type=Path, help="Markdown file in which to replace section 'needs'")
     args = parser.parse_args(argv)
     measured = (args.seconds, args.second_stage, args.card)
     if any(measured) != all(measured):
-        parser.error("--seconds, --second-stage and --card need each other; pass all of them, or none")
+        parser.error("--seconds, --second-stage and --card must be used together; pass all of them, or none")
     try:
         config = load_config(args.config)
     except SettingsError as error:

@@ -1,6 +1,6 @@
-"""Counts the FLOPs of a trial (a history and its two targets) and the bytes on a GPU from a base model's layers.
+"""Estimates the FLOPs of a trial (a history and its two targets) and the memory per GPU from a base model's layers.
 
-A multiplication with its addition counts as two FLOPs. Matrix products and attention are counted. Normalisation,
+One multiplication and one addition count as two FLOPs. Matrix products and attention are counted. Normalisation,
 activation functions and softmax (a few percent) are not. A test compares the forward pass with torch's counter.
 """
 
@@ -14,14 +14,14 @@ from torch import nn
 from prefgen.prefdisc.config import PrefDiscSpec
 
 NF4_BYTES = 0.5 + 4 / 64
-"""Bytes of an NF4 weight: 4 bits, and a float32 scale per block of 64 (bitsandbytes without double quantisation)."""
+"""Bytes per NF4 weight: 4 bits, and a float32 scale per block of 64 (bitsandbytes without double quantisation)."""
 TRAINABLE_BYTES = 4 + 4 + 8
-"""Bytes of a trainable parameter: the weight, its gradient and AdamW's two moments in float32."""
+"""Bytes per trainable parameter: the weight, its gradient and AdamW's two moments in float32."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Size of a trial: images, patches of an image, and tokens of [P_v; history; both targets]."""
+    """Size of a trial: number of images, of patches per image, and of tokens in [P_v; history; both targets]."""
 
     images: int
     patches: int
@@ -43,8 +43,9 @@ class Forward:
     def step_flops(self, stage: int, recompute: bool) -> float:
         """Return the FLOPs of a trial in an optimiser step.
 
-        The base is frozen, so a backward pass costs as much as a forward pass: only the gradient of the inputs is
-        computed, and the LoRA's own gradient is small. In stage 2 the gradient of P_v does not reach the vision tower.
+        The base is frozen, so a backward pass computes only the gradient of the inputs and costs as much as a forward
+        pass. The gradient of the LoRA is small. In stage 2, the gradient ends at P_v and does not reach the vision
+        tower.
 
         Args:
             stage: 1 or 2.
@@ -59,9 +60,9 @@ def trial_size(spec: PrefDiscSpec, pairs: int, turn_tokens: int, patch: int) -> 
 
     Args:
         spec: Specification of the PrefDisc.
-        pairs: History pairs.
-        turn_tokens: Tokens of a turn, including those of its image.
-        patch: Side of a patch in pixels.
+        pairs: Number of history pairs.
+        turn_tokens: Number of tokens in a turn, including the image tokens.
+        patch: Side length of a patch in pixels.
     """
     turns = 2 * pairs + 2
     return Trial(turns, (spec.longest_edge // patch) ** 2, spec.num_tokens + turns * turn_tokens)
@@ -81,7 +82,7 @@ def count_forward_flops(base: nn.Module, trial: Trial) -> Forward:
     width = perceiver.resampler_n_heads * perceiver.resampler_head_dim
     vision += 4 * perceiver.resampler_n_latents * keys * width * perceiver.resampler_depth
     decoder = 2 * _count_weights(base.model.text_model, (nn.Linear,)) * trial.tokens
-    # A packed mask does not reduce the computation: the full square is computed.
+    # The packed mask saves no computation: attention is computed for all pairs of tokens.
     heads = text.num_attention_heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
     decoder += 4 * trial.tokens**2 * heads * text.num_hidden_layers
     labels = 2 * 2 * base.lm_head.weight.numel()
@@ -95,7 +96,7 @@ class Memory:
     Attributes:
         frozen: Frozen weights.
         trainable: Trainable weights with gradients and optimiser state.
-        checkpoints: Activations between layers. All others are recomputed.
+        checkpoints: Activations stored between layers. All other activations are recomputed.
         layer: Activations of the largest layer.
     """
 
@@ -106,17 +107,17 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """The sum, without CUDA's context, allocator fragmentation and workspaces of kernels."""
+        """The sum, which excludes CUDA's context, allocator fragmentation and kernel workspaces."""
         return self.frozen + self.trainable + self.checkpoints + self.layer
 
 
 def estimate_memory(base: nn.Module, trial: Trial, per_device: int, quantised: bool, shards: int = 1) -> Memory:
-    """Estimate the memory of a GPU.
+    """Estimate the memory needed on each GPU.
 
     Args:
         base: The base model with its LoRA.
         trial: Size of a trial.
-        per_device: Trials in one forward pass.
+        per_device: Number of trials in a forward pass.
         quantised: Whether the linear layers of the decoder and the connector are in NF4.
         shards: Number of GPUs over which FSDP shards the weights. One layer at a time is gathered.
     """
@@ -153,7 +154,7 @@ def _is_base_linear(name: str, module: nn.Module) -> bool:
 
 
 def _linear_layers(part: nn.Module) -> list[tuple[str, nn.Linear]]:
-    """Return the linear layers of a part by name, without the LoRA's layers and wrappers."""
+    """Return the names and the linear layers of a module, without the LoRA's layers and wrappers."""
     modules = ((name.removesuffix(".base_layer"), module) for name, module in part.named_modules())
     return [(name, module) for name, module in modules if _is_base_linear(name, module)]
 

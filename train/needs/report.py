@@ -1,4 +1,4 @@
-"""Computes the needs of a training for numbers of GPUs, and formats them as Markdown and JSON."""
+"""Computes the memory and hours of a training for several numbers of GPUs, and formats them as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from train.prefdisc.config import RunConfig
 
 GIB, TERA, EXA = 2**30, 1e12, 1e18
 TURN_TOKENS = 104
-"""Tokens of a turn: 66 for its image, the rest for Idefics2's template and a prompt of about twenty tokens."""
+"""Number of tokens in a turn: 66 for its image, the rest for Idefics2's template and a prompt of about 20 tokens."""
 UNKNOWN = "not measured"
 WEIGHTS = {"none": "bfloat16", "nf4": "4 bits"}
-"""Precision of the base's weights, by `base.quantize`."""
+"""Precision of the base's weights for each value of `base.quantize`."""
 PARTS = {
     "frozen": "frozen weights",
     "trainable": "the LoRA, its gradient and AdamW's moments",
@@ -33,16 +33,16 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Row:
-    """Needs for one number of GPUs.
+    """Memory and hours for one number of GPUs.
 
     Attributes:
         gpus: Number of GPUs.
-        per_device: Pairs in one forward pass of a GPU.
-        accumulation: Forward passes in an optimiser step.
-        ddp: Memory of a GPU with DDP.
-        fsdp: Memory of a GPU with FSDP.
-        hours: Hours of both stages from measured seconds, or None.
-        assumed_hours: Hours of both stages at the assumed throughput, or None.
+        per_device: Number of pairs in a forward pass on each GPU.
+        accumulation: Number of forward passes in an optimiser step.
+        ddp: Memory per GPU with DDP.
+        fsdp: Memory per GPU with FSDP.
+        hours: Hours for both stages, computed from measured seconds. None if there is no measurement.
+        assumed_hours: Hours for both stages at the assumed throughput. None if no throughput is assumed.
     """
 
     gpus: int
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Needs:
-    """Needs of a training.
+    """Compute, memory and hours that a training needs.
 
     Attributes:
         config: Settings of the training.
@@ -64,9 +64,9 @@ class Needs:
         forward: FLOPs of a trial's forward pass.
         frozen: Number of frozen parameters.
         trainable: Number of trainable parameters.
-        rows: Needs by number of GPUs.
-        card: Card on which seconds were measured, or "".
-        reached: Assumed TFLOP/s of a GPU, or None.
+        rows: Memory and hours for each number of GPUs.
+        card: Name of the card used for the measurement, or "".
+        reached: Assumed TFLOP/s per GPU, or None.
     """
 
     config: RunConfig
@@ -95,14 +95,14 @@ def compute_needs(
     card: str = "",
     reached: float | None = None,
 ) -> Needs:
-    """Compute the needs of a training.
+    """Compute what a training needs on each number of GPUs.
 
     Args:
         config: Settings of the training.
         gpus: Numbers of GPUs.
-        seconds: Measured seconds of one forward and backward pass of per_device pairs on `card`, for both stages.
-        card: Name of the measured card.
-        reached: Assumed TFLOP/s of a GPU.
+        seconds: Measured seconds for a forward and backward pass over per_device pairs on `card`, one value per stage.
+        card: Name of the card used for the measurement.
+        reached: Assumed TFLOP/s per GPU.
     """
     base = build_meta_model(IDEFICS2_8B, config)
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.spec.items()}
@@ -138,7 +138,7 @@ def total_flops(config: RunConfig, forward: Forward) -> float:
 
 
 def markdown(needs: Needs) -> str:
-    """Format the needs as a section of a Markdown page."""
+    """Format the estimate as a section of a Markdown page."""
     config, trial, first = needs.config, needs.trial, needs.rows[0]
     rate = f"{needs.reached:g} TFLOP/s" if needs.reached else "a given throughput"
     columns = [
@@ -184,7 +184,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def to_json(needs: Needs) -> dict[str, Any]:
-    """Return the needs as JSON values."""
+    """Return the estimate as JSON values."""
     return {
         "flops": {"sight": needs.forward.vision, "text": needs.forward.text, "total": needs.total},
         "parameters": {"frozen": needs.frozen, "learnt": needs.trainable},

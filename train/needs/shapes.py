@@ -1,4 +1,4 @@
-"""Shapes of Idefics2-8B, and a base model with a LoRA that has shapes but no weights."""
+"""Defines the shapes of Idefics2-8B, and builds a base model with a LoRA that has shapes but no weights."""
 
 from __future__ import annotations
 

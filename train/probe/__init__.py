@@ -1,8 +1,8 @@
-"""Probes the layers of a frozen PrefDisc (paper index section 3) for the user's identity and for liked images.
+"""Tests which layers of a frozen PrefDisc encode the user and liked images (paper index section 3).
 
 - `hidden_states.py`: collects the last-token states of every layer.
 - `linear_probe.py`: classifies the states.
 - `layer_selection.py`: selects the layers of `sem` and `core`.
-- `plot.py`: plots accuracy by layer.
-- `users.py`: simulated users, or the users of a dataset on disk.
+- `plot.py`: plots the accuracy on each layer.
+- `users.py`: samples simulated users, or reads users from a dataset on disk.
 """

@@ -1,9 +1,9 @@
-"""Finds the layers of PrefDisc that identify users, and the layers that identify liked images.
+"""Finds the layers of PrefDisc that best identify users, and those that best identify liked images.
 
     python -m train.probe --checkpoint FILE
 
-Writes a table, a plot and JSON, which is also the last line of the output. --write FILE writes a copy of PrefDisc with
-the selected layers in its header. An alignment and an adapter must be trained for these layers.
+Writes a table, a plot and JSON. The JSON is also the last line of the output. --write FILE writes a copy of PrefDisc
+with the selected layers in its header. Train a new alignment and a new adapter for this copy.
 """
 
 from __future__ import annotations
@@ -34,15 +34,17 @@ def main(argv: list[str] | None = None) -> dict:
     """Run the command and return the JSON values that it prints."""
     parser = argparse.ArgumentParser(prog="python -m train.probe", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", default=POCKET, help="preference checkpoint, or 'pocket' for the bundled one")
-    parser.add_argument("--set", type=Path, help="dataset of train.data (default: simulated users with drawn posters)")
+    parser.add_argument("--set", type=Path, help="dataset folder (default: simulated users with drawn posters)")
     parser.add_argument("--split", default="test", help="split of the dataset")
     parser.add_argument("--users", type=int, default=USERS, help="number of users to distinguish (PrefGen: 30)")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs of each user; half are used for testing")
-    parser.add_argument("--histories", type=int, default=ProbeConfig.histories, help="histories of each user and half")
-    parser.add_argument("--history", type=int, default=ProbeConfig.pairs, help="pairs of a history")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="number of pairs per user; half are for testing")
+    parser.add_argument(
+        "--histories", type=int, default=ProbeConfig.histories, help="number of training histories per user"
+    )
+    parser.add_argument("--history", type=int, default=ProbeConfig.pairs, help="number of pairs in a history")
     parser.add_argument("--seed", type=int, default=0, help="random seed")
-    parser.add_argument("--out", type=Path, default=Path("out/probe"), help="folder of the table and the plot")
-    parser.add_argument("--write", type=Path, help="checkpoint to write PrefDisc with the selected layers to")
+    parser.add_argument("--out", type=Path, default=Path("out/probe"), help="folder for the table and the plot")
+    parser.add_argument("--write", type=Path, help="file for a copy of PrefDisc with the selected layers")
     add_base_options(parser)
     args = parser.parse_args(argv)
     model = load_model(args.checkpoint, args, PartialState().device)
@@ -65,8 +67,8 @@ def main(argv: list[str] | None = None) -> dict:
         "checkpoint": args.checkpoint,
     }
     setup = (
-        f"Linear probes on the last-token states of {args.checkpoint}: {len(users)} users, {args.history} pairs in a "
-        f"history, {args.histories} training histories of each user, and as many test histories of other images."
+        f"Linear probes on the last-token states of {args.checkpoint}: {len(users)} users, {args.history} pairs per "
+        f"history, {args.histories} training histories per user, and as many test histories with other images."
     )
     _write_report(args.out, setup, accuracy, result)
     if args.write:
@@ -112,7 +114,7 @@ def _write_report(out: Path, setup: str, accuracy: LayerAccuracy, result: dict) 
     ]
     columns = ("layer", f"user (chance {accuracy.chance:.3f})", "liked or disliked (chance 0.5)", "selected for")
     figure = plot_accuracy(accuracy, sem, core, setup)
-    notes = ["± is half a 95 % interval, clustered by user. Layer 0 is the embedding."]
+    notes = ["± is half the width of the 95 % interval, clustered by user. Layer 0 is the embedding."]
     report = Report("What each layer encodes", setup, columns, rows, result, figure, notes)
     out.mkdir(parents=True, exist_ok=True)
     (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")

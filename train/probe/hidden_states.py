@@ -1,7 +1,8 @@
-"""Collects the last-token states of every layer for many histories of some users.
+"""Collects the last-token states of every layer for histories of several users.
 
-Each user's pairs are split into two halves first. The training histories and targets of a probe come from one half, and
-the test histories and targets from the other. No image is in both, so a probe cannot identify users by their images.
+First, the pairs of each user are split into two halves. The first half provides the training histories and targets of a
+probe. The second half provides the test histories and targets. The halves share no image, so a probe cannot identify
+users by their images.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from prefgen.history import PreferencePair
 from prefgen.prefdisc.model import PrefDisc
 from prefgen.prefdisc.packing import Target, pack
 
-BATCH_SIZE = 32  # images in one forward pass of the vision tower
+BATCH_SIZE = 32  # number of images in a forward pass of the vision tower
 
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """Settings of the probes. The defaults are ours; the paper gives none.
+    """Settings of the probes. The defaults are our choice; the paper gives none.
 
     Attributes:
-        pairs: Pairs of a history (paper index section 1: 8).
-        histories: Histories of each user and half. Each has a target pair that is not part of it.
+        pairs: Number of pairs in a history (paper index section 1: 8).
+        histories: Number of histories per user in each half. The target pair of a history is not part of the history.
         seed: Random seed.
     """
 
@@ -63,7 +64,7 @@ def collect_states(
 
     Args:
         prefdisc: The frozen model.
-        users: Pairs of each user, at least 2 (config.pairs + 1).
+        users: Pairs of each user. Each user needs at least 2 (config.pairs + 1) pairs.
         config: Settings.
 
     Raises:

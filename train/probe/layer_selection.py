@@ -1,8 +1,9 @@
-"""Selects the layers of `sem` and `core` from the probes' accuracy by layer.
+"""Selects the layers of `sem` and `core` by the accuracy of the probes on each layer.
 
-PrefGen uses the top 4 of 32 layers for `sem` and layers 8 to 20 for `core`, where its probes are best. It does not give
-a threshold. Our rule takes neighbours of the best layer that are within a margin of it. `core` separates users (the
-inter-user probe). `sem` separates liked from disliked images (the intra-user probe), in higher layers.
+PrefGen uses the top 4 of 32 layers for `sem` and layers 8 to 20 for `core`, where its probes are most accurate. It
+gives no threshold. We choose the best layer and neighbours whose accuracy is within a margin of the best layer's. The
+layers of `core` distinguish users (inter-user probe). The layers of `sem` distinguish liked from disliked images
+(intra-user probe) and are higher.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from train.evaluate.statistics import Estimate
 from train.probe.linear_probe import LayerAccuracy
 
 SEM_SHARE, CORE_SHARE = 4 / 32, 13 / 32
-"""Maximum share of the layers (PrefGen: 4 and 13 of 32)."""
+"""Maximum share of the layers that is selected for `sem` and for `core` (PrefGen: 4 and 13 of 32)."""
 
 
 def select_layers(accuracy: LayerAccuracy) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -25,17 +26,17 @@ def select_layers(accuracy: LayerAccuracy) -> tuple[tuple[int, ...], tuple[int, 
 
 
 def default_layers(layers: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return PrefGen's layers, scaled to a number of layers. For 32 these are the top 4, and 8 to 20."""
+    """Return PrefGen's sem and core layers, scaled to a number of layers. Of 32, these are the top 4, and 8 to 20."""
     sem = max(1, round(SEM_SHARE * layers))
     first, last = max(1, round(layers * 8 / 32)), max(1, round(layers * 20 / 32))
     return tuple(range(layers - sem + 1, layers + 1)), tuple(range(first, last + 1))
 
 
 def _best_neighbours(estimates: Sequence[Estimate], max_count: int, prefer_higher: bool = False) -> tuple[int, ...]:
-    """Select the best layer and neighbours that are within half the width of its 95 % interval.
+    """Select the best layer, and neighbours whose accuracy is within half of the best layer's 95 % interval.
 
     Args:
-        estimates: Accuracy by layer. Index 0 is the embedding, which is never selected.
+        estimates: Accuracy on each layer. Index 0 is the embedding, which is never selected.
         max_count: Maximum number of layers.
         prefer_higher: Whether to start from the highest layer within the margin instead of the best one.
     """

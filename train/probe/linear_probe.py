@@ -17,17 +17,20 @@ from train.evaluate.statistics import Estimate, mean_over_users
 from train.probe.hidden_states import ProbeStates
 
 COMPONENTS = 128
-"""Number of principal components. A state of width 4,096 has more dimensions than there are histories. Our value."""
-INVERSE_REGULARISATION = 0.1  # scikit-learn's C; our value
+"""Number of principal components of a state. The number is our choice.
+
+States are reduced because there are fewer histories than dimensions (4,096 in Idefics2-8B).
+"""
+INVERSE_REGULARISATION = 0.1  # scikit-learn's C; the value is our choice
 
 
 @dataclass(frozen=True)
 class LayerAccuracy:
-    """Test accuracy by layer; index 0 is the embedding. Errors are clustered by user.
+    """Test accuracy on each layer. Index 0 is the embedding. Errors are clustered by user.
 
     Attributes:
         inter: Accuracy of identifying the user.
-        intra: Accuracy of liked against disliked (chance: 0.5).
+        intra: Accuracy of distinguishing liked from disliked images (chance: 0.5).
         chance: Chance accuracy of `inter`.
     """
 

@@ -1,4 +1,4 @@
-"""Plots the accuracy of both probes by layer, with chance and the selected layers."""
+"""Plots the accuracy of both probes on each layer, with the chance accuracy and the selected layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users for the probes: simulated users, or the users of a dataset on disk."""
+"""Provides users for the probes: simulated users, or users from a dataset on disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Pairs = list[PreferencePair]
 
 
 def simulated_users(count: int, pairs: int, seed: int) -> list[Pairs]:
-    """Sample agents with drawn posters. None of them is a training user."""
+    """Sample agents that are not training users, with pairs of drawn posters."""
     rng = np.random.default_rng([seed, 71])
     world = World.load()
     utilities, _ = world.sample(count, rng)
@@ -31,14 +31,14 @@ def simulated_users(count: int, pairs: int, seed: int) -> list[Pairs]:
 
 
 def read_probe_users(folder: Path, split: str, count: int, pairs: int) -> list[Pairs]:
-    """Read the first `pairs` pairs of the first `count` users of a split who have that many.
+    """Read the first `pairs` pairs of up to `count` users of a split. Users with fewer pairs are skipped.
 
     Raises:
-        HistoryError: Fewer than two users have that many pairs.
+        HistoryError: Fewer than two users have enough pairs.
     """
     users = read_users(folder, split, at_least=pairs)[:count]
     if len(users) < 2:
-        raise HistoryError(f"{folder} has 1 user with {pairs} pairs in split {split!r}; expected at least 2.")
+        raise HistoryError(f"{folder} has 1 user with at least {pairs} pairs in split {split!r}; expected at least 2.")
     return [
         [PreferencePair(read_image(p.liked), read_image(p.disliked), p.prompt) for p in user.pairs[:pairs]]
         for user in users
