@@ -24,7 +24,7 @@ SMALL = {
 
 
 def load_base_graphs() -> dict[str, Graph]:
-    """Return the shipped workflows by name, and two graphs of other nodes. The first one saves a file for the second."""
+    """Return the shipped workflows and the graphs of other nodes by name. `load_and_show` needs `build_and_save`."""
     graphs = {"build_and_save": build_and_save(), "load_and_show": load_and_show(), "clip_vision": clip_vision()}
     for path in sorted((PACK / "workflows" / "api").glob("*.json")):
         graph = copy.deepcopy(use_pocket_models(json.loads(path.read_text())))
