@@ -1,4 +1,4 @@
-"""Runs the pack on old and new versions of ComfyUI, and compares its outputs with those on the version for tests.
+"""Runs the pack on old and new ComfyUI versions, and compares its outputs with those on the version used for tests.
 
     make python ARGS="-m benchmarks.comfyui_versions"
     make python ARGS="-m benchmarks.comfyui_versions --versions 0.16.3 --only 'workflow quick*'"

@@ -127,7 +127,7 @@ GEOMETRIES = {"pocket": pocket, "idefics2-tokens": real_tokens, "idefics2-patche
 
 
 def word_tokenizer() -> Tokenizer:
-    """Build a word tokenizer with about as many tokens for the chat format as Idefics2's own."""
+    """Build a word tokenizer that needs about as many tokens for the chat format as Idefics2's tokenizer."""
     words = list(dict.fromkeys([*SPECIAL, *WORDS.split()]))
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -1,4 +1,4 @@
-"""Tests ratings under faults: processes that are killed while they rate, and two that rate at the same time.
+"""Tests ratings under faults: processes killed while they rate, and two processes that rate at the same time.
 
     make python ARGS="-m benchmarks.rating_faults"
 
@@ -78,7 +78,7 @@ def missing(me: Profile, acknowledged: list[list]) -> int:
 
 
 def kill_writers(root: Path, kills: int, rng: random.Random) -> dict:
-    """Start and kill writers one after another. All of them rate in the same profile."""
+    """Start and kill writers one after another. All of them write to the same profile."""
     acknowledged: list[list] = []
     for turn in tqdm(range(kills), desc="writers killed"):
         running = writer(root, range(turn * 10_000, (turn + 1) * 10_000))

@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="use processor time on a busy machine")
     options = parser.parse_args()
     if options.repeats < 1 or min(options.pairs) < 0:
-        parser.error(f"repeats is {options.repeats} and pairs is {min(options.pairs)}; expected at least 1 and 0.")
+        parser.error(f"repeats is {options.repeats}, pairs is {min(options.pairs)}; expected repeats >= 1, pairs >= 0.")
     rows, ratios_by_geometry = [], {}
     print(f"{'geometry':18}{'pairs':>6}{'method':>8}{'peak, MB':>12}{'seconds':>10}{'gradients differ by':>22}")
     for name in options.geometries:

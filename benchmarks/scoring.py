@@ -60,8 +60,10 @@ def seconds(work: Callable[[], object], clock: Callable[[], float]) -> tuple[flo
 
 @torch.no_grad()
 def measure(geometry: Geometry, candidates: int, repeats: int, clock: Callable[[], float]) -> dict:
-    """Measure one row: medians over `repeats` turns, in which the published procedure runs once and the others run
-    several times."""
+    """Measure one row: medians over `repeats` turns.
+
+    In each turn, the published procedure runs once and the other procedures run several times.
+    """
     prefdisc, history = geometry.prefdisc, geometry.history(PAIRS)
     images = geometry.images(candidates, seed=2)
     width = prefdisc.tokens.shape[1]

@@ -13,7 +13,7 @@ class DemoConfig:
     """Prompts, people and sampling settings.
 
     Attributes:
-        prompts: Prompts. Their subjects occur in no history, so that no liked image can be copied.
+        prompts: Prompts. No history contains their subjects, so that no liked image can be copied.
         people: Bundled people.
         seed: Noise seed of the first prompt; the next prompts use the next seeds. All pictures of a prompt use the same
             seed.

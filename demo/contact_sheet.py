@@ -131,7 +131,7 @@ def draw_picture(sheet: Image.Image, at: tuple[int, int], picture: Image.Image, 
 def draw_numbers(
     pen: ImageDraw.ImageDraw, at: tuple[int, int], scores: PictureScores, people: dict[str, str], own_person: str | None
 ) -> None:
-    """Draw one line for each person with name, score and utility; the picture's own person is coloured."""
+    """Draw one line with name, score and utility for each person. The line of the picture's own person is coloured."""
     x, y = at
     for line, person in enumerate(people):
         chosen = person == own_person

@@ -14,8 +14,8 @@ class PromptGraph:
 
     Attributes:
         graph: The graph.
-        saves: The node that saves each picture.
-        scores: The node with each person's scores, in the order of `saves`.
+        saves: For each picture, the node that saves it.
+        scores: For each person, the node that scores all pictures, in the order of `saves`.
     """
 
     graph: Graph = field(default_factory=Graph)

@@ -1,4 +1,4 @@
-"""The nodes, with related nodes in one module. All code that depends on ComfyUI is in this folder."""
+"""The nodes, with one module for each group of related nodes. All code that depends on ComfyUI is in this folder."""
 
 from comfy_api.latest import ComfyExtension, io
 

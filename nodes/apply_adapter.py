@@ -42,7 +42,7 @@ def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
 
 
 class ApplyPreferenceAdapter(io.ComfyNode):
-    """Personalises an SDXL MODEL for the user of an embedding."""
+    """Personalises an SDXL MODEL for the user whom an embedding represents."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -66,7 +66,7 @@ class SaveUserEmbedding(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> float:
-        """Run every time, because the file may have been removed or replaced."""
+        """Make the node run every time, because the file may have been removed or replaced."""
         return float("nan")  # a new object each time; the same object would count as unchanged
 
     @classmethod
@@ -80,7 +80,7 @@ class SaveUserEmbedding(io.ComfyNode):
 
 
 def _file_name(name: str) -> str:
-    """Return the file name for a name. Raises EmbeddingError if some operating system refuses it."""
+    """Return the file name for a name. Raises EmbeddingError if it is not valid on all operating systems."""
     name = name.removesuffix(ENDING)
     if (
         not name

@@ -1,4 +1,4 @@
-"""Converts between ComfyUI's IMAGE, (B, H, W, C), the library's images, (B, 3, H, W), and PIL images."""
+"""Converts between ComfyUI's IMAGE (B, H, W, C), the library's images (B, 3, H, W) and PIL images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def split_batches(batches: Sequence[torch.Tensor], name: str) -> list[torch.Tens
 
 
 def batches_by_size(images: Sequence[torch.Tensor]) -> list[tuple[list[int], torch.Tensor]]:
-    """Group images (3, H, W) by size: the indices of each group, and its images as one batch (B, 3, H, W)."""
+    """Group images (3, H, W) by size. Returns the indices of each group, and its images as a batch (B, 3, H, W)."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, image in enumerate(images):
         groups.setdefault(tuple(image.shape), []).append(index)

@@ -109,7 +109,7 @@ def clip_vision_encoder(clip_vision: ClipVisionModel, pool_tokens: bool = False)
 
 
 def preprocess(clip_vision: ClipVisionModel, images: Tensor) -> Tensor:
-    """Preprocess images (B, 3, H, W) in [0, 1] as core does, but differentiably: core rounds pixels to 8 bits.
+    """Preprocess images (B, 3, H, W) in [0, 1] like core, but keep the gradient, which core's rounding loses.
 
     Returns:
         Pixels (B, 3, S, S) with the same values as core's.

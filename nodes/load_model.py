@@ -40,7 +40,7 @@ def file_stamp(name: str, path: str | Path) -> tuple[str, int, int]:
 
 
 def base_folders() -> list[Path]:
-    """Return the folders to search for base models: models/prefgen/base, then models/LLM, each with its extra paths."""
+    """Return the folders to search for base models: models/prefgen/base, models/LLM, and their extra model paths."""
     registered = LANGUAGE_MODELS in folder_paths.folder_names_and_paths
     language_models = folder_paths.get_folder_paths(LANGUAGE_MODELS) if registered else []
     default = Path(folder_paths.models_dir) / LANGUAGE_MODELS

@@ -169,7 +169,7 @@ def users_to_compare(user: str, compare_with: str, profiles: Profiles) -> list[s
             except ProfileError as error:
                 log.warning("%s is not compared: %s", name, error)
                 continue
-            if {rating.liked for rating in ratings} == {True, False}:  # pairs need both
+            if {rating.liked for rating in ratings} == {True, False}:  # pairs need likes and dislikes
                 by_time.append((ratings[-1].time, name))
         names = [name for _, name in sorted(by_time, reverse=True)] + bundled_users()
     return [name for name in dict.fromkeys(names) if name != user][:MAX_COMPARED]

@@ -54,6 +54,6 @@ def leaves(texts: dict, path: str = "") -> dict[str, str]:
 
 
 def gaps(texts: dict, translated: dict) -> tuple[list[str], list[str]]:
-    """Return the paths that a translation lacks, and the paths that it has but the texts do not."""
+    """Return the paths that are missing from a translation, and the paths that exist only in the translation."""
     required, existing = leaves(texts), leaves(translated)
     return [path for path in required if path not in existing], [path for path in existing if path not in required]

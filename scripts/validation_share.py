@@ -2,7 +2,7 @@
 
     python -m scripts.validation_share                 shares of prefgen/ and nodes/ in the working tree
     python -m scripts.validation_share --rev 9195e5e   the same for a git revision
-        python -m scripts.validation_share --list          also lists the files with the most validation
+    python -m scripts.validation_share --list          also lists the files with the most validation
     python -m scripts.validation_share --list FILE     also lists the lines counted in one file, with the reasons
 
 The last line printed is JSON: {"prefgen": share, "nodes": share}. A share is validation lines / code lines.
@@ -14,12 +14,12 @@ Validation lines are the code lines of:
 
 - guard: an `if` or `elif` branch that ends in `raise`, from the test to the message, with the statements that prepare
   the message. `else` and `case` branches that end in `raise`, `assert`, and the `raise` of an inverted guard (`if good:
-    return ...`, then `raise`) count, too. A call to a function that only raises an error is treated as `raise`.
+  return ...`, then `raise`) count, too. A call to a function that only raises an error is treated as `raise`.
 - handler: an `except` branch that ends in `raise`. The body of its `try` does the work and does not count.
 - check function: all lines of a function whose last statement, before a `return` of nothing or of a name, validates (a
   guard, a `try` whose handlers all raise, a call to a check function, or a loop or branch with one of these), if
     - its name starts with check, require, validate, verify, ensure or refuse (after underscores), or
-        - it contains only guards, calls to check functions, assignments to variables, early bare returns, and loops and
+    - it contains only guards, calls to check functions, assignments to variables, early bare returns, and loops and
       branches with these, and it returns nothing or one of its arguments.
   Special methods and properties are not check functions; their guards and calls count.
 - helper: every function in a validation module: `validation.py`, a package `validation`, and their predecessors

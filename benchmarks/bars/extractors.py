@@ -11,7 +11,7 @@ Extractor = Callable[[Answer], Measurement]
 
 
 def at(path: str) -> Extractor:
-    """Get the number or truth value at a path of keys ("added.answer"), without an error."""
+    """Get the number or boolean at a path of keys, such as "added.answer". It has no known error."""
     return lambda answer: Measurement(_number(_lookup(answer, path), path))
 
 
@@ -31,7 +31,7 @@ def interval(path: str) -> Extractor:
 
 
 def estimate(key: str) -> Extractor:
-    """Get a top-level value whose standard error is under `stderr`, with a normal interval."""
+    """Get a top-level value, with a normal interval from its standard error under `stderr`."""
 
     def read(answer: Answer) -> Measurement:
         value, error = _number(_lookup(answer, key), key), _error(answer, key)
@@ -56,12 +56,12 @@ def difference(first: str, second: str) -> Extractor:
 
 
 def minus(first: Extractor, second: Extractor) -> Extractor:
-    """Subtract two values, without an error."""
+    """Subtract two values. The difference has no known error."""
     return lambda answer: Measurement(first(answer).value - second(answer).value)
 
 
 def ratio(first: Extractor, second: Extractor) -> Extractor:
-    """Divide two values, without an error."""
+    """Divide two values. The ratio has no known error."""
 
     def read(answer: Answer) -> Measurement:
         divisor = second(answer).value

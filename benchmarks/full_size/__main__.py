@@ -4,9 +4,9 @@
 
 Nothing is downloaded. Each row has the time, the peak memory, and the roofline limit: the larger of the required
 floating point operations divided by the device's measured FLOP/s, and the required memory reads divided by its measured
-bandwidth. A row that does not fit into free memory is skipped and reports what it needs. On a CPU, where a row could
-take an hour, only a part of it runs; the time of the whole row is then estimated from the ratio of the limits. The last
-line is one JSON object.
+bandwidth. A row that does not fit into free memory is skipped and reports how much memory it needs. On a CPU, where a
+row could take an hour, only a part of it runs; the time of the whole row is then estimated from the ratio of the
+limits. The last line is one JSON object.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class Device:
 
     @contextmanager
     def track_peak_memory(self) -> Iterator[None]:
-        """Record the peak memory of the block in `peak`: the allocator's on a GPU, the resident set on a CPU."""
+        """Record the block's peak memory in `peak`: the allocator's memory on a GPU, the resident set on a CPU."""
         self.sync()
         self.peak = self.memory_in_use()
         if self.cuda:

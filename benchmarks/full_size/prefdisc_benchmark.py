@@ -56,7 +56,8 @@ class PrefDiscBenchmark:
         return self.size / GIB + working
 
     def build(self) -> dict:
-        """Measure building the model from random values, a lower bound on the loading time because no file is read."""
+        """Measure building the model from random values. Loading takes at least as long, because it also reads
+        files."""
         name, needs = "build PrefDisc", self.needs(0.2)
         whole = Workload(self._build, 0.0, self.size, description=f"{self.size / GIB:.1f} GiB of weights")
         if needs * GIB > self.device.free():

@@ -84,7 +84,7 @@ def _repeat(target: Tensor, values: Tensor) -> None:
 
 
 def _quantize_nf4(base: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
-    """Replace the linear layers that NF4 quantizes with bitsandbytes' 4-bit layers, filled with random codes."""
+    """Turn the linear layers that NF4 applies to into bitsandbytes' 4-bit layers with random codes."""
     import bitsandbytes as bnb
     from bitsandbytes.functional import QuantState, get_4bit_type
 

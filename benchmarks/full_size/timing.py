@@ -19,7 +19,7 @@ ASSUMED_SLOWDOWN = 3.0
 
 @dataclass(frozen=True)
 class Workload:
-    """Work that is timed.
+    """Work to time.
 
     Attributes:
         run: Runs the work.
@@ -90,7 +90,7 @@ def measure_row(
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Return whether an allocator raised this error."""
+    """Return whether an error means that memory ran out."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 

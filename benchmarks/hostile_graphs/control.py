@@ -43,7 +43,7 @@ def stock_graph() -> Graph:
 
 
 def control_graph(graph: Graph, mutation: Mutation, object_info: dict) -> Graph:
-    """Apply a graph's mutation to the stock graph, to a node of the same class if there is one."""
+    """Apply a graph's mutation to the stock graph, if possible to a node of the same class."""
     class_type = graph[mutation.node]["class_type"]
     specs = input_specs(object_info, class_type)
     kind = specs.get(mutation.input, ("*", {}))[0]

@@ -66,7 +66,7 @@ def post(client: Client, graph: Graph, ours: set[str], time_limit: float = TIME_
         return Outcome(HUNG, str(error)[:300], executed=True)
     except (ServerFailed, aiohttp.ClientConnectionError) as error:
         return Outcome(DEAD, str(error)[-300:], executed=True)
-    except aiohttp.ContentTypeError as error:  # the response is not JSON if ComfyUI's validation raises
+    except aiohttp.ContentTypeError as error:  # the response is not JSON if ComfyUI's validation crashes
         return Outcome(UNCLEAR, f"HTTP {error.status}")
     return Outcome(RAN, executed=True)
 

@@ -76,7 +76,7 @@ def by_agent(config: LearnConfig, rounds_by_agent: list[list[Round]], own: np.nd
 
 
 def draw_plot(own: np.ndarray, plain: np.ndarray) -> Figure:
-    """Plot both utilities by round with intervals, and the gain of each agent and of the mean."""
+    """Plot both mean utilities by round with intervals, and the gain over plain of each agent and on average."""
     rounds, gains = np.arange(1, own.shape[1] + 1), own - plain
     figure, (left, right) = plotting.new_figure(10, 4, 1, 2)
     below = own[:, -1].mean() < plain[:, -1].mean()
@@ -111,7 +111,7 @@ def caption(agents: int) -> str:
 
 
 def _band(axes, rounds: np.ndarray, values: np.ndarray, colour: str) -> list[float]:
-    """Plot the mean over agents by round, with its interval; values are (agents, rounds). Return the means."""
+    """Plot the mean of values (agents, rounds) over the agents with its interval, and return the means."""
     estimates = [asdict(mean_over_seeds(column)) for column in values.T]
     mean, low, high = ([estimate[name] for estimate in estimates] for name in ("value", "low", "high"))
     axes.fill_between(rounds, low, high, color=colour, alpha=0.18, linewidth=0)

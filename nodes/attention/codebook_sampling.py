@@ -19,7 +19,7 @@ from .picture_identity import Picture, identify_pictures, sampled_pictures
 
 
 def add_codebook_sampling(model: ModelPatcher, logits: CodebookLogits, variety: float) -> str:
-    """Make `model`, in place, choose codebook entries for each image whenever it is sampled.
+    """Patch `model` in place, so that it samples codebook entries for each image.
 
     Args:
         logits: The user's logits over the codebook entries.

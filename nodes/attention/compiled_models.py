@@ -21,7 +21,7 @@ _KEY = "prefgen_compile"
 
 
 def keep_guards(model: ModelPatcher) -> None:
-    """Make `model`, in place, compile with all guards whenever it is sampled.
+    """Patch `model` in place, so that it is compiled with all guards while it is sampled.
 
     This has no effect unless a node compiles the MODEL, before or after this call.
     """

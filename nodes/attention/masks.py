@@ -60,7 +60,7 @@ class SpatialMask:
                     "pack's node."
                 )
             masks.append(self._resize(area, size, grid, frames, like))
-        return torch.stack(masks) if len(masks) > 1 else masks[0][None]  # a view: every block and step calls it
+        return torch.stack(masks) if len(masks) > 1 else masks[0][None]  # a view, not a copy, to save time
 
     def _resize(self, area: Area | None, size: tuple, grid: tuple, frames: tuple[int, ...], like: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
@@ -104,5 +104,5 @@ class SpatialMask:
         if height - size[0] * 8 >= 8:
             raise ImageError(
                 f"The mask is {actual}, larger than the sampled image, {expected}. If this is a tile or a crop of a "
-                "larger image, crop the mask alike; otherwise scale the mask to the image."
+                "larger image, crop the mask in the same way; otherwise scale the mask to the image."
             )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def add_step_window(model: ModelPatcher, start_percent: float, end_percent: float) -> str:
-    """Make `model`, in place, record at every step whether the step is in a range of the denoising.
+    """Patch `model` in place, so that it records at every step whether the step is in a range of the denoising.
 
     Args:
         start_percent, end_percent: Range as fractions of the denoising, 0 to 1.

@@ -153,7 +153,7 @@ class UserAttentionPatch:
         self.extensions.append((callback, arguments))
 
     def copy(self) -> UserAttentionPatch:
-        """Copy the patch, so that `add` on the copy does not change this one."""
+        """Copy the patch, so that `add` on the copy does not change the original."""
         return replace(self, extensions=list(self.extensions))
 
     def to(self, target: torch.device | torch.dtype | str) -> UserAttentionPatch:

@@ -28,7 +28,7 @@ def _load(name: str, size: int) -> Font | None:
 
 
 def _has_characters(font: ImageFont.FreeTypeFont, text: str) -> bool:
-    """Return whether a font has a glyph for every character of a text. It draws missing ones as the same box."""
+    """Return whether a font has a glyph for every character of a text. Missing ones are all drawn as the same box."""
     box = bytes(font.getmask(UNASSIGNED))
     return not any(bytes(font.getmask(character)) == box for character in set(text) if not character.isspace())
 

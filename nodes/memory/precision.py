@@ -22,7 +22,7 @@ AUTO = "auto"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 QUANTIZED: tuple[Quantize, ...] = ("nf4", "int8")
 PRECISIONS = (AUTO, *DTYPES, *QUANTIZED)
-"""The node's options."""
+"""Options of the node's input `precision`."""
 
 log = logging.getLogger(__name__)
 

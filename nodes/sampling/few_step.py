@@ -68,7 +68,7 @@ class FewStepSampling:
     @property
     def initial_latent(self) -> Tensor:
         """The latent's samples, with the MODEL's number of channels."""
-        # Newer versions of core store in an empty latent for which VAE its size was computed.
+        # In newer versions of core, an empty latent records for which VAE its size was computed.
         ratios = {key: value for key, value in self.latent.items() if key.startswith("downscale_ratio")}
         samples = comfy.sample.fix_empty_latent_channels(self.model, self.latent["samples"], **ratios)
         channels = self.model.get_model_object("latent_format").latent_channels
@@ -107,7 +107,7 @@ class FewStepSampling:
         return self._run_guider(self.model, noise, comfy.samplers.sampler_object("euler"))
 
     def differentiate(self, noise: Tensor, callback: Callable[[Tensor, Render], Result]) -> Result:
-        """Run a callback within core's guider, with a differentiable sampler. Call it inside `enable_gradients`.
+        """Run a callback within core's guider, with a differentiable sampler. Call this inside `enable_gradients`.
 
         Args:
             noise: Initial noise, (B, C, h, w).

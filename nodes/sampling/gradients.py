@@ -19,7 +19,7 @@ DIFFERENTIABLE_ATTENTION = (
 
 @contextmanager
 def enable_gradients() -> Iterator[None]:
-    """Leave inference mode, and tell core that a model is being trained, so that its kernels are differentiable."""
+    """Leave inference mode, and tell core that a model is being trained, so that core uses differentiable kernels."""
     management = comfy.model_management
     before, management.in_training = getattr(management, "in_training", False), True
     try:

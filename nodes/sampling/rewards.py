@@ -42,7 +42,7 @@ _cached_models: dict[str, RewardModel] = {}
 
 
 def weight_inputs() -> list[io.Float.Input]:
-    """Return inputs for the weight of the preference score and of each published reward, which are off by default."""
+    """Return inputs for the weights of the preference score and of the published rewards (off by default)."""
     preference = io.Float.Input(
         PREFERENCE_WEIGHT,
         **{"default": 1.0, "min": 0.0, "max": 100.0, "step": 0.05, "optional": True},

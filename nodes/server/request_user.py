@@ -1,10 +1,10 @@
 """Maps a prompt to the ComfyUI user who queued it, so that `--multi-user` servers keep profiles apart.
 
 ComfyUI identifies users by a request header, but does not tell a node whose prompt it runs. Therefore the user is
-recorded when a prompt arrives, and its nodes that use profiles get a hidden input: an opaque token that only this
-process can map back to the user. User ids therefore do not end up in saved images, which contain the prompt. Because
-the token is an input, it also keeps the cached results of different users apart. Without `--multi-user` there is only
-one user, and nothing is installed.
+recorded when a prompt arrives, and the prompt's nodes that use profiles get a hidden input: an opaque token that only
+this process can map back to the user. User ids therefore do not end up in saved images, which contain the prompt.
+Because the token is an input, it also keeps the cached results of different users apart. Without `--multi-user` there
+is only one user, and nothing is installed.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ async def delete_profile(request: web.Request, profiles: Profiles) -> web.Respon
 
 
 async def export(request: web.Request, profiles: Profiles) -> web.StreamResponse:
-    """Return the profile as one .zip."""
+    """Return the profile as a .zip file."""
     with tempfile.TemporaryFile() as file:
         await run_in_thread(lambda: export_profile(requested_profile(request, profiles), file))
         size = file.tell()

@@ -1,6 +1,6 @@
 """Stores shown images in ComfyUI's temporary folder, so that they can be rated later.
 
-Each profile has a folder of its own, which is deleted with the profile. Each file is named after the image's digest.
+Each profile has its own folder, which is deleted with the profile. Each file is named after the image's digest.
 ComfyUI empties its temporary folder at every start.
 """
 
@@ -31,7 +31,7 @@ def temp_subfolder(profile: Profile) -> str:
 
 
 def temp_path(profile: Profile, digest: str) -> Path:
-    """Return the file of an image."""
+    """Return the path of an image's file."""
     return Path(folder_paths.get_temp_directory()) / temp_subfolder(profile) / f"{digest}.png"
 
 

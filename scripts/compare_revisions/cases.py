@@ -60,7 +60,7 @@ def node_cases() -> list[Case]:
 
 
 def new_node_cases() -> list[Case]:
-    """Return the cases of nodes that the revision before does not have. Benchmarks of one revision run them, too."""
+    """Return the cases for nodes that the earlier revision lacks. Benchmarks of a single revision run them, too."""
     return [built(name, build) for name, build in NEW_CASES.items()]
 
 
@@ -118,7 +118,7 @@ def blend(pocket: PocketGraph) -> None:
 
 
 def record(profile: str, seed: str, liked: str, disliked: str):
-    """Return a function that builds a graph which rates a batch of four images."""
+    """Return a function that builds a graph that rates a batch of four images."""
 
     def build(pocket: PocketGraph) -> None:
         inputs = {"images": pocket.noise_images(4, seed=int(seed)), "prompt": ("a cat", "a boat")[int(seed) % 2]}

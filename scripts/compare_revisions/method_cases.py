@@ -5,7 +5,7 @@ from .stand_ins import IP_ADAPTER
 
 
 def adapter(batch: int = 1, cfg: float = 2.0, **settings):
-    """Return a function that builds a graph which paints with the adapter."""
+    """Return a function that builds a graph that paints with the adapter."""
 
     def build(pocket: PocketGraph) -> None:
         pocket.latent = pocket.add("EmptyLatentImage", width=SIZE, height=SIZE, batch_size=batch)
@@ -28,7 +28,7 @@ def two_adapters(pocket: PocketGraph) -> None:
 
 
 def ip_adapter(dislikes: str):
-    """Return a function that builds a graph which paints with an IP-Adapter file."""
+    """Return a function that builds a graph that paints with an IP-Adapter file."""
 
     def build(pocket: PocketGraph) -> None:
         pocket.preference = pocket.add("PreferenceModelFromIPAdapter", file=IP_ADAPTER)
@@ -39,7 +39,7 @@ def ip_adapter(dislikes: str):
 
 
 def reno(batch: int = 1, precision: str = "auto", **settings):
-    """Return a function that builds a graph which optimises the noise and saves every output of the node."""
+    """Return a function that builds a graph that optimises the noise and saves every output of the node."""
 
     def build(pocket: PocketGraph) -> None:
         pocket.latent = pocket.add("EmptyLatentImage", width=SIZE, height=SIZE, batch_size=batch)

@@ -48,7 +48,7 @@ def write_stand_ins(checkout: Path, base: Path) -> None:
     """Put the files that the graphs refer to into a server's base folder.
 
     Args:
-        checkout: Checkout whose bundled files are used: that of the revision before, for both servers.
+        checkout: Checkout whose bundled files are used. For both servers, this is the earlier revision.
         base: The server's base folder.
     """
     pocket = checkout / "prefgen" / "pocket"

@@ -1,6 +1,6 @@
 """Draws the picture of a profile: rated images, cross-validated scores, and similar users.
 
-`content.py` holds what is drawn, `canvas.py` does the drawing, and each section has a file of its own:
+`content.py` defines the content, `canvas.py` does the drawing, and each section has its own file:
 `image_wall.py`, `score_axis.py`, `similar_users.py`. Nothing here depends on ComfyUI.
 """
 
