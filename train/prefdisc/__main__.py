@@ -1,4 +1,4 @@
-"""Trains PrefDisc, or resumes a training, and prints its results as one JSON line.
+"""Trains PrefDisc, or resumes a run, and prints its results as one JSON line.
 
 python -m train.prefdisc --config pocket --stage 1
 accelerate launch --num_processes 8 -m train.prefdisc --config idefics2_8b_8gpu --stage 1 data.folder=out/pickapic
@@ -20,14 +20,16 @@ from train.prefdisc.run import run
 
 
 def main() -> int:
-    """Run one stage and return the exit status: 1 for invalid input, and for a lost process."""
+    """Run one stage. The exit status is 1 if the input is invalid or if another process of the run was lost."""
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
     parser.add_argument("--config", required=True, help=f"YAML file, or one of {names}")
-    parser.add_argument("--mode", choices=MODES, help="parts of the method to use (modes of the ablation)")
-    parser.add_argument("--stage", type=int, choices=(1, 2), help="1: LoRA; 2: preference tokens only")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as data.folder=out/set")
+    parser.add_argument("--mode", choices=MODES, help="ablation mode, which sets the parts of the method to use")
+    parser.add_argument("--stage", type=int, choices=(1, 2), help="1 trains the LoRA, 2 only the preference tokens")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings to override, such as data.folder=out/set"
+    )
     args = parser.parse_intermixed_args()
     try:
         results = run(load_config(args.config, args.overrides, mode=args.mode, stage=args.stage))

@@ -1,4 +1,4 @@
-"""The four modes of the ablation: which parts of the method are used (001 table 5)."""
+"""Defines the four modes of the ablation, which use different parts of the method (001 table 5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mode:
-    """Parts of the method. With all of them off, the training is that of ViPer: cross-entropy on images and labels.
+    """Parts of the method. If all are False, the training equals ViPer's: cross-entropy on images and labels.
 
     Attributes:
         prompts: Whether turns contain their prompt.

@@ -27,7 +27,7 @@ def build_prefdisc(config: RunConfig) -> PrefDisc:
     tokens are initialised in the stage that introduces them (`config.tokens`).
 
     Raises:
-        SettingsError: The settings do not fit the base model, or the checkpoint of stage 1 is missing.
+        SettingsError: The settings are not compatible with the base model, or the checkpoint of stage 1 is missing.
         CheckpointError: The base model or the checkpoint cannot be read.
     """
     base = read_base(config.base)
@@ -36,7 +36,8 @@ def build_prefdisc(config: RunConfig) -> PrefDisc:
     uniform = config.tokens.init == "uniform"
     width = base.model.config.text_config.hidden_size
     prefdisc = PrefDisc(base.model, base.tokenizer, spec, torch.rand(spec.num_tokens, width) if uniform else None)
-    # Float32 like the LoRA, even on a half-precision base, which would round updates of 1e-5 away.
+    # The tokens are float32 like the LoRA, even on a half-precision base, because half precision would round updates of
+    # 1e-5 away.
     prefdisc.tokens.data = prefdisc.tokens.data.float()
     first_stage = config.stage == 1
     inject_lora(prefdisc.base, prefdisc.spec.lora, config.current_dropout, config.lora.init)
@@ -48,7 +49,8 @@ def build_prefdisc(config: RunConfig) -> PrefDisc:
         prefdisc.base.requires_grad_(False)
     prefdisc.tokens.requires_grad_(config.has_tokens)
     if config.checkpointing:
-        # transformers 5 renamed the method. Non-reentrant, because the inputs of a frozen base have no gradient.
+        # transformers 5 renamed the method. Reentrant checkpointing would need inputs with a gradient, which a frozen
+        # base does not have.
         old_method = prefdisc.base.gradient_checkpointing_enable
         getattr(prefdisc.base, "activation_checkpointing_enable", old_method)({"use_reentrant": False})
     return prefdisc
@@ -58,13 +60,13 @@ def spec_for(config: RunConfig, base: Base) -> PrefDiscSpec:
     """Return the specification of the run's checkpoints.
 
     Raises:
-        SettingsError: `config.spec` does not fit `PrefDiscSpec`.
+        SettingsError: `PrefDiscSpec` does not accept the values of `config.spec`, or `turn_without_prompt` is missing.
     """
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in config.spec.items()}
     others = {"base", "revision", "lora", "square"}
     unknown = set(values) - {field.name for field in fields(PrefDiscSpec)} | set(values) & others
     if unknown:
-        raise SettingsError(f"spec.{min(unknown)} is not a known key, or is set by other keys. Remove it.")
+        raise SettingsError(f"spec.{min(unknown)} is not a known key, or is determined by other settings. Remove it.")
     if not config.mode_flags.prompts:
         if not config.turn_without_prompt:
             raise SettingsError(f"Mode {config.mode!r} uses turns without prompts. Set turn_without_prompt.")
@@ -74,7 +76,7 @@ def spec_for(config: RunConfig, base: Base) -> PrefDiscSpec:
     size = config.data.image_size
     try:
         spec = PrefDiscSpec(base=base.id, revision=base.revision, lora=lora_spec(config.lora), **values)
-        # Scoring must read the squares of the training. Some specs read every image as this square anyway.
+        # Scoring must resize images to the same squares as the training. Some specs already do.
         return spec if spec.longest_edge == spec.shortest_edge == size else replace(spec, square=size)
     except TypeError as error:
         raise SettingsError(f"The values of spec are invalid ({error}).") from error
@@ -91,7 +93,7 @@ def read_base(config: BaseConfig) -> Base:
     dtype = getattr(torch, config.dtype)
     if config.quantize != "none":
         if not is_folder(path):
-            raise SettingsError(f"base.quantize={config.quantize!r} needs a base.path in Hugging Face's format.")
+            raise SettingsError(f"base.quantize={config.quantize!r} needs a base.path folder in Hugging Face's format.")
         return load_base_folder(
             path, config.id or path.name, dtype, quantize=config.quantize, device=PartialState().device
         )

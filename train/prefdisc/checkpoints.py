@@ -1,4 +1,4 @@
-"""Checkpoints of a run: a preference checkpoint for ComfyUI, next to the Trainer's state for resuming."""
+"""Reads and writes a run's checkpoints: a preference checkpoint for ComfyUI, and the Trainer's state for resuming."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FILE = "preference.safetensors"
 STATE = "trainer_state.json"
 PLAIN, FSDP, DEEPSPEED = "DDP or one process", "FSDP", "DeepSpeed"
 OPTIMIZERS = {PLAIN: "optimizer.pt", FSDP: "optimizer_0/.metadata", DEEPSPEED: "latest"}
-"""File of a checkpoint that holds the optimiser's state, by the backend that writes it."""
+"""For each backend, the file in a checkpoint that contains the optimiser's state."""
 
 
 def trained_tensors(prefdisc: PrefDisc) -> dict[str, Tensor]:
-    """Gather the preference tokens and the LoRA under the names of a checkpoint. All processes must call this."""
+    """Gather the preference tokens and the LoRA under their checkpoint names. All processes must call this."""
 
     def read() -> dict[str, Tensor]:
         lora = lora_state_dict(prefdisc.base) if prefdisc.spec.lora else {}
@@ -47,10 +47,10 @@ def save_prefdisc(
         path: The checkpoint.
         prefdisc: The trained model.
         summary: Training metadata for the header.
-        tensors: Result of `trained_tensors`, if one process writes for all.
+        tensors: Result of `trained_tensors`. Required if not all processes call this function.
     """
     tensors = trained_tensors(prefdisc) if tensors is None else tensors
-    # Only the pocket base has an image tower of its own at this point.
+    # At this point, only the pocket base has an image tower.
     tower = {"image_tower": POCKET_BASE} if prefdisc.spec.base == POCKET_BASE else {}
     return write_part(path, "prefdisc", prefdisc.spec.to_json(), tensors, training={"prefdisc": dict(summary)}, **tower)
 
@@ -64,7 +64,7 @@ def load_prefdisc(path: Path, prefdisc: PrefDisc, without_tokens: bool = False) 
         without_tokens: Whether the checkpoint has no preference tokens. The model's tokens then stay unchanged.
 
     Raises:
-        CheckpointError: The checkpoint cannot be read or has another specification.
+        CheckpointError: The checkpoint cannot be read or has a different specification.
     """
     checkpoint = read_checkpoint(path)
     header, tensors = checkpoint.require("prefdisc"), checkpoint.part("prefdisc")
@@ -82,30 +82,30 @@ def load_prefdisc(path: Path, prefdisc: PrefDisc, without_tokens: bool = False) 
 
 
 def last_complete(folder: Path, processes: int, optimizer: str = PLAIN) -> Path | None:
-    """Return the newest complete checkpoint folder. A kill can leave an incomplete one.
+    """Return the newest complete checkpoint folder, or None. A killed run can leave an incomplete one.
 
-    transformers' own search returns the checkpoint with the highest number, complete or not. The Trainer writes its
-    state last, after the weights and the optimiser. But other processes may write their random states even later.
+    transformers' own search returns the checkpoint with the highest number, even if it is incomplete. The Trainer
+    writes its state after the weights and the optimiser, but other processes may write their random states even later.
 
     Args:
         folder: Folder of the run.
-        processes: Number of processes of this run. A checkpoint of another number is usable, but missing random states
-            (for dropout) are then initialised again.
+        processes: Number of processes of this run. A checkpoint from a run with a different number can be used, but
+            missing random states (for dropout) are initialised again.
         optimizer: Backend that keeps the optimiser's state in this run, one of OPTIMIZERS.
 
     Raises:
-        SettingsError: The newest complete checkpoint was written by another backend.
+        SettingsError: The newest complete checkpoint was written by a different backend.
     """
     steps = {path: path.name.rsplit("-", 1)[1] for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")}
-    numbered = [path for path, step in steps.items() if step.isdecimal()]  # a folder may be a renamed copy
+    numbered = [path for path, step in steps.items() if step.isdecimal()]  # skips renamed copies of checkpoints
     for path in sorted(numbered, key=lambda path: int(steps[path]), reverse=True):
         backends = [backend for backend, file in OPTIMIZERS.items() if (path / file).exists()]
         if not (backends and _is_complete(path, processes)):
             continue
         if optimizer not in backends:
             raise SettingsError(
-                f"{path} was written with {backends[0]}; this run uses {optimizer}, whose optimiser state has another "
-                "format. Launch the run with its original accelerate configuration, or set another output=FOLDER."
+                f"{path} was written with {backends[0]}; this run uses {optimizer}, whose optimiser state has a "
+                "different format. Use the run's original accelerate configuration, or set a different output=FOLDER."
             )
         return path
     return None

@@ -20,7 +20,7 @@ class Collator:
     Args:
         template: The chat template.
         size: Side of the square images in pixels.
-        cache: Cached image features. Without a cache, images are decoded.
+        cache: Cached image features. If None, batches contain the decoded images.
     """
 
     def __init__(self, template: ChatTemplate, size: int, cache: FeatureCache | None = None) -> None:
@@ -32,8 +32,8 @@ class Collator:
         """Return a batch.
 
         Returns:
-            "packed": the packed token sequences. "counts": the number of images of each sequence. "images"
-            (N, 3, size, size) or "features" (N, latents, D): the images of all sequences, in their order.
+            "packed": the packed token sequences. "counts": the number of images in each sequence. "images"
+            (N, 3, size, size) or "features" (N, latents, D): the images of all sequences, in order.
         """
         packed = pack(
             self.template,
@@ -45,6 +45,6 @@ class Collator:
         files = [file for trial in trials for pair in (*trial.history, trial.target) for file in pair.images]
         if self.cache is not None:
             return {"packed": packed, "counts": counts, "features": self.cache.rows(files)}
-        # An image is often in two histories of one user.
+        # The same image is often in several histories of a user, but is read only once.
         images = {file: read_square(file, self.size, self.template.spec) for file in dict.fromkeys(files)}
         return {"packed": packed, "counts": counts, "images": torch.stack([images[file] for file in files])}

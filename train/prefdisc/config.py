@@ -1,4 +1,4 @@
-"""Settings of a PrefDisc training: a YAML file with `key=value` overrides from the command line."""
+"""Settings for training PrefDisc, read from a YAML file with `key=value` overrides from the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BaseConfig:
 
     Attributes:
         path: Folder in Hugging Face's format, a base file of PrefGen, or "pocket".
-        id: Name of the base model in checkpoints. Base files contain their own.
+        id: Name of the base model in checkpoints. Empty: the name in the base file, or the name of the folder.
         quantize: "none", or "nf4" for 4-bit NF4 by bitsandbytes (paper index section 2).
         dtype: Precision of the frozen weights, and of computations with quantised weights.
     """
@@ -36,14 +36,16 @@ class DataConfig:
     """Settings of the dataset and of the trials that are drawn from it.
 
     Attributes:
-        folder: Folder of users.jsonl and images/ (see dataset.py).
+        folder: Folder that contains users.jsonl and images/ (see dataset.py).
         history: Number of history pairs N_ref (paper index section 1: 8).
-        random_order: Whether to draw which image of a history pair is read first, as the authors do. Validation and
-            scoring always read pairs in the order of `spec.disliked_first`.
-        random_length: Whether to draw 0 to `history` pairs, so that short histories are trained too. Off in the paper.
-        image_size: Side in pixels of the squares to which all images are resized, in training and in scoring (003:
-            512). It becomes `PrefDiscSpec.square`.
-        validation: Number of validation trials, the same in every evaluation. Our value; the paper gives none.
+        random_order: Whether the order of the two images of a history pair is random, as in the authors' code.
+            Validation and scoring always use the order that `spec.disliked_first` sets.
+        random_length: Whether the length of a history is random, from 0 to `history` pairs, so that the model also
+            learns from short histories. Off in the paper.
+        image_size: Side length in pixels. All images are resized to squares of this size, in training and in scoring
+            (003: 512). Becomes `PrefDiscSpec.square`.
+        validation: Number of validation trials. All evaluations use the same trials. The number is our choice; the
+            paper gives none.
     """
 
     folder: str
@@ -62,11 +64,12 @@ class LoraConfig:
         r: Rank.
         alpha: Scaling numerator; the update is scaled by alpha / r.
         dropout: Dropout of the LoRA's input in stage 1.
-        stage_two_dropout: The same in stage 2, where the LoRA is frozen. None: as in stage 1, as the authors do.
+        stage_two_dropout: Dropout of the LoRA's input in stage 2, where the LoRA is frozen. None uses `dropout`, as in
+            the authors' code.
         init: Initialisation, see peft's `init_lora_weights`.
         target_modules: Regular expression that matches module names.
-        vision: Whether the LoRA also covers the vision tower (003: "vision encoder trained simultaneously"; it does
-            not say how). With a LoRA, checkpoints stay small.
+        vision: Whether the LoRA also covers the vision tower. 003 says "vision encoder trained simultaneously", but not
+            how. With a LoRA, checkpoints stay small.
     """
 
     r: int = 8
@@ -82,24 +85,25 @@ class LoraConfig:
 
     @property
     def targets(self) -> str:
-        """Regular expression for peft, with the vision tower if `vision` is set."""
+        """Regular expression of the target modules for peft. It includes the vision tower if `vision` is True."""
         tower = r"|.*vision_model.*(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
         return self.target_modules + (tower if self.vision else "")
 
     @property
     def changes_image_features(self) -> bool:
-        """Return whether stage 1 changes image features, because the LoRA covers the connector or the vision tower."""
+        """Whether stage 1 changes image features. It does if the LoRA covers the connector or the vision tower."""
         return self.vision or any(part in self.target_modules for part in ("modality_projection", "perceiver"))
 
 
 @dataclass(frozen=True)
 class TokensConfig:
-    """The preference tokens P_v, whose number is `spec.num_tokens`.
+    """Settings of the preference tokens P_v. Their number is `spec.num_tokens`.
 
     Attributes:
-        first_stage: The stage that introduces them. In the authors' code stage 1 has none.
-        init: "uniform" in (0, 1), as the authors' code, or "embeddings": normal, with the standard deviation of the
-            base's token embeddings. At the published learning rate tokens hardly move from where they start.
+        first_stage: Stage that introduces the tokens. In the authors' code, stage 1 has no tokens.
+        init: "uniform" samples from (0, 1), as in the authors' code. "embeddings" samples from a normal distribution
+            with the standard deviation of the base's token embeddings. At the published learning rate, tokens hardly
+            change during the training.
     """
 
     first_stage: Literal[1, 2] = 1
@@ -128,11 +132,12 @@ class RunConfig:
         turn_without_prompt: Template of turns without a prompt, for modes that use no prompts.
         lora: The LoRA of stage 1.
         tokens: The preference tokens.
-        loss: Cross-entropy over the whole "vocabulary" (the authors' code), or over the two "labels".
+        loss: "vocabulary" computes the cross-entropy over the whole vocabulary, as in the authors' code. "labels"
+            computes it over the two labels.
         mode: Parts of the method to use, see ablation_modes.py.
         stage: The stage to run.
-        batch: Pairs in an optimiser step, over all processes and accumulation (paper index: 64).
-        per_device: Pairs in one forward pass of one process.
+        batch: Number of pairs in an optimiser step, summed over processes and accumulated passes (paper index: 64).
+        per_device: Number of pairs in a forward pass of each process.
         seed: Random seed.
         start: Preference checkpoint that stage 2 starts from. Empty: the checkpoint written by stage 1.
         cache_features: Whether to encode every image once and cache its features. Needs a frozen vision tower and
@@ -140,7 +145,7 @@ class RunConfig:
         cache_folder: Folder of the cache. Empty: the run's folder.
         checkpointing: Whether to recompute activations in the backward pass.
         weight_decay: Weight decay of AdamW.
-        training: Further arguments of transformers' `TrainingArguments`.
+        training: Additional arguments for transformers' `TrainingArguments`.
     """
 
     output: str
@@ -168,19 +173,20 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.stage == 2 and not self.mode_flags.tokens:
             raise SettingsError(
-                f"Mode {self.mode!r} has no preference tokens, which are all that stage 2 trains. Use mode 'full'."
+                f"Mode {self.mode!r} has no preference tokens, but stage 2 trains only these. Use mode 'full'."
             )
         if self.cache_features and self.stage == 1 and self.lora.changes_image_features:
             raise SettingsError(
-                "cache_features needs constant image features, which stage 1's LoRA changes. Set cache_features=false, "
-                "or exclude the connector and the vision tower with lora.target_modules and lora.vision."
+                "cache_features needs constant image features, but stage 1's LoRA changes them. Set "
+                "cache_features=false, or exclude the connector and the vision tower with lora.target_modules and "
+                "lora.vision."
             )
         if self.batch % self.per_device:
             raise SettingsError(f"batch is {self.batch}; expected a multiple of per_device ({self.per_device}).")
 
     @property
     def mode_flags(self) -> Mode:
-        """Parts of the method that the mode turns on."""
+        """Parts of the method that the mode uses."""
         return MODES[self.mode]
 
     @property
@@ -190,18 +196,18 @@ class RunConfig:
 
     @property
     def current_dropout(self) -> float:
-        """Dropout of the LoRA in the stage that is run."""
+        """Dropout of the LoRA's input in the current stage."""
         second = self.lora.stage_two_dropout
         return self.lora.dropout if self.stage == 1 or second is None else second
 
     @property
     def current_stage(self) -> StageConfig:
-        """Settings of the stage that is run."""
+        """Length and learning rate of the current stage."""
         return self.stage_one if self.stage == 1 else self.stage_two
 
     @property
     def folder(self) -> Path:
-        """Folder of the stage's states, logs and checkpoint."""
+        """Folder for the current stage's states, logs and checkpoint."""
         return Path(self.output) / self.mode / f"stage{self.stage}"
 
     def accumulation(self, processes: int) -> int:
@@ -213,8 +219,8 @@ class RunConfig:
         pairs = self.per_device * processes
         if self.batch % pairs:
             raise SettingsError(
-                f"batch is {self.batch}; expected a multiple of {pairs} ({processes} processes of {self.per_device} "
-                "pairs). Change batch, per_device or the number of processes."
+                f"batch is {self.batch}; expected a multiple of {pairs} ({processes} processes with {self.per_device} "
+                "pairs each). Change batch, per_device or the number of processes."
             )
         return self.batch // pairs
 
@@ -224,7 +230,7 @@ class RunConfig:
 
 
 def load_config(name: str, overrides: Sequence[str] = (), **chosen: Any) -> RunConfig:
-    """Read the settings of a run, see `read_settings`.
+    """Read the settings of a run. See `read_settings` for the arguments.
 
     Raises:
         SettingsError: The settings are invalid.

@@ -1,8 +1,8 @@
-"""Reads datasets of users: a folder with `users.jsonl` and images.
+"""Reads datasets of users. A dataset is a folder with `users.jsonl` and images.
 
-A line of `users.jsonl` is one user: `{"user": str, "seen": bool, "split": "train" | "validation" | "test", "pairs":
-[{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str}]}`. A user with pairs in two splits has two
-lines. A pair may have a `"caption"`, a full description of its liked image. Images are decoded when they are needed.
+Each line of `users.jsonl` describes one user: `{"user": str, "seen": bool, "split": "train" | "validation" | "test",
+"pairs": [{"liked": "images/x.webp", "disliked": "images/y.webp", "prompt": str}]}`. A user with pairs in two splits has
+two lines. A pair may have a `"caption"`, a full description of its liked image. Images are decoded when needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class PairFiles:
-    """Files of one preference pair, with its prompt and a caption of the liked image ("" if there is none)."""
+    """Image files of a preference pair, its prompt, and a caption of the liked image. Both texts may be ""."""
 
     liked: Path
     disliked: Path
@@ -51,11 +51,12 @@ def read_users(folder: str | Path, split: str, at_least: int = 2) -> tuple[UserP
     Args:
         folder: The dataset.
         split: Split of the dataset.
-        at_least: Minimum number of pairs. The default leaves one target and one history pair. Users with fewer pairs
-            are skipped, and their number is logged.
+        at_least: Minimum number of pairs per user. Users with fewer pairs are skipped, and the number of skipped users
+            is logged. The default leaves one target and one history pair.
 
     Raises:
-        HistoryError: The listing is missing or malformed, names a file outside the folder, or has no such user.
+        HistoryError: users.jsonl is missing or malformed, names a file outside the folder, or has no user with enough
+            pairs.
     """
     folder = Path(folder).resolve()
     listing = folder / LISTING
@@ -70,14 +71,14 @@ def read_users(folder: str | Path, split: str, at_least: int = 2) -> tuple[UserP
                 users += [user] if len(user.pairs) >= at_least else []
     except OSError as error:
         raise HistoryError(
-            f"{listing} cannot be read ({error.strerror}). Pass a dataset of train.data, or one in its format."
+            f"{listing} cannot be read ({error.strerror}). Pass a dataset folder in the format that train.data writes."
         ) from error
     if short:
         log.info("%s: skipped %d users of split %r with fewer than %d pairs.", folder.name, short, split, at_least)
     if not users:
         raise HistoryError(
-            f"{listing} has no user in split {split!r} with {at_least} pairs or more. Create the dataset with users in "
-            f"the splits {', '.join(SPLITS)}."
+            f"{listing} has no user with at least {at_least} pairs in split {split!r}. Create the dataset "
+            f"with users in the splits {', '.join(SPLITS)}."
         )
     return tuple(users)
 
@@ -93,7 +94,7 @@ def check_disjoint(first: tuple[UserPairs, ...], second: tuple[UserPairs, ...]) 
         shared = {file.name for pair in user.pairs for file in pair.images if file in images.get(user.user, ())}
         if shared:
             raise HistoryError(
-                f"User {user.user!r} has {len(shared)} images both in split {first[0].split!r} and in {user.split!r} "
+                f"User {user.user!r} has {len(shared)} images in both split {first[0].split!r} and {user.split!r} "
                 f"(for example {min(shared)}). Remove pairs with these images from one of the splits."
             )
 
@@ -116,7 +117,7 @@ def _user(folder: Path, line: str, where: str) -> UserPairs:
         raise HistoryError(f"{where}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HistoryError(
-            f'{where} is not a user ({error!r}); expected {{"user": ..., "seen": ..., "split": ..., "pairs": '
+            f'{where} is not a valid user ({error!r}); expected {{"user": ..., "seen": ..., "split": ..., "pairs": '
             '[{"liked": file, "disliked": file, "prompt": text}]}.'
         ) from error
 
@@ -124,5 +125,5 @@ def _user(folder: Path, line: str, where: str) -> UserPairs:
 def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise HistoryError(f"The image {name!r} is outside the dataset folder. Move it there.")
+        raise HistoryError(f"The image {name!r} is outside the dataset folder. Move it into the folder.")
     return path

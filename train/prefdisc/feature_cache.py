@@ -1,4 +1,4 @@
-"""Caches image features on disk, for trainings with a frozen vision tower and connector."""
+"""Caches image features on disk, for training with a frozen vision tower and connector."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FeatureCache:
 
 
 def list_images(*groups: Iterable[UserPairs]) -> tuple[Path, ...]:
-    """Return every image of groups of users once, in order."""
+    """Return each image of the users once, in the order of first use."""
     return tuple(
         dict.fromkeys(file for users in groups for user in users for pair in user.pairs for file in pair.images)
     )
@@ -64,7 +64,7 @@ def list_images(*groups: Iterable[UserPairs]) -> tuple[Path, ...]:
 def encode_images(prefdisc: PrefDisc, files: Sequence[Path], size: int, folder: Path) -> FeatureCache:
     """Encode images, or open the cache of an earlier run with the same files and weights.
 
-    Each process of a machine encodes a share of the images. The folder can be on a local disk of the machine.
+    The processes of a machine share the work, so the folder can be on a local disk of the machine.
 
     Args:
         prefdisc: Model with the vision tower and connector.
@@ -78,8 +78,8 @@ def encode_images(prefdisc: PrefDisc, files: Sequence[Path], size: int, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     complete, path = folder / f"{key}.json", folder / f"{key}.features"
     if state.is_local_main_process and not complete.exists():
-        # The file gets its full length before a process maps it. The JSON file marks it as complete: after a kill it
-        # is missing, and the features are computed again.
+        # The file must have its full length before a process maps it. The JSON file marks the features as complete. If
+        # a run is killed, the JSON file is missing, and the next run computes the features again.
         with path.open("wb") as file:
             file.truncate(len(files) * latents * width * prefdisc.base.dtype.itemsize)
     state.wait_for_everyone()
@@ -88,7 +88,7 @@ def encode_images(prefdisc: PrefDisc, files: Sequence[Path], size: int, folder: 
         shares = range(state.local_process_index * BATCH_SIZE, len(files), _local_processes() * BATCH_SIZE)
         for start in tqdm(shares, desc="encoding images", disable=not state.is_local_main_process, mininterval=10):
             images = torch.stack([read_square(file, size, prefdisc.spec) for file in files[start : start + BATCH_SIZE]])
-            # As in training, which combines half-precision weights with float32 pixels.
+            # Training also combines half-precision weights with float32 pixels in this way.
             with torch.autocast(prefdisc.device.type, cache.dtype, enabled=cache.dtype != torch.float32):
                 cache.values[start : start + len(images)] = prefdisc.features(images).to(cache.dtype).cpu()
     state.wait_for_everyone()

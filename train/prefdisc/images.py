@@ -1,4 +1,4 @@
-"""Reads the images of a training set at one size."""
+"""Reads the images of a training set, resized to one size."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def read_resized_image(file: Path, size: int) -> Tensor:
 
 
 def read_square(file: Path, size: int, spec: PrefDiscSpec) -> Tensor:
-    """Read an image file as PrefDisc's preprocessing reads it, up to a square (3, size, size) in [0, 1].
+    """Read an image file and resize it to a square (3, size, size) in [0, 1], as PrefDisc's preprocessing does.
 
     Args:
         file: The image.
-        size: Side of the square. `spec.square` is the same, or 0 if the spec reads every image as such a square.
+        size: Side length of the square. `spec.square` is the same, or 0 if the spec's other values give this square.
         spec: How PrefDisc reads images.
 
     Raises:

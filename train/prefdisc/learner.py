@@ -1,4 +1,4 @@
-"""Wraps PrefDisc as a module for transformers' Trainer: from a batch to the logits of both targets."""
+"""Wraps PrefDisc as a module for transformers' Trainer, which maps a batch to the logits of both targets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefgen.prefdisc.packing import PackedBatch
 from prefgen.prefdisc.prefix import HistoryPrefix
 
 MIN_SPLIT_TOKENS = 512
-"""Minimum length of a sequence that gets a forward pass of its own. From here on attention is costly; our value."""
+"""Minimum length of sequences that are processed separately, because of their costly attention. It is our choice."""
 
 
 class Learner(nn.Module):
@@ -19,10 +19,11 @@ class Learner(nn.Module):
 
     Args:
         prefdisc: The model.
-        logits: "vocabulary" returns logits of the whole vocabulary, "labels" those of + and -.
-        split_long: Whether to process long sequences one by one, first the history and then both targets against its
-            keys and values. Logits and gradients are the same as for a packed sequence, but the masked half of the
-            attention is not computed. Not possible with recomputed activations, which keep no keys.
+        logits: "vocabulary" returns logits of the whole vocabulary, "labels" only those of + and -.
+        split_long: Whether to process long sequences one at a time: first the history, and then both targets with the
+            keys and values of the history. Logits and gradients are the same as for a packed sequence, but the masked
+            half of the attention is not computed. Not possible with recomputed activations, because these keep no keys
+            and values.
     """
 
     def __init__(self, prefdisc: PrefDisc, logits: str = "vocabulary", split_long: bool = True) -> None:
@@ -54,7 +55,7 @@ class Learner(nn.Module):
         packed = packed.to(self.prefdisc.device)
         if features is None:
             features = self.prefdisc.features(images)
-        # Pads only if histories have different lengths.
+        # Padding is only needed if histories have different lengths.
         features = pad_sequence(features.split(counts), batch_first=True)
         if self.split_long and packed.mask.shape[-1] >= MIN_SPLIT_TOKENS:
             ordered = packed.order_features(features)
@@ -64,7 +65,7 @@ class Learner(nn.Module):
             hidden = self.prefdisc(packed, features).hidden[rows, packed.prediction_positions[:, 0]]
         if self.logits == "labels":
             return self.prefdisc.label_logits(hidden).float()
-        # In float32, because half precision is too coarse for the cross-entropy over a vocabulary.
+        # The logits are float32, because half precision is too coarse for a cross-entropy over the vocabulary.
         return self.prefdisc.base.lm_head(hidden).float()
 
     def _history_first(self, packed: PackedBatch, row: int, features: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ class Learner(nn.Module):
         if not len(history):
             return base.model.text_model(inputs_embeds=targets, use_cache=False).last_hidden_state[:, -1]
         cache = base.model.text_model(inputs_embeds=history[None], use_cache=True).past_key_values
-        # Unlike the prefix used for scoring, this one carries gradients.
+        # Unlike the prefix used for scoring, this prefix has gradients.
         prefix = HistoryPrefix(tuple((layer.keys, layer.values) for layer in cache.layers), history[:0], len(history))
         copies = prefix.to_dynamic_cache(2)
         output = base.model.text_model(inputs_embeds=targets, past_key_values=copies, use_cache=False)
@@ -92,5 +93,5 @@ class Learner(nn.Module):
 
 
 def trainable_parameters(module: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters with `requires_grad`, by name."""
+    """Return the names and the tensors of the parameters with `requires_grad`."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}

@@ -1,4 +1,4 @@
-"""Injects a LoRA into a base model with peft, and converts its tensors from and to preference checkpoints."""
+"""Injects a LoRA into a base model with peft, writes it into preference checkpoints, and loads it from them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def inject_lora(base: nn.Module, spec: LoraSpec, dropout: float = 0.0, init: str
     try:
         inject_adapter_in_model(config, base)
     except ValueError as error:
-        raise SettingsError(f"lora.target_modules does not fit the base model ({error}).") from error
+        raise SettingsError(f"lora.target_modules does not match the base model ({error}).") from error
     for name, parameter in base.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
@@ -50,7 +50,7 @@ def lora_spec(config: LoraConfig) -> LoraSpec:
 
 
 def lora_state_dict(base: nn.Module) -> dict[str, Tensor]:
-    """Return the LoRA's tensors under the names of a checkpoint's prefdisc part, which follow peft's own files."""
+    """Return the LoRA's tensors under their names in a checkpoint's prefdisc part. The names follow peft's files."""
     from peft import get_peft_model_state_dict
 
     return {f"{LORA_PREFIX}{PEFT_PREFIX}{name}": tensor for name, tensor in get_peft_model_state_dict(base).items()}
@@ -60,7 +60,7 @@ def load_lora(base: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copy the tensors of a prefdisc part into an injected LoRA.
 
     Raises:
-        CheckpointError: Names or shapes differ.
+        CheckpointError: The names or the shapes of the tensors differ.
     """
     saved = {name: tensor for name, tensor in tensors.items() if name.startswith(LORA_PREFIX)}
     current = lora_state_dict(base)

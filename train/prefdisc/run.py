@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 CHANGEABLE = ("training", "per_device", "cache_features", "cache_folder", "checkpointing")
-"""Settings that may change when a run is resumed: logging, saving, and the use of the hardware."""
+"""Settings that may change when a run is resumed: logging, saving, and use of the hardware."""
 VALIDATION_SEED = 1_000_003  # added to the run's seed
 
 
@@ -79,7 +79,7 @@ def make_trainer(config: RunConfig) -> PrefDiscTrainer:
     """Build the trainer of a run with its data and model.
 
     Raises:
-        PrefGenError: The settings, the dataset or the base model do not fit.
+        PrefGenError: The settings, the dataset and the base model are not compatible with each other.
     """
     train, validation = (read_users(config.data.folder, split) for split in ("train", "validation"))
     check_disjoint(train, validation)
@@ -120,7 +120,7 @@ def training_arguments(config: RunConfig) -> TrainingArguments:
     """Return transformers' arguments.
 
     Raises:
-        SettingsError: `config.training` has an unknown argument, or one that other settings determine.
+        SettingsError: `config.training` has an unknown argument, or one that is determined by other settings.
     """
     fixed = {
         "output_dir": str(config.folder),
@@ -151,7 +151,7 @@ def training_arguments(config: RunConfig) -> TrainingArguments:
 
 @contextmanager
 def report_lost_processes(config: RunConfig, trainer: PrefDiscTrainer) -> Iterator[None]:
-    """Turn communication errors into an error that says how to resume.
+    """Convert communication errors into an error that explains how to resume.
 
     Raises:
         ProcessLostError: Another process of the run has ended.
@@ -165,23 +165,23 @@ def report_lost_processes(config: RunConfig, trainer: PrefDiscTrainer) -> Iterat
         raise ProcessLostError(
             f"Process {trainer.args.process_index} of {trainer.args.world_size} lost another process after step "
             f"{trainer.state.global_step} of {trainer.args.max_steps} ({' '.join(str(error).split()[:20])}). The "
-            "output of that process or of the launcher tells why. Run the same command again: it resumes from "
+            "output of that process or of the launcher shows the cause. Run the same command again to resume from "
             f"{last.name if last else 'the beginning, because there is no complete checkpoint'}."
         ) from error
 
 
 def _is_communication_error(error: RuntimeError) -> bool:
-    """Return whether a process was lost. NCCL raises its own type; gloo errors are recognised by their text."""
+    """Return whether an error means a lost process. NCCL raises its own type; gloo is recognised by its messages."""
     return isinstance(error, torch.distributed.DistError) or any(
         text in str(error) for text in ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
     )
 
 
 def check_same_run(config: RunConfig) -> None:
-    """Check that the output folder does not contain a run with other settings.
+    """Check that the output folder does not contain a run with different settings.
 
     Raises:
-        SettingsError: The folder contains a run with other settings, or its settings cannot be read.
+        SettingsError: The folder contains a run with different settings, or the run's settings cannot be read.
     """
     file, ours = config.folder / CONFIG, _fixed_settings(config)
     if not file.exists():
@@ -189,11 +189,13 @@ def check_same_run(config: RunConfig) -> None:
     try:
         theirs = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SettingsError(f"{file} is damaged ({error}). Set another output=FOLDER, or delete that run.") from error
+        raise SettingsError(
+            f"{file} is damaged ({error}). Set a different output=FOLDER, or delete that run."
+        ) from error
     if (key := first_difference(theirs, ours)) is not None:
         raise SettingsError(
             f"{config.folder} contains a run with {key}={theirs.get(key)!r}; this run has {ours.get(key)!r}. Set "
-            "another output=FOLDER, or delete that run."
+            "a different output=FOLDER, or delete that run."
         )
 
 
@@ -202,7 +204,7 @@ def save_run_config(config: RunConfig) -> None:
     file = config.folder / CONFIG
     if not file.exists():
         config.folder.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".partial")  # a kill during the write leaves no incomplete file
+        temporary = file.with_suffix(".partial")  # so that a run killed here leaves no incomplete file
         temporary.write_text(json.dumps(_fixed_settings(config), indent=1), encoding="utf-8")
         temporary.replace(file)
 

@@ -14,7 +14,7 @@ def gather_full_tensors(parameters: Iterable[Tensor], read: Callable[[], dict[st
 
     Args:
         parameters: The parameters that `read` accesses.
-        read: Returns tensors by name.
+        read: Function that returns named tensors.
     """
     with _gather(list(parameters)):
         return {name: _full_tensor(tensor).detach().cpu().clone() for name, tensor in read().items()}

@@ -31,9 +31,10 @@ from train.settings import SettingsError
 
 
 class PrefDiscTrainer(Trainer):
-    """Trains a `Learner` on `Trials`. The training dataset contains the trials of the whole run in their order."""
+    """Trains a `Learner` on `Trials`. The training dataset contains all trials of the run, in order."""
 
-    # The loss is a mean over the batch, and all batches have one size. So transformers must divide by the accumulation.
+    # The loss is the mean over a batch, and all batches have the same size. So transformers must divide the loss by the
+    # number of accumulated batches.
     loss_is_scaled_for_ga = False
 
     def __init__(
@@ -57,7 +58,7 @@ class PrefDiscTrainer(Trainer):
         return FSDP if self.is_fsdp_enabled else DEEPSPEED if self.is_deepspeed_enabled else PLAIN
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
-        """Return a sequential sampler. Trials are already shuffled, and processes then share the batch of a step."""
+        """Return a sequential sampler, because trials are already shuffled and processes share the batch of a step."""
         return SequentialSampler(self.train_dataset)
 
     def compute_loss(
@@ -74,7 +75,7 @@ class PrefDiscTrainer(Trainer):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the loss and the margins (M+ - M-) of the liked and the disliked target, (B, 2).
 
-        Labels are zeros, because the order of the targets is the label.
+        The returned labels are unused zeros, because the liked target always comes first.
         """
         with torch.no_grad():
             loss, logits = self.compute_loss(model, self._prepare_inputs(inputs), return_outputs=True)
@@ -85,7 +86,7 @@ class PrefDiscTrainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write a preference checkpoint with the trained tensors only: a few MB instead of the base's many GB.
 
-        All processes take part, because each may hold a shard.
+        All processes must call this, because each may hold a shard.
         """
         prefdisc = self.accelerator.unwrap_model(self.model).prefdisc
         tensors = trained_tensors(prefdisc)
@@ -121,11 +122,11 @@ def set_up_fsdp(plugin: FullyShardedDataParallelPlugin, bfloat16: bool) -> None:
     """Check and adapt the FSDP settings.
 
     Args:
-        plugin: Settings of accelerate.
+        plugin: accelerate's FSDP settings.
         bfloat16: Whether to compute in bfloat16.
 
     Raises:
-        SettingsError: FSDP version 1, which flattens parameters, or checkpoints that are not sharded.
+        SettingsError: The FSDP version is 1, which flattens parameters, or checkpoints are not sharded.
     """
     if plugin.fsdp_version != 2 or plugin.state_dict_type != StateDictType.SHARDED_STATE_DICT:
         raise SettingsError(

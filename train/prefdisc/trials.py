@@ -1,7 +1,7 @@
-"""Trials: a random history of a user, and another pair of the same user as the target.
+"""Samples trials: a random history of a user, and a different pair of the same user as the target.
 
-A trial depends only on the seed and its number in the run. So a run that was killed and resumed, or that is shared by
-several processes, sees the same trials as an uninterrupted run of one process.
+A trial depends only on the seed and its number in the run. So a resumed run, or a run with several processes, sees the
+same trials as an uninterrupted run with one process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Trial:
         user: Name of the user.
         history: History pairs in their order.
         target: Pair whose preference is predicted. None of its images is in the history.
-        swapped: Whether each history pair's disliked image is read first. None: the template's order.
+        swapped: For each history pair, whether its disliked image is read first. None uses the template's order.
     """
 
     user: str
@@ -39,10 +39,10 @@ class Trials(Dataset):
 
     Args:
         users: Users of `read_users`.
-        config: How histories are drawn.
+        config: Settings for drawing histories.
         count: Number of trials.
         seed: Random seed.
-        prompts: Whether pairs keep their prompts. Otherwise they are "".
+        prompts: Whether pairs keep their prompts. If False, the prompts are "".
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class Trials(Dataset):
         user_index, pair_index = self.targets[self._order(epoch)[position]]
         user, rng = self.users[user_index], np.random.default_rng([self.seed, 1, number])
         target = user.pairs[pair_index]
-        # Pairs of one prompt often share an image. Its label in the history would reveal the answer.
+        # Pairs with the same prompt often share an image. The label of this image in the history would reveal the
+        # answer.
         candidates = [p for p in user.pairs if not set(p.images) & set(target.images)]
         length = rng.integers(self.config.history + 1) if self.config.random_length else self.config.history
         chosen = rng.permutation(len(candidates))[:length]
@@ -81,7 +82,7 @@ class Trials(Dataset):
         return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.targets))
 
     def __getstate__(self) -> dict:
-        # A cache cannot be sent to a data loader's worker process.
+        # The cache of `_order` cannot be pickled for a data loader's worker process.
         return {name: value for name, value in self.__dict__.items() if name != "_order"}
 
     def __setstate__(self, state: dict) -> None:

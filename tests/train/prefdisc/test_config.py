@@ -66,8 +66,8 @@ def test_overrides_reach_into_parts(file):
         (["stage=2", "mode=base"], "no preference tokens"),
         (["tokens.first_stage=3"], "tokens.first_stage is 3; expected 1 or 2"),
         (["tokens.init=zero"], "tokens.init is 'zero'; expected 'uniform' or 'embeddings'"),
-        (["cache_features=true"], "which stage 1's LoRA changes"),
-        (["cache_features=true", "lora.target_modules=.*q_proj", "lora.vision=true"], "which stage 1's LoRA changes"),
+        (["cache_features=true"], "stage 1's LoRA changes them"),
+        (["cache_features=true", "lora.target_modules=.*q_proj", "lora.vision=true"], "stage 1's LoRA changes them"),
     ],
 )
 def test_what_cannot_be_run_is_refused(file, overrides, message):
@@ -83,7 +83,7 @@ def test_what_is_decided_cannot_be_given_twice(file):
 
 
 def test_processes_that_cannot_share_the_batch_are_refused(file):
-    with pytest.raises(SettingsError, match=r"expected a multiple of 6 \(3 processes of 2 pairs\)"):
+    with pytest.raises(SettingsError, match=r"expected a multiple of 6 \(3 processes with 2 pairs each\)"):
         load_config(file).accumulation(3)
 
 

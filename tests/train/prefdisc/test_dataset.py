@@ -46,16 +46,16 @@ def test_a_seen_user_is_measured_on_other_images(folder):
     listing.write_text(listing.read_text() + "\n" + json.dumps(kept))
     check_disjoint(read_users(folder, "train"), read_users(folder, "validation"))
     rewrite(folder, lambda _: row)
-    with pytest.raises(HistoryError, match=r"User 'u0' has 4 images both in split 'train' and in 'validation'"):
+    with pytest.raises(HistoryError, match=r"User 'u0' has 4 images in both split 'train' and 'validation'"):
         check_disjoint(read_users(folder, "train"), read_users(folder, "validation"))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda row: "{", "line 1 is not a user"),
-        (lambda row: row | {"split": "tests"}, "line 1 is not a user.*split is 'tests'"),
-        (lambda row: {"user": "u0"}, "line 1 is not a user"),
+        (lambda row: "{", "line 1 is not a valid user"),
+        (lambda row: row | {"split": "tests"}, "line 1 is not a valid user.*split is 'tests'"),
+        (lambda row: {"user": "u0"}, "line 1 is not a valid user"),
         (lambda row: row | {"pairs": [{"liked": "../x.png", "disliked": "y.png"}]}, r"line 1.*'../x.png'.*outside"),
         (lambda row: row | {"pairs": [{"liked": "/etc/x.png", "disliked": "y.png"}]}, "outside the dataset folder"),
     ],
@@ -67,9 +67,9 @@ def test_a_broken_listing_says_where(folder, change, message):
 
 
 def test_a_set_without_such_users_is_refused(folder, tmp_path):
-    with pytest.raises(HistoryError, match="no user in split 'test'"):
+    with pytest.raises(HistoryError, match="no user with at least 2 pairs in split 'test'"):
         read_users(folder, "test")
-    with pytest.raises(HistoryError, match="6 pairs or more"):
+    with pytest.raises(HistoryError, match="at least 6 pairs"):
         read_users(folder, "train", at_least=6)
     with pytest.raises(HistoryError, match="cannot be read"):
         read_users(tmp_path / "nowhere", "train")

@@ -77,5 +77,5 @@ def test_four_bits_are_laid_under_the_lora(folder, broad):
 
 
 def test_a_base_file_is_not_quantised(folder):
-    with pytest.raises(SettingsError, match=r"needs a base\.path in Hugging Face's format"):
+    with pytest.raises(SettingsError, match=r"needs a base\.path folder in Hugging Face's format"):
         build_prefdisc(load_config(str(folder / "run.yaml"), ["base.quantize=nf4"]))

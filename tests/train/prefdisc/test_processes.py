@@ -74,7 +74,7 @@ def test_a_process_that_dies_is_reported_and_another_number_of_them_goes_on(fold
         os.kill(second, signal.SIGKILL)
     wait_for(lambda: "ended 1" in said.read_text(), said)
     assert "Process 0 of 2 lost another process after step" in said.read_text()
-    assert re.search(r"Run the same command again: it resumes from checkpoint-\d+", said.read_text())
+    assert re.search(r"Run the same command again to resume from checkpoint-\d+", said.read_text())
     assert not (stage / "preference.safetensors").exists(), "it did not end"
     resumed = run(config(folder, "lost", *OPTIONS))
     # One process takes over from two: the trials go on by their numbers.

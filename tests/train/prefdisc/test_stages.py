@@ -59,7 +59,7 @@ def test_training_reads_images_in_the_shape_of_scoring(folder, tmp_path, shape):
 
 
 def test_the_square_is_not_a_setting_of_its_own(folder):
-    with pytest.raises(SettingsError, match=r"spec\.square is not a known key, or is set by other keys"):
+    with pytest.raises(SettingsError, match=r"spec\.square is not a known key, or is determined by other settings"):
         build_prefdisc(config(folder, "spec.square=12"))
 
 

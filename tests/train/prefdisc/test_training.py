@@ -196,7 +196,7 @@ def test_a_checkpoint_of_other_settings_is_refused(folder, first):
 
 
 def test_a_lora_that_fits_nothing_is_refused(folder):
-    with pytest.raises(SettingsError, match=r"lora\.target_modules does not fit"):
+    with pytest.raises(SettingsError, match=r"lora\.target_modules does not match"):
         build_prefdisc(config(folder, "lora.target_modules=nothing_proj"))
 
 
