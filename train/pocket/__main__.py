@@ -40,11 +40,11 @@ MODULES = {
     "painted": "prefdisc.generated_posters",
     "worded": "prefdisc.prompt_wordings",
 }
-"""Modules of the parts that are not named after their module."""
+"""Modules of the parts whose module has a different name."""
 
 
 def trainer(part: str) -> Callable[[Path], object]:
-    """Return the function that trains a part, given the folder of states and logs."""
+    """Return the function that trains a part. Its argument is the folder for states and logs."""
     if part in ("judge", "validation_judge"):
         from train.pocket import judge
 
@@ -67,8 +67,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
     names = ", ".join(PARTS + OPTIONAL_PARTS)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"any of {names} (default: all but the last)")
-    parser.add_argument("--folder", type=Path, default=Path("out/pocket"), help="folder of states and logs")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"parts to train: {names} (default: all but the last)")
+    parser.add_argument("--folder", type=Path, default=Path("out/pocket"), help="folder for states and logs")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - {*PARTS, *OPTIONAL_PARTS}
     if unknown:

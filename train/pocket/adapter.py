@@ -1,9 +1,10 @@
-"""Trains the shipped pocket adapter: a codebook of taste attributes, and logits from user embeddings.
+"""Trains the shipped pocket adapter: a codebook of taste attributes, and maps from user embeddings to its logits.
 
-The codebook is trained first, without users. It has one entry for every value of every taste attribute. With the
-subject in the prompt and the entries as user tokens, the frozen UNet learns to predict what it predicts for a full
-caption (context distillation). The logits are a ridge regression from embeddings to utilities. Both choices are ours;
-PrefGen trains its projections with the diffusion loss.
+The codebook is trained first, without users. It has one entry for each value of each taste attribute, and the entries
+serve as user tokens. They learn to make the frozen UNet predict, for a prompt that names only the subject, what it
+predicts for a full caption (context distillation). Then a ridge regression from embeddings to utilities provides the
+maps to the logits. The codebook and the regression are our choice; PrefGen trains its projections with the diffusion
+loss.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ BATCH, AGENTS = 64, 4000
 SIZES = tuple(len(ATTRIBUTES[name]) for name in TASTE)
 # Standard deviation of the noise added to each entry's initial text state, so that entries differ from the first step.
 SPREAD = 0.1
-# Initial scale of the entries, which their normalisation removes. It is small, so that entries change ten times as fast
-# as keys and values at the same learning rate.
+# Initial scale of the entries. It does not affect the output, because entries are normalised. It is small, so that
+# entries change ten times as fast as keys and values at the same learning rate.
 SIZE = 0.1
 CERTAIN = 100.0  # logit of a chosen entry, large enough for a probability of 1
 PENALTY = 300.0
-# Utility that multiplies the odds of an entry by e, and the strength that becomes strength 1 of the node. Both were
+# ODDS is the utility that multiplies the odds of an entry by e. Strength 1 of the node equals STRENGTH. Both were
 # selected on validation agents.
 ODDS = 0.5
 STRENGTH = 0.75
@@ -66,12 +67,12 @@ def train(
     """Train the codebook, fit the logits, and write the adapter into a checkpoint that has an alignment.
 
     Args:
-        folder: Folder of states and caches.
+        folder: Folder for states and caches.
         config: Length and optimiser of the codebook training.
         seed: Random seed.
         out: The checkpoint.
-        held_back: Subjects that the codebook is not trained with.
-        strength: Strength of the trained adapter that becomes strength 1 of the written one.
+        held_back: Subjects to exclude from the codebook training.
+        strength: Strength of the trained adapter that becomes strength 1 in the written checkpoint.
     """
     torch.manual_seed(seed)
     agents = load_agent_embeddings(folder, AGENTS, seed)
@@ -86,7 +87,7 @@ def train(
 
 
 def train_for_choosing(folder: Path) -> str:
-    """Train the adapter for the selection of odds and strength, and return its checkpoint.
+    """Train the adapter that is used to select odds and strength, and return the path of its checkpoint.
 
     Its codebook is trained without the validation subjects, and its strength is not rescaled. Pass the checkpoint to
     `train.evaluate.generation.strength`.
@@ -98,7 +99,7 @@ def train_for_choosing(folder: Path) -> str:
 
 
 def config_for(agents: AgentEmbeddings) -> AdapterConfig:
-    """Return the shapes of the pocket adapter: a codebook position for each taste attribute, logits from all parts."""
+    """Return the shapes of the pocket adapter. It has one token per taste attribute, and reads all embedding parts."""
     sem, core, img = (part.shape[-1] for part in agents.parts)
     return AdapterConfig(
         *(sem, core, img, CLIP_G.hidden, UNET.context_dim),
@@ -112,7 +113,7 @@ def config_for(agents: AgentEmbeddings) -> AdapterConfig:
 def train_codebook(folder: Path, config: LoopConfig, seed: int, held_back: tuple[str, ...]) -> PreferenceAdapter:
     """Train the codebook, keys and values on posters with random attributes.
 
-    The "embedding" of this adapter is the one-hot choice itself, (B, W).
+    Instead of user embeddings, this adapter receives the attribute values as one-hot vectors, (B, W).
     """
     pool, encode = latent_pool(folder).without(held_back), text.load()
     unet, known = speed_up_bfloat16(generator.load()), text.CachedTextEncoders(encode)
@@ -135,7 +136,7 @@ def train_codebook(folder: Path, config: LoopConfig, seed: int, held_back: tuple
 
 @torch.no_grad()
 def initialise_codebook(unet: UNet2DConditionModel, encode: text.TextEncoders) -> PreferenceAdapter:
-    """Initialise codebook entries with the text states of their values, and keys and values with the text's."""
+    """Initialise codebook entries with the text states of their values, and K and V with the text projections."""
     count = sum(SIZES)
     shapes = {"core_dim": count, "sem_tokens": 0, "core_tokens": len(SIZES), "img_tokens": 0}
     adapter = PreferenceAdapter(
@@ -159,15 +160,15 @@ def initialise_codebook(unet: UNet2DConditionModel, encode: text.TextEncoders) -
 
 @torch.no_grad()
 def align_parts(adapter: PreferenceAdapter, parts: UserParts) -> dict[str, Tensor]:
-    """Return the inputs of the logits: the embedding parts, with sem mapped into text space."""
+    """Return the inputs for predicting the logits: the embedding parts, with sem mapped into text space."""
     return {"sem": adapter.alignment(parts.sem), "core": parts.core, "img": parts.img}
 
 
 @torch.no_grad()
 def fit_logits(codebook: Codebook, parts: dict[str, Tensor], target_logits: Tensor) -> None:
-    """Fit the linear maps to the logits by one ridge regression on all parts together, in place.
+    """Fit the linear maps that predict the logits, in place, with one ridge regression on all parts together.
 
-    Inputs are standardised, so a part at its mean does not change the logits.
+    Inputs are standardised, so a part that equals its mean does not change the logits.
 
     Args:
         codebook: The codebook.
@@ -183,7 +184,7 @@ def fit_logits(codebook: Codebook, parts: dict[str, Tensor], target_logits: Tens
 
 @torch.no_grad()
 def scale_values(adapter: PreferenceAdapter, strength: float) -> PreferenceAdapter:
-    """Scale all values in place. The branch is linear in them, so strength 1 then has the effect of `strength`."""
+    """Scale all value projections in place. The output is linear in them, so strength 1 then acts like `strength`."""
     for block in adapter.blocks.values():
         block.to_v.weight.mul_(strength)
     return adapter

@@ -1,4 +1,4 @@
-"""Embeddings of simulated users (agents), cached in a file."""
+"""Computes embeddings of simulated users (agents), and caches them in a file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAIRS = 8
 
 @dataclass(frozen=True)
 class AgentEmbeddings:
-    """Utilities of N agents, (N, 24), and the parts of their embeddings, each (N, D of the part)."""
+    """Utilities of N agents, (N, 24), and the parts of their embeddings, each (N, D) with its own D."""
 
     utilities: np.ndarray
     parts: UserParts
@@ -35,12 +35,12 @@ class AgentEmbeddings:
         return len(self.utilities)
 
     def users(self, rows: Tensor) -> UserParts:
-        """Return the embeddings of some agents."""
+        """Return the embeddings of the agents in the given rows."""
         return UserParts(*(part[rows] for part in self.parts))
 
 
 def draw_history(pairs: np.ndarray, rng: np.random.Generator, name: str) -> UserHistory:
-    """Draw the posters of an agent's history from attribute indices (n, 2, 6), liked first."""
+    """Draw the posters of an agent's history from attribute indices (n, 2, 6), with liked posters first."""
     images = draw_all(pairs.reshape(-1, 6), rng).unflatten(0, (len(pairs), 2))
     prompts = [subject_prompt(Attributes.from_indices(pair[0])) for pair in pairs]
     return UserHistory(tuple(PreferencePair(*two, p) for two, p in zip(images, prompts, strict=True)), name)
@@ -59,9 +59,9 @@ def encode_agents(model: PreferenceModel, world: World, count: int, seed: int) -
 
 
 def load_agent_embeddings(folder: Path, count: int, seed: int) -> AgentEmbeddings:
-    """Load the agents' embeddings of the shipped preference model from the cache in `folder`, or compute them."""
+    """Load agents' embeddings from the cache in `folder`, or compute them with the shipped preference model."""
     model = load_preference_model("pocket")
-    # The cache key covers only the encoder. The checkpoint's own fingerprint also changes with its other parts.
+    # The cache key covers only the encoder, because other parts of the checkpoint do not affect the embeddings.
     digest = hashlib.sha256(f"{model.encoder_fingerprint} {model.spec.revision}".encode())
     digest.update(weights_path("clip_vision").read_bytes())
     path = folder / f"agents-{digest.hexdigest()[:12]}-{seed}-{count}.safetensors"

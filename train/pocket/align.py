@@ -37,10 +37,10 @@ def train(
     objective: str = "mmd",
     out: Path = FILE,
 ) -> dict[str, float]:
-    """Train the alignment, write it into a checkpoint, and return the metrics of held-out users.
+    """Train the alignment, write it into a checkpoint, and return its metrics on held-out users.
 
     Args:
-        folder: Folder of states and logs.
+        folder: Folder for states and logs.
         config: Length and optimiser.
         seed: Random seed.
         users: Number of simulated users.
@@ -57,7 +57,7 @@ def train(
 
 @torch.no_grad()
 def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> UserTable:
-    """Sample users, and return their embeddings after eight pairs, text embeddings and favourite attribute values."""
+    """Sample users, and return their embeddings after eight pairs, their text embeddings and their favourite values."""
     posters = encode_posters(prefdisc, *draw_posters(POSTERS, seed, "train"), views=0)
     rng, sem, core, best = np.random.default_rng(seed), [], [], []
     for _ in range(0, count, AT_ONCE):
@@ -75,5 +75,5 @@ def embedded_users(prefdisc: PrefDisc, world: World, count: int, seed: int) -> U
 
 
 def favourites(best: Sequence[int]) -> str:
-    """Return favourite values, given by index, as a caption such as "over the sea, neon colours, centred, flat"."""
+    """Return a caption for the indices of favourite values, such as "over the sea, neon colours, centred, flat"."""
     return ", ".join(list(ATTRIBUTES[name].values())[value] for name, value in zip(TASTE, best, strict=True))

@@ -1,7 +1,8 @@
 """Speeds up a diffusers UNet under bfloat16 autocast on a CPU.
 
-On a CPU, fused attention and group normalisation are slower in bfloat16 than in float32: a step of the pocket UNet took
-0.82 s, against 0.84 s in float32. With unfused attention and float32 normalisation it takes 0.50 s.
+On a CPU, fused attention and group normalisation are slower in bfloat16 than in float32, so a step of the pocket UNet
+took nearly as long in bfloat16 (0.82 s) as in float32 (0.84 s). With unfused attention and float32 normalisation, a
+step takes 0.50 s.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 
 class FullPrecisionGroupNorm(nn.GroupNorm):
-    """Group normalisation outside autocast."""
+    """Group normalisation that ignores autocast and runs in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
@@ -21,7 +22,7 @@ class FullPrecisionGroupNorm(nn.GroupNorm):
 
 
 def speed_up_bfloat16(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Replace attention processors and normalisation layers, in place. State dict and outputs stay the same."""
+    """Replace attention processors and normalisation layers, in place. The state dict and outputs stay the same."""
     unet.set_attn_processor(AttnProcessor())
     for module in list(unet.modules()):
         for name, child in module.named_children():

@@ -9,8 +9,8 @@ from train.data.posters import ATTRIBUTES, TASTE, Attributes, caption
 from train.diffusion import TextConditioning
 from train.pocket.text import CachedTextEncoders
 
-NAMES_MORE_SHARE = 0.25  # share of captions that name further attributes
-BLENDED_SUBJECT_SHARE = 0.5  # share of captions whose subject is between two
+NAMES_MORE_SHARE = 0.25  # share of prompts that can name more than the subject
+BLENDED_SUBJECT_SHARE = 0.5  # share of captions whose subject is a mixture of two subjects
 
 
 def sample_named_attributes(rng: np.random.Generator) -> tuple[str, ...]:
@@ -24,8 +24,8 @@ def sample_captions(
 ) -> tuple[TextConditioning, TextConditioning]:
     """Sample the conditioning of prompts and of full captions for posters (B, 6).
 
-    A share of the captions is interpolated between two subjects, for which there is no word. So user tokens must work
-    without knowing the subject.
+    Some of the captions are interpolated between two subjects. No word describes these mixtures, so user tokens must
+    work for unknown subjects.
     """
     named = [sample_named_attributes(rng) for _ in indices]
     blended = rng.random(len(indices)) < BLENDED_SUBJECT_SHARE

@@ -22,7 +22,7 @@ from train.pocket.poster_batches import drawn_batch, soften
 
 CONFIG = LoopConfig(steps=2000, learning_rate=1.2e-3, ema=0.995, bfloat16=True)
 BATCH, LENGTH = 64, 32  # captions have fewer than 32 tokens; causal attention ignores padding
-# Words outside the vocabulary, so that the "unknown" row learns to carry no meaning.
+# Words outside the vocabulary. They train the "unknown" row to carry no meaning.
 _FILLERS = ("beautiful", "my", "favourite", "art", "best", "nice", "illustration", "detailed")
 VISION_FILE = FOLDER / "clip_vision.safetensors"
 VISION = {
@@ -44,7 +44,7 @@ class PocketCLIP(nn.Module):
         self.clip_l, self.clip_g = text.build(CLIP_L), text.build(CLIP_G)
         self.vision = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION))
         for tower in (self.clip_l, self.clip_g, self.vision):
-            tower.set_attn_implementation("eager")  # on a CPU, twice as fast in bfloat16 as the fused kernel
+            tower.set_attn_implementation("eager")  # in bfloat16 on a CPU, twice as fast as the fused kernel
         self.to_l = nn.Linear(CLIP_G.hidden, CLIP_L.hidden, bias=False)
         self.scale = nn.Parameter(torch.tensor(2.5))
         self.heads = nn.ModuleDict({n: nn.Linear(CLIP_G.hidden, len(v)) for n, v in ATTRIBUTES.items()})
@@ -109,7 +109,7 @@ def encode_text(captions: list[str]) -> Tensor:
 
 @torch.no_grad()
 def zero_shot(seed: int = 92, count: int = 512) -> dict[str, float]:
-    """Return the zero-shot accuracy by attribute on newly drawn posters."""
+    """Return the per-attribute zero-shot accuracy on new drawings."""
     images, indices = drawn_batch(count, seed, 0)
     embeddings = F.normalize(load_vision()(images * 2 - 1).image_embeds, dim=-1)
     scores = {}

@@ -1,6 +1,7 @@
-"""Pairs of noise and generated latents that train the few-step student.
+"""Generates pairs of noise and latents on which the few-step student is trained.
 
-The teacher samples them once, with many steps and guidance. They are cached, so an interrupted run can resume.
+The teacher generates the latents once, with many steps and guidance. The pairs are cached, so that an interrupted run
+can resume.
 """
 
 from __future__ import annotations
@@ -44,23 +45,23 @@ class Pairs:
         return len(self.seeds)
 
     def noise(self, rows: np.ndarray) -> Tensor:
-        """Return the noise of some pairs, (n, 4, 12, 12)."""
+        """Return the noise of the pairs in the given rows, (n, 4, 12, 12)."""
         return seed_noise([self.seeds[i] for i in rows])
 
 
 def teacher_pairs(
     folder: Path, teacher: PocketGenerator, sampling: Sampling, count: int, seed: int, whole: bool = False
 ) -> Pairs:
-    """Load pairs from `folder`, and generate those that are missing.
+    """Load pairs from `folder`, and generate missing pairs.
 
     Args:
-        folder: Folder of the pairs. Its name must identify the teacher's weights, see `cached_tensors`.
+        folder: Folder for the pairs. Its name must identify the teacher's weights, see `cached_tensors`.
         teacher: The generator.
         sampling: Sampler settings of the teacher.
         count: Number of pairs, a multiple of `SHARD`.
         seed: Random seed.
-        whole: Whether captions name all six attributes, so that all can be evaluated. Otherwise they vary as in the
-            generator's training.
+        whole: Whether captions name all six attributes, so that all attributes can be evaluated. Otherwise captions
+            vary as in the generator's training.
     """
     latents, seeds, captions, indices = [], [], [], []
     for shard in trange(count // SHARD, desc="painting with the teacher", unit_scale=SHARD, mininterval=5):

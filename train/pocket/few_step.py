@@ -2,7 +2,8 @@
 
 The teacher's outputs (many steps with guidance) are cached as pairs of noise and latents. The student learns to predict
 the latents in one step (Luhman & Luhman 2021, arXiv 2101.02388) from pure noise, where ComfyUI's samplers start. For
-further steps it learns to continue from its own Euler path at the sigmas of the `simple` scheduler; this is our choice.
+later steps, the student learns to continue from points on its own Euler path, at the sigmas of the `simple` scheduler.
+The training for later steps is our choice.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ LOOP = LoopConfig(
 
 @dataclass(frozen=True)
 class FewStepConfig:
-    """Settings of the distillation. The defaults are ours.
+    """Settings of the distillation. The defaults are our choice.
 
     Attributes:
-        pairs: Number of training pairs of the teacher, a multiple of `SHARD`.
+        pairs: Number of training pairs that the teacher generates, a multiple of `SHARD`.
         held_out: Number of pairs for evaluation, a multiple of `SHARD`.
         rank: Rank of the LoRA in every layer.
-        batch: Pairs in a step.
-        again: Share of the pairs that also train a further step.
+        batch: Number of pairs per step.
+        again: Share of the pairs that also train a later step, and the weight of the loss of this step.
         huber: Distance at which the loss changes from quadratic to linear, as in LCM. A quadratic loss blurs edges.
         teacher: Sampler settings of the teacher.
         loop: Length and optimiser.
@@ -71,9 +72,9 @@ CONFIG = FewStepConfig()
 
 
 def train(folder: Path, config: FewStepConfig = CONFIG, seed: int = 71, out: Path = FEW_STEP_LORA) -> dict:
-    """Train and write the LoRA, write a contact sheet into `folder`, and return the metrics of held-out pairs.
+    """Train and write the LoRA, write a contact sheet into `folder`, and return metrics on held-out pairs.
 
-    States and pairs are cached under a digest of the generator's weights. Other weights start a new distillation.
+    States and pairs are cached in a folder for the generator's weights. New weights start a new distillation.
     """
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -100,7 +101,7 @@ def distillation_loss(
     rng: np.random.Generator,
     config: FewStepConfig,
 ) -> dict[str, Tensor]:
-    """Compute the loss of a step from pure noise, and of a further step for a share of the batch."""
+    """Compute the loss of a step from pure noise, and the loss of a later step for a share of the batch."""
     device, rows = device_of(student), rng.integers(len(pairs), size=config.batch)
     targets = pairs.latents[torch.from_numpy(rows)].to(device)
     with torch.no_grad():
@@ -114,7 +115,7 @@ def distillation_loss(
         sigmas = sample_later_sigmas(more, rng)
         times = torch.tensor([timestep(sigma) for sigma in sigmas.tolist()], device=device)
         sigmas = sigmas.view(-1, 1, 1, 1).to(device)
-        # An Euler step from the initial noise to that sigma, with the student's own prediction.
+        # Take an Euler step from the initial noise to each sigma, with the student's own prediction.
         end = prediction[:more].detach()
         there = end + (start[:more] - end) / highest * sigmas
         again = denoise(student, there, sigmas, times, _first(conditioning, more)).float()
@@ -124,7 +125,7 @@ def distillation_loss(
 
 
 def sample_later_sigmas(count: int, rng: np.random.Generator) -> Tensor:
-    """Sample sigmas that a sampler of two to four steps visits after its first step, (count,)."""
+    """Sample sigmas (count,) that a sampler with two to four steps visits after its first step."""
     steps = rng.integers(2, MOST_STEPS + 1, size=count)
     return torch.stack([FewStepSampling(int(n)).sigmas()[rng.integers(1, n)] for n in steps])
 
@@ -143,11 +144,11 @@ def _first(conditioning: dict, count: int) -> dict:
 def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
     """Evaluate the LoRA on held-out pairs with full captions.
 
-    Compares the teacher, the student in one, two and four steps, and the generator without LoRA in one step. Writes a
-    contact sheet with one row for each and the first eight captions.
+    Compares the teacher, the student with one, two and four steps, and the generator without the LoRA with one step.
+    Writes a contact sheet with a row for each of these, and a column for each of the first eight captions.
 
     Returns:
-        For each of them the accuracy of every attribute according to the validation judge, "sharpness" relative to the
+        For each of these, the accuracy per attribute according to the validation judge, "sharpness" relative to the
         teacher, and "distance", the mean absolute difference from the teacher's image.
     """
     judge, prompted = load_judge("validation_judge"), torch.from_numpy(pairs.indices)
@@ -177,7 +178,7 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
 
 
 def attribute_accuracy(judge: Judge, images: Tensor, prompted: Tensor) -> dict[str, float]:
-    """Return the share of images (N, 3, 96, 96) whose predicted attribute matches the caption (N, 6), by attribute."""
+    """Return for each attribute the share of images (N, 3, 96, 96) for which the judge predicts the caption's value."""
     read = torch.tensor([attributes.indices for part in images.split(SHARD) for attributes in judge.predict(part)])
     return {name: round(float(r), 4) for name, r in zip(ATTRIBUTES, (read == prompted).float().mean(0), strict=True)}
 

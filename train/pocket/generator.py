@@ -1,9 +1,9 @@
 """Trains the pocket generator on captioned posters: a small SDXL UNet together with its text encoders.
 
-The text encoders are trained with the UNet, because it can only draw differences that they encode, and CLIP's own loss
-requires fewer of them. With a frozen `clip_g`, which hardly encodes textures, the UNet learned none in 1,700 steps. A
-penalty keeps the pooled states of `clip_g` near CLIP's, because `sem` is aligned to their space and images are compared
-in it.
+The text encoders are trained together with the UNet. The UNet can only draw differences that the text encoders encode,
+and CLIP's own loss makes them encode too few. With a frozen `clip_g`, which hardly encodes textures, the UNet learned
+no textures in 1,700 steps. A penalty keeps the pooled states of `clip_g` close to CLIP's, because the space of CLIP's
+pooled states is used to align `sem` and to compare images.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ from train.pocket.latents import latent_pool
 
 FILE = FOLDER / "unet.safetensors"
 CONFIG = LoopConfig(steps=4000, learning_rate=1.2e-3, ema=0.998, save_every=100, log_every=100, bfloat16=True)
-# Smaller batches learn subjects more slowly: 6,600 steps of 16 reached .12, 400 steps of 64 reached .31.
+# Smaller batches learn subjects more slowly: with a batch of 16, 6,600 steps reached .12, and with a batch of 64, 400
+# steps reached .31.
 BATCH = 64
 SHIFT = 2.0
-NEAR = 0.1  # weight of 1 - cosine similarity of a pooled caption with CLIP's own
+NEAR = 0.1  # weight of 1 - cosine similarity between a pooled caption and CLIP's pooled caption
 NO_CAPTION = 0.1  # share of captions that are empty
-# Up to this share of the training, captions name all attributes. Captions that leave palette and composition open make
-# shapes hard to learn: with captions of every kind, 6,000 steps did not learn what 700 steps learn with full captions.
+# In this first share of the training, captions name all attributes. Shapes are hard to learn from captions that omit
+# palette and composition: 6,000 steps with varying captions learned less than 700 steps with full captions.
 WHOLE_UNTIL = 0.65
-SUBJECT_ALONE, WHOLE = 0.35, 0.3  # afterwards: shares of captions with only the subject, and with all attributes
+# In the rest of the training: share of captions that name only the subject, and share that name all attributes.
+SUBJECT_ALONE, WHOLE = 0.35, 0.3
 
 
 class Painter(nn.Module):
@@ -66,13 +68,13 @@ def sizes(batch: int) -> Tensor:
 def training_caption(row: np.ndarray, rng: np.random.Generator, done: float) -> str:
     """Sample a training caption of a poster.
 
-    Captions are empty or name all attributes. Late in the training, some name only the subject, and some the subject
-    with a random subset of the other attributes.
+    Captions are empty or name all attributes. Late in the training, some captions name only the subject, and some name
+    the subject and a random subset of the other attributes.
 
     Args:
         row: Attribute indices of the poster, (6,).
         rng: Random generator.
-        done: Finished share of the training, 0 to 1.
+        done: Share of the training that is finished, 0 to 1.
     """
     if rng.random() < NO_CAPTION:
         return ""
@@ -86,7 +88,7 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 51, from_shippe
     """Train, write unet.safetensors and text_encoders.safetensors, and return the number of posters seen.
 
     Args:
-        folder: Folder of states and latents.
+        folder: Folder for states and latents.
         config: Length and optimiser.
         seed: Random seed.
         from_shipped: Whether to start from the shipped UNet instead of random weights.

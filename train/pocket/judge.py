@@ -19,7 +19,7 @@ SEEDS = {"judge": 11, "validation_judge": 12}
 
 
 def train(folder: Path, name: str = "judge", config: LoopConfig = CONFIG) -> dict[str, float]:
-    """Train one of the two judges, write its weights, and return its accuracy on new drawings by attribute."""
+    """Train one of the two judges, write its weights, and return its per-attribute accuracy on new drawings."""
     judge = train_reader(folder / name, SHAPES[name], SEEDS[name], config)
     save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, WEIGHTS[name])
     return accuracy(judge, seed=90)
@@ -42,7 +42,7 @@ def train_reader(folder: Path, shape: dict[str, int], seed: int, config: LoopCon
 
 @torch.inference_mode()
 def accuracy(judge: Judge, seed: int, count: int = 1024) -> dict[str, float]:
-    """Return the share of new drawings whose attribute is predicted correctly, by attribute."""
+    """Return for each attribute the share of new drawings for which the judge predicts the correct value."""
     images, indices = drawn_batch(count, seed, 0)
     read = torch.tensor([a.indices for a in judge.predict(images)])
     right = (read == torch.from_numpy(indices)).float().mean(0)

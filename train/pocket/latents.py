@@ -1,4 +1,4 @@
-"""Provides posters as latents, drawn and encoded once, for the trainings of the generator and the adapter."""
+"""Provides posters as latents for training the generator and the adapter. Posters are drawn and encoded once."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class LatentPool:
         return len(self.latents)
 
     def without(self, subjects: Sequence[str]) -> LatentPool:
-        """Return the pool without posters of some subjects."""
+        """Return the pool without posters of the given subjects."""
         names = list(ATTRIBUTES["subject"])
         mask = ~np.isin(self.indices[:, 0], [names.index(subject) for subject in subjects])
         return LatentPool(self.latents[torch.from_numpy(mask)], self.indices[mask])
 
 
 def latent_pool(folder: Path, count: int = 40_960, seed: int = 41, batch: int = 64) -> LatentPool:
-    """Load the pool from `folder`; draw, encode and write it first if it does not exist."""
+    """Load the pool from `folder`. If it does not exist, draw, encode and write it first."""
     path = folder / f"latents-{SIZE}px-{seed}-{count}.safetensors"
     if not path.exists():
         model, rows = vae.load(), []

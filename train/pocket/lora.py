@@ -1,4 +1,4 @@
-"""Adds a LoRA to the pocket UNet, writes it in the format of ComfyUI's LoRA loader, and merges it.
+"""Adds a LoRA to the pocket UNet, writes it in the format of ComfyUI's LoRA loader, and merges LoRA files.
 
 Tensor names follow kohya's convention: `lora_unet_`, the module's name in diffusers with dots as underscores, then
 `.lora_down.weight` (rank, in, ...), `.lora_up.weight` (out, rank, ...) or `.alpha`. peft computes W + alpha / rank B A
@@ -31,7 +31,7 @@ TARGETS = (
 
 
 def add_lora(unet: UNet2DConditionModel, rank: int) -> UNet2DConditionModel:
-    """Add a trainable LoRA to a UNet in place and freeze everything else. A new LoRA changes no output."""
+    """Add a trainable LoRA to a UNet in place and freeze everything else. A new LoRA does not change the output."""
     from peft import LoraConfig
 
     unet.requires_grad_(False).add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS)))
@@ -39,7 +39,7 @@ def add_lora(unet: UNet2DConditionModel, rank: int) -> UNet2DConditionModel:
 
 
 def lora_state_dict(unet: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a UNet's LoRA under the names of its file, in half precision."""
+    """Return the tensors of a UNet's LoRA under their names in a LoRA file, in half precision."""
     from peft.tuners.lora import LoraLayer
 
     state = {}
@@ -53,13 +53,13 @@ def lora_state_dict(unet: nn.Module) -> dict[str, Tensor]:
 
 
 def merge_lora(unet: nn.Module, file: Path) -> str:
-    """Add the LoRA of a file to a UNet's weights, in place.
+    """Add the LoRA from a file to a UNet's weights, in place.
 
     Returns:
         The SHA-256 digest of the file, in hex.
 
     Raises:
-        ModelError: The file is not a LoRA of this UNet.
+        ModelError: The file is not a LoRA for this UNet.
     """
     from peft import LoraConfig, set_peft_model_state_dict
     from peft.tuners.lora import LoraModel
@@ -85,7 +85,7 @@ def merge_lora(unet: nn.Module, file: Path) -> str:
         lora = LoraModel(unet, config, "default")
         set_peft_model_state_dict(lora, state)
     except (KeyError, RuntimeError) as error:
-        raise ModelError(f"{file} does not fit the pocket UNet ({error}).") from error
+        raise ModelError(f"{file} is not compatible with the pocket UNet ({error}).") from error
     lora.merge_and_unload()
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
@@ -95,5 +95,5 @@ def _kohya_name(module: str) -> str:
 
 
 def _exact(values: dict[str, float]) -> dict[str, float]:
-    """Turn module names into the regular expressions of peft's patterns."""
+    """Convert module names into regular expressions for peft's `rank_pattern` and `alpha_pattern`."""
     return {f"^{re.escape(name)}$": value for name, value in values.items()}

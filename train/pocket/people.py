@@ -14,18 +14,18 @@ from train.data.agents import PEOPLE, Agent, World
 from train.data.posters import ATTRIBUTES, TASTE, draw, random_attributes, subject_prompt
 
 NAMES = ("ada", "bo")
-# Subjects reserved for the prompts of the demo and the evaluation. They occur in no bundled history and in no training
-# of an adapter.
+# Subjects reserved for the prompts of the demo and the evaluation. No bundled history and no adapter training contains
+# them.
 HELD_OUT_SUBJECTS = ("lighthouse", "cactus", "boat")
-# Subjects reserved for the prompts that select settings. The adapter used for this selection
-# (`train.pocket adapter_for_choosing`) is trained without them. Of the remaining nine subjects, the generator paints
-# these three most recognisably from full captions. So a loss of recognisability is caused by the adapter.
+# Subjects reserved for the prompts that select settings. `train.pocket adapter_for_choosing` trains the adapter for
+# this selection without them. Of the remaining nine subjects, these three are the most recognisable in images generated
+# from full captions. So if a subject becomes less recognisable, the adapter is the cause.
 VALIDATION_SUBJECTS = ("moon", "mountain", "mushroom")
 PAIRS, SHOWN = 8, 5
 
 
 def opposite(world: World, rng: np.random.Generator, candidates: int = 300) -> np.ndarray:
-    """Return the utilities (2, 24) of the two most dissimilar agents of many."""
+    """Sample candidates, and return the utilities (2, 24) of the two agents with the most dissimilar tastes."""
     utilities, _ = world.sample(candidates, rng)
     alike = np.corrcoef(utilities)
     return utilities[list(np.unravel_index(alike.argmin(), alike.shape))]
@@ -42,7 +42,7 @@ def make(folder: Path = FOLDER / "people", seed: int = 71) -> None:
 
 
 def write_history(world: World, person: Agent, folder: Path, rng: np.random.Generator) -> None:
-    """Write eight pairs as `pairs.json` and PNG files. Each pair is the user's best and worst of a few posters."""
+    """Write eight pairs as `pairs.json` and PNG files. A pair is the user's best and worst of `SHOWN` posters."""
     folder.mkdir(parents=True, exist_ok=True)
     pairs, free = [], [s for s in ATTRIBUTES["subject"] if s not in HELD_OUT_SUBJECTS]
     for i in range(PAIRS):

@@ -1,4 +1,4 @@
-"""Draws batches of posters by step number, and softens them."""
+"""Draws a reproducible batch of posters for each training step, and softens posters."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from train.data.posters import Attributes, draw
 
 
 def drawn_batch(size: int, seed: int, step: int) -> tuple[Tensor, np.ndarray]:
-    """Draw uniformly random posters. Returns images (size, 3, 96, 96) in [0, 1] and attribute indices (size, 6)."""
+    """Draw random posters. Returns images (size, 3, 96, 96) in [0, 1] and attribute indices (size, 6)."""
     rng = np.random.default_rng([seed, step])
     indices = random_indices((size,), rng)
     return draw_all(indices, rng), indices
 
 
 def draw_all(indices: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Draw posters (n, 3, 96, 96) in [0, 1] of attribute indices (n, 6)."""
+    """Draw posters (n, 3, 96, 96) in [0, 1] from attribute indices (n, 6)."""
     images = np.stack([draw(Attributes.from_indices(row), rng) for row in indices])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
@@ -27,7 +27,7 @@ def draw_all(indices: np.ndarray, rng: np.random.Generator) -> Tensor:
 def soften(images: Tensor, generator: torch.Generator) -> Tensor:
     """Make drawn posters (B, 3, H, W) in [0, 1] more similar to generated ones.
 
-    Adds blur, noise and changes of brightness and contrast. A third of the posters stays unchanged.
+    Applies blur, noise, and changes in brightness and contrast. A third of the posters stays unchanged.
     """
     b, (height, width) = len(images), images.shape[-2:]
     factor = float(torch.empty(1).uniform_(1.0, 2.5, generator=generator))

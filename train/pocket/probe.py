@@ -1,4 +1,4 @@
-"""Selects the layers of `sem` and `core` of the pocket PrefDisc with `train.probe`."""
+"""Selects the layers of `sem` and `core` for the pocket PrefDisc with `train.probe`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ FILE = FOLDER / "preference.safetensors"
 
 
 def train(folder: Path) -> dict[str, list[int]]:
-    """Probe, rewrite the shipped checkpoint with the selected layers, and return them.
+    """Select layers with the probes, write them into the shipped checkpoint, and return them.
 
-    The new checkpoint contains only PrefDisc, because an alignment and an adapter are trained for specific layers.
+    The new checkpoint contains only PrefDisc, because an alignment and an adapter only work with their own layers.
     """
     new_file = folder / "probe" / FILE.name
     new_file.unlink(missing_ok=True)

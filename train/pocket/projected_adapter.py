@@ -1,6 +1,6 @@
 """Trains the adapter of the PrefGen paper for the ablation: every embedding part is projected to its own tokens.
 
-It is trained with agents and posters that they like. The shipped adapter is trained by `train.pocket.adapter`.
+The training data are agents and posters that the agents like. The shipped adapter is trained by `train.pocket.adapter`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ from train.pocket.warm_start import warm_start
 
 CONFIG = LoopConfig(steps=2000, learning_rate=1.5e-3, warmup=50, ema=0.99, save_every=100, bfloat16=True)
 BATCH = 64
-# Number of posters that an agent chooses from. With 16 the taste was weak at strength 1, and a higher strength damaged
-# the subject. With many posters the adapter learns a strong taste at strength 1.
+# Number of posters that an agent chooses from. With 16 posters, the taste was weak at strength 1, and a higher strength
+# damaged the subject. With many posters, the adapter learns a strong taste at strength 1.
 SHOWN = 512
-# Selected on validation agents (generation.strength) and multiplied into the values, so it is strength 1 of the node.
+# Factor of the values, so that strength 1 of the node equals this strength. Selected on validation agents
+# (generation.strength).
 STRENGTH = 1.15
 
 
 def liked_posters(world: World, pool: LatentPool, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sample for each agent (n, 24) one of `SHOWN` random posters by the Plackett-Luce model. Returns pool rows (n,).
+    """For each agent (n, 24), sample one of `SHOWN` posters with the Plackett-Luce model. Returns pool rows (n,).
 
-    This extends Bradley-Terry to many options: the best poster after adding Gumbel noise at the world's temperature.
+    Plackett-Luce extends Bradley-Terry to many options. The sample is the poster with the highest utility after adding
+    Gumbel noise at the world's temperature.
     """
     candidates = rng.integers(len(pool), size=(len(utilities), SHOWN))
     u = utility_of(utilities[:, None, :], pool.indices[candidates])
@@ -64,7 +66,7 @@ def train(
 ) -> None:
     """Train the adapter and write it into `out`, a preference checkpoint that has an alignment."""
     torch.manual_seed(seed)
-    # Without the subjects of the evaluation's prompts, because an adapter must work for unseen prompts.
+    # Exclude the subjects of the evaluation's prompts, because an adapter must work for unseen prompts.
     world, pool, encode = (
         World.load(),
         latent_pool(folder).without((*HELD_OUT_SUBJECTS, *VALIDATION_SUBJECTS)),

@@ -1,9 +1,9 @@
 """Makes the text encoders robust to prompt wordings such as "a poster of a cactus, highly detailed".
 
 The generator was trained on bare captions ("a cactus over the sea, neon colours"). Words before a caption change all
-states after them: with "a poster of", only a third of the images showed the named subject. The encoders learn states
-for a reworded caption with which the UNet predicts the same as for the bare caption. Bare captions keep their meaning,
-so other models need no new training. Only the text encoders change.
+states after them: with "a poster of", only a third of the images showed the prompted subject. Only the text encoders
+are trained. They learn to encode a reworded caption so that the UNet predicts the same as for the bare caption. Bare
+captions keep their meaning, so other models do not need to be retrained.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from train.settings import settings_digest
 
 @dataclass(frozen=True)
 class PromptWordingsConfig:
-    """Settings of the training. The defaults are ours.
+    """Settings of the training. The defaults are our choice.
 
     Attributes:
         wordings: Distribution of the wordings.
         near: Weight of 1 - cosine similarity between the pooled reworded and bare captions.
-        batch: Captions in a step.
+        batch: Number of captions per step.
         loop: Length and optimiser.
     """
 
@@ -64,7 +64,7 @@ def wording_loss(
         bare: Conditioning of the bare captions.
         reworded: Conditioning of the reworded captions.
         at: Other inputs of the UNet: noisy latents, timesteps and sizes.
-        near: Weight of the pooled captions' distance.
+        near: Weight of the distance between the pooled captions.
     """
     noisy, steps, sizes = at
 
@@ -76,7 +76,7 @@ def wording_loss(
 
 
 def train(folder: Path, config: PromptWordingsConfig = CONFIG, seed: int = 53) -> dict[str, dict[str, float]]:
-    """Train, write text_encoders.safetensors, and return how often the subject is recognised, by wording."""
+    """Train, write text_encoders.safetensors, and return the results of `measure`."""
     torch.manual_seed(seed)
     scheduler, pool, bare = generator.schedule(), latent_pool(folder), text.load()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -107,13 +107,13 @@ def train(folder: Path, config: PromptWordingsConfig = CONFIG, seed: int = 53) -
 
 @torch.no_grad()
 def measure(each: int = 8, seed: int = 9_000_000) -> dict[str, dict[str, float]]:
-    """Return the share of images in which the validation judge recognises the subject, by wording.
+    """Return for each wording the share of images in which the validation judge recognises the subject.
 
-    Measures the generator with its usual steps, and with the few-step LoRA in one step.
+    Measures the generator with its usual number of steps, and with the few-step LoRA in one step.
 
     Args:
-        each: Images of each subject.
-        seed: First seed.
+        each: Number of images per subject.
+        seed: Seed of the first image.
     """
     judge, slow, quick = load_judge("validation_judge"), PocketGenerator.load(), PocketGenerator.load()
     lora.merge_lora(quick.unet, FEW_STEP_LORA)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def ridge(parts: Sequence[Tensor], targets: Tensor, penalty: float) -> list[tuple[Tensor, Tensor]]:
-    """Regress centred targets on several inputs together, after standardising the inputs.
+    """Fit one ridge regression of centred targets on several standardised inputs.
 
     Args:
         parts: Inputs, each (N, D).
@@ -17,7 +17,7 @@ def ridge(parts: Sequence[Tensor], targets: Tensor, penalty: float) -> list[tupl
         penalty: Ridge penalty.
 
     Returns:
-        A weight (out, D) and a bias (out,) for each input. An input at its mean contributes nothing.
+        A weight (out, D) and a bias (out,) for each input. An input that equals its mean contributes nothing.
     """
     means = [x.mean(0) for x in parts]
     deviations = [x.std(0).clamp(min=1e-3 * float(x.std())) for x in parts]

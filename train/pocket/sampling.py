@@ -38,7 +38,7 @@ class Sampling:
             )
 
     def sigmas(self) -> Tensor:
-        """Return sigmas (steps + 1,) that fall to 0 in equal timesteps (ComfyUI's `normal` scheduler)."""
+        """Return sigmas (steps + 1,) that fall to 0 at equally spaced timesteps (ComfyUI's `normal` scheduler)."""
         every = _sigmas()
         times = torch.linspace(len(every) - 1, 0, self.steps)
         low, share = times.long(), times.frac()
@@ -55,7 +55,7 @@ class FewStepSampling(Sampling):
     cfg: float = 1.0
 
     def sigmas(self) -> Tensor:
-        """Return sigmas (steps + 1,) that fall to 0, spaced evenly over the schedule (`simple` scheduler)."""
+        """Return sigmas (steps + 1,) that fall to 0, evenly spaced in the schedule (`simple` scheduler)."""
         every = _sigmas()
         chosen = [-(1 + int(i * len(every) / self.steps)) for i in range(self.steps)]
         return torch.cat([every[chosen], every.new_zeros(1)])
@@ -107,7 +107,7 @@ class PocketGenerator:
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents (B, 4, 12, 12) to images (B, 3, 96, 96) in [0, 1], with gradients."""
         images = self.vae.decode(latents.contiguous(memory_format=torch.channels_last))
-        # Clamps but passes the gradient through. Otherwise saturated colours would get no gradient.
+        # Clamp the values, but pass the gradient through. Otherwise saturated colours would get no gradient.
         return images + (images.clamp(0, 1) - images).detach()
 
     def sampler(
@@ -122,9 +122,9 @@ class PocketGenerator:
         Args:
             prompts: B prompts. They are encoded once, in this call.
             sampling: Sampler settings.
-            branch: Adapter branch of this UNet (`install_in_diffusers`). Needed with `users`.
-            users: Keys and values of the users, (B, T, width) for each block. They apply only to the conditional half
-                of the batch, as in the node. None generates without a user.
+            branch: Adapter branch of this UNet (`install_in_diffusers`). Required if `users` is given.
+            users: Keys and values of the users, (B, T, width) for each block. As in the node, they apply only to the
+                conditional half of the batch. None generates images without a user.
         """
         device, sampling = self.unet.device, sampling or Sampling()
         # At cfg 1 ComfyUI skips the empty prompt, because its weight is 0.
@@ -180,7 +180,7 @@ def seed_noise(seeds: Sequence[int]) -> Tensor:
 
 
 def codebook_noise(adapter: PreferenceAdapter, seeds: Sequence[int]) -> Tensor | None:
-    """Return the Gumbel noise (B, W) that the node samples codebook entries with for each seed, at a variety of 1.
+    """Return the Gumbel noise (B, W) with which the node samples codebook entries for each seed at variety 1.
 
     Returns None for an adapter without a codebook.
     """

@@ -1,8 +1,9 @@
-"""A TAESD that is narrower and shallower than ComfyUI's, with the same layer numbers and tensor names.
+"""Defines a TAESD that is narrower and shallower than ComfyUI's, with the same layer numbers and tensor names.
 
-TAESD is a chain of convolutions, ReLUs and residual blocks. So a narrow TAESD equals ComfyUI's 64-channel one with
-zeros in the other channels, and an omitted block equals a block of zeros (a ReLU). `prefgen.pocket.taesd` adds these
-zeros when the file is loaded. Only the nonzero part is trained, which takes much less time.
+TAESD is a chain of convolutions, ReLUs and residual blocks. So a narrow TAESD is equivalent to ComfyUI's 64-channel
+TAESD with zeros in the other channels, and an omitted block is equivalent to a block of zeros (a ReLU).
+`prefgen.pocket.taesd` adds these zeros when the file is loaded. Only the nonzero part is trained, which takes much less
+time.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class ThinTAESD(nn.Module):
 
     @classmethod
     def of(cls, state: dict[str, Tensor]) -> ThinTAESD:
-        """Build the model for some weights, with their widths, and load them."""
+        """Build a model with the widths of the given weights, and load the weights."""
         model = cls([len(state[f"taesd_encoder.{first}.weight"]) for first in _FIRST])
         model.load_state_dict({k: v.float() for k, v in state.items() if k.startswith("taesd_")})
         return model

@@ -1,4 +1,4 @@
-"""Small versions of SDXL's two text encoders: compact vocabulary, tokenisation as in ComfyUI, loading and saving."""
+"""Small versions of SDXL's two text encoders, with a compact vocabulary and ComfyUI's tokenisation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prefgen.pocket.shapes import CLIP_G, CLIP_L, FOLDER, TextShape
 from train.data.posters import ATTRIBUTES
 
 START, END = 49406, 49407
-PADDING = {"clip_l": END, "clip_g": 0}  # as core's SDXL tokenizer pads
+PADDING = {"clip_l": END, "clip_g": 0}  # the padding tokens of ComfyUI's SDXL tokenizer
 FILE = FOLDER / "text_encoders.safetensors"
 # Function words that people use around a subject. All other words share the "unknown" row.
 _SMALL_WORDS = "a an the of in on at with and by poster picture image"
@@ -75,7 +75,7 @@ class TextEncoders:
 
 
 class CachedTextEncoders:
-    """Text encoders with a cache, for trainings that repeat their captions.
+    """Text encoders with a cache, for training with repeated captions.
 
     The cache is in bfloat16 and takes 30 kB per caption. The adapter's 20,000 captions take 0.6 GB.
     """
@@ -94,12 +94,12 @@ class CachedTextEncoders:
 
 
 def unused_modules(clip_l: nn.Module) -> tuple[nn.Module, ...]:
-    """Return the unused modules of CLIP-L. SDXL uses its penultimate states and no pooled text."""
+    """Return the unused modules of CLIP-L. SDXL uses only the penultimate states of CLIP-L."""
     return clip_l.text_model.encoder.layers[-1], clip_l.text_model.final_layer_norm, clip_l.text_projection
 
 
 def to_file(clip_l: nn.Module, clip_g: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of the file: ComfyUI's key names, half precision, embedding tables as rows."""
+    """Return the file's tensors in half precision: ComfyUI's key names, and only the vocabulary's embedding rows."""
     state = {"token_ids": torch.tensor(vocabulary())}
     for name, model in (("clip_l", clip_l), ("clip_g", clip_g)):
         for key, value in model.state_dict().items():

@@ -26,7 +26,7 @@ def crops(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
 
 def reconstruction_loss(decoded: Tensor, real: Tensor) -> Tensor:
-    """Return the L1 loss of pixels, of their differences (edges), and of a quarter-size copy (colours)."""
+    """Return the sum of the L1 losses of pixels, of pixel differences (edges) and of a quarter-size copy (colours)."""
     pixels = F.l1_loss(decoded, real) + 2 * F.mse_loss(decoded, real)
     edges = F.l1_loss(decoded.diff(dim=-1), real.diff(dim=-1)) + F.l1_loss(decoded.diff(dim=-2), real.diff(dim=-2))
     return pixels + edges + F.l1_loss(F.avg_pool2d(decoded, 4), F.avg_pool2d(real, 4))
@@ -42,7 +42,7 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str
         images, _ = drawn_batch(BATCH, seed, step)
         real = crops(images, CROP, generator).to(device_of(model), memory_format=torch.channels_last)
         latents = model.encode(real).float()
-        # Noise makes the decoder tolerate the small errors of latents from a diffusion model (our default).
+        # Noise makes the decoder tolerate the small errors in latents from a diffusion model. Its size is our choice.
         size = 0.1 * torch.rand(len(latents), 1, 1, 1, generator=generator)
         noisy = latents + (size * torch.randn(latents.shape, generator=generator)).to(latents)
         decoded = model.decode(noisy).float()
@@ -58,7 +58,7 @@ def train(folder: Path, config: LoopConfig = CONFIG, seed: int = 21) -> dict[str
 
 
 def to_core(model: ThinTAESD) -> dict[str, Tensor]:
-    """Return the file's tensors: weights in half precision, and the scale from their latents to SDXL's."""
+    """Return the file's tensors: weights in half precision, and the factor that scales their latents to SDXL's."""
     state = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     return state | {"vae_scale": torch.tensor(SDXL_LATENT_SCALE), "vae_shift": torch.tensor(0.0)}
 

@@ -1,8 +1,9 @@
-"""Initialises the user tokens as text states of favourite values, which saves most of the adapter's training.
+"""Initialises the user tokens as text states of favourite values, which shortens the adapter's training.
 
-Keys and values start as copies of the text's, as in IP-Adapter. The token projections start as the ridge regression
-from user embeddings to the text states of the agents' favourite values. So user tokens start as text states that
-the UNet was trained with. This is our choice; PrefGen does not describe its initialisation.
+The key and value projections start as copies of the text projections, as in IP-Adapter. The token projections start as
+a ridge regression from user embeddings to the text states of the agents' favourite values. So the initial user tokens
+are close to text states, which the UNet was trained with. This initialisation is our choice; PrefGen does not describe
+its initialisation.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from train.pocket.agent_embeddings import AgentEmbeddings
 from train.pocket.ridge import ridge
 from train.pocket.text import END, TextEncoders, tokenize, vocabulary
 
-# Initial attribute of each token of a part. The palette is the most visible attribute, so two parts start with it.
+# Attributes that the tokens of each part represent initially. The palette is the most visible attribute, so two parts
+# start with it.
 BEGINS_WITH = {"sem": ("palette", "composition"), "core": ("finish", "texture"), "img": ("palette", "finish")}
 PENALTY = 30.0
 
@@ -54,7 +56,7 @@ def value_states(encode: TextEncoders, name: str) -> Tensor:
 
 
 def fit_ridge(linear: torch.nn.Linear, x: Tensor, y: Tensor) -> None:
-    """Set a linear layer to the ridge regression of y (N, out) on x (N, in), with standardised inputs."""
+    """Set a linear layer to a ridge regression from standardised x (N, in) to y (N, out)."""
     ((weight, bias),) = ridge([x], y, PENALTY)
     linear.weight.copy_(weight)
     linear.bias.copy_(y.mean(0) + bias)

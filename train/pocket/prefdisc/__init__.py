@@ -25,7 +25,7 @@ def train(
     """Train or resume, export the model, and return its accuracies on validation users and posters.
 
     Args:
-        folder: Folder of states and logs.
+        folder: Folder for states and logs.
         sight: Settings of the vision training.
         taste: Settings of the decoder training.
         out: Folder for prefdisc.safetensors, tokenizer.json and the PrefDisc part of preference.safetensors.

@@ -13,7 +13,7 @@ from train.pocket.prefdisc import SHIPPED, train
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("runs/prefdisc"), help="folder of states and logs")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder of the exported files")
+    parser.add_argument("--folder", type=Path, default=Path("runs/prefdisc"), help="folder for states and logs")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder for the exported files")
     arguments = parser.parse_args()
     print(json.dumps(train(arguments.folder, out=arguments.out)))

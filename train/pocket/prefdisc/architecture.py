@@ -1,4 +1,4 @@
-"""Architecture of the pocket PrefDisc: an Idefics2 with 1.4 million parameters, its tokenizer and its template."""
+"""Defines the pocket PrefDisc: an Idefics2 with 1.4 million parameters, its tokenizer and its template."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ WORDS = ("a", "an", "the", "of", "in", "on", "with", "and", "at", "over", "poste
 SPEC = PrefDiscSpec(
     base=BASE,
     revision="1",
-    # Shorter than the template of Idefics2: six tokens a turn for "a lighthouse", so eight pairs take a hundred tokens.
+    # This template is shorter than Idefics2's. A turn with the prompt "a lighthouse" has six tokens, so eight pairs
+    # have about a hundred tokens.
     turn="<image>{prompt} Assistant: {label}",
     image="<image>" * LATENTS,
     labels=("+", "-"),
     num_tokens=4,
-    # The paper uses the top 4 and layers 8 to 20 of 32. Of five layers we use the one that represents the taste (the
-    # last one only compares a target with it), and the two before it.
+    # Of 32 layers, the paper uses the top 4 for sem and layers 8 to 20 for core. Of our five layers, layer 4 represents
+    # the taste, so it is used for sem, and the two layers before it for core. Layer 5 only compares a target with the
+    # taste.
     sem_layers=(4,),
     core_layers=(2, 3),
     longest_edge=SIZE,
@@ -49,7 +51,7 @@ def make_tokenizer() -> Tokenizer:
 
 
 def base_config(tokenizer: Tokenizer) -> dict:
-    """Return the values of `Idefics2Config`: patches of 12 pixels, two perceiver latents, five decoder layers."""
+    """Return the values for `Idefics2Config`: patches of 12 pixels, two perceiver latents, five decoder layers."""
     return {
         "image_token_id": tokenizer.token_to_id("<image>"),
         "vision_config": {

@@ -1,8 +1,8 @@
 """Auxiliary linear heads that predict hidden variables of the simulator from hidden states during the warm-up.
 
-Each head trains its layer to provide the input that the next layer needs to infer a taste as the ideal observer does:
-the attribute values of an image, the evidence of a pair for each group of users, the group after all pairs so far, and
-the taste.
+Each head trains its layer to compute an intermediate result of the ideal observer, which the next layer needs: the
+attribute values of an image, the evidence of a pair for each group of users, the probability of each group after all
+pairs so far, and the taste.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from train.data.agents import World
 from train.pocket.prefdisc.architecture import WIDTH
 from train.pocket.prefdisc.user_batches import UserBatch, one_hot_values
 
-# Layer of each head. A turn first represents the values of its image, independent of the label. Signed values would
-# need a multiplication, and training stalled for hundreds of steps. The second turn of a pair then compares it with the
-# first. The pairs are combined one layer before the last, where the target's turn can still attend to the result and
-# the `sem` layers of the embedding contain it.
+# Layer that each head reads. In layer 2, a turn represents the attribute values of its image, independent of the label.
+# Values with the label's sign would need a multiplication, and with them the training stalled for hundreds of steps. In
+# layer 3, the second turn of a pair compares its image with the first turn's image. In layer 4, all pairs are combined.
+# Because this is one layer before the last, the target's turn can still attend to the result, and the `sem` layers of
+# the embedding contain it.
 LAYERS = {"shown": 2, "evidence": 3, "belief": 4, "taste": 4}
 
 
@@ -37,7 +38,7 @@ class AuxiliaryHeads(nn.Module):
 
         Returns:
             "shown": the taste values of each image, read at the label positions of all n + T pairs, (B, n + T, 2, 24).
-            All others are read at the second label of each history pair, (B, n, size).
+            The other variables, read at the second label of each history pair, (B, n, size).
         """
         rows = torch.arange(len(packed.prediction_positions), device=packed.prediction_positions.device)[:, None, None]
         labels = torch.cat([packed.label_positions, packed.prediction_positions], dim=1)
@@ -48,7 +49,7 @@ class AuxiliaryHeads(nn.Module):
 
 
 def auxiliary_losses(read: dict[str, Tensor], users: UserBatch) -> dict[str, Tensor]:
-    """Return the loss of each head. Without a history, return the loss of "shown" only."""
+    """Return the loss of each head. If there is no history, return only the loss of "shown"."""
     values = one_hot_values(np.concatenate([users.history, users.targets], axis=1))
     losses = {"shown": F.mse_loss(read["shown"], values.to(read["shown"].device))}
     if users.evidence.shape[1]:

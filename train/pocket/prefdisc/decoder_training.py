@@ -1,9 +1,9 @@
 """Stage B: trains the decoder to infer a taste from a history, and then the preference tokens alone (stage 2).
 
-With the paper's loss alone, predictions stay at the population mean for a long time. So training starts with a warm-up:
-auxiliary heads (auxiliary_heads.py) predict hidden variables of the simulator, and the loss is an expectation over
-choices. Both fade out.
-The last part of the training uses only the paper's loss on sampled choices.
+With the paper's loss alone, predictions stay at the population mean for a long time. So the training starts with a
+warm-up. Auxiliary heads (auxiliary_heads.py) predict hidden variables of the simulator, and the loss is the expected
+value over choices. The auxiliary losses fade out, and the last part of the training uses only the paper's loss on
+sampled choices.
 """
 
 from __future__ import annotations
@@ -25,24 +25,26 @@ from train.pocket.prefdisc.user_batches import PAIRS, UserBatch, sample_user_bat
 from train.pocket.prefdisc.vision_training import PosterTable
 from train.prefdisc.ablation_modes import MODES, Mode
 
-# Number of history pairs before each target. Few targets and many users, because tastes are learned from users.
+# Number of history pairs before each target. A batch has few targets per user but many users, because the model learns
+# tastes from different users.
 AFTER = [0, 2, 4, 8, 8]
-# The first steps have short histories, with which the model quickly learns that a turn attends to its own image.
+# The first steps use short histories. With these, the model quickly learns to attend from a turn to its own image.
 SHORT, AFTER_SHORT = 2, [0, 1, 2]
 SEED = 32
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Settings of stage B and stage 2. The defaults are ours.
+    """Settings of stage B and stage 2. The defaults are our choice.
 
     Attributes:
-        users: Users in a batch.
+        users: Number of users per batch.
         short: Number of initial steps with short histories.
-        wordless: Share of initial steps without prompts, which are faster. After that, every second step has prompts.
+        wordless: Share of the training that has no prompts at first, which is faster. Then every second step has
+            prompts.
         auxiliary: Weight of the auxiliary losses.
-        cooling, warmed: Shares of the training between which the auxiliary losses fade out. After `warmed`, choices are
-            sampled.
+        cooling, warmed: Shares of the training at which the auxiliary losses start to fade out, and at which they reach
+            zero. After `warmed`, the loss uses sampled choices.
         loop: Length and optimiser of stage B.
         tokens: Length and optimiser of stage 2.
         mode: Parts of the method to use.
@@ -80,7 +82,7 @@ class DecoderTraining(nn.Module):
 def train_decoder(
     prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: DecoderConfig
 ) -> PrefDisc:
-    """Train the decoder with the preference tokens, and then the tokens alone. Returns averaged weights."""
+    """Train the decoder with the preference tokens, then the tokens alone. Returns the model with averaged weights."""
     torch.manual_seed(config.seed)
     inner = prefdisc.base.model
     prefdisc.requires_grad_(True)
@@ -117,7 +119,7 @@ def train_decoder(
 
 
 def _losses(model: nn.Module, users: UserBatch, config: DecoderConfig, warmth: float) -> dict[str, Tensor]:
-    """Return the mode's loss (paper index section 2), and while `warmth` > 0 the auxiliary losses with that weight."""
+    """Return the mode's loss (paper index section 2). If `warmth` > 0, add the auxiliary losses with this weight."""
     states, read = model(users)
     probability = users.probability if warmth else users.chosen.float()
     losses = {"preference": _preference_loss(model.prefdisc, states, users, probability, config.mode)}
@@ -137,7 +139,7 @@ def _preference_loss(
 
 
 def _accuracies(states: PackedStates, users: UserBatch) -> dict[str, Tensor]:
-    """Return the accuracy on the first target, without history, and on the last, with all of it. For the log only."""
+    """Return the accuracy on the first target (no history) and on the last target (full history), for the log."""
     q = states.logits.detach().softmax(-1)[..., 0]
     right = ((q[..., 0] > q[..., 1]) == users.chosen).float()
     return {"accuracy_none": right[:, 0].mean(), "accuracy_all": right[:, -1].mean()}

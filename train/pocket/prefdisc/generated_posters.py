@@ -1,10 +1,10 @@
 """Continues stage A with generated posters, so that PrefDisc encodes generated images like drawn ones.
 
-Users rate generated images, and the noise optimisation scores only such images. A PrefDisc that is trained on drawings
-alone is inaccurate on them. Here an ensemble of attribute classifiers labels the generated images, as raters do in
-Pick-a-Pic. The classifiers are trained on drawings, are different from the judges, and have no other use. The decoder
-is frozen: for a generated image the connector learns the features of drawings with the labelled attributes. Features of
-drawings stay the same.
+Users rate generated images, and the noise optimisation scores only generated images. A PrefDisc that is trained only on
+drawings is inaccurate on generated images. Here an ensemble of attribute classifiers labels the generated images, as
+raters do in Pick-a-Pic. The classifiers are trained on drawings, are different from the judges, and have no other use.
+The decoder is frozen. For a generated image, the connector learns to output the features of drawings with the labelled
+attributes. The features of drawings stay the same.
 """
 
 from __future__ import annotations
@@ -40,22 +40,24 @@ SEED = 33
 SHARD = 64
 """Number of posters in one batch and one file."""
 READERS = ((16, 4, 43), (24, 3, 44), (32, 4, 45), (16, 3, 48), (40, 4, 49), (40, 3, 50))
-"""Width, depth and seed of each classifier. None of them has the shape or the seed of a judge. Single classifiers are
-overconfident on generated images and disagree. Six together agree with a seventh better than one does."""
+"""Width, depth and seed of each classifier. No classifier has the shape or the seed of a judge. Single classifiers are
+overconfident on generated images and disagree. An ensemble of six agrees with a seventh classifier better than a single
+classifier does."""
 
 
 @dataclass(frozen=True)
 class GeneratedPostersConfig:
-    """Settings of the training. The defaults are ours.
+    """Settings of the training. The defaults are our choice.
 
     Attributes:
-        painted: Number of generated posters, a multiple of `SHARD`. They use one step with the few-step LoRA.
-        slowly: Interval, in shards, at which the generator uses its usual number of steps instead.
+        painted: Number of generated posters, a multiple of `SHARD`. Most are generated in one step with the few-step
+            LoRA.
+        slowly: Interval, in shards, at which a shard is generated with the usual number of steps instead.
         each: Probability that a caption names an attribute besides the subject.
         drawn: Number of drawn posters.
-        twins: Number of drawings with the labelled attributes, whose mean features are the target of an image.
-        likeness: Weight of the distance between features, next to the classification losses.
-        batch: Posters in a step.
+        twins: Number of drawings with the labelled attributes. The mean of their features is the target for an image.
+        likeness: Weight of the distance between features, relative to the classification losses.
+        batch: Number of posters per step.
         share: Share of generated posters in a batch.
         loop: Length and optimiser.
     """
@@ -103,7 +105,7 @@ def _paint(generator: PocketGenerator, sampling: Sampling, captions: list[str], 
 def ensemble_probabilities(readers: list[Judge], images: Tensor) -> Tensor:
     """Return the ensemble's probabilities (N, values) for uint8 images.
 
-    The log-probabilities are averaged, which agrees better with a further classifier than averaged probabilities do.
+    The ensemble averages log-probabilities. They agree with a separate classifier better than averaged probabilities.
     """
     parts = []
     for batch in images.split(256):
@@ -151,7 +153,7 @@ def adapt_vision(prefdisc: PrefDisc, folder: Path, config: GeneratedPostersConfi
 
 
 def _mean_drawn_features(prefdisc: PrefDisc, probabilities: Tensor, count: int) -> Tensor:
-    """Return the mean features (N, latents, D) of `count` drawings with attributes sampled from probabilities."""
+    """Return the mean features (N, latents, D) of `count` drawings with attributes sampled from `probabilities`."""
     generator, rng, total = generator_of(SEED + 2, 0), np.random.default_rng(SEED + 2), 0
     for view in range(count):
         rows = [torch.multinomial(part, 1, generator=generator) for part in probabilities.split(SIZES, dim=1)]

@@ -1,8 +1,9 @@
 """Makes PrefDisc robust to prompt wordings such as "a poster of a cactus" instead of "a cactus".
 
-Stage B uses bare prompts, and additional words made scores worse: within one prompt the correlation of score and
-utility on drawn posters was .73, and .58 with "a poster of" before it. Here the decoder learns to compute the same
-states for any wording as for the bare prompt. The vision tower and the preference tokens stay frozen.
+Stage B uses bare prompts, and additional words made scores less accurate. Among drawn posters with the same prompt, the
+correlation between score and utility was .73 with bare prompts, and .58 with "a poster of" before the prompt. Here the
+decoder learns to compute the same states for any wording as for the bare prompt. The vision tower and the preference
+tokens stay frozen.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ SEED = 34
 
 @dataclass(frozen=True)
 class PromptWordingsConfig:
-    """Settings of the training. The defaults are ours.
+    """Settings of the training. The defaults are our choice.
 
     Attributes:
         posters: Number of drawn posters.
-        users: Users in a batch.
-        wordless: Interval, in steps, at which all turns of a step have no prompt.
-        likeness: Weight of the relative distance of states, next to the divergence of the labels.
+        users: Number of users per batch.
+        wordless: Interval, in steps, at which a step has no prompts.
+        likeness: Weight of the relative distance between states. The divergence of the label probabilities has weight
+            1.
         wordings: Distribution of the wordings.
         loop: Length and optimiser.
     """
@@ -61,7 +63,7 @@ CONFIG = PromptWordingsConfig()
 def adapt_to_wordings(
     prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: PromptWordingsConfig = CONFIG
 ) -> PrefDisc:
-    """Train the decoder to match its own states for bare prompts. Returns averaged weights."""
+    """Train the decoder to match its own states for bare prompts. Returns the model with averaged weights."""
     torch.manual_seed(SEED)
     before = copy.deepcopy(prefdisc).requires_grad_(False).eval()
     prefdisc.requires_grad_(False)
@@ -99,16 +101,16 @@ def _draw(
     words: bool,
     reword: Callable[[str], str] | None,
 ) -> UserBatch:
-    """Sample the users of a step. The same step has the same users; `reword` rewords their prompts."""
+    """Sample the users of a step. They depend only on the step. `reword` rewords their prompts."""
     rng = np.random.default_rng([SEED, step])
     utilities = pool[rng.integers(len(pool), size=count)]
     return sample_user_batch(prefdisc.template, table, world, utilities, AFTER, rng, PAIRS, words, reword)
 
 
 def _used_states(states: PackedStates, packed: PackedBatch, prefdisc: PrefDisc) -> Tensor:
-    """Return the states of every layer that are used: (layers, B, 1 + 2 T, D).
+    """Return the states of each layer at the positions that PrefGen reads: (layers, B, 1 + 2 T, D).
 
-    These are the last history token, which is the user embedding, and the label position of every target.
+    These positions are the last history token, which provides the user embedding, and the label of every target.
     """
     last = packed.history_end_positions(prefdisc.template)
     places = torch.cat([last[:, None], packed.prediction_positions.flatten(1)], dim=1)

@@ -17,7 +17,7 @@ from train.pocket.prefdisc.vision_training import SUBJECTS, PosterTable
 
 PAIRS = 8
 PROMPTS = tuple(ATTRIBUTES["subject"].values())
-# Some prompts are empty or contain unknown words, so that PrefDisc becomes robust to both.
+# Some prompts are empty or contain unknown words, so that PrefDisc learns to handle both.
 UNUSUAL = ("", "something")
 
 
@@ -30,7 +30,7 @@ class UserBatch:
         features: Image features (B, 2 (n + T), latents, D).
         probability: Probability of preferring the first image of each target, (B, T).
         chosen: Whether the first image was preferred, (B, T).
-        taste: Utilities (B, 24), centred within each attribute and scaled to unit deviation.
+        taste: Utilities (B, 24), centred within each attribute and scaled to a standard deviation of 1.
         evidence: Log evidence of each pair for each group, centred, (B, n, groups).
         history: Attribute indices of the history, (B, n, 2, 6).
         targets: Attribute indices of the targets, (B, T, 2, 6).
@@ -69,10 +69,10 @@ def sample_user_batch(
 
     Args:
         template: The chat template.
-        table: Posters with their features.
+        table: Posters and their features.
         world: Population of the agents.
         utilities: Utilities of the users, (B, 24).
-        after: For each target, the number of history pairs it sees.
+        after: For each target, the number of history pairs that it can attend to.
         rng: Random generator.
         pairs: Number of history pairs.
         words: Whether turns have prompts.
@@ -109,7 +109,7 @@ def sample_user_batch(
 
 
 def normalised_utilities(world: World, utilities: np.ndarray) -> np.ndarray:
-    """Centre utilities (n, 24) within each attribute, and divide them by their deviation.
+    """Centre utilities (n, 24) within each attribute, and divide them by their standard deviation.
 
     Choices do not depend on the mean of an attribute.
     """

@@ -1,4 +1,4 @@
-"""Measures the accuracy of a PrefDisc on validation users and posters, for the selection of settings.
+"""Measures the accuracy of a PrefDisc on validation users and posters, to select settings.
 
 `train.evaluate.prediction` measures the reported accuracies on test users and posters.
 """
@@ -25,8 +25,9 @@ def validate(
     """Measure pairwise accuracies.
 
     Returns:
-        Accuracies with 8 history pairs and with none, those of the ideal observer, and "share": the share of the
-        ideal observer's gain from the history that the model reaches.
+        "accuracy_8" and "accuracy_0": the model's accuracy with 8 history pairs and without history. "ideal_8" and
+        "ideal_0": the same for the ideal observer. "share": (accuracy_8 - ideal_0) / (ideal_8 - ideal_0), the share of
+        the ideal observer's gain from the history that the model reaches.
     """
     prefdisc.eval()
     table = encode_posters(prefdisc, *draw_posters(posters, SEED, "validation"), views=0)

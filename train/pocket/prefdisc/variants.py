@@ -71,11 +71,11 @@ def train_variant(
     Args:
         name: Name of the variant.
         seed: Random seed.
-        folder: Folder of states and logs.
+        folder: Folder for states and logs.
         steps: Number of steps.
         vision: Model whose vision tower and connector are used (`load_shipped_vision`).
         table: Training posters encoded by that model.
-        users: Users in a batch.
+        users: Number of users per batch.
     """
     variant = VARIANTS[name]
     short = min(DecoderConfig.short, steps // 8)

@@ -27,12 +27,12 @@ SEED = 31
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """Settings of stage A. The defaults are ours.
+    """Settings of stage A. The defaults are our choice.
 
     Attributes:
         posters: Number of posters, a multiple of the number of subjects.
-        views: Softened copies of each poster in the table.
-        batch: Posters in a step.
+        views: Number of softened copies of each poster in the table.
+        batch: Number of posters per step.
         loop: Length and optimiser.
     """
 
@@ -86,19 +86,19 @@ class PosterTable:
 
 
 def draw_uint8(attributes: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Draw posters of attribute indices (N, 6) as uint8 (N, 3, 96, 96)."""
+    """Draw posters from attribute indices (N, 6) as uint8 (N, 3, 96, 96)."""
     starts = range(0, len(attributes), 256)
     return torch.cat([(draw_all(attributes[i : i + 256], rng) * 255).round().byte() for i in starts])
 
 
 def draw_posters(count: int, seed: int, split: str, file: Path | None = None) -> tuple[Tensor, np.ndarray]:
-    """Draw posters of a split with equally many of every subject.
+    """Draw posters of a split, with the same number of posters for each subject.
 
     Args:
         count: Number of posters.
         seed: Random seed.
         split: Split of the attribute combinations.
-        file: Optional cache.
+        file: Cache file, or None.
 
     Returns:
         Images as uint8 (count, 3, 96, 96), and attribute indices (count, 6).
