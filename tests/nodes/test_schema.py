@@ -2,10 +2,13 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 
 from scripts import schemas
+
+RELEASED = Path(__file__).with_name("released")
 
 TOLD = 'see what changed, and write it anew with: make python ARGS="-m scripts.schemas"'
 
@@ -17,6 +20,12 @@ def test_the_nodes_are_those_of_the_snapshot(comfy):
     assert found.keys() == kept.keys(), TOLD
     for name, node in found.items():
         assert node == kept[name], f"{name}: {TOLD}"
+
+
+@pytest.mark.parametrize("release", sorted(RELEASED.glob("*.json")), ids=lambda path: path.stem)
+def test_workflows_of_every_release_stay_valid(release):
+    """Node ids are never renamed and inputs are only appended. A release adds its snapshot to this folder."""
+    assert not schemas.breaks(json.loads(release.read_text()), json.loads(schemas.SNAPSHOT.read_text()))
 
 
 def test_the_snapshot_reads_a_line_an_input():
