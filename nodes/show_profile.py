@@ -9,6 +9,7 @@ import comfy.model_management
 import comfy.utils
 from comfy_api.latest import io, ui
 
+from ..prefgen.checkpoint.clip_vision_model import ClipPreferenceModel
 from ..prefgen.checkpoint.preference_model import PreferenceModel
 from ..prefgen.cross_validation import cross_validated_scores, roc_auc
 from ..prefgen.errors import ProfileError
@@ -25,7 +26,7 @@ from .drawing.profile_view import ProfileImage, ProfileView, load_profile_view, 
 from .history import check_user_name, profile_versions, selection_inputs, user_input
 from .images import from_pil
 from .inputs import check_inputs
-from .memory.model_management import load_to_device
+from .memory.model_management import load_scorer
 from .server.request_user import profiles_for_node
 from .sockets import PreferenceModelType
 
@@ -40,6 +41,10 @@ THUMBNAILS = 3
 
 NO_PAIRS = "Predictions and similar users need a liked and a disliked image. {name} does not have both yet."
 NO_SCORES = "{count} images have no prediction, because every pair contains them. Rate more images."
+
+NO_SIMILAR_USERS = (
+    "Each prediction comes from the ratings of the other images. Similar users need a PrefDisc checkpoint."
+)
 
 Step = Callable[[int], None]
 
@@ -130,6 +135,12 @@ class ShowUserProfile(io.ComfyNode):
         scores, similar, notes = {}, [], []
         if preference_model is not None and view.history is None:
             notes.append(NO_PAIRS.format(name=view.name))
+        elif isinstance(preference_model, ClipPreferenceModel):
+            load_scorer(preference_model, len(view.images))
+            ratings = [image.as_rating(order) for order, image in enumerate(reversed(view.images))]
+            all_scores = preference_model.scorer.cross_validate(ratings)
+            scores = {image.key: all_scores[image.key] for image in newest if image.key in all_scores}
+            notes.append(NO_SIMILAR_USERS)
         elif preference_model is not None:
             others = [load_profile_view(name, profiles, config) for name in names]
             scores, similar = analyze(preference_model, view, newest, [other for other in others if other.history])
@@ -183,8 +194,7 @@ def analyze(
     Returns:
         The scores by image key, and the other users, most similar first. An image that is in every pair has no score.
     """
-    prefdisc = model.require("prefdisc")
-    load_to_device(model, "prefdisc", memory=prefdisc.working_bytes(2 * len(view.history)))
+    load_scorer(model, 2 * len(view.history))
     step = progress_step(len(images) + 2 * (1 + len(others)) if others else len(images))
     scores = cross_validated_scores(
         model, view.history, view.pair_keys, {image.key: image.read for image in images}, step

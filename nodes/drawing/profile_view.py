@@ -9,7 +9,7 @@ from functools import partial
 from PIL.Image import Image
 
 from ...prefgen.errors import ProfileError, ProfileUnavailableError
-from ...prefgen.history import UserHistory
+from ...prefgen.history import RatedImage, UserHistory
 from ...prefgen.images import read_image
 from ...prefgen.pocket.users import bundled_history, bundled_users
 from ...prefgen.profile import Profile, Profiles, SelectionConfig, read_history, select_history
@@ -27,12 +27,19 @@ class ProfileImage:
 
     Attributes:
         key: Digest of the image. For a bundled user, a name that is unique among the user's images.
+        liked: Whether it is liked.
+        prompt: Prompt of the image, or "".
         read: Reads the image (3, H, W) and its prompt.
     """
 
     key: str
     liked: bool
+    prompt: str
     read: Callable[[], PromptedImage]
+
+    def as_rating(self, order: int) -> RatedImage:
+        """Return the image as evidence for a taste head. Images of a higher order were rated later."""
+        return RatedImage(self.key, self.liked, self.prompt, float(order), order, lambda: self.read()[0])
 
     def thumbnail(self) -> Image:
         """Read the image as a small PIL image."""
@@ -95,7 +102,7 @@ def _view_bundled_user(name: str, config: SelectionConfig) -> ProfileView:
     for index, pair in reversed(list(enumerate(complete.pairs))):
         sides = {f"{name} liked {index}": pair.liked, f"{name} disliked {index}": pair.disliked}
         for (key, image), liked in zip(sides.items(), (True, False), strict=True):
-            images.append(ProfileImage(key, liked, partial(_return_image, (image, pair.prompt))))
+            images.append(ProfileImage(key, liked, pair.prompt, partial(_return_image, (image, pair.prompt))))
         pair_keys.append(tuple(sides))
     return ProfileView(name, len(complete), len(complete), images, history, pair_keys[: len(history)][::-1])
 
@@ -118,7 +125,9 @@ def view_without_history(profile: Profile) -> ProfileView:
     """Load a profile without its history."""
     ratings, stored = profile.ratings, profile.image_digests()
     images = [
-        ProfileImage(rating.image, rating.liked, partial(_read_image, profile, rating.image, rating.prompt))
+        ProfileImage(
+            rating.image, rating.liked, rating.prompt, partial(_read_image, profile, rating.image, rating.prompt)
+        )
         for rating in reversed(ratings)
         if rating.image in stored
     ]

@@ -134,6 +134,31 @@ class TasteScorer:
             self._features.popitem(last=False)
         return features
 
+    def cross_validate(self, ratings: Sequence[RatedImage], folds: int = 5) -> dict[str, float]:
+        """Score rated images by heads that were fitted without them.
+
+        Args:
+            ratings: All ratings of a person, one per image.
+            folds: Number of folds over the images; fewer for fewer images.
+
+        Returns:
+            The probability of liking each image, by its digest. Empty for a single rating.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            features = self.features(ratings)
+            scores: dict[str, float] = {}
+            for fold in range(min(folds, len(ratings))):
+                held_out = list(range(fold, len(ratings), folds))
+                known = [index for index in range(len(ratings)) if index % folds != fold]
+                if not known:
+                    continue
+                indices = {ratings[index].image: place for place, index in enumerate(known)}
+                observations = rating_observations([ratings[index] for index in known], indices)
+                head = fit_taste(features[known], observations, config=self.config)
+                probabilities = head.score(features[held_out]).tolist()
+                scores |= zip((ratings[index].image for index in held_out), probabilities, strict=True)
+        return {rating.image: scores[rating.image] for rating in ratings if rating.image in scores}
+
     def logits(self, taste: EncodedTaste, images: Tensor, prompts: str | Sequence[str] = "") -> Tensor:
         """Compute logits of liking and disliking candidates, whose softmax is the score. Differentiable in `images`.
 

@@ -84,6 +84,16 @@ def test_every_rating_changes_its_scores(comfy):
     ask(comfy.server, "DELETE", route)
 
 
+def test_show_user_profile_predicts_ratings_without_the_predicted_image(comfy):
+    pocket = Pocket()
+    node = pocket.add("ShowUserProfile", user="ada", preference_model=clip_model(pocket), images=8)
+    output = comfy.run(pocket.graph).of(node)
+    assert len(output["scores"]) == 16
+    assert 0.5 < output["told_apart"][0] < 1, "a head that had seen the images would be right in all"
+    assert output["alike"] == []
+    assert "Similar users need a PrefDisc checkpoint." in output["text"][1]
+
+
 def test_the_differentiable_encoder_is_cores(pack):
     """The gradient passes core's rounding to 8 bits, but the values are core's."""
     encoder = pack("nodes.load_clip_vision_model").clip_vision_encoder

@@ -145,3 +145,17 @@ def test_likes_alone_are_a_taste_and_nothing_liked_is_an_empty_embedding(model):
     assert not encode_user(model, nothing).vectors
     with pytest.raises(HistoryError, match="me has no rated images"):
         model.encode_history(nothing)
+
+
+def test_held_out_images_are_predicted_by_the_others(model):
+    """A wrong rating is seen through: its own evidence does not count for it."""
+    images = [*batch(BLUE, 5), *batch(PINK, 5, seed=9)]
+    likes = [True] * 4 + [False] + [False] * 5
+    ratings = [
+        RatedImage(str(n), liked, "", float(n), n, lambda pixels=pixels: pixels)
+        for n, (pixels, liked) in enumerate(zip(images, likes, strict=True))
+    ]
+    scores = model.scorer.cross_validate(ratings)
+    assert list(scores) == [rating.image for rating in ratings]
+    assert scores["4"] > 0.5 > max(scores[str(n)] for n in range(5, 10))
+    assert model.scorer.cross_validate(ratings[:1]) == {}
