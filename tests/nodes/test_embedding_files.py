@@ -76,14 +76,15 @@ def test_a_file_with_half_a_character_is_an_error_and_the_queue_goes_on(comfy, f
     saved(comfy, folder, encoded)
 
 
-def test_a_file_whose_name_is_no_text_is_refused_and_the_queue_goes_on(comfy, folder):
-    """As an old archive leaves it, and as the list offers it."""
-    saved(comfy, folder, encoded)
+def test_a_file_whose_name_is_not_valid_utf8_loads(comfy, folder):
+    """Old archives can leave such names, and the node's list offers them."""
+    ada = saved(comfy, folder, encoded)
     name = "\udcff\udcfe.safetensors"
     shutil.copyfile(folder / "ada.safetensors", folder / name)
-    refused(comfy, lambda graph: graph.add("LoadUserEmbedding", file=name), "LoadUserEmbedding", "is not valid UTF-8")
+    loaded = saved(comfy, folder, lambda graph: graph.add("LoadUserEmbedding", file=name))
     (folder / name).unlink()
-    saved(comfy, folder, encoded)
+    assert loaded.name == ada.name
+    assert all((loaded.vectors[part] == vector).all() for part, vector in ada.vectors.items())
 
 
 def test_a_connected_clip_vision_embeds_the_images(comfy, folder):
