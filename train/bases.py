@@ -33,7 +33,7 @@ def add_base_options(parser: argparse.ArgumentParser) -> None:
 def base_folders(folders: list[Path]) -> list[Path]:
     """Return the folders to search for base models: `folders`, then the folders that the nodes search.
 
-    ComfyUI's `models` folder is looked up in three places: the folder that contains custom_nodes with this pack,
+    ComfyUI's `models` folder is searched for in three places: the folder that contains custom_nodes with this pack,
     COMFYUI_PATH, and the working directory.
     """
     roots = [PACK.parents[1], Path(os.environ.get("COMFYUI_PATH") or "."), Path(".")]

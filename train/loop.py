@@ -26,7 +26,7 @@ class LoopConfig:
     """Length, optimiser and checkpointing of a training run. The defaults are our choice.
 
     Attributes:
-        steps: Number of optimiser steps. The cosine schedule ends with the last one.
+        steps: Number of optimiser steps. The cosine schedule ends with the last step.
         learning_rate: Peak learning rate, reached after `warmup` steps.
         weight_decay: Weight decay of AdamW.
         warmup: Number of steps of linear warm-up.

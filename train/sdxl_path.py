@@ -185,7 +185,7 @@ def run(folder: Path, client: Client | None = None) -> dict:
     """Run the full pipeline in a folder, and return the JSON values that the command prints.
 
     Args:
-        folder: Folder for models and trainings.
+        folder: Folder for models and training runs.
         client: Client of a running ComfyUI with this pack and the tests' probe nodes. None starts a server.
     """
     from tests.comfyui import Client, running_server
@@ -216,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING)
     parser = argparse.ArgumentParser(prog="python -m train.sdxl_path", description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=("tiny",), default="tiny", help="size of the models")
-    parser.add_argument("--folder", type=Path, help="folder for models and trainings (default: a temporary one)")
+    parser.add_argument("--folder", type=Path, help="folder for models and training runs (default: temporary)")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)

@@ -67,7 +67,7 @@ def _read_yaml(path: Path, folder: str) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         names = ", ".join(sorted(file.stem for file in (CONFIGS / folder).glob("*.yaml")))
-        raise SettingsError(f"{path} cannot be read ({error.strerror}). Pass a file, or one of {names}.") from error
+        raise SettingsError(f"{path} cannot be read ({error.strerror}). Pass a YAML file or one of {names}.") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not valid YAML ({error}).") from error
     parent = values.pop("inherit", None)

@@ -5,5 +5,5 @@
 - `fit.py`: trains the adapter with the diffusion loss of `train/diffusion.py`.
 - `sdxl.py`, `dataset.py`: load SDXL from a local folder, and users and images from a dataset on disk.
 
-`train.pocket.projected_adapter` trains the same adapter for the pocket models.
+`train.pocket.projected_adapter` trains this adapter for the pocket models.
 """

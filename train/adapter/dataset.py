@@ -52,12 +52,14 @@ class EncodedUsers:
         """
         embeddings = getattr(self.parts, part)
         if embeddings is None:
-            raise EmbeddingError(f"The checkpoint has no {part} part. Set {part}_tokens=0, or use another checkpoint.")
+            raise EmbeddingError(
+                f"The checkpoint has no {part} part. Set {part}_tokens=0, or use a different checkpoint."
+            )
         return embeddings.shape[1]
 
 
 def encode_users(model: PreferenceModel, folder: Path, cache: Path, split: str = "train") -> EncodedUsers:
-    """Encode every user of a split who has more than eight pairs.
+    """Encode the users of a split who have more than eight pairs.
 
     Args:
         model: Preference model that encodes the first eight pairs of each user.

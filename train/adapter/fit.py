@@ -42,7 +42,7 @@ def train_adapter(
         scheduler: Noise schedule and prediction type of the UNet.
         batches: Returns a batch for an index. The processes of a run request different indices.
         config: Settings of the training.
-        folder: Parent folder of the run's states. The run's own folder is named after a digest of the settings.
+        folder: Parent folder of the run's states. The folder of the run is named after a digest of the settings.
 
     Returns:
         The adapter with averaged weights, on the CPU.

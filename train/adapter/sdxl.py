@@ -45,7 +45,7 @@ class SDXL:
 
     @torch.no_grad()
     def encode_batch(self, images: Tensor, captions: list[str], generator: torch.Generator) -> DiffusionBatch:
-        """Encode square images (B, 3, S, S) in [0, 1] and their captions. The size conditioning has no crop."""
+        """Encode square images (B, 3, S, S) in [0, 1] and their captions. They are encoded as uncropped."""
         size = images.shape[-1]
         pixels = images.to(device=self.vae.device, dtype=self.vae.dtype) * 2 - 1
         distribution = self.vae.encode(pixels).latent_dist

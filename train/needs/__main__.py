@@ -23,7 +23,7 @@ from train.settings import SettingsError
 def main(argv: list[str] | None = None) -> dict:
     """Run the command and return its JSON object."""
     parser = argparse.ArgumentParser(prog="python -m train.needs", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="idefics2_8b_1gpu", help="YAML file for train.prefdisc, or the name of one")
+    parser.add_argument("--config", default="idefics2_8b_1gpu", help="YAML file, or a name in train/configs/prefdisc")
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64], help="numbers of GPUs to compare")
     parser.add_argument(
         "--seconds",

@@ -1,4 +1,4 @@
-"""Computes the memory and hours of a training for several numbers of GPUs, and formats them as Markdown and JSON."""
+"""Computes the memory and hours of a training run for each number of GPUs, and formats them as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Needs:
-    """Compute, memory and hours that a training needs.
+    """Compute, memory and hours that a training run needs.
 
     Attributes:
         config: Settings of the training.
@@ -95,7 +95,7 @@ def compute_needs(
     card: str = "",
     reached: float | None = None,
 ) -> Needs:
-    """Compute what a training needs on each number of GPUs.
+    """Compute the needs of a training run for each number of GPUs.
 
     Args:
         config: Settings of the training.

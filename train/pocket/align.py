@@ -44,7 +44,7 @@ def train(
         config: Length and optimiser.
         seed: Random seed.
         users: Number of simulated users.
-        objective: "mmd", or another objective for the ablation.
+        objective: "mmd", or a different objective for the ablation.
         out: The checkpoint.
     """
     torch.manual_seed(seed)

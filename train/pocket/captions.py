@@ -1,4 +1,4 @@
-"""Samples prompts and full captions of posters for the adapter trainings."""
+"""Samples prompts and full captions of posters for training adapters."""
 
 from __future__ import annotations
 

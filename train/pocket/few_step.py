@@ -148,7 +148,8 @@ def measure(pairs: Pairs, file: Path, sheet: Path) -> dict:
     Writes a contact sheet with a row for each of these, and a column for each of the first eight captions.
 
     Returns:
-        For each of these, the accuracy per attribute according to the validation judge, "sharpness" relative to the
+        For each row of the sheet, the accuracy per attribute according to the validation judge, "sharpness" relative to
+        the
         teacher, and "distance", the mean absolute difference from the teacher's image.
     """
     judge, prompted = load_judge("validation_judge"), torch.from_numpy(pairs.indices)

@@ -1,4 +1,4 @@
-"""Creates the two bundled example users: agents with opposite tastes and eight pairs of posters each."""
+"""Creates the two bundled example users: agents with opposite tastes, with eight pairs of posters per agent."""
 
 from __future__ import annotations
 

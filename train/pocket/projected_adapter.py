@@ -1,4 +1,4 @@
-"""Trains the adapter of the PrefGen paper for the ablation: every embedding part is projected to its own tokens.
+"""Trains the adapter of the PrefGen paper for the ablation: each embedding part is projected to separate tokens.
 
 The training data are agents and posters that the agents like. The shipped adapter is trained by `train.pocket.adapter`.
 """

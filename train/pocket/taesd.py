@@ -40,7 +40,7 @@ class Clamp(nn.Module):
 
 
 def _blocks(channels: int, present: int, places: int) -> list[nn.Module]:
-    """Return `places` modules: `present` residual blocks, then a ReLU for each block that will be zeros in ComfyUI."""
+    """Return `places` modules: `present` residual blocks, followed by a ReLU for each omitted block."""
     return [Block(channels) for _ in range(present)] + [nn.ReLU() for _ in range(places - present)]
 
 

@@ -23,7 +23,7 @@ from train.settings import SettingsError
 def build_prefdisc(config: RunConfig) -> PrefDisc:
     """Build the initial model of a stage, with `requires_grad` set for its trainable parameters.
 
-    Stage 1 starts with a new LoRA. Stage 2 loads it from a checkpoint and trains the preference tokens only. The
+    Stage 1 starts with a new LoRA. Stage 2 loads it from a checkpoint and trains only the preference tokens. The
     tokens are initialised in the stage that introduces them (`config.tokens`).
 
     Raises:

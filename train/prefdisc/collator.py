@@ -19,7 +19,7 @@ class Collator:
 
     Args:
         template: The chat template.
-        size: Side of the square images in pixels.
+        size: Side length of the square images in pixels.
         cache: Cached image features. If None, batches contain the decoded images.
     """
 

@@ -52,7 +52,7 @@ def read_users(folder: str | Path, split: str, at_least: int = 2) -> tuple[UserP
         folder: The dataset.
         split: Split of the dataset.
         at_least: Minimum number of pairs per user. Users with fewer pairs are skipped, and the number of skipped users
-            is logged. The default leaves one target and one history pair.
+            is logged. The default allows one target and one history pair.
 
     Raises:
         HistoryError: users.jsonl is missing or malformed, names a file outside the folder, or has no user with enough

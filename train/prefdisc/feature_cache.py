@@ -69,7 +69,7 @@ def encode_images(prefdisc: PrefDisc, files: Sequence[Path], size: int, folder: 
     Args:
         prefdisc: Model with the vision tower and connector.
         files: The images.
-        size: Side of the square images in pixels.
+        size: Side length of the square images in pixels.
         folder: Folder of the cache.
     """
     state, key = PartialState(), _key(prefdisc, files, size)

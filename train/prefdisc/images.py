@@ -13,7 +13,7 @@ from prefgen.prefdisc.pixels import resize_to_square
 
 
 def read_resized_image(file: Path, size: int) -> Tensor:
-    """Read an image file as a square image, (3, size, size) in [0, 1].
+    """Read an image file and resize it to a square, (3, size, size) in [0, 1].
 
     Raises:
         ImageError: The file cannot be read.

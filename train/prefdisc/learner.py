@@ -1,4 +1,4 @@
-"""Wraps PrefDisc as a module for transformers' Trainer, which maps a batch to the logits of both targets."""
+"""Wraps PrefDisc as a module for transformers' Trainer. The module maps a batch to the logits of both targets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Learner(nn.Module):
         Args:
             packed: Packed token sequences.
             counts: Number of images of each sequence.
-            images: Images of all sequences in their order, (N, 3, H, W).
+            images: Images of all sequences in order, (N, 3, H, W).
             features: Image features in the same order, (N, latents, D), instead of `images`.
         """
         packed = packed.to(self.prefdisc.device)

@@ -35,15 +35,15 @@ VALIDATION_SEED = 1_000_003  # added to the run's seed
 
 
 class ProcessLostError(PrefGenError):
-    """Another process of the run has ended."""
+    """Another process of the run has ended unexpectedly."""
 
 
 def run(config: RunConfig) -> dict[str, Any]:
     """Train one stage, or resume it, and write `preference.safetensors` into its folder.
 
     Returns:
-        "stage", "mode", "processes", "steps", "trainable" (number of parameters), "train_loss", "eval_loss",
-        "eval_accuracy" and "eval_accuracy_stderr", "losses" (by logged step), and "checkpoint" (the file).
+        "stage", "mode", "processes", "steps", "trainable" (number of trainable parameters), "train_loss", "eval_loss",
+        "eval_accuracy" and "eval_accuracy_stderr", "losses" (for each logged step), and "checkpoint" (the file).
     """
     PartialState(cpu=bool(config.training.get("use_cpu")))  # the first PartialState selects gloo or nccl
     check_same_run(config)  # before large files are read
@@ -154,7 +154,7 @@ def report_lost_processes(config: RunConfig, trainer: PrefDiscTrainer) -> Iterat
     """Convert communication errors into an error that explains how to resume.
 
     Raises:
-        ProcessLostError: Another process of the run has ended.
+        ProcessLostError: Another process of the run has ended unexpectedly.
     """
     try:
         yield

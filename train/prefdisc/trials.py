@@ -23,8 +23,8 @@ class Trial:
 
     Attributes:
         user: Name of the user.
-        history: History pairs in their order.
-        target: Pair whose preference is predicted. None of its images is in the history.
+        history: History pairs in order.
+        target: Pair whose preference is predicted. The history does not contain its images.
         swapped: For each history pair, whether its disliked image is read first. None uses the template's order.
     """
 
@@ -38,7 +38,7 @@ class Trials(Dataset):
     """A dataset of trials. In each epoch every pair of every user is the target once, with a new history.
 
     Args:
-        users: Users of `read_users`.
+        users: Users that `read_users` returns.
         config: Settings for drawing histories.
         count: Number of trials.
         seed: Random seed.

@@ -1,4 +1,4 @@
-"""Finds the layers of PrefDisc that best identify users, and those that best identify liked images.
+"""Finds the layers of PrefDisc that best identify users, and the layers that best identify liked images.
 
     python -m train.probe --checkpoint FILE
 

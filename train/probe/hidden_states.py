@@ -64,7 +64,7 @@ def collect_states(
 
     Args:
         prefdisc: The frozen model.
-        users: Pairs of each user. Each user needs at least 2 (config.pairs + 1) pairs.
+        users: Pairs of each user. Each user needs at least 2 * (config.pairs + 1) pairs.
         config: Settings.
 
     Raises:
@@ -83,7 +83,7 @@ def collect_states(
 
 
 def _encode_images(prefdisc: PrefDisc, pairs: Sequence[PreferencePair]) -> Tensor:
-    """Return image features (pairs, 2, latents, D); the second axis is liked, disliked."""
+    """Return image features (pairs, 2, latents, D); the liked image comes first."""
     images = [image.to(prefdisc.device) for pair in pairs for image in (pair.liked, pair.disliked)]
     same_size = all(image.shape == images[0].shape for image in images)
     batches = torch.stack(images).split(BATCH_SIZE) if same_size else [image[None] for image in images]

@@ -26,14 +26,14 @@ def select_layers(accuracy: LayerAccuracy) -> tuple[tuple[int, ...], tuple[int, 
 
 
 def default_layers(layers: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return PrefGen's sem and core layers, scaled to a number of layers. Of 32, these are the top 4, and 8 to 20."""
+    """Return PrefGen's sem and core layers, scaled to a number of layers. For 32 layers: the top 4, and 8 to 20."""
     sem = max(1, round(SEM_SHARE * layers))
     first, last = max(1, round(layers * 8 / 32)), max(1, round(layers * 20 / 32))
     return tuple(range(layers - sem + 1, layers + 1)), tuple(range(first, last + 1))
 
 
 def _best_neighbours(estimates: Sequence[Estimate], max_count: int, prefer_higher: bool = False) -> tuple[int, ...]:
-    """Select the best layer, and neighbours whose accuracy is within half of the best layer's 95 % interval.
+    """Select the best layer, and neighbours within half the width of the best layer's 95 % interval.
 
     Args:
         estimates: Accuracy on each layer. Index 0 is the embedding, which is never selected.

@@ -130,7 +130,7 @@ def test_the_watch_forgives_what_recovers():
 
 def test_a_table_that_cannot_be_used_is_refused():
     table = make_table(10)
-    with pytest.raises(EmbeddingError, match="one length"):
+    with pytest.raises(EmbeddingError, match="expected the same number for all"):
         dataclasses.replace(table, texts=table.texts[:-1])
     with pytest.raises(EmbeddingError, match="core of the user table contains NaN"):
         dataclasses.replace(table, core=table.core * float("nan"))

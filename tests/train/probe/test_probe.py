@@ -134,5 +134,5 @@ def test_the_command_reads_a_set_and_writes_table_picture_and_header(tmp_path, c
     assert read_checkpoint(checkpoint).header["prefdisc"]["sem_layers"] == found["sem_layers"]
     assert "| 4 |" in (tmp_path / "out" / "table.md").read_text()
     assert (tmp_path / "out" / "picture.png").stat().st_size > 10_000
-    with pytest.raises(HistoryError, match="split 'train' with 7 pairs"):
+    with pytest.raises(HistoryError, match="at least 7 pairs in split 'train'"):
         read_probe_users(tmp_path / "set", "train", 3, 7)

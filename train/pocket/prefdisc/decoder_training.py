@@ -1,4 +1,4 @@
-"""Stage B: trains the decoder to infer a taste from a history, and then the preference tokens alone (stage 2).
+"""Stage B: trains the decoder to infer a taste from a history, and then only the preference tokens (stage 2).
 
 With the paper's loss alone, predictions stay at the population mean for a long time. So the training starts with a
 warm-up. Auxiliary heads (auxiliary_heads.py) predict hidden variables of the simulator, and the loss is the expected
@@ -40,7 +40,7 @@ class DecoderConfig:
     Attributes:
         users: Number of users per batch.
         short: Number of initial steps with short histories.
-        wordless: Share of the training that has no prompts at first, which is faster. Then every second step has
+        wordless: Initial share of the training without prompts, which is faster. Afterwards, every second step has
             prompts.
         auxiliary: Weight of the auxiliary losses.
         cooling, warmed: Shares of the training at which the auxiliary losses start to fade out, and at which they reach
@@ -48,7 +48,7 @@ class DecoderConfig:
         loop: Length and optimiser of stage B.
         tokens: Length and optimiser of stage 2.
         mode: Parts of the method to use.
-        history: Whether histories are used. False trains on targets alone, as PickScore does.
+        history: Whether histories are used. False trains only on targets, as PickScore does.
         seed: Random seed.
     """
 
@@ -82,7 +82,7 @@ class DecoderTraining(nn.Module):
 def train_decoder(
     prefdisc: PrefDisc, table: PosterTable, world: World, folder: Path, config: DecoderConfig
 ) -> PrefDisc:
-    """Train the decoder with the preference tokens, then the tokens alone. Returns the model with averaged weights."""
+    """Train the decoder with the preference tokens, then only the tokens. Returns the model with averaged weights."""
     torch.manual_seed(config.seed)
     inner = prefdisc.base.model
     prefdisc.requires_grad_(True)

@@ -52,8 +52,8 @@ class GeneratedPostersConfig:
     Attributes:
         painted: Number of generated posters, a multiple of `SHARD`. Most are generated in one step with the few-step
             LoRA.
-        slowly: Interval, in shards, at which a shard is generated with the usual number of steps instead.
-        each: Probability that a caption names an attribute besides the subject.
+        slowly: Every `slowly`-th shard is generated with the usual number of steps instead.
+        each: Probability with which a caption names each attribute other than the subject.
         drawn: Number of drawn posters.
         twins: Number of drawings with the labelled attributes. The mean of their features is the target for an image.
         likeness: Weight of the distance between features, relative to the classification losses.

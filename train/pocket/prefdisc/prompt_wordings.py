@@ -40,7 +40,7 @@ class PromptWordingsConfig:
     Attributes:
         posters: Number of drawn posters.
         users: Number of users per batch.
-        wordless: Interval, in steps, at which a step has no prompts.
+        wordless: Every `wordless`-th step has no prompts.
         likeness: Weight of the relative distance between states. The divergence of the label probabilities has weight
             1.
         wordings: Distribution of the wordings.

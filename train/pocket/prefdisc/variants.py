@@ -28,7 +28,7 @@ class Variant:
     Attributes:
         mode: Parts of the method to use.
         tokens: Number of preference tokens, if the mode has them.
-        history: Whether histories are used. False scores targets alone, as PickScore does.
+        history: Whether histories are used. False scores targets without a history, as PickScore does.
     """
 
     mode: Mode

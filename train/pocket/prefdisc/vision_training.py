@@ -45,7 +45,7 @@ class VisionConfig:
 class VisionTraining(nn.Module):
     """PrefDisc with linear attribute classifiers, which are discarded after training. Only the vision part is trained.
 
-    A second classifier reads the mean over the tower's patches. So the tower learns before the connector passes a
+    A second classifier reads the mean over the tower's patches. So the tower can learn before the connector provides a
     useful gradient.
     """
 
@@ -63,8 +63,8 @@ class VisionTraining(nn.Module):
         """Encode images (B, 3, 96, 96).
 
         Returns:
-            The connector's output (B, latents, D), and the logits (B, values) of each attribute from the connector and
-            from the mean patch.
+            The connector's output (B, latents, D), and the logits (B, values) of each attribute, predicted from the
+            connector's output and from the mean patch.
         """
         patches = self.prefdisc.patch_states(images)
         features = self.prefdisc.connect(patches)
