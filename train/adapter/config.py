@@ -20,8 +20,8 @@ class AdapterTrainingConfig:
         loop: Length and optimiser.
         batch: Number of users per step and process.
         user_dropout: Share of rows whose user tokens are set to zero, so that these rows train no weights. IP-Adapter
-            instead drops 5 % of the embeddings before the token projection, so these rows train the bias of the
-            projection.
+            instead drops 5 % of the embeddings before the token projection, so that the dropped rows train the bias of
+            the projection.
         caption_dropout: Share of rows with an empty prompt (IP-Adapter: 0.05). Not used if `target` is "caption",
             because the user tokens would then learn what the prompt describes.
         shift: Timestep shift towards noise (Esser et al. 2024, equation 23). 1 is no shift.
