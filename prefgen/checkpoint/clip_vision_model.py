@@ -71,16 +71,16 @@ class ClipPreferenceModel(PreferenceModel):
         return self._tastes.get(self.scorer.digest(history), self.scorer.device, encode)
 
     def weighted_images(self, history: History, image_encoder: ImageEncoder | None = None) -> dict[str, Tensor]:
-        """Return the mean embeddings of liked and of disliked images, weighted by the head.
+        """Return the mean embedding of the liked images and that of the disliked images, weighted by the head.
 
-        An image that the other ratings explain gets little weight; one that surprises gets much.
+        Images that the other ratings already predict get a low weight; surprising ones get a high weight.
 
         Args:
             history: The ratings.
             image_encoder: Computes the embeddings; None uses those that the head was fitted to.
 
         Returns:
-            `img` and `disliked_img`, (D,), where there are such images.
+            `img` and `disliked_img`, each of shape (D,). A side without images is left out.
         """
         if not history.ratings:
             return {}

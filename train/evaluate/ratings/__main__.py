@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
     parser.add_argument("--table", type=Path, required=True, help="the ratings, .csv or .csv.gz")
     parser.add_argument("--seed", type=int, default=0, help="seed of the folds and of the held-out ratings")
     parser.add_argument("--folds", type=int, default=5, help="number of folds over people")
-    parser.add_argument("--held-out", type=int, default=65, help="ratings of each person that are predicted")
+    parser.add_argument("--held-out", type=int, default=65, help="number of ratings to predict per person")
     parser.add_argument("--counts", type=int, nargs="+", default=list(CurveConfig.counts), help="numbers of ratings")
     parser.add_argument("--out", type=Path, default=OUT, help="output folder for result, table and figure")
     arguments = parser.parse_args(argv)
