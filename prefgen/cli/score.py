@@ -31,7 +31,7 @@ def add_score(commands: argparse._SubParsersAction) -> None:
         "--checkpoint",
     )
     prompts = parser.add_argument_group("prompts that the images were made for")
-    prompts.add_argument("--prompt", default="", metavar="TEXT", help="prompt to use for all images (default: no prompt)")
+    prompts.add_argument("--prompt", default="", metavar="TEXT", help="prompt to use for all images (default: none)")
     prompts.add_argument("--captions", action="store_true", help="read prompts from .txt files beside the images")
     columns = parser.add_argument_group("Parquet")
     columns.add_argument(

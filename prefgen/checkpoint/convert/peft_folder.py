@@ -71,7 +71,7 @@ class PeftFolder:
 
     @property
     def width(self) -> int | None:
-        """Width of the language model, read from the first attention layer that the LoRA adapts; None if there is none."""
+        """Width of the language model, from the first attention layer that the LoRA adapts; None if there is none."""
         inputs = (
             tensor
             for name, tensor in self.tensors.items()
