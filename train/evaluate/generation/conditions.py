@@ -47,7 +47,7 @@ class Condition:
         return {part: 0.0 if getattr(self, part) == OFF else strength for part in PARTS}
 
     def users(self, users: UserParts, others: np.ndarray) -> UserParts:
-        """Return the user embeddings of n agents. `others`, (n,), has the index of the agent to compare each one with."""
+        """Return the user embeddings of n agents. `others`, (n,), has the index of the agent to compare each with."""
         return UserParts(
             **{
                 part: getattr(users, part)[others] if getattr(self, part) == OTHER else getattr(users, part)
