@@ -67,7 +67,7 @@ def roc_auc(liked: Sequence[float], disliked: Sequence[float]) -> float | None:
         liked, disliked: Scores. A tie counts half.
 
     Returns:
-        1 for perfect order, 0.5 for chance. None where one side is empty.
+        1 for perfect order, 0.5 for chance. None if either side is empty.
     """
     if not len(liked) or not len(disliked):
         return None

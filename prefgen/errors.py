@@ -23,7 +23,7 @@ class PrefGenError(ValueError):
     __module__ = "prefgen.errors"
 
     def __init_subclass__(cls) -> None:
-        """Remove the path under which ComfyUI loads the pack from the name of the module, which it shows and logs."""
+        """Remove ComfyUI's load path from the module name, because ComfyUI shows and logs that name."""
         super().__init_subclass__()
         pack, _, module = cls.__module__.partition(".")
         cls.__module__ = module if "/" in pack or "\\" in pack else cls.__module__
@@ -61,7 +61,7 @@ class ProfileUnavailableError(ProfileError):
 
 
 class NothingToUndoError(ProfileError):
-    """A request to undo a rating where there is none."""
+    """A request to undo a rating, but there is no rating to undo."""
 
 
 class CheckpointError(PrefGenError):

@@ -27,7 +27,7 @@ SCALED_INTEGERS = ("PNG", "PPM")
 """Formats whose integers of more than 8 bits have a known range, 0 to 65,535. In a TIFF, 32-bit integers have none."""
 
 MAX_EDGE = 2048
-"""Pixels of the longest edge at which image files are read. No image encoder sees more than 980 (our default)."""
+"""Maximum longest edge of a loaded image in pixels. Image encoders see at most 980. The limit is our choice."""
 
 
 def check_images(images: Tensor, name: str = "The image", *, batch: bool = False) -> Tensor:

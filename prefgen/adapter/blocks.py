@@ -19,7 +19,7 @@ the style and the composition of a reference image in SDXL: up_blocks.0.attentio
 diffusers."""
 
 MAX_STRENGTH = 4.0
-"""Maximum of every strength and block weight (our default)."""
+"""Maximum strength and maximum block weight. The limit is our choice."""
 
 
 def parse_block_weights(blocks: Sequence[str], preset: str = "all", text: str = "") -> dict[str, float]:

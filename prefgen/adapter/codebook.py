@@ -18,7 +18,7 @@ KeysValues = Mapping[str, tuple[Tensor, Tensor]]
 """Block name -> keys and values, each (B, T, width of the block)."""
 
 TEMPERATURE = 0.2
-"""Temperature of the Gumbel-softmax: low, so that a token is nearly one entry (our default)."""
+"""Temperature of the Gumbel-softmax: low, so that a token is close to a single entry. The value is our choice."""
 
 
 def gumbel_softmax_weights(

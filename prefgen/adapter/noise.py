@@ -1,4 +1,4 @@
-"""Gumbel noise by which images sample codebook entries."""
+"""Gumbel noise that images use to sample codebook entries."""
 
 from __future__ import annotations
 

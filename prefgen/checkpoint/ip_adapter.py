@@ -55,7 +55,7 @@ def load_ip_adapter(path: str | Path) -> ImageAdapterModel:
 
     Raises:
         CheckpointError: The file is not a readable .safetensors file, not a plain IP-Adapter (such as Plus or FaceID),
-            made for another UNet than SDXL's, or has tensors that contain NaN or do not fit each other.
+            made for a UNet other than SDXL's, or has tensors that contain NaN or do not match each other.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

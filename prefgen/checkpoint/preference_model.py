@@ -174,7 +174,7 @@ def load_preference_model(
             without it the network is not used.
 
     Raises:
-        CheckpointError: The checkpoint or the base is missing or damaged, or they do not fit each other.
+        CheckpointError: The checkpoint or the base is missing or damaged, or the two are not compatible.
     """
     # Ordinary tensors even in the caller's inference mode, because gradients pass these weights later.
     with torch.inference_mode(False):

@@ -43,7 +43,9 @@ def blend(users: Sequence[UserEmbedding], weights: Sequence[float]) -> UserEmbed
 
 
 def distances(first: UserEmbedding, second: UserEmbedding) -> dict[str, float]:
-    """Compute the distance of two users in each part: 1 - cosine similarity, from 0 to 2 (our default).
+    """Compute the distance between two users for each part: 1 - cosine similarity, from 0 to 2.
+
+    The distance measure is our choice.
 
     Raises:
         EmbeddingError: See `blend`.

@@ -97,7 +97,7 @@ def load_image_tower(path: Path) -> ImageTower:
     """Load an encoder from a .safetensors file whose metadata contains the JSON of a `CLIPVisionConfig` as `config`.
 
     Raises:
-        CheckpointError: The file is missing or damaged, or does not fit its config.
+        CheckpointError: The file is missing or damaged, or does not match its config.
     """
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 

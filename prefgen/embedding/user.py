@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 PARTS = ("sem", "core", "img", "disliked_img")
 
 MAX_ABS = 1e6
-"""Largest absolute value of an embedding (our default). Hidden states of language models reach some ten thousands,
-CLIP embeddings some tens. Larger values are damaged, and would overflow in an intact adapter."""
+"""Maximum absolute value of an embedding. The limit is our choice.
+
+Hidden states of language models reach tens of thousands, CLIP embeddings reach tens. Larger values indicate damage and
+would overflow in an intact adapter."""
 
 
 def image_fingerprint(width: int) -> str:

@@ -110,7 +110,7 @@ class UNetShape:
         }
 
     def ldm_config(self) -> dict:
-        """Return ComfyUI's `unet_config`, whose names are those of the original latent diffusion code."""
+        """Return ComfyUI's `unet_config`, with the names from the original latent diffusion code."""
         base = self.channels[0]
         blocks = self.layers_per_block
         return {

@@ -37,7 +37,7 @@ def truncate_to_context(history: UserHistory, template: ChatTemplate, positions:
         positions: Size of the context in tokens.
 
     Raises:
-        HistoryError: Not even the newest pair fits.
+        HistoryError: Even the newest pair alone is too long for the context.
     """
     target = max(len(template.unlabelled_turn("", first)) for first in (True, False)) + template.spec.max_prompt_tokens
     free = positions - template.spec.num_tokens - len(template.opening_ids) - target

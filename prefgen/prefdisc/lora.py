@@ -35,7 +35,7 @@ def merge_lora(
         The base model with the LoRA.
 
     Raises:
-        CheckpointError: peft is not installed, or the tensors do not fit the base model.
+        CheckpointError: peft is not installed, or the tensors do not match the base model.
     """
     with requiring_package("peft", f"{name} has a LoRA, which", CheckpointError):
         from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict

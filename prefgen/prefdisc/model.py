@@ -44,7 +44,7 @@ class PrefDisc(nn.Module):
         tokens: Preference tokens P_v, (L_p, D). None draws random ones.
 
     Raises:
-        CheckpointError: The spec does not fit the base's patch size or number of layers.
+        CheckpointError: The spec does not match the base's patch size or number of layers.
     """
 
     def __init__(
@@ -267,7 +267,7 @@ class PrefDisc(nn.Module):
 
 
 def _check_spec(spec: PrefDiscSpec, base: Idefics2ForConditionalGeneration) -> None:
-    """Raise CheckpointError unless a spec fits a base model."""
+    """Raise CheckpointError unless a spec is compatible with a base model."""
     patch, count = base.config.vision_config.patch_size, base.config.text_config.num_hidden_layers
     fits = {"shortest_edge": spec.shortest_edge >= patch, "square": spec.square >= patch or not spec.square}
     for name in ("sem_layers", "core_layers"):

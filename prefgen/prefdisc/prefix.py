@@ -20,7 +20,7 @@ class HistoryPrefix:
         keys_values: (K, V) of each layer, each (1, kv_heads, length, head_dim).
         hidden: States of the last history token, (layers + 1, D): after the embedding and after each layer.
         length: Number of tokens, preference tokens included.
-        digest: Digest of the history, "" without one.
+        digest: Digest of the history; "" if there is no history.
     """
 
     keys_values: tuple[tuple[Tensor, Tensor], ...]

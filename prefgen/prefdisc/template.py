@@ -39,7 +39,7 @@ class ChatTemplate:
         images_per_turn: Number of image tokens in a turn.
 
     Raises:
-        CheckpointError: The tokenizer does not fit the spec.
+        CheckpointError: The tokenizer does not match the spec.
     """
 
     def __init__(self, spec: PrefDiscSpec, tokenizer: Tokenizer) -> None:

@@ -27,13 +27,13 @@ from .store import IMAGES, RATINGS, STAGING, Profile, Profiles
 
 MEMBER = re.compile(rf"{IMAGES}/({DIGEST.pattern})\.(webp|png)")
 MAX_RATINGS_BYTES = 64 * 2**20
-"""Maximum size of ratings.jsonl: about 200,000 ratings (our default)."""
+"""Maximum size of ratings.jsonl: about 200,000 ratings. The limit is our choice."""
 
 MAX_TOTAL_BYTES = 8 * 2**30
-"""Maximum size of all members together (our default)."""
+"""Maximum total size of all members. The limit is our choice."""
 
 MAX_COMPRESSION = 64
-"""Maximum ratio of ratings.jsonl's size to its size in the archive. Images do not compress (our default)."""
+"""Maximum compression ratio of ratings.jsonl in the archive. Images do not compress. The limit is our choice."""
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
 """Exceptions that a damaged archive can cause."""

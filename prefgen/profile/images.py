@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_EDGE = 1024
-"""Pixels of the longest edge of a stored image. No image encoder sees more than 980 (our default)."""
+"""Maximum longest edge of a stored image in pixels. Image encoders see at most 980. The limit is our choice."""
 
 MAX_PIXELS = 2**26
-"""Maximum number of pixels of an image file (8192 x 8192). It is checked before decoding (our default)."""
+"""Maximum number of pixels of an image file (8192 x 8192). Checked before decoding. The limit is our choice."""
 
 MAX_BYTES = 32 * 2**20
-"""Maximum size of an image file in bytes (our default)."""
+"""Maximum size of an image file in bytes. The limit is our choice."""
 
 INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Accepted formats. Pillow knows more, some of which start other programs."""
@@ -105,7 +105,7 @@ def verify_stored_file(data: bytes, digest: str, name: str) -> tuple[str, str]:
         The suffix of the file and the color grid of the image.
 
     Raises:
-        ImageError: The file cannot be decoded, has another format than `SUFFIXES`, or does not match the digest.
+        ImageError: The file cannot be decoded, has a format that is not in `SUFFIXES`, or does not match the digest.
     """
     image, image_format = _decode(data, name, tuple(SUFFIXES))
     stored = StoredImage(image)

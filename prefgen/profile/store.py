@@ -200,7 +200,7 @@ class Profile:
 
         Args:
             rated: Images, or digests of images that the profile has, each with whether it is liked.
-            prompt: The prompt of all images.
+            prompt: The prompt to store with all images.
 
         Raises:
             ProfileNotFoundError: The profile has no image with a digest.

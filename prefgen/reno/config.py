@@ -15,7 +15,7 @@ Optimiser = Literal["sgd", "adam"]
 
 @dataclass(frozen=True)
 class RenoConfig:
-    """Settings of a noise optimisation. The defaults are those of ReNO (arXiv 2406.04312), with 30 iterations.
+    """Settings of a noise optimisation. The defaults come from ReNO (arXiv 2406.04312), with 30 iterations.
 
     Attributes:
         iterations: Number of generated images. The first image is that of the initial noise, so 1 optimises nothing.

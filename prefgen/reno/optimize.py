@@ -18,7 +18,7 @@ from .config import RenoConfig
 from .result import RenoResult, RenoStep, expand_rows, require_rewards, update_best
 
 BACKOFF = 16.0
-"""Divisor of a row's loss scale when its gradient overflows (our default)."""
+"""Divisor of a row's loss scale when its gradient overflows. The value is our choice."""
 
 
 def optimize_noise(

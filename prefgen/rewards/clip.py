@@ -63,7 +63,7 @@ def load_clip_model(path: Path, default_config: dict) -> CLIPModel:
         default_config: Arguments of `CLIPConfig`, used when there is no such config.json.
 
     Raises:
-        RewardError: A file is unreadable or does not fit, or open_clip, which has the tokenizer, is missing.
+        RewardError: A file is unreadable or does not match the model, or open_clip (for its tokenizer) is missing.
     """
     import_open_clip("The reward of a CLIP model")
     from transformers import CLIPConfig, CLIPModel

@@ -43,7 +43,7 @@ class Observations:
         return self.others == NO_IMAGE
 
     def differences(self, values: Tensor) -> Tensor:
-        """Return the value of each image, minus that of the other image of a pair.
+        """Return the value of each image; for an image in a pair, subtract the value of the other image.
 
         Args:
             values: One row per image, (N, D) or (N,).

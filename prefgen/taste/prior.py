@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BIAS_SCALE = 2.0
-"""Standard deviation of the bias in logits: how far a person's share of likes may be from one half (our default)."""
+"""Standard deviation of the bias in logits: how far a person's share of likes may be from one half.
+
+The value is our choice."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from .head import TasteConfig, TasteHead, fit_taste
 from .observations import rating_observations
 
 CHUNK_SIZE = 16
-"""Images in a forward pass of the encoder (our default)."""
+"""Number of images per forward pass of the encoder. The number is our choice."""
 
 MAX_CACHED_FEATURES = 20_000
 """Images whose features are kept: 80 MB for ViT-H."""

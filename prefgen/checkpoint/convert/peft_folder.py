@@ -47,7 +47,7 @@ _WITHOUT_EFFECT = (
 """Other fields that the conversion reads, or that matter in training only."""
 
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Initialisations that also change the base model's weights, so that the LoRA does not fit the original ones."""
+"""Initialisations that also change the base model's weights, so that the LoRA does not match the original weights."""
 
 _INITIALISATIONS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
 _SIDES = ("lora_A", "lora_B")
@@ -84,7 +84,7 @@ def read_peft_folder(source: Path) -> PeftFolder:
     """Read the LoRA in `source`, or in the only folder below it that has one.
 
     Raises:
-        CheckpointError: There is no LoRA or several, PrefDisc cannot merge it, or its tensors do not fit its
+        CheckpointError: There is no LoRA or several, PrefDisc cannot merge it, or its tensors do not match its
             configuration or are not finite floating-point tensors.
     """
     folder = _find_folder(Path(source))

@@ -138,7 +138,7 @@ def save_base(
 
 
 def load_base_file(path: Path, dtype: torch.dtype = torch.float32) -> Base:
-    """Load a base file. Raises CheckpointError if it is damaged, or its weights do not fit its configuration."""
+    """Load a base file. Raises CheckpointError if it is damaged, or its weights do not match its configuration."""
     file = read_safefile(path, KIND)
     tokenizer = read_tokenizer(path.with_name(TOKENIZER))
     with model_errors(path.name):
