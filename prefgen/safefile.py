@@ -63,13 +63,18 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
 
 
 def load_tensors(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
-    """Load all tensors of a .safetensors file. Raises CheckpointError if the file is missing or damaged.
+    """Load all tensors of a .safetensors file.
 
     Reads the file at once, because `safe_open` of safetensors 0.8 leaks about 60 bytes for each tensor.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or has a tensor of a type that torch cannot read.
     """
     from safetensors.torch import load
 
-    with _safetensors_errors(path) as file:
+    problem = f"{Path(path).name} has a tensor that cannot be read"
+    errors = (KeyError, RuntimeError, ValueError)  # an unknown type, or 4-bit floats, whose shape counts halves
+    with _safetensors_errors(path) as file, errors_as(CheckpointError, problem, "Convert it to float16.", errors):
         return {name: tensor.to(device) for name, tensor in load(file.read_bytes()).items()}
 
 

@@ -47,11 +47,15 @@ def save_temp(profile: Profile, image: StoredImage) -> dict[str, str]:
 
 
 def load_temp(profile: Profile, digest: str) -> StoredImage | None:
-    """Return an image that was saved since ComfyUI started, or None."""
-    path = temp_path(profile, digest)
-    if not DIGEST.fullmatch(digest) or not path.is_file():
+    """Return an image that was shown since ComfyUI started, or None.
+
+    The image may have been shown for another profile: a person can rename the profile after the images were painted.
+    """
+    if not DIGEST.fullmatch(digest):
         return None
-    return StoredImage.read(path)
+    own = temp_path(profile, digest)
+    path = next((path for path in (own, *own.parents[1].glob(f"*/{own.name}")) if path.is_file()), None)
+    return path and StoredImage.read(path)
 
 
 def delete_temp(profile: Profile, digest: str) -> None:

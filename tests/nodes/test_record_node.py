@@ -250,3 +250,11 @@ def test_fewer_pairs_of_the_people(comfy):
     graph = Graph()
     liked = graph.add("ProbeSave", value=loaded(graph, "ada", max_pairs=3)[1])
     assert comfy.run(graph).tensor(liked).shape[0] == 3
+
+
+def test_an_image_can_be_rated_in_another_profile_than_it_was_shown_for(comfy):
+    """As in the browser, where the profile can be renamed after the run."""
+    digest = record(comfy, "shown here", seed=91)["digests"][0]
+    rating = ask(comfy.server, "POST", f"{ROOT}/rated%20there/ratings", {"image": digest, "liked": True})
+    assert rating.status == 200
+    assert rating.json["rating"]["image"] == digest
