@@ -14,7 +14,7 @@ class AlignmentConfig:
     Attributes:
         sem_dim: Width of PrefDisc's hidden states.
         text_dim: Width of the pooled CLIP text space (1280 for SDXL's bigG).
-        hidden_dim: Width between the layers (our default; the paper gives none).
+        hidden_dim: Width between the layers (our choice; the paper gives none).
         layers: Number of linear layers (6 in the paper).
     """
 

@@ -97,7 +97,7 @@ def mmd(
 ) -> Tensor:
     """Compute the squared maximum mean discrepancy E k(x,x') + E k(y,y') - 2 E k(x,y) (section 3).
 
-    The paper gives no kernel; kernels and bandwidth are our default. m is the median squared distance between all
+    The paper gives no kernel; kernels and bandwidth are our choice. m is the median squared distance between all
     samples, detached, so that training cannot change the bandwidth.
 
     Args:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """LayerNorm, then `layers` linear layers with GELU between them: (..., in_dim) -> (..., out_dim) (our default).
+    """LayerNorm, then `layers` linear layers with GELU between them: (..., in_dim) -> (..., out_dim) (our choice).
 
     The norm is needed because hidden states of different layers and checkpoints differ in scale.
     """

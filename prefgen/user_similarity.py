@@ -2,7 +2,7 @@
 
 Embeddings of two users also differ for other reasons than taste: other images, longer prompts, more pairs. Swapping
 liked and disliked images isolates the effect of the choices: half of the difference that it makes is the direction of a
-user's preference (our default; the papers subtract the mean user, which one machine does not have).
+user's preference (our choice; the papers subtract the mean user, which one machine does not have).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A taste is a choice among values, and an embedding of a few pairs leaves several of them open. A projection averages
 these values; a codebook entry is one of them, and the next image may get another one. All parts contribute to the
-logits before an entry is sampled, so that they cannot contradict each other. Our default; PrefGen projects each part
+logits before an entry is sampled, so that they cannot contradict each other. Our choice; PrefGen projects each part
 separately.
 """
 

@@ -22,8 +22,8 @@ class TokenProjection(nn.Module):
     """Projects a part (B, D) to `tokens` user tokens (B, tokens, C), each normalised.
 
     A single linear map, as PrefGen uses for `core` and IP-Adapter for its image embedding. The norm brings the three
-    parts to one scale (our default; PrefGen has none). With `hidden`, an MLP that starts at zero is added to the linear
-    map (our default; IP-Adapter's FaceID uses an MLP alone).
+    parts to one scale (our choice; PrefGen has none). With `hidden`, an MLP that starts at zero is added to the linear
+    map (our choice; IP-Adapter's FaceID uses an MLP alone).
     """
 
     def __init__(self, in_dim: int, context_dim: int, tokens: int, hidden: int = 0) -> None:
@@ -46,7 +46,7 @@ class BlockProjection(nn.Module):
     """Projects user tokens to keys and values of one cross-attention block.
 
     Has no bias, as in IP-Adapter, so that tokens of zero leave the image unchanged. Values start at zero, so that an
-    untrained adapter does, too (our default).
+    untrained adapter does, too (our choice).
     """
 
     def __init__(self, context_dim: int, width: int) -> None:

@@ -13,7 +13,7 @@ from .user import PARTS, UserEmbedding
 
 
 def blend(users: Sequence[UserEmbedding], weights: Sequence[float]) -> UserEmbedding:
-    """Compute the weighted mean of several users, part by part (our default; the papers do not blend users).
+    """Compute the weighted mean of several users, part by part (our choice; the papers do not blend users).
 
     Args:
         weights: One weight of at least 0 for each user. Only their ratios matter.

@@ -83,7 +83,7 @@ class PrefDisc(nn.Module):
     def working_bytes(self, images: int) -> int:
         """Estimate the memory that encoding or scoring images needs in addition to the weights.
 
-        Counts four times the widest layer's states of one forward pass. Our default.
+        Counts four times the widest layer's states of one forward pass. Our choice.
         """
         vision, text = self.base.config.vision_config, self.base.config.text_config
         patches = (self.spec.longest_edge // vision.patch_size) ** 2

@@ -17,8 +17,8 @@ class PrefixCache:
     one back takes less time than encoding one image (8 pairs of Idefics2-8B: 218 MB in half precision).
 
     Args:
-        max_entries: Maximum number of prefixes. Our default.
-        max_bytes: Maximum size of all prefixes together. Our default.
+        max_entries: Maximum number of prefixes. Our choice.
+        max_bytes: Maximum size of all prefixes together. Our choice.
     """
 
     def __init__(self, max_entries: int = 16, max_bytes: int = 2**30) -> None:

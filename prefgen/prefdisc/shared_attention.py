@@ -25,10 +25,10 @@ NAME = "prefgen_shared_prefix"
 """Name in transformers' attention registry."""
 
 MAX_SCORES = 2**25
-"""Maximum number of attention scores in memory without a fused kernel: 128 MiB in float32. Our default."""
+"""Maximum number of attention scores in memory without a fused kernel: 128 MiB in float32. Our choice."""
 
 MAX_BACKWARD_SCORES = {"cpu": 2**18}
-"""The same for the backward pass, by device type: 1 MiB on a CPU, where more is no faster. Our default."""
+"""The same for the backward pass, by device type: 1 MiB on a CPU, where more is no faster. Our choice."""
 
 
 def use_shared_attention(base: Idefics2ForConditionalGeneration) -> None:

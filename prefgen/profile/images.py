@@ -84,7 +84,7 @@ class StoredImage:
     def color_grid(self) -> str:
         """A thumbnail of `GRID_SIZE` x `GRID_SIZE` cells, as one hexadecimal digit per cell and color channel.
 
-        The "diverse" rule compares these, so that no image has to be opened (our default).
+        The "diverse" rule compares these, so that no image has to be opened (our choice).
         """
         from PIL import Image as Images
 

@@ -12,7 +12,7 @@ from ..errors import ProfileUnavailableError
 from ..validation import errors_as
 
 TIMEOUT = 20.0
-"""Seconds to wait for another writer. A rating takes hundredths of a second, a large import a few (our default)."""
+"""Seconds to wait for another writer. A rating takes hundredths of a second, a large import a few (our choice)."""
 
 POLL_INTERVAL = 0.002
 """Seconds between two attempts."""

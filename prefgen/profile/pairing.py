@@ -83,7 +83,7 @@ class SelectionConfig:
         rule: "latest" selects the newest pairs, "diverse" the pairs that look least alike, and "same prompt" prefers
             pairs whose two images were made for the same prompt.
         half_life_days: Days after which a rating has half the weight under "diverse" and "same prompt". Age is counted
-            from the newest rating, so that a history only changes with a rating. 0 ignores age (our default; the papers
+            from the newest rating, so that a history only changes with a rating. 0 ignores age (our choice; the papers
             use all pairs of a user).
 
     Raises:

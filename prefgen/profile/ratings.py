@@ -30,7 +30,7 @@ HEAD_BYTES = 64
 """Bytes at the start of a file that tell it from another file of the same name: they contain its random id."""
 
 MAX_PROMPT_LENGTH = 4000
-"""Maximum characters of a stored prompt. PrefDisc reads 100 tokens of it (our default)."""
+"""Maximum characters of a stored prompt. PrefDisc reads 100 tokens of it (our choice)."""
 
 MALFORMED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 """Exceptions that a malformed line can cause."""

@@ -22,7 +22,7 @@ class AugmentedReward:
     """The mean reward of several random views of an image: shifted, blurred, noisy, with other contrast and colours.
 
     Adversarial patterns that raise the reward of one exact image do not survive this (expectation over transformation,
-    Athalye et al. 2018, arXiv 1707.07397; the augmentations are our default). Every call draws new views. All images of
+    Athalye et al. 2018, arXiv 1707.07397; the augmentations are our choice). Every call draws new views. All images of
     a batch get the same views, so that the reward of an image does not depend on the others.
 
     Args:

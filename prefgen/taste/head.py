@@ -24,7 +24,7 @@ class TasteConfig:
     """Settings of the taste head without a population prior.
 
     Attributes:
-        scales: Standard deviations of the weights to choose from by evidence, ascending (our default).
+        scales: Standard deviations of the weights to choose from by evidence, ascending (our choice).
         typical_scale: Median of the log-normal hyperprior of the scale, which decides while there are few ratings.
         scale_spread: Standard deviation of the logarithm of the scale under the hyperprior.
         bias_scale: Standard deviation of the bias.

@@ -91,7 +91,7 @@ class TasteScorer:
         return ratings_digest(history)
 
     def working_bytes(self, images: int) -> int:
-        """Estimate the memory that encoding images needs in addition to the weights. Our default."""
+        """Estimate the memory that encoding images needs in addition to the weights. Our choice."""
         return 64 * min(images, CHUNK_SIZE) * self.image_size**2 * self.dtype.itemsize
 
     def encode(self, history: History) -> EncodedTaste:

@@ -21,7 +21,7 @@ from train.evaluate.accuracy import correct_choices
 from train.evaluate.choice_trials import RNG_STREAM, Gallery, Trials, draw_gallery, draw_trials
 
 VALIDATION_USERS, VALIDATION_TARGETS, VALIDATION_POSTERS = 1000, 8, 40
-"""Users, target pairs of each and posters of each subject for the choice of penalties (our default)."""
+"""Users, target pairs of each and posters of each subject for the choice of penalties (our choice)."""
 CLIP_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """A wide grid, because the scale of the embeddings does not predict the best penalty."""
 

@@ -108,7 +108,7 @@ def draw_trials(
     """Draw histories, target sets and choices.
 
     Choices between two posters follow Bradley-Terry. Choices among more follow Luce's model,
-    P(i) = exp(u_i / t) / sum exp(u / t), of which Bradley-Terry is the case of two (our default; in the paper, users
+    P(i) = exp(u_i / t) / sum exp(u / t), of which Bradley-Terry is the case of two (our choice; in the paper, users
     named one liked and three disliked images).
 
     Args:

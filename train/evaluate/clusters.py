@@ -25,7 +25,7 @@ from train.evaluate.seed_samples import sample_seeds
 from train.evaluate.statistics import mean_over_seeds
 
 USERS, TARGETS = 1000, 5
-"""Users over all seeds (the paper: 70), and target images, evaluated one by one (our default)."""
+"""Users over all seeds (the paper: 70), and target images, evaluated one by one (our choice)."""
 STATES = {"target": "last layer, at one target", "sem": "sem layers, end of the history"}
 METRICS = {
     "silhouette": "silhouette (higher is better)",

@@ -18,7 +18,7 @@ from train.evaluate.method_comparison import LEGEND, METHODS, evaluate_methods
 from train.evaluate.statistics import Estimate, bootstrap, mean_over_users, paired_difference, unpaired_difference
 
 USERS, TARGETS = 5000, 12
-"""Users of each kind, and test pairs of each user (our default)."""
+"""Users of each kind, and test pairs of each user (our choice)."""
 MIN_SHARE = 0.85
 """Target: smallest share of the ideal observer's gain that the shipped model should reach."""
 

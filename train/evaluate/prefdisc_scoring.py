@@ -15,7 +15,7 @@ from prefgen.prefdisc.packing import PackedBatch, PackedStates, Target, pack
 from train.evaluate.choice_trials import Gallery
 
 BATCH = 50
-"""Users in one forward pass (our default): about 15,000 tokens with the pocket model."""
+"""Users in one forward pass (our choice): about 15,000 tokens with the pocket model."""
 
 
 @dataclass(frozen=True)

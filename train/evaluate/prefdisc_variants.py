@@ -26,7 +26,7 @@ from train.pocket.prefdisc.variants import VARIANTS
 
 TARGETS, CLUSTERED_USERS = 12, 250
 STEPS = 1000
-"""Training steps of every variant (our default), far fewer than for the shipped model. With 500 steps, no variant
+"""Training steps of every variant (our choice), far fewer than for the shipped model. With 500 steps, no variant
 learned to distinguish users."""
 
 BASELINES = {

@@ -28,7 +28,7 @@ def fit_population_prior(
         iterations: Number of EM iterations.
         initial_scale: Standard deviation of each weight before the first iteration.
         prior_people: Number of people that the initial covariance counts as in every iteration. It keeps the covariance
-            from collapsing in a small population (our default).
+            from collapsing in a small population (our choice).
         report: Called after each iteration.
 
     Returns:

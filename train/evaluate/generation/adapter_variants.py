@@ -18,7 +18,7 @@ from train.pocket.captions import BLENDED_SUBJECT_SHARE, NAMES_MORE_SHARE
 from train.pocket.latents import latent_pool
 
 STEPS = 400
-"""Training steps of each variant's adapter (our default)."""
+"""Training steps of each variant's adapter (our choice)."""
 SEED = 61
 FILES = ("unet", "text_encoders", "vae", "clip_vision")
 

@@ -41,7 +41,7 @@ from train.pocket import align
 from train.pocket.people import HELD_OUT_SUBJECTS
 
 USERS, FEWER = 200, 100
-"""Agents of the main conditions, and of the conditions marked `fewer` (our default)."""
+"""Agents of the main conditions, and of the conditions marked `fewer` (our choice)."""
 STRENGTH = 1.0
 """Strength of the adapter, as in the demo and the quickstart."""
 FOLDER = Path("out/generation")

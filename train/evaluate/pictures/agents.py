@@ -25,9 +25,9 @@ from train.pocket.people import HELD_OUT_SUBJECTS
 
 WORDINGS = ("{}", "a poster of {}", "a picture of {}")
 PROMPTS, SEEDS = 2, 2
-"""Prompts of each agent and seeds of each prompt (our default): four pictures in every row."""
+"""Prompts of each agent and seeds of each prompt (our choice): four pictures in every row."""
 CHOICE_SET_SIZE = 16
-"""Posters from which an agent chooses a liked poster (our default)."""
+"""Posters from which an agent chooses a liked poster (our choice)."""
 _SUBJECTS = tuple(ATTRIBUTES["subject"])
 
 

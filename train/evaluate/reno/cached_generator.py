@@ -27,7 +27,7 @@ from train.pocket.sampling import FewStepSampling, PocketGenerator, Sampling, co
 from train.settings import settings_digest
 
 BATCH = 4
-"""Agents in a batch (our default)."""
+"""Agents in a batch (our choice)."""
 SEED_DISTANCE = 100_000_000
 """Distance between the seeds of the initial noises of a picture. The first is plain's."""
 UNET_SECONDS, OTHER_SECONDS, BACKWARD = 0.1 / 16, 0.11 / 16, 1.3

@@ -35,7 +35,7 @@ from train.evaluate.reno.viper import POSTERS, Viper
 from train.pocket.sampling import FewStepSampling
 
 USERS = 100
-"""Number of agents (our default)."""
+"""Number of agents (our choice)."""
 STRENGTH = 1.0
 """Strength of the adapter, as in the demo and the quickstart."""
 FOLDER = Path("out/reno")
